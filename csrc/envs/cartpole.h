@@ -1,0 +1,65 @@
+/* cartpole.h - CartPole, with Gymnasium's dynamics (gymnasium/envs/classic_control/cartpole.py) in float64.
+ *
+ * Barto, Sutton & Anderson, "Neuronlike adaptive elements that can solve difficult learning control problems",
+ * 1983; equations of motion by Florian, 2007. State and observation: x, x_dot, theta, theta_dot.
+ * params[0]: nonzero for the reward of the 1983 paper (0, and -1 at the end) in place of 1 every step.
+ */
+#ifndef FPG_CARTPOLE_H
+#define FPG_CARTPOLE_H
+
+#include "../fastpg.h"
+#include "../simd.h"
+#include "../vecmath.h"
+
+static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, const uint8_t *mask, const double *noise, double *state)
+{
+    (void)env;
+    for (int32_t i = 0; i < width; i++)
+        if (mask[i])
+            for (int32_t k = 0; k < 4; k++)
+                state[k * width + i] = -0.05 + 0.1 * noise[k * width + i];
+}
+
+static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const int32_t *FPG_RESTRICT action, const double *noise,
+                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, uint8_t *FPG_RESTRICT terminated)
+{
+    const double gravity = 9.8, masspole = 0.1, total_mass = 1.1, length = 0.5, tau = 0.02, force_mag = 10.0;
+    const double polemass_length = masspole * length;
+    const double theta_limit = 12 * 2 * 3.14159265358979323846 / 360, x_limit = 2.4;
+    const double reward_alive = env->params[0] != 0 ? 0.0 : 1.0, reward_end = env->params[0] != 0 ? -1.0 : 1.0;
+    double *FPG_RESTRICT xs = state, *FPG_RESTRICT x_dots = state + width;
+    double *FPG_RESTRICT thetas = state + 2 * width, *FPG_RESTRICT theta_dots = state + 3 * width;
+    (void)noise;
+    FPG_SIMD for (int32_t i = 0; i < width; i++) {
+        const double x_dot = x_dots[i], theta_dot = theta_dots[i];
+        const double force = action[i] ? force_mag : -force_mag;
+        double sintheta, costheta;
+        fpg_sincos(thetas[i], &sintheta, &costheta);
+        const double temp = (force + polemass_length * theta_dot * theta_dot * sintheta) * (1.0 / total_mass);
+        const double thetaacc = (gravity * sintheta - costheta * temp) /
+                                (length * (4.0 / 3.0) - length * masspole / total_mass * costheta * costheta);
+        const double xacc = temp - polemass_length / total_mass * thetaacc * costheta;
+        const double x = xs[i] + tau * x_dot, theta = thetas[i] + tau * theta_dot;
+        xs[i] = x;
+        x_dots[i] = x_dot + tau * xacc;
+        thetas[i] = theta;
+        theta_dots[i] = theta_dot + tau * thetaacc;
+        const int end = (x < -x_limit) | (x > x_limit) | (theta < -theta_limit) | (theta > theta_limit);
+        reward[i] = end ? reward_end : reward_alive;
+        terminated[i] = (uint8_t)end;
+    }
+}
+
+static void fpg_cartpole_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
+{
+    (void)env;
+    FPG_SIMD for (int32_t i = 0; i < 4 * width; i++)
+        obs[i] = (float)state[i];
+}
+
+static const fpg_environment fpg_cartpole = {
+    .abi = FPG_ENV_ABI, .state_size = 4, .obs_size = 4, .num_actions = 2, .reset_noise_size = 4,
+    .reset = fpg_cartpole_reset, .step = fpg_cartpole_step, .observe = fpg_cartpole_observe,
+};
+
+#endif

@@ -1,0 +1,292 @@
+/* estimate.c - passes over batches and environments: cut the work into slots, run them on the pool, fold.
+ *
+ * A slot is a fixed share of the work with sums of its own. The number of slots and who belongs to which depend on the
+ * problem only, and slots are folded in order, so results are the same bits for any number of threads.
+ */
+#include "internal.h"
+
+#include <math.h>
+
+enum { ROWS_PER_SLOT = 512, MAX_SLOTS = 64 };
+
+/* Sums of gradients take this much memory at most (but two slots at least). */
+static const int64_t MAX_SLOT_FLOATS = 8 << 20;
+
+static int64_t slots_for(int64_t units, int64_t gradient_size)
+{
+    int64_t most = MAX_SLOT_FLOATS / gradient_size;
+    most = most < 2 ? 2 : most > MAX_SLOTS ? MAX_SLOTS : most;
+    return units < 1 ? 1 : units < most ? units : most;
+}
+
+/* What every pass needs: the layout, the packed parameters, workers and slots. */
+typedef struct {
+    fpg_layout layout;
+    float *packed, *slot_gradients;
+    fpg_worker *workers;
+    int num_workers;
+    fpg_slot *slots;
+    int64_t num_slots;
+} fpg_workspace;
+
+static void workspace_free(fpg_workspace *ws)
+{
+    for (int i = 0; i < ws->num_workers; i++)
+        fpg_worker_free(&ws->workers[i]);
+    fpg_free(ws->workers);
+    fpg_free(ws->packed);
+    fpg_free(ws->slot_gradients);
+    fpg_free(ws->slots);
+    memset(ws, 0, sizeof *ws);
+}
+
+/* Workers for the threads in use now; they are kept from pass to pass. */
+static fpg_status workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width)
+{
+    int wanted = fpg_get_num_threads();
+    if (wanted > ws->num_slots)
+        wanted = (int)ws->num_slots;
+    if (ws->num_workers >= wanted)
+        return FPG_OK;
+    fpg_worker *workers = fpg_calloc((size_t)wanted * sizeof *workers);
+    if (!workers)
+        return FPG_NO_MEMORY;
+    if (ws->workers)
+        memcpy(workers, ws->workers, (size_t)ws->num_workers * sizeof *workers);
+    fpg_free(ws->workers);
+    ws->workers = workers;
+    for (; ws->num_workers < wanted; ws->num_workers++)
+        if (fpg_worker_init(&workers[ws->num_workers], &ws->layout, env, width) != FPG_OK)
+            return FPG_NO_MEMORY;
+    return FPG_OK;
+}
+
+static fpg_status workspace_init(fpg_workspace *ws, const fpg_network *net, int64_t units, const fpg_environment *env, int32_t width)
+{
+    memset(ws, 0, sizeof *ws);
+    ws->layout = fpg_layout_of(net);
+    ws->num_slots = slots_for(units, ws->layout.gradient_size);
+    ws->packed = fpg_alloc((size_t)ws->layout.packed_size * sizeof(float));
+    ws->slot_gradients = fpg_alloc((size_t)(ws->layout.gradient_size * ws->num_slots) * sizeof(float));
+    ws->slots = fpg_calloc((size_t)ws->num_slots * sizeof *ws->slots);
+    if (!ws->packed || !ws->slot_gradients || !ws->slots || workspace_add_workers(ws, env, width) != FPG_OK) {
+        workspace_free(ws);
+        return FPG_NO_MEMORY;
+    }
+    for (int64_t s = 0; s < ws->num_slots; s++)
+        ws->slots[s].gradient = ws->slot_gradients + s * ws->layout.gradient_size;
+    return FPG_OK;
+}
+
+int64_t fpg_num_parameters(const fpg_network *net) { return fpg_layout_of(net).num_parameters; }
+
+/* ---- batches that the caller has ------------------------------------------------------------------------------ */
+
+static fpg_status run_batch(fpg_batch *batch, const fpg_network *net, const float *theta, fpg_poll poll, fpg_task task, double scale,
+                            float *gradient)
+{
+    const fpg_kernels *kernels = fpg_active();
+    /* Small batches are cut finer, so that two threads have something to share. */
+    const int64_t per_slot = batch->batch >= 2 * ROWS_PER_SLOT ? ROWS_PER_SLOT : FPG_CHUNK;
+    fpg_workspace ws;
+    fpg_status status = workspace_init(&ws, net, (batch->batch + per_slot - 1) / per_slot, NULL, 0);
+    if (status != FPG_OK)
+        return status;
+    if (fpg_all_finite(theta, ws.layout.num_parameters)) {
+        const int64_t rows = (batch->batch + ws.num_slots - 1) / ws.num_slots;
+        kernels->pack(&ws.layout, theta, ws.packed);
+        batch->layout = &ws.layout, batch->packed = ws.packed, batch->workers = ws.workers, batch->slots = ws.slots;
+        batch->rows_per_slot = (rows + FPG_CHUNK - 1) / FPG_CHUNK * FPG_CHUNK;
+        fpg_control_init(&batch->control, poll);
+        fpg_parallel_for(ws.num_slots, ws.num_workers, task, batch, &batch->control);
+        status = (fpg_status)atomic_load(&batch->control.status);
+        if (status == FPG_OK && gradient && !isfinite(kernels->fold(&ws.layout, ws.slots, ws.num_slots, scale, gradient)))
+            status = FPG_NONFINITE_GRADIENT;
+    } else
+        status = FPG_NONFINITE_THETA;
+    workspace_free(&ws);
+    return status;
+}
+
+fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .batch = size, .out_logits = out};
+    return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
+}
+
+fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
+                   int deterministic, int64_t *actions, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions};
+    return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
+}
+
+fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+                                    int64_t size, float *log_prob, float *entropy, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .actions = actions, .batch = size, .out_log_prob = log_prob, .out_entropy = entropy};
+    return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
+}
+
+fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+                               const float *weights, int64_t size, double scale, float *gradient, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .batch = size};
+    return run_batch(&batch, net, theta, poll, fpg_active()->batch_gradient, scale, gradient);
+}
+
+/* ---- environments: the fused pass -------------------------------------------------------------------------------- */
+
+struct fpg_sampler {
+    fpg_environment env;
+    fpg_workspace ws;
+    int64_t num_envs, num_tiles, total_steps;
+    int32_t lanes, width;
+    uint64_t seed;
+    uint32_t iteration;
+    int fresh;
+    fpg_tile *tiles;
+    double *reals;     /* the tiles' states and episode returns */
+    int32_t *elapsed;
+};
+
+/* Environments in a tile: many enough to fill vectors, few enough that small problems still feed several threads. */
+static int32_t lanes_for(int64_t num_envs)
+{
+    const int64_t quarter = (num_envs + 3) / 4;
+    if (num_envs >= 16 * FPG_TILE)
+        return FPG_TILE;
+    return (int32_t)(quarter <= 4 ? 4 : quarter <= 16 ? (quarter + 3) / 4 * 4 : quarter <= 32 ? 16 : 32);
+}
+
+fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed)
+{
+    fpg_sampler *s = fpg_calloc(sizeof *s);
+    if (!s)
+        return NULL;
+    s->env = *env, s->num_envs = num_envs, s->seed = seed, s->fresh = 1;
+    s->lanes = lanes_for(num_envs), s->width = fpg_round_up(s->lanes, FPG_PAD);
+    s->num_tiles = (num_envs + s->lanes - 1) / s->lanes;
+    const size_t copies = (size_t)s->num_tiles * (size_t)s->width;
+    s->tiles = fpg_calloc((size_t)s->num_tiles * sizeof *s->tiles);
+    s->reals = fpg_calloc(copies * (size_t)(env->state_size + 1) * sizeof(double));
+    s->elapsed = fpg_calloc(copies * sizeof(int32_t));
+    if (!s->tiles || !s->reals || !s->elapsed || workspace_init(&s->ws, net, s->num_tiles, env, s->width) != FPG_OK) {
+        fpg_sampler_free(s);
+        return NULL;
+    }
+    for (int64_t i = 0; i < s->num_tiles; i++) {
+        s->tiles[i].state = s->reals + i * s->width * (env->state_size + 1);
+        s->tiles[i].episode_return = s->tiles[i].state + (int64_t)s->width * env->state_size;
+        s->tiles[i].elapsed = s->elapsed + i * s->width;
+    }
+    return s;
+}
+
+void fpg_sampler_free(fpg_sampler *s)
+{
+    if (!s)
+        return;
+    workspace_free(&s->ws);
+    fpg_free(s->tiles);
+    fpg_free(s->reals);
+    fpg_free(s->elapsed);
+    fpg_free(s);
+}
+
+typedef struct {
+    fpg_sampler *sampler;
+    fpg_pass pass;
+} pass_job;
+
+static void run_slot(void *context, int64_t index, int worker)
+{
+    pass_job *job = context;
+    fpg_sampler *s = job->sampler;
+    fpg_slot *slot = &s->ws.slots[index];
+    memset(&slot->tally, 0, sizeof slot->tally);
+    if (job->pass.want_gradient)
+        memset(slot->gradient, 0, (size_t)s->ws.layout.gradient_size * sizeof(float));
+    for (int64_t tile = index; tile < s->num_tiles; tile += s->ws.num_slots) {
+        if (fpg_should_stop(job->pass.control, worker))
+            return;
+        fpg_active()->rollout(&job->pass, &s->tiles[tile], tile * s->lanes, &s->ws.workers[worker], worker, slot);
+    }
+}
+
+static fpg_tally fold_tallies(const fpg_workspace *ws)
+{
+    fpg_tally sum = {0};
+    for (int64_t s = 0; s < ws->num_slots; s++) {
+        const fpg_tally *t = &ws->slots[s].tally;
+        if (t->num_episodes > 0) {
+            sum.min_return = sum.num_episodes == 0 || t->min_return < sum.min_return ? t->min_return : sum.min_return;
+            sum.max_return = sum.num_episodes == 0 || t->max_return > sum.max_return ? t->max_return : sum.max_return;
+        }
+        sum.num_steps += t->num_steps, sum.num_episodes += t->num_episodes, sum.num_trajectories += t->num_trajectories;
+        sum.sum_length += t->sum_length, sum.sum_return += t->sum_return, sum.sum_square += t->sum_square;
+        sum.entropy += t->entropy;
+    }
+    sum.num_trajectories += sum.num_episodes;
+    return sum;
+}
+
+static fpg_status run_pass(fpg_sampler *s, const float *theta, fpg_pass *pass, fpg_tally *tally, fpg_poll poll)
+{
+    fpg_control control;
+    pass_job job = {.sampler = s};
+    fpg_status status = workspace_add_workers(&s->ws, &s->env, s->width);
+    if (status != FPG_OK)
+        return status;
+    if (!fpg_all_finite(theta, s->ws.layout.num_parameters))
+        return FPG_NONFINITE_THETA;
+    fpg_control_init(&control, poll);
+    fpg_active()->pack(&s->ws.layout, theta, s->ws.packed);
+    pass->env = &s->env, pass->layout = &s->ws.layout, pass->packed = s->ws.packed, pass->seed = s->seed;
+    pass->iteration = s->iteration++, pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
+    pass->fresh = s->fresh, pass->control = &control;
+    job.pass = *pass;
+    fpg_parallel_for(s->ws.num_slots, s->ws.num_workers, run_slot, &job, &control);
+    status = (fpg_status)atomic_load(&control.status);
+    /* After an interrupted pass the tiles stand at different times, and after whole episodes they stand idle. */
+    s->fresh = status != FPG_OK || pass->collect.episodes > 0;
+    if (status != FPG_OK)
+        return status;
+    *tally = fold_tallies(&s->ws);
+    s->total_steps += tally->num_steps;
+    if (!isfinite(tally->entropy))
+        return FPG_NONFINITE_OUTPUT;
+    return isfinite(tally->sum_return) ? FPG_OK : FPG_NONFINITE_REWARD;
+}
+
+fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const fpg_collect *collect, float *gradient, fpg_stats *stats,
+                                fpg_poll poll)
+{
+    const double start = fpg_now();
+    fpg_pass pass = {.collect = *collect, .want_gradient = 1};
+    fpg_tally t;
+    fpg_status status = run_pass(s, theta, &pass, &t, poll);
+    if (status != FPG_OK)
+        return status;
+    const int64_t divisor = collect->normalize == FPG_PER_TIMESTEP ? t.num_steps : t.num_trajectories;
+    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, 1.0 / (double)divisor, gradient);
+    if (!isfinite(square))
+        return FPG_NONFINITE_GRADIENT;
+    const double n = (double)t.num_episodes, mean = t.sum_return / n, variance = t.sum_square / n - mean * mean;
+    *stats = (fpg_stats){
+        .num_steps = t.num_steps, .num_episodes = t.num_episodes, .num_trajectories = t.num_trajectories,
+        .mean_return = n > 0 ? mean : NAN, .return_std = n > 0 ? sqrt(variance > 0 ? variance : 0) : NAN,
+        .min_return = n > 0 ? t.min_return : NAN, .max_return = n > 0 ? t.max_return : NAN,
+        .mean_length = n > 0 ? (double)t.sum_length / n : NAN, .entropy = t.entropy / (double)t.num_steps,
+        .gradient_norm = sqrt(square), .total_steps = s->total_steps, .seconds = fpg_now() - start};
+    return FPG_OK;
+}
+
+fpg_status fpg_sampler_evaluate(fpg_sampler *s, const float *theta, int64_t episodes, int deterministic, double *returns,
+                                int64_t *lengths, fpg_poll poll)
+{
+    fpg_pass pass = {.collect = {.episodes = episodes, .gamma = 1}, .deterministic = deterministic, .returns = returns,
+                     .lengths = lengths};
+    fpg_tally tally;
+    return run_pass(s, theta, &pass, &tally, poll);
+}

@@ -1,0 +1,174 @@
+/* fastpg.h - the whole C API of the compiled core. Reading this header is reading its manual.
+ *
+ * Conventions. Parameters are one flat float32 vector theta: per layer the weight (out, in) row-major, then the bias
+ * (out,), hidden layers first, the head last. Environment state is float64. Arrays are C-contiguous. A function
+ * that can fail returns fpg_status and leaves its outputs unspecified on failure, never theta. No function knows
+ * Python; a caller that must stay interruptible passes an fpg_poll.
+ */
+#ifndef FASTPG_H
+#define FASTPG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FPG_VERSION "0.1.0"
+#define FPG_ENV_ABI 1
+#define FPG_MAX_HIDDEN 3
+#define FPG_MAX_WIDTH 512
+#define FPG_MAX_ACTIONS 512
+#define FPG_MAX_PARAMS 16
+
+typedef enum {
+    FPG_OK = 0,
+    FPG_INTERRUPTED,      /* the poll asked to stop */
+    FPG_NO_MEMORY,
+    FPG_BAD_ACTION,       /* an action of a batch is not in [0, num_outputs) */
+    FPG_NONFINITE_THETA,  /* a parameter is NaN or infinite */
+    FPG_NONFINITE_OUTPUT, /* the policy's output is: an observation was not finite, or it overflowed */
+    FPG_NONFINITE_REWARD, /* the environment returned NaN or an infinite reward */
+    FPG_NONFINITE_GRADIENT
+} fpg_status;
+
+/* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
+typedef struct {
+    int (*function)(void *context);
+    void *context;
+} fpg_poll;
+
+/* ---- system -------------------------------------------------------------------------------------------------- */
+
+/* Selects the kernels. name: "baseline", "avx2", "avx512", or NULL for the best this CPU runs.
+ * Returns NULL on success, else a static sentence that says what is wrong. Not thread-safe: call it once, first. */
+const char *fpg_select_isa(const char *name);
+const char *fpg_isa(void);
+/* The i-th instruction set that is compiled in and that this CPU runs, slowest first; NULL past the end. */
+const char *fpg_isa_available(int i);
+
+void fpg_set_num_threads(int num_threads); /* >= 1; takes effect at the next call */
+int fpg_get_num_threads(void);
+double fpg_now(void); /* seconds of a monotonic clock */
+
+/* ---- networks ------------------------------------------------------------------------------------------------ */
+
+typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
+
+typedef struct {
+    int32_t num_inputs;
+    int32_t num_hidden; /* 0: linear */
+    int32_t hidden[FPG_MAX_HIDDEN];
+    int32_t num_outputs;
+    fpg_activation activation;
+} fpg_network;
+
+int64_t fpg_num_parameters(const fpg_network *net);
+
+/* ---- environments -------------------------------------------------------------------------------------------- */
+
+/* An environment is three functions over a tile of `width` copies. Field k of copy i is state[k * width + i], its
+ * observation obs[k * width + i], its k-th uniform in (0, 1) noise[k * width + i]. width is a multiple of 16; the
+ * last copies may be padding, which every function may compute but must not fault on. Functions are pure: no
+ * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps. */
+typedef struct fpg_environment {
+    int32_t abi; /* FPG_ENV_ABI */
+    int32_t state_size, obs_size, num_actions;
+    int32_t reset_noise_size, step_noise_size;
+    int32_t max_episode_steps; /* 0: no limit */
+    double params[FPG_MAX_PARAMS];
+    /* Copies with mask[i] != 0 start a new episode; the others are left alone. */
+    void (*reset)(const struct fpg_environment *env, int32_t width, const uint8_t *mask, const double *noise, double *state);
+    /* Writes every copy's next state, reward, and whether an absorbing state was reached (0 or 1). */
+    void (*step)(const struct fpg_environment *env, int32_t width, const int32_t *action, const double *noise, double *state,
+                 double *reward, uint8_t *terminated);
+    void (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
+} fpg_environment;
+
+/* Fills *env with the native environment's sizes and kernels (params zero, no limit); 0 if the name is unknown. */
+int fpg_environment_init(const char *name, fpg_environment *env);
+const char *fpg_environment_name(int i); /* the i-th native environment; NULL past the end */
+
+/* ---- batches that the caller has ------------------------------------------------------------------------------ */
+
+/* obs (B, num_inputs), actions (B,), weights (B,). */
+fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
+/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw. */
+fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
+                   int deterministic, int64_t *actions, fpg_poll poll);
+fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+                                    int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
+/* gradient (P,) = scale * sum_i weights[i] * d log pi(actions[i] | obs[i]) / d theta */
+fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+                               const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
+
+/* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
+
+typedef enum { FPG_TOTAL = 0, FPG_REWARD_TO_GO = 1 } fpg_form;
+typedef enum { FPG_PER_TRAJECTORY = 0, FPG_PER_TIMESTEP = 1 } fpg_normalize;
+
+typedef struct {
+    int64_t num_steps;        /* transitions in the batch */
+    int64_t num_episodes;     /* episodes that finished in it */
+    int64_t num_trajectories; /* finished, and cut by the horizon */
+    double mean_return, return_std, min_return, max_return, mean_length; /* of finished episodes; NaN if none */
+    double entropy;           /* mean over transitions, nats */
+    double gradient_norm;     /* Euclidean */
+    int64_t total_steps;      /* transitions since the sampler was made */
+    double seconds;           /* wall time of the pass */
+} fpg_stats;
+
+typedef struct {
+    fpg_form form;
+    fpg_normalize normalize;
+    double gamma;
+    /* Exactly one is positive. horizon: that many steps of every environment, continuing its episode; the cut is
+     * treated as an episode end. episodes: that many whole episodes from fresh resets; environment i runs
+     * episodes / num_envs of them, and one more where i < episodes % num_envs, so short ones are not favoured. */
+    int64_t horizon, episodes;
+} fpg_collect;
+
+typedef struct fpg_sampler fpg_sampler;
+
+/* NULL if memory runs out. Environment i's random numbers depend on (seed, i) and nothing else. */
+fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed);
+void fpg_sampler_free(fpg_sampler *sampler);
+/* gradient (P,): the ascent direction. The same bits for any number of threads. */
+fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, float *gradient,
+                                fpg_stats *stats, fpg_poll poll);
+/* returns (episodes,) undiscounted, lengths (episodes,): episode k of environment i is entry k * num_envs + i. */
+fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_t episodes, int deterministic, double *returns,
+                                int64_t *lengths, fpg_poll poll);
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+typedef enum { FPG_ADAM = 0, FPG_SGD = 1 } fpg_optimizer;
+
+typedef struct {
+    fpg_collect collect;         /* episodes may be 0 if steps_per_iteration is positive */
+    int64_t steps_per_iteration; /* > 0: whole episodes, as many as the mean length known before suggests */
+    fpg_optimizer optimizer;
+    double learning_rate, momentum, beta1, beta2, epsilon;
+    int64_t total_steps;         /* stop after the iteration that reaches it */
+    double target_return;        /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
+} fpg_train_config;
+
+typedef enum { FPG_RUNNING = 0, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN } fpg_stopped;
+
+typedef struct fpg_trainer fpg_trainer;
+
+fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed,
+                             const fpg_train_config *config);
+void fpg_trainer_free(fpg_trainer *trainer);
+/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta is
+ * updated after every whole iteration and is never left with a value that is not finite. */
+fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, double seconds, int64_t capacity, fpg_stats *stats,
+                           int64_t *count, fpg_stopped *stopped, fpg_poll poll);
+
+/* ---- for tests ----------------------------------------------------------------------------------------------------- */
+
+/* Philox4x32-10 of one counter (4 words) and key (2 words). */
+void fpg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/* y = f(x) with the kernels' own vector code; float32: "tanh" "exp" "log" "sin" "cos". 0 if unknown. */
+int fpg_vecmath_float(const char *function, int64_t n, const float *x, float *y);
+/* float64: "sin" "cos". */
+int fpg_vecmath_double(const char *function, int64_t n, const double *x, double *y);
+
+#endif

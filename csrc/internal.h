@@ -1,0 +1,145 @@
+/* internal.h - what the files of csrc/ share and callers never see: the kernel table, one pass over the
+ * environments, a worker's scratch memory, and the thread pool.
+ */
+#ifndef FPG_INTERNAL_H
+#define FPG_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "fastpg.h"
+#include "network.h"
+
+#define FPG_TILE 64   /* the most environments in a tile; divisible by FPG_PAD */
+#define FPG_CHUNK 128 /* rows of a forward and backward pass; at least FPG_TILE */
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+
+void *fpg_alloc(size_t bytes);  /* 64-byte aligned, not cleared; NULL if there is none. The OS commits it on first touch. */
+void *fpg_calloc(size_t bytes); /* cleared */
+void fpg_free(void *p);
+
+/* x * 0 is NaN for NaN and infinity, and a NaN stays in a sum. */
+static inline int fpg_all_finite(const float *x, int64_t n)
+{
+    float zero = 0;
+#pragma omp simd reduction(+ : zero)
+    for (int64_t i = 0; i < n; i++)
+        zero += x[i] * 0.0f;
+    return zero == 0;
+}
+
+/* ---- parallel.c: the only file that knows threads -------------------------------------------------------------- */
+
+/* Shared by the tasks of one call: the caller's poll, and the first thing that went wrong. */
+typedef struct {
+    fpg_poll poll;
+    double next_poll;
+    atomic_int status; /* fpg_status; nonzero asks every task to return early */
+} fpg_control;
+
+typedef void (*fpg_task)(void *context, int64_t index, int worker);
+
+void fpg_control_init(fpg_control *control, fpg_poll poll);
+void fpg_fail(fpg_control *control, fpg_status status);
+/* Nonzero if the task should return. Cheap enough for every few microseconds; worker 0 is the calling thread and polls. */
+int fpg_should_stop(fpg_control *control, int worker);
+/* Runs task(context, i, worker) for 0 <= i < count with worker < num_workers, the number of threads to use at most.
+ * Which thread runs which i is left open. A call from inside a task, or while another thread holds the pool, is serial. */
+void fpg_parallel_for(int64_t count, int num_workers, fpg_task task, void *context, fpg_control *control);
+
+/* ---- one pass --------------------------------------------------------------------------------------------------- */
+
+/* A tile's environments between passes. */
+typedef struct {
+    double *state;          /* (state_size, width) */
+    double *episode_return; /* (width,) undiscounted, of the episode under way */
+    int32_t *elapsed;       /* (width,) its steps */
+} fpg_tile;
+
+/* What every task of a pass reads. */
+typedef struct {
+    const fpg_environment *env;
+    const fpg_layout *layout;
+    const float *packed;
+    fpg_collect collect;
+    int want_gradient, deterministic, fresh; /* fresh: horizon mode starts from resets */
+    uint64_t seed;
+    uint32_t iteration; /* separates the random numbers of passes */
+    int64_t num_envs;
+    int32_t lanes, width; /* environments in a tile, and the same rounded up to FPG_PAD */
+    double *returns;      /* evaluation: each episode's return and length, or NULL */
+    int64_t *lengths;
+    fpg_control *control;
+} fpg_pass;
+
+/* Sums over episodes and steps; folded in a fixed order. */
+typedef struct {
+    int64_t num_steps, num_episodes, num_trajectories, sum_length;
+    double sum_return, sum_square, min_return, max_return, entropy;
+} fpg_tally;
+
+/* A fixed share of the tiles (or of a batch's rows) adds up here, whichever thread runs it. */
+typedef struct {
+    float *gradient; /* (gradient_size,) padded */
+    fpg_tally tally;
+} fpg_slot;
+
+/* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
+typedef struct {
+    int64_t capacity;                 /* steps */
+    float *obs, *score;               /* (T, num_inputs, width), (T, num_actions, width) */
+    float *reward, *keep, *running;   /* (T, width): reward; 0 where the episode ended, else 1; discounted return so far */
+    float *hidden[FPG_MAX_HIDDEN];    /* (T, lanes, out_pad) where activations are kept, else NULL */
+} fpg_tape;
+
+/* One thread's memory. */
+typedef struct {
+    fpg_tape tape;
+    float *x, *dlogits;             /* (num_inputs, FPG_CHUNK), (num_actions, FPG_CHUNK) */
+    float *hidden[FPG_MAX_HIDDEN];  /* (FPG_CHUNK, out_pad) */
+    float *backward;                /* (2, FPG_CHUNK, max_width); or (num_actions, FPG_CHUNK) of unused logits */
+    float *trace, *trace_sum;       /* (num_actions, num_inputs + 1, width), linear policies */
+    double *noise;                  /* (max(reset, step) noise, width) */
+} fpg_worker;
+
+/* A batch given by the caller. */
+typedef struct {
+    const fpg_layout *layout;
+    const float *packed, *obs, *weights;
+    const int64_t *actions;
+    int64_t batch, rows_per_slot;
+    fpg_worker *workers;
+    fpg_slot *slots;
+    uint64_t seed, step;
+    int deterministic;
+    float *out_logits, *out_log_prob, *out_entropy;
+    int64_t *out_actions;
+    fpg_control control;
+} fpg_batch;
+
+fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width);
+void fpg_worker_free(fpg_worker *worker);
+/* Room for `steps` steps, keeping what is there; 0 if memory runs out. */
+int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, int32_t width, int64_t steps, int keep_hidden);
+
+typedef struct {
+    const char *isa;
+    const fpg_environment *const *environments; /* NULL-terminated, in the order of fpg_environment_name */
+    void (*pack)(const fpg_layout *layout, const float *theta, float *packed);
+    /* out = scale * the sum of the slots' gradients, in theta's order; returns the sum of its squares. */
+    double (*fold)(const fpg_layout *layout, fpg_slot *slots, int64_t num_slots, double scale, float *out);
+    void (*rollout)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot);
+    void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
+    void (*batch_outputs)(void *batch, int64_t slot, int worker);
+    void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
+                 float epsilon);
+    void (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);
+    void (*philox)(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+    int (*vecmath_float)(const char *function, int64_t n, const float *x, float *y);
+    int (*vecmath_double)(const char *function, int64_t n, const double *x, double *y);
+} fpg_kernels;
+
+extern const fpg_kernels fpg_kernels_baseline, fpg_kernels_avx2, fpg_kernels_avx512;
+const fpg_kernels *fpg_active(void); /* the table that fpg_select_isa chose */
+
+#endif

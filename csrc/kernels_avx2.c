@@ -1,0 +1,3 @@
+#define FPG_KERNELS fpg_kernels_avx2
+#define FPG_ISA_NAME "avx2"
+#include "kernels.inc"

@@ -1,0 +1,3 @@
+#define FPG_KERNELS fpg_kernels_avx512
+#define FPG_ISA_NAME "avx512"
+#include "kernels.inc"

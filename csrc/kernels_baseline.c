@@ -1,0 +1,3 @@
+#define FPG_KERNELS fpg_kernels_baseline
+#define FPG_ISA_NAME "baseline"
+#include "kernels.inc"

@@ -1,0 +1,107 @@
+/* memory.c - aligned memory, and the buffers of a worker and of its tape. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#if defined(_WIN32)
+#  include <malloc.h>
+#endif
+
+void *fpg_alloc(size_t bytes)
+{
+    bytes = (bytes + 63) / 64 * 64 + 64;
+#if defined(_WIN32)
+    return _aligned_malloc(bytes, 64);
+#else
+    void *p = NULL;
+    return posix_memalign(&p, 64, bytes) ? NULL : p;
+#endif
+}
+
+void *fpg_calloc(size_t bytes)
+{
+    void *p = fpg_alloc(bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+void fpg_free(void *p)
+{
+#if defined(_WIN32)
+    _aligned_free(p);
+#else
+    free(p);
+#endif
+}
+
+fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width)
+{
+    const size_t real = sizeof(float), inputs = (size_t)layout->num_inputs, actions = (size_t)layout->num_actions;
+    const size_t backward = 2 * (size_t)layout->max_width > actions ? 2 * (size_t)layout->max_width : actions;
+    int ok = 1;
+    memset(worker, 0, sizeof *worker);
+    ok &= (worker->x = fpg_calloc(inputs * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->dlogits = fpg_calloc(actions * FPG_CHUNK * real)) != NULL;
+    for (int32_t l = 0; l < layout->num_hidden; l++)
+        ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->backward = fpg_calloc(backward * FPG_CHUNK * real)) != NULL;
+    if (env) {
+        const size_t traces = actions * (inputs + 1) * (size_t)width;
+        const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
+        ok &= (worker->trace = fpg_calloc(traces * real)) != NULL;
+        ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
+        ok &= (worker->noise = fpg_calloc((size_t)noise * (size_t)width * sizeof(double))) != NULL;
+    }
+    if (!ok)
+        fpg_worker_free(worker);
+    return ok ? FPG_OK : FPG_NO_MEMORY;
+}
+
+void fpg_worker_free(fpg_worker *worker)
+{
+    float *buffers[] = {worker->tape.obs, worker->tape.score, worker->tape.reward, worker->tape.keep, worker->tape.running,
+                        worker->x, worker->dlogits, worker->backward, worker->trace, worker->trace_sum};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        fpg_free(buffers[i]);
+    for (int l = 0; l < FPG_MAX_HIDDEN; l++) {
+        fpg_free(worker->hidden[l]);
+        fpg_free(worker->tape.hidden[l]);
+    }
+    fpg_free(worker->noise);
+    memset(worker, 0, sizeof *worker);
+}
+
+static int grow(float **array, int64_t old_size, int64_t new_size)
+{
+    float *bigger = fpg_alloc((size_t)new_size * sizeof(float));
+    if (!bigger)
+        return 0;
+    if (*array)
+        memcpy(bigger, *array, (size_t)old_size * sizeof(float));
+    fpg_free(*array);
+    *array = bigger;
+    return 1;
+}
+
+int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, int32_t width, int64_t steps, int keep_hidden)
+{
+    const int64_t old = tape->capacity;
+    const int missing_hidden = keep_hidden && layout->num_hidden > 0 && !tape->hidden[0];
+    int ok = 1;
+    if (steps <= old && !missing_hidden)
+        return 1;
+    steps = steps > old ? steps : old;
+    ok &= grow(&tape->obs, old * layout->num_inputs * width, steps * layout->num_inputs * width);
+    ok &= grow(&tape->score, old * layout->num_actions * width, steps * layout->num_actions * width);
+    ok &= grow(&tape->reward, old * width, steps * width);
+    ok &= grow(&tape->keep, old * width, steps * width);
+    ok &= grow(&tape->running, old * width, steps * width);
+    for (int32_t l = 0; l < layout->num_hidden && keep_hidden; l++) {
+        const int64_t row = (int64_t)lanes * layout->hidden[l].out_pad;
+        ok &= grow(&tape->hidden[l], missing_hidden ? 0 : old * row, steps * row);
+    }
+    if (ok)
+        tape->capacity = steps;
+    return ok;
+}

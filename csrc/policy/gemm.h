@@ -1,0 +1,105 @@
+/* gemm.h - the one matrix kernel.
+ *
+ *     C[m, n] = start + sum_k A(m, k) * B[k, n]          m < M, n < N, k < K
+ *
+ * A is read one scalar at a time at a[m * a_m + k * a_k], so it may be transposed at no cost; rows of B
+ * and C are contiguous and N is a multiple of FPG_PAD. A block of MR rows by NV vectors of C stays in
+ * registers over the whole of K: per k, NV loads and MR broadcasts feed MR * NV multiply-adds, and no
+ * sum is ever taken across lanes (the outer-product form: Goto & van de Geijn, "Anatomy of
+ * high-performance matrix multiplication", 2008, section 4). Every C[m, n] adds its K terms in the same order whatever
+ * the blocking, so results do not depend on how rows are grouped.
+ *
+ * The three products of an MLP layer y = x W^T are this kernel with other strides:
+ * forward Y = X W^T, input gradient dX = dY W, weight gradient dW = dY^T X.
+ */
+#ifndef FPG_GEMM_H
+#define FPG_GEMM_H
+
+#include "../simd.h"
+
+/* MR x NV accumulators: 4 x 4 of 32 registers (AVX-512, NEON), 6 x 2 of 16 (AVX2, SSE). */
+#if FPG_LANES == 16 || defined(__aarch64__)
+#  define FPG_GEMM_MR 4
+#  define FPG_GEMM_NV 4
+#else
+#  define FPG_GEMM_MR 6
+#  define FPG_GEMM_NV 2
+#endif
+
+typedef enum {
+    FPG_START_ZERO,      /* C = A B */
+    FPG_START_ROW,       /* C = row + A B, row broadcast to every m: a layer's bias */
+    FPG_START_ACCUMULATE /* C += A B */
+} fpg_gemm_start;
+
+typedef struct {
+    const float *a; ptrdiff_t a_m, a_k;
+    const float *b; ptrdiff_t b_k;
+    float *c; ptrdiff_t c_m;
+    const float *row; /* (N,), read for FPG_START_ROW only */
+    int32_t depth;    /* K */
+    fpg_gemm_start start;
+} fpg_gemm_args;
+
+/* mr and nv are literals at every call, so acc[][] lives in registers. */
+FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, const float *a, const float *b, float *c, const float *row,
+                               const int mr, const int nv)
+{
+    fpg_vec acc[FPG_GEMM_MR][FPG_GEMM_NV];
+    const ptrdiff_t a_m = g->a_m, a_k = g->a_k, b_k = g->b_k, c_m = g->c_m;
+    FPG_UNROLL for (int i = 0; i < mr; i++)
+        FPG_UNROLL for (int j = 0; j < nv; j++)
+            acc[i][j] = g->start == FPG_START_ACCUMULATE ? fpg_load(c + i * c_m + j * FPG_LANES)
+                        : g->start == FPG_START_ROW ? fpg_load(row + j * FPG_LANES) : fpg_broadcast(0.0f);
+    for (int32_t k = 0; k < g->depth; k++) {
+        fpg_vec bk[FPG_GEMM_NV];
+        FPG_UNROLL for (int j = 0; j < nv; j++)
+            bk[j] = fpg_load(b + j * FPG_LANES);
+        FPG_UNROLL for (int i = 0; i < mr; i++) {
+            const fpg_vec x = fpg_broadcast(a[i * a_m]);
+            FPG_UNROLL for (int j = 0; j < nv; j++)
+                acc[i][j] += x * bk[j];
+        }
+        a += a_k;
+        b += b_k;
+    }
+    FPG_UNROLL for (int i = 0; i < mr; i++)
+        FPG_UNROLL for (int j = 0; j < nv; j++)
+            fpg_store(c + i * c_m + j * FPG_LANES, acc[i][j]);
+}
+
+FPG_INLINE void fpg_gemm_panel(const fpg_gemm_args *g, int32_t rows, int32_t column, const int nv)
+{
+    const float *b = g->b + column, *row = g->row ? g->row + column : NULL;
+    float *c = g->c + column;
+    int32_t m = 0;
+    for (; m + FPG_GEMM_MR <= rows; m += FPG_GEMM_MR)
+        fpg_gemm_block(g, g->a + m * g->a_m, b, c + m * g->c_m, row, FPG_GEMM_MR, nv);
+    const float *a = g->a + m * g->a_m;
+    c += m * g->c_m;
+    switch (rows - m) {
+#if FPG_GEMM_MR > 4
+    case 5: fpg_gemm_block(g, a, b, c, row, 5, nv); break;
+    case 4: fpg_gemm_block(g, a, b, c, row, 4, nv); break;
+#endif
+    case 3: fpg_gemm_block(g, a, b, c, row, 3, nv); break;
+    case 2: fpg_gemm_block(g, a, b, c, row, 2, nv); break;
+    case 1: fpg_gemm_block(g, a, b, c, row, 1, nv); break;
+    }
+}
+
+static void fpg_gemm(const fpg_gemm_args *g, int32_t rows, int32_t columns)
+{
+    int32_t n = 0;
+    for (; n + FPG_GEMM_NV * FPG_LANES <= columns; n += FPG_GEMM_NV * FPG_LANES)
+        fpg_gemm_panel(g, rows, n, FPG_GEMM_NV);
+    switch ((columns - n) / FPG_LANES) {
+#if FPG_GEMM_NV > 2
+    case 3: fpg_gemm_panel(g, rows, n, 3); break;
+    case 2: fpg_gemm_panel(g, rows, n, 2); break;
+#endif
+    case 1: fpg_gemm_panel(g, rows, n, 1); break;
+    }
+}
+
+#endif

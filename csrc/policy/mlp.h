@@ -1,0 +1,184 @@
+/* mlp.h - multilayer perceptrons of 0 to 3 hidden layers: pack, forward, backward.
+ *
+ * A chunk is R rows. Inputs and outputs are transposed, x (num_inputs, ld) and logits (num_actions, ld), because
+ * environments and the softmax run along rows; hidden activations are rows, (R, out_pad), lanes along units.
+ * All matrix products are gemm.h.
+ */
+#ifndef FPG_MLP_H
+#define FPG_MLP_H
+
+#include "../network.h"
+#include "../vecmath.h"
+#include "gemm.h"
+#include "linear.h"
+
+/* The packed copy of theta; once per parameter update. */
+static void fpg_pack(const fpg_layout *layout, const float *theta, float *packed)
+{
+    memset(packed, 0, (size_t)layout->packed_size * sizeof *packed);
+    for (int32_t l = 0; l <= layout->num_hidden; l++) {
+        const int is_head = l == layout->num_hidden;
+        const fpg_layer *layer = is_head ? &layout->head : &layout->hidden[l];
+        const float *w = theta + layer->theta_weight;
+        if (!is_head)
+            for (int32_t o = 0; o < layer->out; o++)
+                for (int32_t i = 0; i < layer->in; i++)
+                    packed[layer->forward + (int64_t)i * layer->out_pad + o] = w[(int64_t)o * layer->in + i];
+        if (is_head || l > 0)
+            for (int32_t o = 0; o < layer->out; o++)
+                memcpy(packed + layer->backward + (int64_t)o * layer->in_pad, w + (int64_t)o * layer->in,
+                       (size_t)layer->in * sizeof *w);
+        memcpy(packed + layer->bias, theta + layer->theta_bias, (size_t)layer->out * sizeof *w);
+    }
+}
+
+/* The padded gradient in theta's order. */
+static void fpg_unpack_gradient(const fpg_layout *layout, const float *gradient, float *out)
+{
+    for (int32_t l = 0; l <= layout->num_hidden; l++) {
+        const int is_head = l == layout->num_hidden;
+        const fpg_layer *layer = is_head ? &layout->head : &layout->hidden[l];
+        const float *w = gradient + layer->gradient_weight;
+        for (int32_t o = 0; o < layer->out; o++)
+            for (int32_t i = 0; i < layer->in; i++)
+                out[layer->theta_weight + (int64_t)o * layer->in + i] =
+                    !is_head && l == 0 ? w[(int64_t)i * layer->out_pad + o] : w[(int64_t)o * layer->in_pad + i];
+        memcpy(out + layer->theta_bias, gradient + layer->gradient_bias, (size_t)layer->out * sizeof *out);
+    }
+}
+
+static void fpg_activate(fpg_activation activation, int64_t n, float *h)
+{
+    if (activation == FPG_TANH)
+        FPG_SIMD for (int64_t i = 0; i < n; i++)
+            h[i] = fpg_tanhf(h[i]);
+    else
+        FPG_SIMD for (int64_t i = 0; i < n; i++)
+            h[i] = h[i] < 0 ? 0 : h[i]; /* keeps NaN */
+}
+
+/* dh *= the activation's derivative, from its value h. */
+static void fpg_activate_backward(fpg_activation activation, int64_t n, const float *FPG_RESTRICT h, float *FPG_RESTRICT dh)
+{
+    if (activation == FPG_TANH)
+        FPG_SIMD for (int64_t i = 0; i < n; i++)
+            dh[i] *= 1.0f - h[i] * h[i];
+    else
+        FPG_SIMD for (int64_t i = 0; i < n; i++)
+            dh[i] = h[i] > 0 ? dh[i] : 0;
+}
+
+#if FPG_LANES == 16
+#  define FPG_EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#  define FPG_ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif FPG_LANES == 8
+#  define FPG_EVENS 0, 2, 4, 6, 8, 10, 12, 14
+#  define FPG_ODDS 1, 3, 5, 7, 9, 11, 13, 15
+#elif FPG_LANES == 4
+#  define FPG_EVENS 0, 2, 4, 6
+#  define FPG_ODDS 1, 3, 5, 7
+#endif
+
+/* Sums each of FPG_LANES vectors: lane j of the result is the sum of v[j]. log2(FPG_LANES) rounds of adding
+ * neighbours, halving the number of vectors each time. */
+FPG_INLINE fpg_vec fpg_sum_each(fpg_vec *v)
+{
+#if FPG_LANES > 1
+    FPG_UNROLL for (int n = FPG_LANES / 2; n > 0; n /= 2)
+        FPG_UNROLL for (int j = 0; j < n; j++)
+            v[j] = __builtin_shufflevector(v[2 * j], v[2 * j + 1], FPG_EVENS) +
+                   __builtin_shufflevector(v[2 * j], v[2 * j + 1], FPG_ODDS);
+#endif
+    return v[0];
+}
+
+/* logits (num_actions, ld) of rows of hidden activations: few outputs, so dot products, FPG_LANES rows at a time. */
+static void fpg_head_forward(const fpg_layer *head, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
+{
+    for (int32_t r = 0; r < rows; r += FPG_LANES)
+        for (int32_t a = 0; a < head->out; a++) {
+            const float *w = packed + head->backward + (int64_t)a * head->in_pad;
+            const int32_t last = rows - 1 - r; /* a partial block repeats its last row */
+            fpg_vec sum[FPG_LANES];
+            FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
+                sum[j] = fpg_broadcast(0.0f);
+            for (int32_t k = 0; k < head->in_pad; k += FPG_LANES) {
+                const fpg_vec wk = fpg_load(w + k);
+                FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
+                    sum[j] += wk * fpg_load(h + (int64_t)(r + (j < last ? j : last)) * head->in_pad + k);
+            }
+            fpg_store(logits + a * ld + r, fpg_sum_each(sum) + packed[head->bias + a]);
+        }
+}
+
+/* hidden[l] (R, out_pad) and logits (num_actions, ld); ld >= R rounded up to FPG_PAD. */
+static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const float *x, int32_t rows, ptrdiff_t ld,
+                            float *const *hidden, float *logits)
+{
+    if (layout->num_hidden == 0) {
+        fpg_linear_forward(&layout->head, packed, x, fpg_round_up(rows, FPG_PAD), ld, logits);
+        return;
+    }
+    for (int32_t l = 0; l < layout->num_hidden; l++) {
+        const fpg_layer *layer = &layout->hidden[l];
+        const fpg_gemm_args product = {
+            .a = l ? hidden[l - 1] : x, .a_m = l ? layer->in_pad : 1, .a_k = l ? 1 : ld,
+            .b = packed + layer->forward, .b_k = layer->out_pad, .c = hidden[l], .c_m = layer->out_pad,
+            .row = packed + layer->bias, .depth = layer->in, .start = FPG_START_ROW};
+        fpg_gemm(&product, rows, layer->out_pad);
+        fpg_activate(layout->activation, (int64_t)rows * layer->out_pad, hidden[l]);
+    }
+    fpg_head_forward(&layout->head, packed, hidden[layout->num_hidden - 1], rows, ld, logits);
+}
+
+/* gradient[weight] += dy^T input and gradient[bias] += the sum of dy, over rows; n is the padded number of columns. */
+FPG_INLINE void fpg_weight_gradient(const float *a, ptrdiff_t a_m, ptrdiff_t a_k, int32_t m, const float *b, int32_t n,
+                                    int32_t rows, float *gradient)
+{
+    const fpg_gemm_args product = {.a = a, .a_m = a_m, .a_k = a_k, .b = b, .b_k = n, .c = gradient, .c_m = n,
+                                   .depth = rows, .start = FPG_START_ACCUMULATE};
+    fpg_gemm(&product, m, n);
+}
+
+/* gradient += sum over rows of d(sum dlogits * logits) / d theta. x and dlogits (., ld) are zero (dlogits) past the last row.
+ * scratch: 2 * R * max_width floats. */
+static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, const float *x, const float *dlogits, int32_t rows,
+                             ptrdiff_t ld, float *const *hidden, float *scratch, float *gradient)
+{
+    static const float one = 1.0f;
+    if (layout->num_hidden == 0) {
+        fpg_linear_backward(&layout->head, x, dlogits, fpg_round_up(rows, FPG_PAD), ld, gradient);
+        return;
+    }
+    const int32_t top = layout->num_hidden - 1;
+    const fpg_layer *head = &layout->head;
+    float *dh = scratch, *dh_below = scratch + (int64_t)rows * layout->max_width;
+    fpg_weight_gradient(dlogits, ld, 1, head->out, hidden[top], head->in_pad, rows, gradient + head->gradient_weight);
+    for (int32_t a = 0; a < head->out; a++) {
+        float sum = 0;
+        for (int32_t r = 0; r < rows; r++)
+            sum += dlogits[a * ld + r];
+        gradient[head->gradient_bias + a] += sum;
+    }
+    const fpg_gemm_args into_top = {.a = dlogits, .a_m = 1, .a_k = ld, .b = packed + head->backward, .b_k = head->in_pad,
+                                    .c = dh, .c_m = head->in_pad, .depth = head->out};
+    fpg_gemm(&into_top, rows, head->in_pad);
+    for (int32_t l = top; l >= 0; l--) {
+        const fpg_layer *layer = &layout->hidden[l];
+        fpg_activate_backward(layout->activation, (int64_t)rows * layer->out_pad, hidden[l], dh);
+        fpg_weight_gradient(&one, 0, 0, 1, dh, layer->out_pad, rows, gradient + layer->gradient_bias);
+        if (l == 0) {
+            fpg_weight_gradient(x, ld, 1, layer->in, dh, layer->out_pad, rows, gradient + layer->gradient_weight);
+            return;
+        }
+        fpg_weight_gradient(dh, layer->out_pad, 1, layer->out, hidden[l - 1], layer->in_pad, rows,
+                            gradient + layer->gradient_weight);
+        const fpg_gemm_args below = {.a = dh, .a_m = layer->out_pad, .a_k = 1, .b = packed + layer->backward,
+                                     .b_k = layer->in_pad, .c = dh_below, .c_m = layer->in_pad, .depth = layer->out};
+        fpg_gemm(&below, rows, layer->in_pad);
+        float *swap = dh;
+        dh = dh_below, dh_below = swap;
+    }
+}
+
+#endif

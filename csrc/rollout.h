@@ -1,0 +1,328 @@
+/* rollout.h - one tile's life: observe, act, step, record; returns backwards in time; the gradient.
+ *
+ * A linear policy needs no tape: its eligibility traces (linear.h) are weighted as rewards come in. An MLP records a tape
+ * of the steps, turns rewards into weights backwards in time, and runs its backward pass over chunks of rows.
+ */
+#ifndef FPG_ROLLOUT_H
+#define FPG_ROLLOUT_H
+
+#include <math.h>
+
+#include "internal.h"
+#include "philox.h"
+#include "policy/categorical.h"
+#include "policy/mlp.h"
+
+/* Keeping activations costs this much memory a thread at most; above it the backward pass computes them again. */
+#define FPG_TAPE_BYTES ((int64_t)32 << 20)
+
+/* The lanes of a tile while it runs. Padding lanes compute along and count for nothing. */
+typedef struct {
+    float active[FPG_TILE];   /* 1 while the lane's steps count, else 0 */
+    float decay[FPG_TILE];    /* of the traces, at the next step */
+    float running[FPG_TILE];  /* sum of gamma^t r_t since the episode (or the pass) began */
+    float discount[FPG_TILE]; /* gamma^t */
+    float reward32[FPG_TILE], coefficient[FPG_TILE], entropy[FPG_TILE];
+    double entropy_sum[FPG_TILE], reward[FPG_TILE];
+    int32_t action[FPG_TILE], done[FPG_TILE];
+    uint32_t words[4 * FPG_TILE];
+    uint8_t terminated[FPG_TILE], reset[FPG_TILE];
+    int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
+    int64_t owed[FPG_TILE];   /* episodes beyond this wave */
+    int32_t num_active;
+} fpg_lanes;
+
+/* Fresh episodes for the lanes with reset[i] != 0. The counter's step is the one the episode begins at. */
+static void fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, fpg_lanes *lane, double *noise)
+{
+    const int32_t width = pass->width;
+    for (int32_t i = 0; i < width; i++) {
+        if (!lane->reset[i])
+            continue;
+        for (int32_t k = 0; k < pass->env->reset_noise_size; k += 4) {
+            uint32_t word[4];
+            fpg_philox4x32((uint32_t)(first_env + i), (uint32_t)step, pass->iteration, FPG_DRAW_RESET | (uint32_t)k << 8,
+                           (uint32_t)pass->seed, (uint32_t)(pass->seed >> 32), &word[0], &word[1], &word[2], &word[3]);
+            for (int32_t j = 0; j < 4 && k + j < pass->env->reset_noise_size; j++)
+                noise[(k + j) * width + i] = fpg_uniform_double(word[j]);
+        }
+        tile->episode_return[i] = 0, tile->elapsed[i] = 0;
+        lane->decay[i] = 0, lane->running[i] = 0, lane->discount[i] = 1;
+    }
+    pass->env->reset(pass->env, width, lane->reset, noise, tile->state);
+}
+
+static void fpg_step_noise(const fpg_pass *pass, int64_t first_env, int64_t step, double *noise)
+{
+    const int32_t width = pass->width;
+    uint32_t words[4 * FPG_TILE];
+    for (int32_t k = 0; k < pass->env->step_noise_size; k += 4) {
+        fpg_philox_fill(width, (uint32_t)first_env, (uint32_t)step, pass->iteration, FPG_DRAW_STEP | (uint32_t)k << 8, pass->seed, words);
+        for (int32_t j = 0; j < 4 && k + j < pass->env->step_noise_size; j++)
+            for (int32_t i = 0; i < width; i++)
+                noise[(k + j) * width + i] = fpg_uniform_double(words[j * width + i]);
+    }
+}
+
+static void fpg_tally_episode(fpg_tally *tally, double episode_return, int32_t length)
+{
+    tally->min_return = tally->num_episodes == 0 || episode_return < tally->min_return ? episode_return : tally->min_return;
+    tally->max_return = tally->num_episodes == 0 || episode_return > tally->max_return ? episode_return : tally->max_return;
+    tally->num_episodes++;
+    tally->sum_return += episode_return;
+    tally->sum_square += episode_return * episode_return;
+    tally->sum_length += length;
+}
+
+/* Counts the episodes that ended with this step and starts the next ones, which begin at `step`. */
+static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, fpg_lanes *lane,
+                                double *noise, fpg_tally *tally)
+{
+    for (int32_t i = 0; i < pass->width; i++) {
+        lane->reset[i] = (uint8_t)lane->done[i];
+        if (!lane->done[i] || lane->active[i] == 0)
+            continue;
+        fpg_tally_episode(tally, tile->episode_return[i], tile->elapsed[i]);
+        if (pass->collect.episodes > 0) {
+            if (pass->returns) {
+                const int64_t env = first_env + i;
+                const int64_t quota = pass->collect.episodes / pass->num_envs + (env < pass->collect.episodes % pass->num_envs);
+                const int64_t episode = (quota - lane->left[i] - lane->owed[i]) * pass->num_envs + env;
+                pass->returns[episode] = tile->episode_return[i], pass->lengths[episode] = tile->elapsed[i];
+            }
+            if (--lane->left[i] == 0)
+                lane->active[i] = 0, lane->num_active--;
+        }
+    }
+    fpg_reset_lanes(pass, tile, first_env, step, lane, noise);
+}
+
+/* One environment step of every lane, and the bookkeeping that needs no policy. Returns whether any lane is done. */
+static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const double *noise)
+{
+    const int32_t width = pass->width, limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
+    double *FPG_RESTRICT episode_return = tile->episode_return;
+    int32_t *FPG_RESTRICT elapsed = tile->elapsed;
+    const float gamma = (float)pass->collect.gamma;
+    int32_t any = 0;
+    pass->env->step(pass->env, width, lane->action, noise, tile->state, lane->reward, lane->terminated);
+    FPG_SIMD for (int32_t i = 0; i < width; i++) {
+        episode_return[i] += lane->reward[i];
+        lane->reward32[i] = (float)lane->reward[i];
+        lane->entropy_sum[i] += lane->entropy[i] * lane->active[i];
+    }
+    FPG_SIMD for (int32_t i = 0; i < width; i++) {
+        lane->running[i] += lane->discount[i] * lane->reward32[i];
+        lane->discount[i] *= gamma;
+    }
+    for (int32_t i = 0; i < width; i++) {
+        elapsed[i] += 1;
+        lane->done[i] = lane->terminated[i] | (elapsed[i] >= limit);
+        any |= lane->done[i];
+    }
+    return any;
+}
+
+/* The tape-free gradient of a linear policy, one step. `last` is the step at which horizon cuts. */
+static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_lanes *lane, const float *x, const float *score,
+                           int any_done, int last)
+{
+    const fpg_layer *head = &pass->layout->head;
+    const int32_t width = pass->width;
+    const float gamma = (float)pass->collect.gamma;
+    const int to_go = pass->collect.form == FPG_REWARD_TO_GO;
+    fpg_linear_trace(head, x, score, width, lane->decay, worker->trace);
+    for (int32_t i = 0; i < width; i++) {
+        const float total = lane->done[i] | last ? lane->running[i] : 0.0f;
+        lane->coefficient[i] = lane->active[i] * (to_go ? lane->reward32[i] : total);
+        lane->decay[i] = to_go ? gamma : 1.0f; /* a reset clears it */
+    }
+    if (to_go || any_done || last)
+        fpg_linear_accumulate(head, width, lane->coefficient, worker->trace, worker->trace_sum);
+}
+
+/* Rewards of the tape's steps become weights Phi_t in place, from the last step to the first. */
+static void fpg_tape_weights(const fpg_pass *pass, fpg_tape *tape, int64_t steps)
+{
+    const int32_t width = pass->width;
+    const float gamma = (float)pass->collect.gamma;
+    const int to_go = pass->collect.form == FPG_REWARD_TO_GO;
+    float carry[FPG_TILE] = {0};
+    for (int64_t t = steps - 1; t >= 0; t--) {
+        float *FPG_RESTRICT weight = tape->reward + t * width;
+        const float *FPG_RESTRICT keep = tape->keep + t * width, *FPG_RESTRICT running = tape->running + t * width;
+        const float at_end = t == steps - 1 ? 1.0f : 0.0f;
+        if (to_go)
+            FPG_SIMD for (int32_t i = 0; i < width; i++)
+                weight[i] = carry[i] = weight[i] + gamma * keep[i] * carry[i];
+        else
+            FPG_SIMD for (int32_t i = 0; i < width; i++)
+                weight[i] = carry[i] = keep[i] - at_end > 0.5f ? carry[i] : running[i];
+    }
+}
+
+/* slot->gradient += sum over the tape of weight * grad log pi. */
+static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int worker_index, int64_t steps, int keep_hidden,
+                              fpg_slot *slot)
+{
+    const fpg_layout *layout = pass->layout;
+    const fpg_tape *tape = &worker->tape;
+    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->num_inputs, actions = layout->num_actions;
+    const int64_t per_chunk = FPG_CHUNK / lanes;
+    for (int64_t t = 0; t < steps; t += per_chunk) {
+        const int32_t count = (int32_t)(steps - t < per_chunk ? steps - t : per_chunk), rows = count * lanes;
+        float *hidden[FPG_MAX_HIDDEN];
+        if (fpg_should_stop(pass->control, worker_index))
+            return;
+        for (int32_t s = 0; s < count; s++) {
+            const float *weight = tape->reward + (t + s) * width;
+            for (int32_t d = 0; d < inputs; d++)
+                memcpy(worker->x + d * FPG_CHUNK + s * lanes, tape->obs + ((t + s) * inputs + d) * width, (size_t)lanes * sizeof(float));
+            for (int32_t a = 0; a < actions; a++) {
+                const float *FPG_RESTRICT score = tape->score + ((t + s) * actions + a) * width;
+                float *FPG_RESTRICT dlogits = worker->dlogits + a * FPG_CHUNK + s * lanes;
+                FPG_SIMD for (int32_t i = 0; i < lanes; i++)
+                    dlogits[i] = weight[i] * score[i];
+            }
+        }
+        for (int32_t l = 0; l < layout->num_hidden; l++)
+            hidden[l] = keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
+        if (!keep_hidden)
+            fpg_mlp_forward(layout, pass->packed, worker->x, rows, FPG_CHUNK, hidden, worker->backward);
+        fpg_mlp_backward(layout, pass->packed, worker->x, worker->dlogits, rows, FPG_CHUNK, hidden, worker->backward, slot->gradient);
+    }
+}
+
+/* How many episodes a lane may run on one tape, and whether activations fit on it as well. */
+typedef struct {
+    int64_t episodes;
+    int keep_hidden;
+} fpg_tape_plan;
+
+static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
+{
+    const fpg_layout *layout = pass->layout;
+    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->num_inputs + layout->num_actions + 3);
+    const int64_t full = bare + (int64_t)sizeof(float) * pass->lanes * layout->hidden_floats;
+    const int64_t limit = pass->env->max_episode_steps;
+    if (pass->collect.horizon > 0)
+        return (fpg_tape_plan){1, pass->collect.horizon * full <= FPG_TAPE_BYTES};
+    if (limit == 0)
+        return (fpg_tape_plan){1, 0};
+    if (limit * full <= FPG_TAPE_BYTES)
+        return (fpg_tape_plan){FPG_TAPE_BYTES / (limit * full), 1};
+    return (fpg_tape_plan){limit * bare <= FPG_TAPE_BYTES ? FPG_TAPE_BYTES / (limit * bare) : 1, 0};
+}
+
+/* Steps the tile until its lanes have run their episodes or the horizon is reached; returns the step it stopped at, or -1. */
+static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index,
+                            int64_t begin, int keep_hidden, fpg_lanes *lane, fpg_tally *tally)
+{
+    const fpg_layout *layout = pass->layout;
+    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->num_inputs, actions = layout->num_actions;
+    const int taped = pass->want_gradient && layout->num_hidden > 0;
+    fpg_tape *tape = &worker->tape;
+    int64_t step = begin;
+    for (int last = 0; lane->num_active > 0 && !last; step++) {
+        const int64_t t = step - begin;
+        float *x = worker->x, *score = worker->dlogits, *hidden[FPG_MAX_HIDDEN];
+        last = t + 1 == pass->collect.horizon;
+        if (step % 16 == 0 && fpg_should_stop(pass->control, worker_index))
+            return -1;
+        if (taped) {
+            if (t == tape->capacity && !fpg_tape_reserve(tape, layout, lanes, width, 2 * t, keep_hidden)) {
+                fpg_fail(pass->control, FPG_NO_MEMORY);
+                return -1;
+            }
+            x = tape->obs + t * inputs * width, score = tape->score + t * actions * width;
+        }
+        for (int32_t l = 0; l < layout->num_hidden; l++)
+            hidden[l] = taped && keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
+        pass->env->observe(pass->env, width, tile->state, x);
+        fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
+        if (step % 4 == 0)
+            fpg_philox_fill(width, (uint32_t)first_env, (uint32_t)(step / 4), pass->iteration, FPG_DRAW_ACTION, pass->seed, lane->words);
+        fpg_categorical_sample(actions, width, width, lane->words + step % 4 * width, pass->deterministic, score, lane->action,
+                               lane->entropy);
+        if (pass->env->step_noise_size > 0)
+            fpg_step_noise(pass, first_env, step, worker->noise);
+        const int any_done = fpg_step_lanes(pass, tile, lane, worker->noise);
+        if (taped) {
+            float *FPG_RESTRICT keep = tape->keep + t * width;
+            memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
+            memcpy(tape->running + t * width, lane->running, (size_t)width * sizeof(float));
+            for (int32_t i = 0; i < width; i++)
+                keep[i] = lane->done[i] ? 0.0f : 1.0f;
+            if (lane->num_active < lanes)
+                for (int32_t a = 0; a < actions; a++)
+                    for (int32_t i = 0; i < width; i++)
+                        score[a * width + i] *= lane->active[i];
+        } else if (pass->want_gradient)
+            fpg_trace_step(pass, worker, lane, x, score, any_done, last);
+        if (any_done)
+            fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally);
+    }
+    return step;
+}
+
+/* Everything that one pass does with one tile. */
+static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot)
+{
+    const fpg_layout *layout = pass->layout;
+    const int32_t width = pass->width;
+    const int64_t quota = pass->collect.episodes / pass->num_envs, extra = pass->collect.episodes % pass->num_envs;
+    const int by_episode = pass->collect.episodes > 0, taped = pass->want_gradient && layout->num_hidden > 0;
+    const fpg_tape_plan plan = fpg_plan_tape(pass);
+    const int64_t trace_size = (int64_t)layout->num_actions * (layout->num_inputs + 1) * width;
+    const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
+    fpg_tally *tally = &slot->tally;
+    fpg_lanes lane = {.num_active = 0};
+    const int64_t steps_before = tally->sum_length;
+    for (int32_t i = 0; i < real; i++)
+        lane.owed[i] = by_episode ? quota + (first_env + i < extra) : 0;
+    for (int32_t i = 0; i < width; i++)
+        lane.decay[i] = 0, lane.running[i] = 0, lane.discount[i] = 1;
+    if (pass->want_gradient && !taped) {
+        memset(worker->trace, 0, (size_t)trace_size * sizeof(float));
+        memset(worker->trace_sum, 0, (size_t)trace_size * sizeof(float));
+    }
+    if (taped && !fpg_tape_reserve(&worker->tape, layout, pass->lanes, width,
+                                   by_episode ? (pass->env->max_episode_steps ? plan.episodes * pass->env->max_episode_steps : 1024)
+                                              : pass->collect.horizon, plan.keep_hidden)) {
+        fpg_fail(pass->control, FPG_NO_MEMORY);
+        return;
+    }
+    int64_t step = 0;
+    do { /* one wave of episodes, as many as the tape holds; or the horizon */
+        const int64_t begin = step;
+        lane.num_active = 0;
+        for (int32_t i = 0; i < width; i++) {
+            lane.left[i] = taped && lane.owed[i] > plan.episodes ? plan.episodes : lane.owed[i];
+            lane.owed[i] -= lane.left[i];
+            lane.active[i] = i < real && (!by_episode || lane.left[i] > 0) ? 1.0f : 0.0f;
+            lane.num_active += lane.active[i] > 0;
+            lane.reset[i] = 1;
+        }
+        if (lane.num_active == 0)
+            break;
+        if (by_episode || pass->fresh)
+            fpg_reset_lanes(pass, tile, first_env, step, &lane, worker->noise);
+        step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
+        if (step < 0)
+            return;
+        if (taped) {
+            fpg_tape_weights(pass, &worker->tape, step - begin);
+            fpg_tape_backward(pass, worker, worker_index, step - begin, plan.keep_hidden, slot);
+        }
+    } while (by_episode);
+    if (pass->want_gradient && !taped)
+        fpg_linear_reduce(&layout->head, width, worker->trace_sum, slot->gradient);
+    tally->num_steps += by_episode ? tally->sum_length - steps_before : step * real;
+    for (int32_t i = 0; i < real; i++) {
+        tally->entropy += lane.entropy_sum[i];
+        if (!by_episode)
+            tally->num_trajectories += tile->elapsed[i] > 0;
+    }
+}
+
+#endif

@@ -1,0 +1,118 @@
+"""The compiled core: thin, checked wrappers around ``csrc/fastpg.h``.
+
+Private. Functions check shapes and dtypes only as far as memory safety needs it; the sentences that
+users read are written by the modules above this one. Every long call releases the GIL, polls for
+signals about every 50 ms and raises ``KeyboardInterrupt`` with nothing modified.
+"""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+STATS_DTYPE: np.dtype[np.void]  # one record an iteration; its fields are documented in csrc/fastpg.h
+MAX_WIDTH: int  # 512
+MAX_HIDDEN: int  # 3
+ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole",)
+
+def version() -> str: ...
+def compiler() -> str: ...
+def isa() -> str: ...  # the one in use
+def isas() -> tuple[str, ...]: ...  # compiled in and supported by this CPU, slowest first
+def set_num_threads(num_threads: int) -> None: ...  # >= 1, else ValueError
+def get_num_threads() -> int: ...
+
+@final
+class Network:
+    """An MLP's shape: widths, activation, and where each array lies in the flat ``theta``."""
+    def __init__(self, num_inputs: int, hidden: tuple[int, ...], num_outputs: int, activation: str) -> None: ...
+    num_inputs: int
+    hidden: tuple[int, ...]
+    num_outputs: int
+    activation: str
+    num_parameters: int
+
+@final
+class Environment:
+    """A native environment: its kernel, its parameters, its time limit (0: none)."""
+    def __init__(self, name: str, params: dict[str, float], max_episode_steps: int) -> None: ...
+    name: str
+    state_size: int
+    obs_size: int
+    num_actions: int
+    max_episode_steps: int
+
+# Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,
+# weights (B,) float32, out (P,) float32.
+def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # (B, A)
+def act(
+    net: Network, theta: F32, obs: F32, seed: int, step: int, deterministic: bool
+) -> I64: ...  # row i is drawn with the counter (i, step)
+def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: I64) -> tuple[F32, F32]: ...
+def policy_gradient(
+    net: Network, theta: F32, obs: F32, actions: I64, weights: F32, scale: float, out: F32
+) -> None: ...  # out = scale * sum_i weights[i] * grad log pi(actions[i] | obs[i])
+
+@final
+class Sampler:
+    """``num_envs`` copies of an environment, their states, and the fused rollout-and-gradient pass."""
+    def __init__(self, env: Environment, net: Network, num_envs: int, seed: int) -> None: ...
+    def gradient(
+        self,
+        theta: F32,
+        *,
+        form: str,  # "total" | "reward_to_go"
+        gamma: float,
+        horizon: int,  # > 0: that many steps of every environment, continuing its episode
+        episodes: int,  # > 0: that many whole episodes from fresh resets; exactly one of the two is > 0
+        normalize: str,  # "trajectory" | "timestep"
+        out: F32,
+    ) -> np.void: ...  # a STATS_DTYPE scalar; NaN or infinity raises FloatingPointError naming what and where
+    def evaluate(
+        self, theta: F32, *, episodes: int, deterministic: bool
+    ) -> tuple[F64, I64]: ...  # (E,) undiscounted returns, (E,) lengths
+
+@final
+class Trainer:
+    """A sampler and an optimizer: iterations run inside C, without the GIL."""
+    def __init__(
+        self,
+        env: Environment,
+        net: Network,
+        theta: F32,  # (P,), updated in place after every iteration
+        *,
+        num_envs: int,
+        seed: int,
+        form: str,
+        gamma: float,
+        horizon: int,  # exactly one of horizon, episodes, steps_per_iteration is > 0
+        episodes: int,
+        steps_per_iteration: int,  # whole episodes; their number follows the mean length seen before this iteration
+        normalize: str,
+        optimizer: str,  # "adam" | "sgd"
+        learning_rate: float,
+        momentum: float,  # sgd
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        total_steps: int,  # stop after the iteration in which this many steps are reached
+        target_return: float,  # NaN: none. Reached by the mean of the last >= 100 finished episodes
+    ) -> None: ...
+    num_steps: int
+    num_iterations: int
+    stopped_because: str  # "" while there is more to do, else "total_steps" | "target_return"
+    def run(self, seconds: float) -> NDArray[np.void]:
+        """Run iterations for about ``seconds``; return their STATS_DTYPE records (possibly none).
+
+        Raises FloatingPointError naming what is not finite, where, and the iteration; ``theta`` keeps its last
+        good values. KeyboardInterrupt discards the unfinished iteration only.
+        """
+
+# STATS_DTYPE fields: num_steps i8 (transitions of this batch), num_episodes i8 (episodes finished),
+# num_trajectories i8 (finished + cut), mean_return f8, return_std f8, min_return f8, max_return f8,
+# mean_length f8 (of finished episodes; NaN where there is none), entropy f8 (mean over transitions),
+# gradient_norm f8, total_steps i8 (since the sampler's creation), seconds f8 (of this iteration)

@@ -1,0 +1,539 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The compiled core: checks what memory safety needs, releases the GIL, calls csrc/fastpg.h.
+
+The contract of each name is in _core.pyi. Arrays come in as typed memoryviews and go out as NumPy arrays; nothing
+here links against NumPy, so one abi3 build serves every Python from 3.11 on.
+"""
+
+import os
+
+import numpy
+
+from libc.math cimport isnan
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+
+cdef extern from "fastpg.h" nogil:
+    const char *FPG_VERSION
+    enum: FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS
+
+    ctypedef enum fpg_status:
+        FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
+        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT
+
+    ctypedef struct fpg_poll:
+        int (*function)(void *context) noexcept nogil
+        void *context
+
+    const char *fpg_select_isa(const char *name)
+    const char *fpg_isa()
+    const char *fpg_isa_available(int i)
+    void fpg_set_num_threads(int num_threads)
+    int fpg_get_num_threads()
+
+    ctypedef enum fpg_activation:
+        FPG_TANH, FPG_RELU
+
+    ctypedef struct fpg_network:
+        int32_t num_inputs
+        int32_t num_hidden
+        int32_t *hidden
+        int32_t num_outputs
+        fpg_activation activation
+
+    int64_t fpg_num_parameters(const fpg_network *net)
+
+    ctypedef struct fpg_environment:
+        int32_t state_size, obs_size, num_actions, max_episode_steps
+        double *params
+
+    int fpg_environment_init(const char *name, fpg_environment *env)
+    const char *fpg_environment_name(int i)
+
+    fpg_status fpg_logits(const fpg_network *, const float *, const float *, int64_t, float *, fpg_poll)
+    fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, int64_t *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const int64_t *, int64_t, float *,
+                                        float *, fpg_poll)
+    fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const int64_t *, const float *, int64_t,
+                                   double, float *, fpg_poll)
+
+    ctypedef enum fpg_form:
+        FPG_TOTAL, FPG_REWARD_TO_GO
+    ctypedef enum fpg_normalize:
+        FPG_PER_TRAJECTORY, FPG_PER_TIMESTEP
+
+    ctypedef struct fpg_stats:
+        int64_t num_steps, num_episodes, num_trajectories
+        double mean_return, return_std, min_return, max_return, mean_length, entropy, gradient_norm
+        int64_t total_steps
+        double seconds
+
+    ctypedef struct fpg_collect:
+        fpg_form form
+        fpg_normalize normalize
+        double gamma
+        int64_t horizon, episodes
+
+    ctypedef struct fpg_sampler:
+        pass
+
+    fpg_sampler *fpg_sampler_new(const fpg_environment *, const fpg_network *, int64_t, uint64_t)
+    void fpg_sampler_free(fpg_sampler *)
+    fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const fpg_collect *, float *, fpg_stats *, fpg_poll)
+    fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
+
+    ctypedef enum fpg_optimizer:
+        FPG_ADAM, FPG_SGD
+
+    ctypedef struct fpg_train_config:
+        fpg_collect collect
+        int64_t steps_per_iteration
+        fpg_optimizer optimizer
+        double learning_rate, momentum, beta1, beta2, epsilon
+        int64_t total_steps
+        double target_return
+
+    ctypedef enum fpg_stopped:
+        FPG_RUNNING, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN
+
+    ctypedef struct fpg_trainer:
+        pass
+
+    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, int64_t, uint64_t, const fpg_train_config *)
+    void fpg_trainer_free(fpg_trainer *)
+    fpg_status fpg_trainer_run(fpg_trainer *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
+
+    void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
+    int fpg_vecmath_float(const char *, int64_t, const float *, float *)
+    int fpg_vecmath_double(const char *, int64_t, const double *, double *)
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+
+STATS_DTYPE = numpy.dtype(
+    [(name, "i8") for name in ("num_steps", "num_episodes", "num_trajectories")]
+    + [(name, "f8") for name in ("mean_return", "return_std", "min_return", "max_return", "mean_length", "entropy",
+                                 "gradient_norm")]
+    + [("total_steps", "i8"), ("seconds", "f8")]
+)
+MAX_WIDTH = FPG_MAX_WIDTH
+MAX_HIDDEN = FPG_MAX_HIDDEN
+MAX_ACTIONS = FPG_MAX_ACTIONS
+STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
+FORMS = {"total": FPG_TOTAL, "reward_to_go": FPG_REWARD_TO_GO}
+NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
+ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
+OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}
+
+
+# ---- errors and signals ----------------------------------------------------------------------------------------------
+
+cdef class _Interrupt:
+    """Runs Python's signal handlers from inside a long C call, and keeps what they raised."""
+    cdef object raised
+
+    cdef fpg_poll poll(self) noexcept:
+        cdef fpg_poll poll
+        poll.function = _check_signals
+        poll.context = <void *>self
+        return poll
+
+
+cdef int _check_signals(void *context) noexcept with gil:
+    try:
+        PyErr_CheckSignals()
+        return 0
+    except BaseException as exception:
+        (<_Interrupt>context).raised = exception
+        return 1
+
+
+cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where) except -1:
+    if status == FPG_OK:
+        return 0
+    if status == FPG_INTERRUPTED:
+        raise interrupt.raised
+    if status == FPG_NO_MEMORY:
+        raise MemoryError(f"{where}: out of memory")
+    if status == FPG_BAD_ACTION:
+        raise ValueError(f"{where}: actions has an entry outside 0 .. num_actions - 1")
+    what = {
+        FPG_NONFINITE_THETA: "a parameter of the policy (theta) is NaN or infinite",
+        FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters are too large",
+        FPG_NONFINITE_REWARD: "the environment returned a reward that is NaN or infinite",
+        FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite",
+    }[status]
+    raise FloatingPointError(f"{where}: {what}")
+
+
+cdef _require(bint condition, str sentence):
+    if not condition:
+        raise ValueError(sentence)
+
+
+# ---- system ------------------------------------------------------------------------------------------------------------
+
+def version():
+    return FPG_VERSION.decode()
+
+
+def compiler():
+    return COMPILER.decode()
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FPG_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FPG_COMPILER "gcc " __VERSION__
+    #else
+    #define FPG_COMPILER "unknown"
+    #endif
+    """
+    const char *COMPILER "FPG_COMPILER"
+
+
+def isa():
+    return fpg_isa().decode()
+
+
+def isas():
+    names = []
+    while fpg_isa_available(<int>len(names)) != NULL:
+        names.append(fpg_isa_available(<int>len(names)).decode())
+    return tuple(names)
+
+
+def set_num_threads(int num_threads):
+    _require(num_threads >= 1, f"set_num_threads(): num_threads must be at least 1, got {num_threads}")
+    fpg_set_num_threads(num_threads)
+
+
+def get_num_threads():
+    return fpg_get_num_threads()
+
+
+def _initialize():
+    """Chooses the kernels and the number of threads, once, at import."""
+    cdef const char *problem
+    cdef const char *name = NULL
+    wanted = os.environ.get("FASTPG_ISA")
+    encoded = (wanted or "").encode()
+    if wanted:
+        name = encoded
+    problem = fpg_select_isa(name)
+    if problem != NULL:
+        raise ImportError(f"FASTPG_ISA={wanted}: {problem.decode()}; available here: {', '.join(isas())}")
+    threads = os.environ.get("FASTPG_NUM_THREADS")
+    if not threads:
+        cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+        fpg_set_num_threads(len(cpus))
+    elif threads.isdecimal() and 1 <= int(threads) <= 4096:
+        fpg_set_num_threads(int(threads))
+    else:
+        raise ImportError(f"FASTPG_NUM_THREADS must be a positive integer, got {threads!r}")
+
+
+_initialize()
+
+
+def _environment_names():
+    names = []
+    while fpg_environment_name(<int>len(names)) != NULL:
+        names.append(fpg_environment_name(<int>len(names)).decode())
+    return tuple(names)
+
+
+ENV_NAMES = _environment_names()
+
+
+# ---- networks and environments ---------------------------------------------------------------------------------------------
+
+cdef class Network:
+    cdef fpg_network net
+    cdef readonly tuple hidden
+    cdef readonly str activation
+    cdef readonly int64_t num_parameters
+
+    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation):
+        _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
+        _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
+        _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
+        self.net.num_inputs = num_inputs
+        self.net.num_hidden = <int32_t>len(hidden)
+        self.net.num_outputs = num_outputs
+        self.net.activation = ACTIVATIONS[activation]
+        for layer, width in enumerate(hidden):
+            _require(1 <= width <= FPG_MAX_WIDTH, f"hidden widths must be in 1 .. {FPG_MAX_WIDTH}, got {width}")
+            self.net.hidden[<int>layer] = width
+        self.hidden = hidden
+        self.activation = activation
+        self.num_parameters = fpg_num_parameters(&self.net)
+
+    @property
+    def num_inputs(self):
+        return self.net.num_inputs
+
+    @property
+    def num_outputs(self):
+        return self.net.num_outputs
+
+
+cdef class Environment:
+    cdef fpg_environment env
+    cdef readonly str name
+
+    def __init__(self, str name, dict params, int max_episode_steps):
+        if not fpg_environment_init(name.encode(), &self.env):
+            raise ValueError(f"no native environment is called {name!r}; there are: {', '.join(ENV_NAMES)}")
+        _require(len(params) <= FPG_MAX_PARAMS, f"an environment has at most {FPG_MAX_PARAMS} params, got {len(params)}")
+        for i, value in enumerate(params.values()):
+            self.env.params[<int>i] = float(value)
+        self.env.max_episode_steps = max_episode_steps
+        self.name = name
+
+    @property
+    def state_size(self):
+        return self.env.state_size
+
+    @property
+    def obs_size(self):
+        return self.env.obs_size
+
+    @property
+    def num_actions(self):
+        return self.env.num_actions
+
+    @property
+    def max_episode_steps(self):
+        return self.env.max_episode_steps
+
+
+cdef _check_theta(Network net, const float[::1] theta):
+    _require(theta.shape[0] == net.num_parameters,
+             f"theta must have {net.num_parameters} entries for this network, got {theta.shape[0]}")
+
+
+cdef _check_batch(Network net, const float[::1] theta, const float[:, ::1] obs):
+    _check_theta(net, theta)
+    _require(obs.shape[1] == net.net.num_inputs, f"obs must have {net.net.num_inputs} columns, got {obs.shape[1]}")
+    _require(obs.shape[0] >= 1, "obs must have at least one row")
+
+
+cdef _check_pair(Environment env, Network net):
+    _require(net.net.num_inputs == env.env.obs_size and net.net.num_outputs == env.env.num_actions,
+             f"the network maps {net.net.num_inputs} inputs to {net.net.num_outputs} actions, but {env.name} has "
+             f"{env.env.obs_size} observations and {env.env.num_actions} actions")
+
+
+# ---- batches that the caller has --------------------------------------------------------------------------------------------
+
+def logits(Network net, const float[::1] theta, const float[:, ::1] obs):
+    _check_batch(net, theta, obs)
+    result = numpy.empty((obs.shape[0], net.net.num_outputs), numpy.float32)
+    cdef float[:, ::1] out = result
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_logits(&net.net, &theta[0], &obs[0, 0], obs.shape[0], &out[0, 0], poll)
+    _raise_for(status, interrupt, "logits()")
+    return result
+
+
+def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic):
+    _check_batch(net, theta, obs)
+    result = numpy.empty(obs.shape[0], numpy.int64)
+    cdef int64_t[::1] actions = result
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_act(&net.net, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, &actions[0], poll)
+    _raise_for(status, interrupt, "act()")
+    return result
+
+
+def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions):
+    _check_batch(net, theta, obs)
+    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    first = numpy.empty(obs.shape[0], numpy.float32)
+    second = numpy.empty(obs.shape[0], numpy.float32)
+    cdef float[::1] log_prob = first
+    cdef float[::1] entropy = second
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_log_prob_and_entropy(&net.net, &theta[0], &obs[0, 0], &actions[0], obs.shape[0], &log_prob[0],
+                                          &entropy[0], poll)
+    _raise_for(status, interrupt, "log_prob_and_entropy()")
+    return first, second
+
+
+def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions,
+                    const float[::1] weights, double scale, float[::1] out):
+    _check_batch(net, theta, obs)
+    _check_theta(net, out)
+    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    _require(weights.shape[0] == obs.shape[0], f"weights must have {obs.shape[0]} entries, got {weights.shape[0]}")
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], obs.shape[0], scale, &out[0],
+                                     poll)
+    _raise_for(status, interrupt, "policy_gradient()")
+
+
+# ---- the fused pass, and training --------------------------------------------------------------------------------------------
+
+cdef class Sampler:
+    cdef fpg_sampler *sampler
+    cdef Environment env
+    cdef Network net
+    cdef int64_t num_envs
+    cdef bint busy
+
+    def __cinit__(self, Environment env, Network net, int64_t num_envs, uint64_t seed):
+        _check_pair(env, net)
+        _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
+        self.env, self.net, self.num_envs = env, net, num_envs
+        self.sampler = fpg_sampler_new(&env.env, &net.net, num_envs, seed)
+        if self.sampler == NULL:
+            raise MemoryError(f"no memory for {num_envs} environments")
+
+    def __dealloc__(self):
+        fpg_sampler_free(self.sampler)
+
+    def gradient(self, const float[::1] theta, *, str form, double gamma, int64_t horizon, int64_t episodes, str normalize,
+                 float[::1] out):
+        cdef fpg_collect collect
+        cdef fpg_status status
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef fpg_poll poll = interrupt.poll()
+        _check_theta(self.net, theta)
+        _check_theta(self.net, out)
+        _require((horizon > 0) != (episodes > 0), "exactly one of horizon and episodes must be positive")
+        _require(not self.busy, "this Sampler is at work in another thread")
+        collect.form, collect.normalize = FORMS[form], NORMALIZE[normalize]
+        collect.gamma, collect.horizon, collect.episodes = gamma, horizon, episodes
+        record = numpy.empty(1, STATS_DTYPE)
+        cdef uint8_t[::1] raw = record.view(numpy.uint8)
+        self.busy = True
+        with nogil:
+            status = fpg_sampler_gradient(self.sampler, &theta[0], &collect, &out[0], <fpg_stats *>&raw[0], poll)
+        self.busy = False
+        _raise_for(status, interrupt, "estimate_gradient()")
+        return record[0]
+
+    def evaluate(self, const float[::1] theta, *, int64_t episodes, bint deterministic):
+        cdef fpg_status status
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef fpg_poll poll = interrupt.poll()
+        _check_theta(self.net, theta)
+        _require(episodes >= 1, f"episodes must be at least 1, got {episodes}")
+        _require(not self.busy, "this Sampler is at work in another thread")
+        first = numpy.empty(episodes, numpy.float64)
+        second = numpy.empty(episodes, numpy.int64)
+        cdef double[::1] returns = first
+        cdef int64_t[::1] lengths = second
+        self.busy = True
+        with nogil:
+            status = fpg_sampler_evaluate(self.sampler, &theta[0], episodes, deterministic, &returns[0], &lengths[0], poll)
+        self.busy = False
+        _raise_for(status, interrupt, "evaluate()")
+        return first, second
+
+
+cdef class Trainer:
+    cdef fpg_trainer *trainer
+    cdef Environment env
+    cdef Network net
+    cdef float[::1] theta
+    cdef fpg_stopped stopped
+    cdef readonly int64_t num_steps
+    cdef readonly int64_t num_iterations
+    cdef bint busy
+
+    def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, str form,
+                  double gamma, int64_t horizon, int64_t episodes, int64_t steps_per_iteration, str normalize, str optimizer,
+                  double learning_rate, double momentum, double beta1, double beta2, double epsilon, int64_t total_steps,
+                  double target_return):
+        cdef fpg_train_config config
+        _check_pair(env, net)
+        _check_theta(net, theta)
+        _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
+        _require((horizon > 0) + (episodes > 0) + (steps_per_iteration > 0) == 1,
+                 "exactly one of horizon, episodes and steps_per_iteration must be positive")
+        memset(&config, 0, sizeof(config))
+        config.collect.form, config.collect.normalize = FORMS[form], NORMALIZE[normalize]
+        config.collect.gamma, config.collect.horizon, config.collect.episodes = gamma, horizon, episodes
+        config.steps_per_iteration, config.optimizer = steps_per_iteration, OPTIMIZERS[optimizer]
+        config.learning_rate, config.momentum = learning_rate, momentum
+        config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
+        config.total_steps, config.target_return = total_steps, target_return
+        self.env, self.net, self.theta = env, net, theta
+        self.trainer = fpg_trainer_new(&env.env, &net.net, num_envs, seed, &config)
+        if self.trainer == NULL:
+            raise MemoryError(f"no memory for {num_envs} environments")
+
+    def __dealloc__(self):
+        fpg_trainer_free(self.trainer)
+
+    @property
+    def stopped_because(self):
+        return STOPPED[self.stopped]
+
+    def run(self, double seconds):
+        cdef int64_t count = 0
+        cdef int64_t capacity = 16384  # more iterations than this in one slice: the caller just calls again
+        cdef fpg_status status
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef fpg_poll poll = interrupt.poll()
+        _require(not self.busy, "this Trainer is at work in another thread")
+        records = numpy.empty(capacity, STATS_DTYPE)
+        cdef uint8_t[::1] raw = records.view(numpy.uint8)
+        self.busy = True
+        with nogil:
+            status = fpg_trainer_run(self.trainer, &self.theta[0], seconds, capacity, <fpg_stats *>&raw[0], &count,
+                                     &self.stopped, poll)
+        self.busy = False
+        records = records[:count].copy()
+        self.num_iterations += count
+        if count:
+            self.num_steps = int(records["total_steps"].max())
+        _raise_for(status, interrupt, f"train(): iteration {self.num_iterations}")
+        return records
+
+
+# ---- for tests -----------------------------------------------------------------------------------------------------------------
+
+def philox(const uint32_t[::1] counter, const uint32_t[::1] key):
+    """The four words of one Philox4x32-10 block."""
+    _require(counter.shape[0] == 4 and key.shape[0] == 2, "counter must have 4 words and key 2")
+    result = numpy.empty(4, numpy.uint32)
+    cdef uint32_t[::1] out = result
+    fpg_philox(&counter[0], &key[0], &out[0])
+    return result
+
+
+def vecmath(str function, x):
+    """function(x) with the kernels' own vector code; x is a 1-D float32 or float64 array."""
+    cdef float[::1] x4, y4
+    cdef double[::1] x8, y8
+    cdef bint known
+    result = numpy.empty_like(x)
+    name = function.encode()
+    if x.dtype == numpy.float32:
+        x4, y4 = x, result
+        known = fpg_vecmath_float(name, x4.shape[0], &x4[0], &y4[0])
+    else:
+        x8, y8 = x, result
+        known = fpg_vecmath_double(name, x8.shape[0], &x8[0], &y8[0])
+    _require(known, f"no function is called {function!r}")
+    return result

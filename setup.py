@@ -1,0 +1,74 @@
+"""What pyproject.toml cannot say: one kernel source compiled per instruction set, and the Cython extension.
+
+FASTPG_SANITIZE=address,undefined builds with those sanitizers (for the tests; preload the compiler's runtime to import it).
+"""
+
+import os
+import platform
+import sys
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = ["dispatch", "memory", "parallel", "estimate", "train", "kernels_baseline"]
+X86_KERNELS = {
+    "kernels_avx2": ["-mavx2", "-mfma"],
+    "kernels_avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+}
+HEADERS = [
+    os.path.join(folder, name)
+    for folder, _, names in os.walk("csrc")
+    for name in names
+    if name.endswith((".h", ".inc"))
+]
+
+# Never -ffast-math: it changes the floating-point mode of the whole process and breaks NaN checks.
+# Contraction to fused multiply-add is asked for by name, since ISO mode turns it off in GCC.
+CFLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd"]
+LINK_FLAGS: list[str] = []
+if sys.platform == "win32":  # clang-cl understands GCC's flags behind /clang:
+    CFLAGS = [f"/clang:{flag}" for flag in CFLAGS if flag != "-std=gnu11"]
+else:
+    LINK_FLAGS += ["-pthread", "-lm"]
+if sanitizers := os.environ.get("FASTPG_SANITIZE"):
+    CFLAGS += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g"]
+    LINK_FLAGS += [f"-fsanitize={sanitizers}"]
+
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+MACROS: list[tuple[str, str | None]] = [("FPG_X86", None)] if IS_X86 else []
+LIMITED_API = [("Py_LIMITED_API", "0x030b0000"), ("CYTHON_LIMITED_API", "1")]
+
+
+class BuildPerInstructionSet(build_ext):
+    """Compiles each kernels_*.c with its own flags and hands the objects to the extension's link."""
+
+    def build_extension(self, ext: Extension) -> None:
+        flags = {name: [] for name in SOURCES} | (X86_KERNELS if IS_X86 else {})
+        for name, isa_flags in flags.items():
+            ext.extra_objects += self.compiler.compile(
+                [f"csrc/{name}.c"],
+                output_dir=self.build_temp,
+                macros=MACROS,
+                include_dirs=["csrc"],
+                extra_postargs=CFLAGS + isa_flags,
+                depends=HEADERS,
+            )
+        super().build_extension(ext)
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "fastpg._core",
+            ["fastpg/_core.pyx"],
+            include_dirs=["csrc"],
+            depends=HEADERS,
+            define_macros=MACROS + LIMITED_API,
+            extra_compile_args=[flag for flag in CFLAGS if "-O3" not in flag] + ["-O2"],
+            extra_link_args=LINK_FLAGS,
+            py_limited_api=True,
+        )
+    ],
+    cmdclass={"build_ext": BuildPerInstructionSet},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
