@@ -1,6 +1,6 @@
 """What pyproject.toml cannot say: one kernel source compiled per instruction set, and the Cython extension.
 
-FASTPG_SANITIZE=address,undefined builds with those sanitizers (for the tests; preload the compiler's runtime to import it).
+FASTPG_SANITIZE=address,undefined builds with those sanitizers; see .ci/sanitize for how to run it.
 """
 
 import os
@@ -13,7 +13,14 @@ from setuptools.command.build_ext import build_ext
 SOURCES = ["dispatch", "memory", "parallel", "estimate", "train", "kernels_baseline"]
 X86_KERNELS = {
     "kernels_avx2": ["-mavx2", "-mfma"],
-    "kernels_avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+    "kernels_avx512": [
+        "-mavx512f",
+        "-mavx512vl",
+        "-mavx512dq",
+        "-mavx512bw",
+        "-mfma",
+        "-mprefer-vector-width=512",
+    ],
 }
 HEADERS = [
     os.path.join(folder, name)
@@ -43,6 +50,7 @@ class BuildPerInstructionSet(build_ext):
     """Compiles each kernels_*.c with its own flags and hands the objects to the extension's link."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Build the objects first, then the extension as usual."""
         flags = {name: [] for name in SOURCES} | (X86_KERNELS if IS_X86 else {})
         for name, isa_flags in flags.items():
             ext.extra_objects += self.compiler.compile(

@@ -9,6 +9,9 @@
 
 enum { ROWS_PER_SLOT = 512, MAX_SLOTS = 64 };
 
+/* The bit of the iteration that keeps an evaluation's random numbers apart from a training run's with the same seed. */
+static const uint32_t FPG_EVALUATION = UINT32_C(1) << 31;
+
 /* Sums of gradients take this much memory at most (but two slots at least). */
 static const int64_t MAX_SLOT_FLOATS = 8 << 20;
 
@@ -243,7 +246,7 @@ static fpg_status run_pass(fpg_sampler *s, const float *theta, fpg_pass *pass, f
     fpg_control_init(&control, poll);
     fpg_active()->pack(&s->ws.layout, theta, s->ws.packed);
     pass->env = &s->env, pass->layout = &s->ws.layout, pass->packed = s->ws.packed, pass->seed = s->seed;
-    pass->iteration = s->iteration++, pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
+    pass->iteration = s->iteration++ | (pass->returns ? FPG_EVALUATION : 0), pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
     pass->fresh = s->fresh, pass->control = &control;
     job.pass = *pass;
     fpg_parallel_for(s->ws.num_slots, s->ws.num_workers, run_slot, &job, &control);

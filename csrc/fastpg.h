@@ -76,9 +76,10 @@ typedef struct fpg_environment {
     double params[FPG_MAX_PARAMS];
     /* Copies with mask[i] != 0 start a new episode; the others are left alone. */
     void (*reset)(const struct fpg_environment *env, int32_t width, const uint8_t *mask, const double *noise, double *state);
-    /* Writes every copy's next state, reward, and whether an absorbing state was reached (0 or 1). */
+    /* Writes every copy's next state, its reward, and 1 if an absorbing state was reached, else 0. All of it is
+     * float64, so that a loop over copies has one vector width. */
     void (*step)(const struct fpg_environment *env, int32_t width, const int32_t *action, const double *noise, double *state,
-                 double *reward, uint8_t *terminated);
+                 double *reward, double *terminated);
     void (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
 } fpg_environment;
 

@@ -22,8 +22,7 @@ void fpg_free(void *p);
 static inline int fpg_all_finite(const float *x, int64_t n)
 {
     float zero = 0;
-#pragma omp simd reduction(+ : zero)
-    for (int64_t i = 0; i < n; i++)
+    FPG_SIMD_SUM(zero) for (int64_t i = 0; i < n; i++)
         zero += x[i] * 0.0f;
     return zero == 0;
 }
@@ -95,7 +94,7 @@ typedef struct {
 /* One thread's memory. */
 typedef struct {
     fpg_tape tape;
-    float *x, *dlogits;             /* (num_inputs, FPG_CHUNK), (num_actions, FPG_CHUNK) */
+    float *x, *dlogits;             /* (num_inputs + 1, FPG_CHUNK), the last row ones; (num_actions, FPG_CHUNK) */
     float *hidden[FPG_MAX_HIDDEN];  /* (FPG_CHUNK, out_pad) */
     float *backward;                /* (2, FPG_CHUNK, max_width); or (num_actions, FPG_CHUNK) of unused logits */
     float *trace, *trace_sum;       /* (num_actions, num_inputs + 1, width), linear policies */

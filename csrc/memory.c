@@ -41,7 +41,7 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
     const size_t backward = 2 * (size_t)layout->max_width > actions ? 2 * (size_t)layout->max_width : actions;
     int ok = 1;
     memset(worker, 0, sizeof *worker);
-    ok &= (worker->x = fpg_calloc(inputs * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->x = fpg_calloc((inputs + 1) * FPG_CHUNK * real)) != NULL;
     ok &= (worker->dlogits = fpg_calloc(actions * FPG_CHUNK * real)) != NULL;
     for (int32_t l = 0; l < layout->num_hidden; l++)
         ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
@@ -53,9 +53,13 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
         ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
         ok &= (worker->noise = fpg_calloc((size_t)noise * (size_t)width * sizeof(double))) != NULL;
     }
-    if (!ok)
+    if (!ok) {
         fpg_worker_free(worker);
-    return ok ? FPG_OK : FPG_NO_MEMORY;
+        return FPG_NO_MEMORY;
+    }
+    for (int32_t r = 0; r < FPG_CHUNK; r++)
+        worker->x[inputs * FPG_CHUNK + r] = 1.0f;
+    return FPG_OK;
 }
 
 void fpg_worker_free(fpg_worker *worker)

@@ -5,7 +5,8 @@
  *   forward   (in, out_pad)  the transposed weight      bias (out_pad,)
  *   backward  (out, in_pad)  the weight, rows padded    (l > 0)
  * and for the head (in -> actions): weight (actions, in_pad), bias (actions,).
- * Gradient: the first layer's weight is (in, out_pad), transposed, because in is small; the others' (out, in_pad).
+ * Gradient: the first layer's weight is (in, out_pad), transposed, because in is small, and its bias is the next row;
+ * the others' are (out, in_pad).
  * A network without hidden layers is its head, with in_pad = in.
  */
 #ifndef FPG_NETWORK_H
@@ -53,7 +54,7 @@ static inline fpg_layout fpg_layout_of(const fpg_network *net)
         layer->bias = packed, packed += fpg_round_up(layer->out_pad, FPG_PAD);
         layer->gradient_weight = gradient;
         gradient += !is_head && l == 0 ? (int64_t)in * layer->out_pad : (int64_t)layer->out * in_pad;
-        gradient = (gradient + FPG_PAD - 1) / FPG_PAD * FPG_PAD;
+        gradient = (gradient + FPG_PAD - 1) / FPG_PAD * FPG_PAD; /* changes nothing for the first layer */
         layer->gradient_bias = gradient, gradient += fpg_round_up(layer->out_pad, FPG_PAD);
         packed = (packed + FPG_PAD - 1) / FPG_PAD * FPG_PAD;
         if (!is_head) {

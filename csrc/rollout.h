@@ -15,6 +15,7 @@
 
 /* Keeping activations costs this much memory a thread at most; above it the backward pass computes them again. */
 #define FPG_TAPE_BYTES ((int64_t)32 << 20)
+#define FPG_TAPE_STEPS 512 /* to begin with, where only the episodes will tell */
 
 /* The lanes of a tile while it runs. Padding lanes compute along and count for nothing. */
 typedef struct {
@@ -23,10 +24,10 @@ typedef struct {
     float running[FPG_TILE];  /* sum of gamma^t r_t since the episode (or the pass) began */
     float discount[FPG_TILE]; /* gamma^t */
     float reward32[FPG_TILE], coefficient[FPG_TILE], entropy[FPG_TILE];
-    double entropy_sum[FPG_TILE], reward[FPG_TILE];
+    double entropy_sum[FPG_TILE], reward[FPG_TILE], terminated[FPG_TILE];
     int32_t action[FPG_TILE], done[FPG_TILE];
     uint32_t words[4 * FPG_TILE];
-    uint8_t terminated[FPG_TILE], reset[FPG_TILE];
+    uint8_t reset[FPG_TILE];
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
     int64_t owed[FPG_TILE];   /* episodes beyond this wave */
     int32_t num_active;
@@ -97,7 +98,7 @@ static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fi
     fpg_reset_lanes(pass, tile, first_env, step, lane, noise);
 }
 
-/* One environment step of every lane, and the bookkeeping that needs no policy. Returns whether any lane is done. */
+/* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done. */
 static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const double *noise)
 {
     const int32_t width = pass->width, limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
@@ -115,10 +116,10 @@ static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane,
         lane->running[i] += lane->discount[i] * lane->reward32[i];
         lane->discount[i] *= gamma;
     }
-    for (int32_t i = 0; i < width; i++) {
+    FPG_SIMD_SUM(any) for (int32_t i = 0; i < width; i++) {
         elapsed[i] += 1;
-        lane->done[i] = lane->terminated[i] | (elapsed[i] >= limit);
-        any |= lane->done[i];
+        lane->done[i] = (lane->terminated[i] != 0) | (elapsed[i] >= limit);
+        any += lane->done[i];
     }
     return any;
 }
@@ -185,6 +186,8 @@ static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int work
                     dlogits[i] = weight[i] * score[i];
             }
         }
+        for (int32_t a = 0; a < actions; a++)
+            memset(worker->dlogits + a * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof(float));
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
         if (!keep_hidden)
@@ -287,8 +290,7 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         memset(worker->trace_sum, 0, (size_t)trace_size * sizeof(float));
     }
     if (taped && !fpg_tape_reserve(&worker->tape, layout, pass->lanes, width,
-                                   by_episode ? (pass->env->max_episode_steps ? plan.episodes * pass->env->max_episode_steps : 1024)
-                                              : pass->collect.horizon, plan.keep_hidden)) {
+                                   by_episode ? FPG_TAPE_STEPS : pass->collect.horizon, plan.keep_hidden)) {
         fpg_fail(pass->control, FPG_NO_MEMORY);
         return;
     }

@@ -22,6 +22,7 @@
 #    define FPG_LANES 4
 #  endif
 typedef float fpg_vec __attribute__((vector_size(4 * FPG_LANES)));
+typedef int32_t fpg_mask __attribute__((vector_size(4 * FPG_LANES)));
 #else
 #  define FPG_INLINE static inline
 #  define FPG_RESTRICT __restrict
@@ -30,15 +31,20 @@ typedef float fpg_vec;
 #endif
 
 /* Hints only: a compiler that knows neither still compiles the same loops. */
+#define FPG_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#  define FPG_UNROLL _Pragma("clang loop unroll(full)")
-#  define FPG_SIMD _Pragma("omp simd")
+#  define FPG_UNROLL FPG_PRAGMA(clang loop unroll(full))
 #elif defined(__GNUC__)
-#  define FPG_UNROLL _Pragma("GCC unroll 16")
-#  define FPG_SIMD _Pragma("omp simd")
+#  define FPG_UNROLL FPG_PRAGMA(GCC unroll 16)
 #else
 #  define FPG_UNROLL
+#endif
+#if defined(__GNUC__) || defined(__clang__)
+#  define FPG_SIMD FPG_PRAGMA(omp simd)
+#  define FPG_SIMD_SUM(x) FPG_PRAGMA(omp simd reduction(+ : x))
+#else
 #  define FPG_SIMD
+#  define FPG_SIMD_SUM(x)
 #endif
 
 /* Rows are padded to whole vectors of the widest instruction set, so buffers have one size everywhere. */
@@ -55,5 +61,15 @@ FPG_INLINE fpg_vec fpg_load(const float *p)
 FPG_INLINE void fpg_store(float *p, fpg_vec v) { memcpy(p, &v, sizeof v); }
 
 FPG_INLINE fpg_vec fpg_broadcast(float x) { return (fpg_vec){0} + x; }
+
+/* x where h > 0, else 0 */
+FPG_INLINE fpg_vec fpg_where_positive(fpg_vec h, fpg_vec x)
+{
+#if FPG_LANES > 1
+    return (fpg_vec)((fpg_mask)x & (fpg_mask)(h > fpg_broadcast(0.0f)));
+#else
+    return h > 0 ? x : 0;
+#endif
+}
 
 #endif

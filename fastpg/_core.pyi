@@ -17,6 +17,7 @@ I64 = NDArray[np.int64]
 STATS_DTYPE: np.dtype[np.void]  # one record an iteration; its fields are documented in csrc/fastpg.h
 MAX_WIDTH: int  # 512
 MAX_HIDDEN: int  # 3
+MAX_ACTIONS: int  # 512
 ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole",)
 
 def version() -> str: ...
@@ -29,7 +30,10 @@ def get_num_threads() -> int: ...
 @final
 class Network:
     """An MLP's shape: widths, activation, and where each array lies in the flat ``theta``."""
-    def __init__(self, num_inputs: int, hidden: tuple[int, ...], num_outputs: int, activation: str) -> None: ...
+
+    def __init__(
+        self, num_inputs: int, hidden: tuple[int, ...], num_outputs: int, activation: str
+    ) -> None: ...
     num_inputs: int
     hidden: tuple[int, ...]
     num_outputs: int
@@ -39,12 +43,18 @@ class Network:
 @final
 class Environment:
     """A native environment: its kernel, its parameters, its time limit (0: none)."""
+
     def __init__(self, name: str, params: dict[str, float], max_episode_steps: int) -> None: ...
     name: str
     state_size: int
     obs_size: int
     num_actions: int
     max_episode_steps: int
+    # One tile of `width` copies, a multiple of 16: state (state_size, width), changed in place;
+    # noise (., width) in (0, 1).
+    def reset(self, mask: NDArray[np.uint8], noise: F64, state: F64) -> None: ...
+    def step(self, action: NDArray[np.int32], noise: F64, state: F64) -> tuple[F64, NDArray[np.bool_]]: ...
+    def observe(self, state: F64) -> F32: ...  # (obs_size, width)
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,
 # weights (B,) float32, out (P,) float32.
@@ -60,6 +70,7 @@ def policy_gradient(
 @final
 class Sampler:
     """``num_envs`` copies of an environment, their states, and the fused rollout-and-gradient pass."""
+
     def __init__(self, env: Environment, net: Network, num_envs: int, seed: int) -> None: ...
     def gradient(
         self,
@@ -79,6 +90,7 @@ class Sampler:
 @final
 class Trainer:
     """A sampler and an optimizer: iterations run inside C, without the GIL."""
+
     def __init__(
         self,
         env: Environment,
@@ -91,7 +103,7 @@ class Trainer:
         gamma: float,
         horizon: int,  # exactly one of horizon, episodes, steps_per_iteration is > 0
         episodes: int,
-        steps_per_iteration: int,  # whole episodes; their number follows the mean length seen before this iteration
+        steps_per_iteration: int,  # whole episodes, as many as the mean length seen before suggests
         normalize: str,
         optimizer: str,  # "adam" | "sgd"
         learning_rate: float,
@@ -108,9 +120,14 @@ class Trainer:
     def run(self, seconds: float) -> NDArray[np.void]:
         """Run iterations for about ``seconds``; return their STATS_DTYPE records (possibly none).
 
-        Raises FloatingPointError naming what is not finite, where, and the iteration; ``theta`` keeps its last
-        good values. KeyboardInterrupt discards the unfinished iteration only.
+        Raises FloatingPointError naming what is not finite and the iteration; ``theta`` keeps its last good
+        values. KeyboardInterrupt discards the unfinished iteration only.
         """
+
+# For tests: other kernels for whatever is made from now on; one Philox4x32-10 block; the vector math.
+def select_isa(name: str) -> None: ...
+def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
+def vecmath(function: str, x: NDArray[Any]) -> NDArray[Any]: ...
 
 # STATS_DTYPE fields: num_steps i8 (transitions of this batch), num_episodes i8 (episodes finished),
 # num_trajectories i8 (finished + cut), mean_return f8, return_std f8, min_return f8, max_return f8,

@@ -9,9 +9,8 @@ import os
 
 import numpy
 
-from libc.math cimport isnan
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 
 cdef extern from "fastpg.h" nogil:
@@ -45,8 +44,12 @@ cdef extern from "fastpg.h" nogil:
     int64_t fpg_num_parameters(const fpg_network *net)
 
     ctypedef struct fpg_environment:
-        int32_t state_size, obs_size, num_actions, max_episode_steps
+        int32_t state_size, obs_size, num_actions, reset_noise_size, step_noise_size, max_episode_steps
         double *params
+        void (*reset)(const fpg_environment *, int32_t, const uint8_t *, const double *, double *) noexcept nogil
+        void (*step)(const fpg_environment *, int32_t, const int32_t *, const double *, double *, double *,
+                     double *) noexcept nogil
+        void (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
 
     int fpg_environment_init(const char *name, fpg_environment *env)
     const char *fpg_environment_name(int i)
@@ -162,7 +165,8 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where) except -
         raise ValueError(f"{where}: actions has an entry outside 0 .. num_actions - 1")
     what = {
         FPG_NONFINITE_THETA: "a parameter of the policy (theta) is NaN or infinite",
-        FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters are too large",
+        FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters "
+                              "are too large",
         FPG_NONFINITE_REWARD: "the environment returned a reward that is NaN or infinite",
         FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite",
     }[status]
@@ -311,6 +315,36 @@ cdef class Environment:
     @property
     def max_episode_steps(self):
         return self.env.max_episode_steps
+
+    def reset(self, const uint8_t[::1] mask, const double[:, ::1] noise, double[:, ::1] state):
+        self._check_tile(state, mask.shape[0], noise, self.env.reset_noise_size)
+        with nogil:
+            self.env.reset(&self.env, <int32_t>mask.shape[0], &mask[0], &noise[0, 0], &state[0, 0])
+
+    def step(self, const int32_t[::1] action, const double[:, ::1] noise, double[:, ::1] state):
+        cdef int32_t width = <int32_t>action.shape[0]
+        self._check_tile(state, width, noise, self.env.step_noise_size)
+        first, second = numpy.empty(width), numpy.empty(width)
+        cdef double[::1] reward = first
+        cdef double[::1] terminated = second
+        with nogil:
+            self.env.step(&self.env, width, &action[0], &noise[0, 0], &state[0, 0], &reward[0], &terminated[0])
+        return first, second != 0
+
+    def observe(self, const double[:, ::1] state):
+        self._check_tile(state, state.shape[1], state, 0)
+        result = numpy.empty((self.env.obs_size, state.shape[1]), numpy.float32)
+        cdef float[:, ::1] obs = result
+        with nogil:
+            self.env.observe(&self.env, <int32_t>state.shape[1], &state[0, 0], &obs[0, 0])
+        return result
+
+    cdef _check_tile(self, const double[:, ::1] state, int64_t width, const double[:, ::1] noise, int64_t noise_size):
+        _require(width % 16 == 0 and width > 0, f"a tile's width must be a positive multiple of 16, got {width}")
+        _require(state.shape[0] == self.env.state_size and state.shape[1] == width,
+                 f"state must be ({self.env.state_size}, {width}), got ({state.shape[0]}, {state.shape[1]})")
+        _require(noise.shape[0] >= noise_size and noise.shape[1] == width,
+                 f"noise must be ({noise_size}, {width}), got ({noise.shape[0]}, {noise.shape[1]})")
 
 
 cdef _check_theta(Network net, const float[::1] theta):
@@ -512,6 +546,14 @@ cdef class Trainer:
 
 
 # ---- for tests -----------------------------------------------------------------------------------------------------------------
+
+def select_isa(str name):
+    """Changes the kernels for whatever is made from now on."""
+    encoded = name.encode()
+    cdef const char *problem = fpg_select_isa(encoded)
+    if problem != NULL:
+        raise ValueError(f"{name}: {problem.decode()}")
+
 
 def philox(const uint32_t[::1] counter, const uint32_t[::1] key):
     """The four words of one Philox4x32-10 block."""

@@ -21,7 +21,7 @@ static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, const 
 }
 
 static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const int32_t *FPG_RESTRICT action, const double *noise,
-                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, uint8_t *FPG_RESTRICT terminated)
+                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double gravity = 9.8, masspole = 0.1, total_mass = 1.1, length = 0.5, tau = 0.02, force_mag = 10.0;
     const double polemass_length = masspole * length;
@@ -46,7 +46,7 @@ static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const i
         theta_dots[i] = theta_dot + tau * thetaacc;
         const int end = (x < -x_limit) | (x > x_limit) | (theta < -theta_limit) | (theta > theta_limit);
         reward[i] = end ? reward_end : reward_alive;
-        terminated[i] = (uint8_t)end;
+        terminated[i] = end ? 1.0 : 0.0;
     }
 }
 

@@ -17,12 +17,11 @@
 
 #include "../simd.h"
 
-/* MR x NV accumulators: 4 x 4 of 32 registers (AVX-512, NEON), 6 x 2 of 16 (AVX2, SSE). */
+/* MR x NV accumulators: 6 x 4 of 32 registers (AVX-512, NEON), 6 x 2 of 16 (AVX2, SSE). */
+#define FPG_GEMM_MR 6
 #if FPG_LANES == 16 || defined(__aarch64__)
-#  define FPG_GEMM_MR 4
 #  define FPG_GEMM_NV 4
 #else
-#  define FPG_GEMM_MR 6
 #  define FPG_GEMM_NV 2
 #endif
 
@@ -32,6 +31,8 @@ typedef enum {
     FPG_START_ACCUMULATE /* C += A B */
 } fpg_gemm_start;
 
+typedef enum { FPG_END_NONE, FPG_END_TANH_SLOPE, FPG_END_RELU_SLOPE } fpg_gemm_end; /* C *= 1 - h^2, or 1[h > 0] */
+
 typedef struct {
     const float *a; ptrdiff_t a_m, a_k;
     const float *b; ptrdiff_t b_k;
@@ -39,18 +40,28 @@ typedef struct {
     const float *row; /* (N,), read for FPG_START_ROW only */
     int32_t depth;    /* K */
     fpg_gemm_start start;
+    const float *h;   /* shaped like C: the activations whose slope multiplies the result */
+    fpg_gemm_end end;
 } fpg_gemm_args;
 
-/* mr and nv are literals at every call, so acc[][] lives in registers. */
-FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, const float *a, const float *b, float *c, const float *row,
-                               const int mr, const int nv)
+/* The block of mr x nv vectors at row m, column n. mr and nv are literals at every call, so acc lives in registers. */
+FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, int32_t m, int32_t n, const int mr, const int nv)
 {
     fpg_vec acc[FPG_GEMM_MR][FPG_GEMM_NV];
     const ptrdiff_t a_m = g->a_m, a_k = g->a_k, b_k = g->b_k, c_m = g->c_m;
-    FPG_UNROLL for (int i = 0; i < mr; i++)
-        FPG_UNROLL for (int j = 0; j < nv; j++)
-            acc[i][j] = g->start == FPG_START_ACCUMULATE ? fpg_load(c + i * c_m + j * FPG_LANES)
-                        : g->start == FPG_START_ROW ? fpg_load(row + j * FPG_LANES) : fpg_broadcast(0.0f);
+    const float *a = g->a + m * a_m, *b = g->b + n;
+    float *c = g->c + m * c_m + n;
+    if (g->start == FPG_START_ZERO) {
+        FPG_UNROLL for (int i = 0; i < mr; i++)
+            FPG_UNROLL for (int j = 0; j < nv; j++)
+                acc[i][j] = fpg_broadcast(0.0f);
+    } else {
+        const float *from = g->start == FPG_START_ROW ? g->row + n : c;
+        const ptrdiff_t from_m = g->start == FPG_START_ROW ? 0 : c_m;
+        FPG_UNROLL for (int i = 0; i < mr; i++)
+            FPG_UNROLL for (int j = 0; j < nv; j++)
+                acc[i][j] = fpg_load(from + i * from_m + j * FPG_LANES);
+    }
     for (int32_t k = 0; k < g->depth; k++) {
         fpg_vec bk[FPG_GEMM_NV];
         FPG_UNROLL for (int j = 0; j < nv; j++)
@@ -63,28 +74,30 @@ FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, const float *a, const flo
         a += a_k;
         b += b_k;
     }
+    if (g->end != FPG_END_NONE) {
+        const float *h = g->h + m * c_m + n;
+        FPG_UNROLL for (int i = 0; i < mr; i++)
+            FPG_UNROLL for (int j = 0; j < nv; j++) {
+                const fpg_vec y = fpg_load(h + i * c_m + j * FPG_LANES);
+                acc[i][j] = g->end == FPG_END_TANH_SLOPE ? acc[i][j] * (1.0f - y * y) : fpg_where_positive(y, acc[i][j]);
+            }
+    }
     FPG_UNROLL for (int i = 0; i < mr; i++)
         FPG_UNROLL for (int j = 0; j < nv; j++)
             fpg_store(c + i * c_m + j * FPG_LANES, acc[i][j]);
 }
 
-FPG_INLINE void fpg_gemm_panel(const fpg_gemm_args *g, int32_t rows, int32_t column, const int nv)
+FPG_INLINE void fpg_gemm_panel(const fpg_gemm_args *g, int32_t rows, int32_t n, const int nv)
 {
-    const float *b = g->b + column, *row = g->row ? g->row + column : NULL;
-    float *c = g->c + column;
     int32_t m = 0;
     for (; m + FPG_GEMM_MR <= rows; m += FPG_GEMM_MR)
-        fpg_gemm_block(g, g->a + m * g->a_m, b, c + m * g->c_m, row, FPG_GEMM_MR, nv);
-    const float *a = g->a + m * g->a_m;
-    c += m * g->c_m;
+        fpg_gemm_block(g, m, n, FPG_GEMM_MR, nv);
     switch (rows - m) {
-#if FPG_GEMM_MR > 4
-    case 5: fpg_gemm_block(g, a, b, c, row, 5, nv); break;
-    case 4: fpg_gemm_block(g, a, b, c, row, 4, nv); break;
-#endif
-    case 3: fpg_gemm_block(g, a, b, c, row, 3, nv); break;
-    case 2: fpg_gemm_block(g, a, b, c, row, 2, nv); break;
-    case 1: fpg_gemm_block(g, a, b, c, row, 1, nv); break;
+    case 5: fpg_gemm_block(g, m, n, 5, nv); break;
+    case 4: fpg_gemm_block(g, m, n, 4, nv); break;
+    case 3: fpg_gemm_block(g, m, n, 3, nv); break;
+    case 2: fpg_gemm_block(g, m, n, 2, nv); break;
+    case 1: fpg_gemm_block(g, m, n, 1, nv); break;
     }
 }
 

@@ -24,20 +24,27 @@ static void fpg_linear_forward(const fpg_layer *head, const float *packed, const
         }
 }
 
-/* gradient += sum over rows of dlogits x^T; rows past the last real one carry zero gradients. */
-static void fpg_linear_backward(const fpg_layer *head, const float *FPG_RESTRICT x, const float *FPG_RESTRICT dlogits,
-                                int32_t width, ptrdiff_t ld, float *FPG_RESTRICT gradient)
+FPG_INLINE float fpg_dot(const float *FPG_RESTRICT a, const float *FPG_RESTRICT b, int32_t width)
 {
-    for (int32_t a = 0; a < head->out; a++)
-        for (int32_t d = 0; d <= head->in; d++) {
-            float lanes[FPG_PAD] = {0}, sum = 0;
-            for (int32_t block = 0; block < width; block += FPG_PAD)
-                FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
-                    lanes[i] += dlogits[a * ld + block + i] * (d < head->in ? x[d * ld + block + i] : 1.0f);
-            for (int i = 0; i < FPG_PAD; i++)
-                sum += lanes[i];
-            gradient[d < head->in ? head->gradient_weight + a * head->in_pad + d : head->gradient_bias + a] += sum;
-        }
+    float lanes[FPG_PAD] = {0}, sum = 0;
+    for (int32_t block = 0; block < width; block += FPG_PAD)
+        FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+            lanes[i] += a[block + i] * b[block + i];
+    for (int i = 0; i < FPG_PAD; i++)
+        sum += lanes[i];
+    return sum;
+}
+
+/* gradient += sum over rows of dlogits x^T. x ends with a row of ones for the bias; rows past the last real one carry
+ * zero dlogits. */
+static void fpg_linear_backward(const fpg_layer *head, const float *x, const float *dlogits, int32_t width, ptrdiff_t ld,
+                                float *gradient)
+{
+    for (int32_t a = 0; a < head->out; a++) {
+        for (int32_t d = 0; d < head->in; d++)
+            gradient[head->gradient_weight + a * head->in_pad + d] += fpg_dot(dlogits + a * ld, x + d * ld, width);
+        gradient[head->gradient_bias + a] += fpg_dot(dlogits + a * ld, x + head->in * ld, width);
+    }
 }
 
 /* Eligibility traces make a linear policy's gradient tape-free: with z_t = decay_t z_{t-1} + grad log pi(a_t|s_t),

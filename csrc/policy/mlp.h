@@ -57,17 +57,6 @@ static void fpg_activate(fpg_activation activation, int64_t n, float *h)
             h[i] = h[i] < 0 ? 0 : h[i]; /* keeps NaN */
 }
 
-/* dh *= the activation's derivative, from its value h. */
-static void fpg_activate_backward(fpg_activation activation, int64_t n, const float *FPG_RESTRICT h, float *FPG_RESTRICT dh)
-{
-    if (activation == FPG_TANH)
-        FPG_SIMD for (int64_t i = 0; i < n; i++)
-            dh[i] *= 1.0f - h[i] * h[i];
-    else
-        FPG_SIMD for (int64_t i = 0; i < n; i++)
-            dh[i] = h[i] > 0 ? dh[i] : 0;
-}
-
 #if FPG_LANES == 16
 #  define FPG_EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #  define FPG_ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
@@ -79,36 +68,58 @@ static void fpg_activate_backward(fpg_activation activation, int64_t n, const fl
 #  define FPG_ODDS 1, 3, 5, 7
 #endif
 
-/* Sums each of FPG_LANES vectors: lane j of the result is the sum of v[j]. log2(FPG_LANES) rounds of adding
- * neighbours, halving the number of vectors each time. */
+/* Sums each of FPG_LANES vectors: lane j of the result is the sum of v[j]. Every round adds neighbours and halves the
+ * number of vectors; the rounds are written out, because a loop over them would keep v in memory. */
+#if FPG_LANES > 1
+FPG_INLINE void fpg_add_neighbours(fpg_vec *v, const int n)
+{
+    FPG_UNROLL for (int j = 0; j < n; j++)
+        v[j] = __builtin_shufflevector(v[2 * j], v[2 * j + 1], FPG_EVENS) +
+               __builtin_shufflevector(v[2 * j], v[2 * j + 1], FPG_ODDS);
+}
+#endif
+
 FPG_INLINE fpg_vec fpg_sum_each(fpg_vec *v)
 {
-#if FPG_LANES > 1
-    FPG_UNROLL for (int n = FPG_LANES / 2; n > 0; n /= 2)
-        FPG_UNROLL for (int j = 0; j < n; j++)
-            v[j] = __builtin_shufflevector(v[2 * j], v[2 * j + 1], FPG_EVENS) +
-                   __builtin_shufflevector(v[2 * j], v[2 * j + 1], FPG_ODDS);
+#if FPG_LANES >= 16
+    fpg_add_neighbours(v, 8);
+#endif
+#if FPG_LANES >= 8
+    fpg_add_neighbours(v, 4);
+#endif
+#if FPG_LANES >= 4
+    fpg_add_neighbours(v, 2);
+    fpg_add_neighbours(v, 1);
 #endif
     return v[0];
+}
+
+/* Logits of FPG_LANES rows from h on; those after row `last` repeat it. `last` is a literal for a full block. */
+FPG_INLINE void fpg_head_block(const fpg_layer *head, const float *packed, const float *h, const int32_t last, ptrdiff_t ld,
+                               float *logits)
+{
+    for (int32_t a = 0; a < head->out; a++) {
+        const float *w = packed + head->backward + (int64_t)a * head->in_pad;
+        fpg_vec sum[FPG_LANES];
+        FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
+            sum[j] = fpg_broadcast(0.0f);
+        for (int32_t k = 0; k < head->in_pad; k += FPG_LANES) {
+            const fpg_vec wk = fpg_load(w + k);
+            FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
+                sum[j] += wk * fpg_load(h + (ptrdiff_t)(j < last ? j : last) * head->in_pad + k);
+        }
+        fpg_store(logits + a * ld, fpg_sum_each(sum) + packed[head->bias + a]);
+    }
 }
 
 /* logits (num_actions, ld) of rows of hidden activations: few outputs, so dot products, FPG_LANES rows at a time. */
 static void fpg_head_forward(const fpg_layer *head, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
 {
-    for (int32_t r = 0; r < rows; r += FPG_LANES)
-        for (int32_t a = 0; a < head->out; a++) {
-            const float *w = packed + head->backward + (int64_t)a * head->in_pad;
-            const int32_t last = rows - 1 - r; /* a partial block repeats its last row */
-            fpg_vec sum[FPG_LANES];
-            FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
-                sum[j] = fpg_broadcast(0.0f);
-            for (int32_t k = 0; k < head->in_pad; k += FPG_LANES) {
-                const fpg_vec wk = fpg_load(w + k);
-                FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
-                    sum[j] += wk * fpg_load(h + (int64_t)(r + (j < last ? j : last)) * head->in_pad + k);
-            }
-            fpg_store(logits + a * ld + r, fpg_sum_each(sum) + packed[head->bias + a]);
-        }
+    int32_t r = 0;
+    for (; r + FPG_LANES <= rows; r += FPG_LANES)
+        fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, FPG_LANES - 1, ld, logits + r);
+    if (r < rows)
+        fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
 }
 
 /* hidden[l] (R, out_pad) and logits (num_actions, ld); ld >= R rounded up to FPG_PAD. */
@@ -131,7 +142,7 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
     fpg_head_forward(&layout->head, packed, hidden[layout->num_hidden - 1], rows, ld, logits);
 }
 
-/* gradient[weight] += dy^T input and gradient[bias] += the sum of dy, over rows; n is the padded number of columns. */
+/* gradient (m, n) += a^T b over rows: a layer's weight gradient dy^T input. n is the padded number of columns. */
 FPG_INLINE void fpg_weight_gradient(const float *a, ptrdiff_t a_m, ptrdiff_t a_k, int32_t m, const float *b, int32_t n,
                                     int32_t rows, float *gradient)
 {
@@ -140,45 +151,41 @@ FPG_INLINE void fpg_weight_gradient(const float *a, ptrdiff_t a_m, ptrdiff_t a_k
     fpg_gemm(&product, m, n);
 }
 
-/* gradient += sum over rows of d(sum dlogits * logits) / d theta. x and dlogits (., ld) are zero (dlogits) past the last row.
- * scratch: 2 * R * max_width floats. */
+/* gradient += sum over rows of d(sum dlogits * logits) / d theta. x (num_inputs + 1, ld) ends with a row of ones; dlogits
+ * is zero past the last row, up to FPG_PAD. scratch: 2 * R * max_width floats. */
 static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, const float *x, const float *dlogits, int32_t rows,
                              ptrdiff_t ld, float *const *hidden, float *scratch, float *gradient)
 {
     static const float one = 1.0f;
+    const fpg_layer *head = &layout->head;
+    const int32_t width = fpg_round_up(rows, FPG_PAD);
+    const fpg_gemm_end slope = layout->activation == FPG_TANH ? FPG_END_TANH_SLOPE : FPG_END_RELU_SLOPE;
     if (layout->num_hidden == 0) {
-        fpg_linear_backward(&layout->head, x, dlogits, fpg_round_up(rows, FPG_PAD), ld, gradient);
+        fpg_linear_backward(head, x, dlogits, width, ld, gradient);
         return;
     }
     const int32_t top = layout->num_hidden - 1;
-    const fpg_layer *head = &layout->head;
     float *dh = scratch, *dh_below = scratch + (int64_t)rows * layout->max_width;
     fpg_weight_gradient(dlogits, ld, 1, head->out, hidden[top], head->in_pad, rows, gradient + head->gradient_weight);
-    for (int32_t a = 0; a < head->out; a++) {
-        float sum = 0;
-        for (int32_t r = 0; r < rows; r++)
-            sum += dlogits[a * ld + r];
-        gradient[head->gradient_bias + a] += sum;
-    }
+    for (int32_t a = 0; a < head->out; a++)
+        gradient[head->gradient_bias + a] += fpg_dot(dlogits + a * ld, x + layout->num_inputs * ld, width);
     const fpg_gemm_args into_top = {.a = dlogits, .a_m = 1, .a_k = ld, .b = packed + head->backward, .b_k = head->in_pad,
-                                    .c = dh, .c_m = head->in_pad, .depth = head->out};
+                                    .c = dh, .c_m = head->in_pad, .depth = head->out, .h = hidden[top], .end = slope};
     fpg_gemm(&into_top, rows, head->in_pad);
-    for (int32_t l = top; l >= 0; l--) {
+    for (int32_t l = top; l > 0; l--) {
         const fpg_layer *layer = &layout->hidden[l];
-        fpg_activate_backward(layout->activation, (int64_t)rows * layer->out_pad, hidden[l], dh);
         fpg_weight_gradient(&one, 0, 0, 1, dh, layer->out_pad, rows, gradient + layer->gradient_bias);
-        if (l == 0) {
-            fpg_weight_gradient(x, ld, 1, layer->in, dh, layer->out_pad, rows, gradient + layer->gradient_weight);
-            return;
-        }
-        fpg_weight_gradient(dh, layer->out_pad, 1, layer->out, hidden[l - 1], layer->in_pad, rows,
+        fpg_weight_gradient(dh, 1, layer->out_pad, layer->out, hidden[l - 1], layer->in_pad, rows,
                             gradient + layer->gradient_weight);
         const fpg_gemm_args below = {.a = dh, .a_m = layer->out_pad, .a_k = 1, .b = packed + layer->backward,
-                                     .b_k = layer->in_pad, .c = dh_below, .c_m = layer->in_pad, .depth = layer->out};
+                                     .b_k = layer->in_pad, .c = dh_below, .c_m = layer->in_pad, .depth = layer->out,
+                                     .h = hidden[l - 1], .end = slope};
         fpg_gemm(&below, rows, layer->in_pad);
         float *swap = dh;
         dh = dh_below, dh_below = swap;
     }
+    const fpg_layer *first = &layout->hidden[0];
+    fpg_weight_gradient(x, ld, 1, first->in + 1, dh, first->out_pad, rows, gradient + first->gradient_weight);
 }
 
 #endif

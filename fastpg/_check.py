@@ -1,0 +1,156 @@
+"""Argument checks: the one place where bad input becomes a sentence.
+
+Every function takes `where` (what the user called, as "train()") and the argument's name, and either
+returns the value in its plain Python or contiguous NumPy form or raises TypeError (wrong kind) or
+ValueError (wrong value) that names the function, the argument, what was expected and what was got.
+Nothing is clipped, broadcast or cast down; a lossless conversion (int to float, int32 to int64) is allowed.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SEED = 2**64 - 1
+
+
+def shown(value: object) -> str:
+    """Return a value as error messages show it: short, on one line, its type where the repr hides it."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = " ".join(repr(value).split())
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return text if isinstance(value, bool | int | float | str | None) else f"{text} ({type(value).__name__})"
+
+
+def integer(where: str, name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return an int (or NumPy integer) in low..high."""
+    expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{where}: {name} must be {expected}, got {shown(value)}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{where}: {name} must be {expected}, got {value}")
+    return int(value)
+
+
+def real(where: str, name: str, value: Any, interval: str) -> float:
+    """Return a number in `interval`, written as "[0, 1)" or "(0, inf)". NaN lies in none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{where}: {name} must be a number in {interval}, got {shown(value)}")
+    number = float(value)
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = number >= low if interval[0] == "[" else number > low
+    below = number <= high if interval[-1] == "]" else number < high
+    if not (above and below):
+        raise ValueError(f"{where}: {name} must be a number in {interval}, got {number}")
+    return number
+
+
+def boolean(where: str, name: str, value: Any) -> bool:
+    """Return a bool (or NumPy bool): 0 and 1 are not."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{where}: {name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def choice(where: str, name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return one of a few strings."""
+    listed = ", ".join(repr(one) for one in choices)
+    if not isinstance(value, str):
+        raise TypeError(f"{where}: {name} must be one of {listed}, got {shown(value)}")
+    if value not in choices:
+        raise ValueError(f"{where}: {name} must be one of {listed}, got {value!r}")
+    return value
+
+
+def seed(where: str, value: Any) -> int:
+    """Return a seed: any unsigned 64-bit number."""
+    return integer(where, "seed", value, 0, MAX_SEED)
+
+
+def exactly_one(where: str, **arguments: int | None) -> None:
+    """Require that exactly one of the arguments is not None."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if len(given) != 1:
+        got = " and ".join(given) if given else "none of them"
+        raise ValueError(f"{where}: exactly one of {', '.join(arguments)} must be given, got {got}")
+
+
+def widths(where: str, name: str, value: Any, max_layers: int, max_width: int) -> tuple[int, ...]:
+    """Return widths of hidden layers, as (64, 64); () for none."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{where}: {name} must be a sequence of widths as (64, 64), got {shown(value)}")
+    if len(value) > max_layers:
+        raise ValueError(f"{where}: {name} must have at most {max_layers} layers, got {shown(value)}")
+    return tuple(integer(where, f"{name}[{i}]", width, 1, max_width) for i, width in enumerate(value))
+
+
+def output_path(where: str, name: str, value: Any) -> Path:
+    """Return a path that a file can be written to, found out before the work rather than after it."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{where}: {name} must be a path, got {shown(value)}")
+    path = Path(value)
+    if path.is_dir():
+        raise ValueError(f"{where}: {name} must be a file, but {str(path)!r} is a directory")
+    if not path.parent.is_dir():
+        raise ValueError(f"{where}: {name} lies in a directory that does not exist: {str(path)!r}")
+    return path
+
+
+def finite(where: str, name: str, array: NDArray[Any]) -> None:
+    """Require that there is no NaN and no infinity; the error names the first one."""
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        position = ", ".join(map(str, index))
+        raise ValueError(f"{where}: {name} must be finite, but {name}[{position}] is {array[index]}")
+
+
+def floats(where: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+    """Return a finite float32 array, of that shape where one is given."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{where}: {name} must be a float32 numpy array, got {shown(value)}")
+    if value.dtype != np.float32:
+        advice = f"; convert it with {name}.astype(numpy.float32)" if value.dtype.kind in "fiu" else ""
+        raise TypeError(f"{where}: {name} must be float32, got {value.dtype}{advice}")
+    if shape is not None and value.shape != shape:
+        raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
+    finite(where, name, value)
+    return value
+
+
+def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """Return observations (..., D) as contiguous rows (B, D), and the shape of the batch, the `...`."""
+    obs = floats(where, "obs", value)
+    if obs.ndim == 0 or obs.shape[-1] != obs_size:
+        raise ValueError(f"{where}: obs must have shape ({obs_size},) or (..., {obs_size}), got {obs.shape}")
+    if obs.size == 0:
+        raise ValueError(f"{where}: obs must hold at least one observation, got shape {obs.shape}")
+    return np.ascontiguousarray(obs).reshape(-1, obs_size), obs.shape[:-1]
+
+
+def actions(where: str, value: Any, batch_shape: tuple[int, ...], num_actions: int) -> NDArray[np.int64]:
+    """Return integers in 0..num_actions - 1, one for each observation, flattened to (B,)."""
+    array = np.asarray(value) if isinstance(value, int | np.integer) else value
+    if isinstance(value, bool) or not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        raise TypeError(f"{where}: actions must be an array of integers, got {shown(value)}")
+    if array.shape != batch_shape:
+        raise ValueError(f"{where}: actions must have shape {batch_shape} like obs' batch, got {array.shape}")
+    if array.min() < 0 or array.max() >= num_actions:
+        wrong = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"{where}: actions must lie in 0..{num_actions - 1}, got {wrong}")
+    return np.ascontiguousarray(array, np.int64).reshape(-1)
+
+
+def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an array to write a float32 result into."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        got = value.dtype if isinstance(value, np.ndarray) else shown(value)
+        raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
+    if value.shape != shape:
+        raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
+    if not (value.flags.c_contiguous and value.flags.writeable):
+        raise ValueError(f"{where}: {name} must be contiguous and writable")
+    return value

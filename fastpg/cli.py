@@ -1,0 +1,186 @@
+"""The command line: `fastpg train ENV_ID`, `fastpg eval PATH`, `fastpg info`.
+
+The options of `train` are generated from `fastpg.train` and `fastpg.Reinforce`: names, defaults and help.
+Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import os
+import re
+import sys
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from fastpg.algorithms import Reinforce
+from fastpg.envs import env_spec
+from fastpg.estimators import evaluate
+from fastpg.policy import Policy
+from fastpg.system import build_info
+from fastpg.train import TrainProgress, train
+
+EVALUATION_EPISODES = 100
+NOT_OPTIONS = ("policy", "callback", "progress", "env_params")  # train() takes Python objects for these
+
+
+def _train_options() -> type[Any]:
+    """Make a dataclass of train()'s parameters, for tyro to make options of."""
+    arg, types = tyro.conf.arg, typing.get_type_hints(train)
+    types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID")]
+    types["algorithm"] = tyro.conf.OmitArgPrefixes[Reinforce]
+    # Where the command line's default differs from train()'s, so does the help.
+    target_return = (
+        "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
+        "environment's reward threshold. inf: never."
+    )
+    types["target_return"] = Annotated[float | None, arg(help=target_return)]
+    types["checkpoint"] = Annotated[
+        Path | None, arg(help="Where to save the policy; by default ENV_ID.safetensors.")
+    ]
+    parameters = inspect.signature(train).parameters.values()
+    fields = [
+        (one.name, types[one.name], dataclasses.field(default=one.default))
+        for one in parameters
+        if one.name not in ("env_id", "algorithm", *NOT_OPTIONS)
+    ]
+    required = [("env_id", types["env_id"])]
+    algorithm = [("algorithm", types["algorithm"], dataclasses.field(default=Reinforce()))]
+    documented = {"__doc__": train.__doc__}
+    return dataclasses.make_dataclass("TrainOptions", [*required, *algorithm, *fields], namespace=documented)
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Play episodes with a saved policy and report what they earned.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved.
+    env
+        Environment; by default the one that the policy was trained in.
+    episodes
+        How many.
+    seed
+        Seeds the episodes.
+    stochastic
+        Draw the actions instead of taking the most likely one.
+    """
+
+    path: tyro.conf.Positional[Path]
+    env: str | None = None
+    episodes: int = EVALUATION_EPISODES
+    seed: int = 0
+    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Show versions, instruction sets and threads."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        options = _parse(arguments)
+        if isinstance(options, EvalOptions):
+            return _eval(options)
+        if isinstance(options, InfoOptions):
+            return _info()
+        return _train(options)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+    except (TypeError, ValueError) as error:
+        return _fail(str(error), 2)
+    except (FloatingPointError, MemoryError) as error:
+        return _fail(str(error) or "out of memory", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _parse(arguments: Sequence[str] | None) -> Any:
+    """Options from the command line; what tyro objects to becomes one line."""
+    commands: dict[str, Any] = {"train": _train_options(), "eval": EvalOptions, "info": InfoOptions}
+    panel = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(panel):
+            return tyro.extras.subcommand_cli_from_dict(
+                commands, prog="fastpg", args=arguments, description="Policy gradients on CPUs."
+            )
+    except SystemExit as exit_:
+        if exit_.code:
+            raise ValueError(_one_line(panel.getvalue())) from None
+        raise
+
+
+def _one_line(panel: str) -> str:
+    """Return the message of tyro's error panel: its text up to the first rule, without the frame."""
+    rows = [row.strip("│ ").strip() for row in panel.splitlines() if not row.startswith(("╭", "╰"))]
+    message: list[str] = []
+    for row in rows:
+        if row.startswith("──"):
+            break
+        message.append(row)
+    # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
+    text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message))
+    return f"{text.rstrip('.')}; see fastpg --help"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"fastpg: {message}", file=sys.stderr)
+    return code
+
+
+def _train(options: Any) -> int:
+    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    spec = env_spec("train()", settings.pop("env_id"))
+    path = settings.pop("checkpoint") or Path(f"{spec.id}.safetensors")
+    if settings["target_return"] is None:
+        settings["target_return"] = spec.reward_threshold
+    reached: list[TrainProgress] = []
+
+    def remember(state: TrainProgress) -> None:
+        reached[:] = [state]
+
+    try:
+        run = train(spec.id, **settings, checkpoint=path, progress=True, callback=remember)
+    except KeyboardInterrupt:
+        if not reached:
+            raise
+        return _fail(f"interrupted after {reached[0].num_steps:,} steps; policy saved to {path}", 130)
+    returns, _ = evaluate(spec.id, run.policy, episodes=EVALUATION_EPISODES, seed=options.seed)
+    verdict = "solved" if returns.mean() >= spec.reward_threshold else "not solved"
+    print(f"{spec.id}: {verdict} (threshold {spec.reward_threshold:g}; stopped by {run.stopped_because})")
+    rate = run.num_steps / run.seconds
+    print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
+    print(f"  mean return  {returns.mean():.1f} over {len(returns)} evaluation episodes")
+    print(f"  policy       {path}")
+    return 0
+
+
+def _eval(options: EvalOptions) -> int:
+    policy = Policy.load(options.path)
+    env_id = options.env or policy.env_id
+    if env_id is None:
+        raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
+    returns, lengths = evaluate(
+        env_id, policy, episodes=options.episodes, deterministic=not options.stochastic, seed=options.seed
+    )
+    print(f"{env_id}: {len(returns)} episodes")
+    spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"
+    print(f"  return  mean {returns.mean():.1f}, {spread}")
+    print(f"  length  mean {lengths.mean():.1f}")
+    return 0
+
+
+def _info() -> int:
+    for name, value in build_info().items():
+        print(f"{name:12} {', '.join(value) if isinstance(value, tuple) else value}")
+    return 0

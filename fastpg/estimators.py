@@ -1,0 +1,296 @@
+"""Policy gradients: of an environment, in one compiled pass, or of a batch that the caller has."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg.envs.registry import native_env
+from fastpg.policy import Policy, require_policy
+
+Form = Literal["total", "reward_to_go"]
+Normalize = Literal["trajectory", "timestep"]
+FORMS: tuple[Form, ...] = ("total", "reward_to_go")
+NORMALIZE: tuple[Normalize, ...] = ("trajectory", "timestep")
+MAX_NUM_ENVS = 2**31 - 1
+MAX_COUNT = 2**40  # steps or episodes in one call
+EVALUATION_ENVS = 1024  # at most so many side by side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradientEstimate:
+    """What `estimate_gradient` returns.
+
+    Attributes
+    ----------
+    gradient : float32 array, shape (P,)
+        The ascent direction, laid out as `Policy.theta`.
+    num_steps, num_episodes, num_trajectories : int
+        Transitions; episodes that finished; and finished episodes plus fragments cut by the horizon.
+    mean_return, return_std, mean_length : float
+        Of the finished episodes, undiscounted, lengths in steps; NaN where none finished.
+    entropy : float
+        The policy's mean entropy over the transitions, in nats.
+    """
+
+    gradient: NDArray[np.float32]
+    num_steps: int
+    num_episodes: int
+    num_trajectories: int
+    mean_return: float
+    mean_length: float
+    return_std: float
+    entropy: float
+
+
+def estimate_gradient(
+    env_id: str,
+    policy: Policy,
+    *,
+    form: Form = "reward_to_go",
+    gamma: float = 1.0,
+    num_envs: int = 1024,
+    horizon: int | None = None,
+    episodes: int | None = None,
+    normalize: Normalize = "trajectory",
+    seed: int = 0,
+    **env_params: bool,
+) -> GradientEstimate:
+    """Estimate the gradient of the expected return from fresh episodes of the policy.
+
+    The mean over trajectories of ``sum_t grad log pi(a_t|s_t) * Phi_t``. Environments are stepped, and the
+    sum accumulated, in one compiled pass. The same seed gives the same bits on any number of threads.
+
+    Parameters
+    ----------
+    env_id : str
+        One of `fastpg.list_envs()`.
+    policy : Policy
+    form : {"reward_to_go", "total"}
+        Phi_t: the rewards from t on, ``sum_{k>=t} gamma^(k-t) r_k``, or the whole trajectory's return,
+        ``sum_k gamma^k r_k``. Both have the same mean at gamma=1; the first has less variance.
+    gamma : float
+        Discount, in [0, 1].
+    num_envs : int
+        How many environments run side by side, N.
+    horizon : int, optional
+        Take this many steps of every environment, episodes following each other. The trajectory that the
+        horizon cuts is treated as if its episode ended there, without bootstrap: rewards after the cut are
+        missing from Phi_t, so this estimate is biased. Exactly one of `horizon`, `episodes` is given.
+    episodes : int, optional
+        Take exactly this many whole episodes, E. Each environment plays a fixed quota, E // N, and the first
+        E % N of them one more (N is lowered to E if it is larger): which episodes count does not depend on
+        how long they are, so this estimate is unbiased.
+    normalize : {"trajectory", "timestep"}
+        Divide the sum by the number of trajectories (with `horizon`, finished and cut ones both count): the
+        textbook estimator. Or by the number of transitions: smaller by the mean length, and a ratio of two
+        random numbers, thus biased by O(1/E).
+    seed : int
+    **env_params
+        Parameters of the environment, as ``sutton_barto_reward=True`` for CartPole.
+
+    Returns
+    -------
+    GradientEstimate
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    FloatingPointError
+        A reward or the gradient is not finite.
+
+    References
+    ----------
+    Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement
+    learning", 1992.
+
+    Examples
+    --------
+    >>> policy = Policy.for_env("CartPole-v1", hidden=(32,))
+    >>> estimate = estimate_gradient("CartPole-v1", policy, episodes=100, num_envs=32)
+    >>> estimate.gradient.shape, estimate.num_episodes
+    ((226,), 100)
+    """
+    where = "estimate_gradient()"
+    spec, environment = native_env(where, env_id, env_params)
+    require_policy(where, policy).check_fits(where, spec)
+    _check.choice(where, "form", form, FORMS)
+    _check.choice(where, "normalize", normalize, NORMALIZE)
+    gamma = _check.real(where, "gamma", gamma, "[0, 1]")
+    num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    _check.exactly_one(where, horizon=horizon, episodes=episodes)
+    if horizon is not None:
+        horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
+    if episodes is not None:
+        episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
+        num_envs = min(num_envs, episodes)
+    sampler = _core.Sampler(environment, policy.network, num_envs, _check.seed(where, seed))
+    gradient = np.empty_like(policy.theta)
+    stats = sampler.gradient(
+        policy.checked_theta(where),
+        form=form,
+        gamma=gamma,
+        horizon=horizon or 0,
+        episodes=episodes or 0,
+        normalize=normalize,
+        out=gradient,
+    )
+    return GradientEstimate(
+        gradient=gradient,
+        num_steps=int(stats["num_steps"]),
+        num_episodes=int(stats["num_episodes"]),
+        num_trajectories=int(stats["num_trajectories"]),
+        mean_return=float(stats["mean_return"]),
+        mean_length=float(stats["mean_length"]),
+        return_std=float(stats["return_std"]),
+        entropy=float(stats["entropy"]),
+    )
+
+
+def policy_gradient(
+    policy: Policy,
+    obs: NDArray[np.float32],
+    actions: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Return the sum or the mean of ``weights * grad log pi(actions|obs)`` over a batch.
+
+    Parameters
+    ----------
+    policy : Policy
+    obs : float32 array, shape (..., D)
+    actions : integer array, shape (...)
+    weights : float32 array, shape (...)
+        Phi_t of every transition: returns, advantages.
+    reduction : {"mean", "sum"}
+    out : float32 array, shape (P,), optional
+        Where to write the result.
+
+    Returns
+    -------
+    float32 array, shape (P,)
+        The ascent direction, laid out as `Policy.theta`; `out` if it is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An array has the wrong dtype or shape, or is not finite; an action is out of range; the batch is
+        empty.
+    FloatingPointError
+        The result overflows float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> policy = Policy.for_env("CartPole-v1", hidden=())
+    >>> policy.theta[:] = 0.0
+    >>> obs = np.array([[1, 2, 3, 4]], np.float32)
+    >>> policy_gradient(policy, obs, np.array([1]), np.array([2.0], np.float32))  # 2 (onehot - pi) (s, 1)'
+    array([-1., -2., -3., -4.,  1.,  2.,  3.,  4., -1.,  1.], dtype=float32)
+    """
+    where = "policy_gradient()"
+    network = require_policy(where, policy).network
+    rows, batch_shape = _check.observations(where, obs, network.num_inputs)
+    flat_actions = _check.actions(where, actions, batch_shape, network.num_outputs)
+    flat_weights = np.ascontiguousarray(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
+    _check.choice(where, "reduction", reduction, ("mean", "sum"))
+    if out is None:
+        out = np.empty_like(policy.theta)
+    elif np.may_share_memory(_check.output(where, "out", out, policy.theta.shape), policy.theta):
+        raise ValueError(f"{where}: out must not share memory with policy.theta")
+    scale = 1.0 / len(rows) if reduction == "mean" else 1.0
+    theta = policy.checked_theta(where)
+    _core.policy_gradient(network, theta, rows, flat_actions, flat_weights, scale, out)
+    return out
+
+
+def log_prob_and_entropy(
+    policy: Policy, obs: NDArray[np.float32], actions: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return log pi(actions|obs) and the entropy of pi(.|obs), from one forward pass.
+
+    Parameters
+    ----------
+    policy : Policy
+    obs : float32 array, shape (D,) or (..., D)
+    actions : integer array, shape (...)
+
+    Returns
+    -------
+    log_prob, entropy : float32 arrays, shape (...)
+        In nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An array has the wrong dtype or shape, or is not finite; an action is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> policy = Policy.for_env("CartPole-v1")
+    >>> log_prob, entropy = log_prob_and_entropy(policy, np.zeros((3, 4), np.float32), np.array([0, 1, 1]))
+    >>> log_prob.shape, entropy.shape
+    ((3,), (3,))
+    """
+    where = "log_prob_and_entropy()"
+    return require_policy(where, policy).log_prob_and_entropy(where, obs, actions)
+
+
+def evaluate(
+    env_id: str,
+    policy: Policy,
+    *,
+    episodes: int = 100,
+    deterministic: bool = True,
+    seed: int = 0,
+    **env_params: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Play whole episodes and return what each of them earned.
+
+    Parameters
+    ----------
+    env_id : str
+        One of `fastpg.list_envs()`.
+    policy : Policy
+    episodes : int
+        How many, E.
+    deterministic : bool
+        Take the most likely action at every step instead of drawing one.
+    seed : int
+        Evaluation draws its own random numbers: episodes differ from those of training with the same seed.
+    **env_params
+        Parameters of the environment.
+
+    Returns
+    -------
+    returns : float64 array, shape (E,)
+        Undiscounted.
+    lengths : int64 array, shape (E,)
+        In steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; the policy does not fit the environment.
+
+    Examples
+    --------
+    >>> returns, lengths = evaluate("CartPole-v1", Policy.for_env("CartPole-v1"), episodes=10)
+    >>> bool((returns == lengths).all())  # a reward of 1 for every step
+    True
+    """
+    where = "evaluate()"
+    spec, environment = native_env(where, env_id, env_params)
+    require_policy(where, policy).check_fits(where, spec)
+    episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
+    deterministic = _check.boolean(where, "deterministic", deterministic)
+    num_envs = min(episodes, EVALUATION_ENVS)
+    sampler = _core.Sampler(environment, policy.network, num_envs, _check.seed(where, seed))
+    return sampler.evaluate(policy.checked_theta(where), episodes=episodes, deterministic=deterministic)

@@ -1,0 +1,54 @@
+"""The live line that a training run shows on stderr."""
+
+import math
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+LOG_SECONDS = 10.0  # between lines where stderr is a file or a pipe
+
+
+class ProgressLine:
+    """One line that rewrites itself on a terminal; elsewhere a new line now and then, and at the end."""
+
+    def __init__(self, *, enabled: bool, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._enabled = enabled
+        self._live = enabled and self._stream.isatty()
+        self._next_log = time.monotonic() + LOG_SECONDS
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._stream.write("\n")
+
+    def update(
+        self, num_steps: int, total_steps: int, seconds: float, mean_return: float, *, last: bool
+    ) -> None:
+        """Show where the run stands; `last` is its final state."""
+        text = progress_text(num_steps, total_steps, seconds, mean_return)
+        if self._live:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
+        elif self._enabled and (last or time.monotonic() >= self._next_log):
+            self._next_log = time.monotonic() + LOG_SECONDS
+            print(text, file=self._stream, flush=True)
+
+
+def progress_text(num_steps: int, total_steps: int, seconds: float, mean_return: float) -> str:
+    """Say in one line where a run stands.
+
+    Examples
+    --------
+    >>> progress_text(250_000, 1_000_000, 0.5, 123.45)
+    '250,000 of 1,000,000 steps | 500,000 steps/s | mean return 123.5 | 0.5 s'
+    """
+    rate = num_steps / seconds if seconds > 0 else 0.0
+    earned = "-" if math.isnan(mean_return) else f"{mean_return:.1f}"
+    steps = f"{num_steps:,} of {total_steps:,} steps"
+    return f"{steps} | {rate:,.0f} steps/s | mean return {earned} | {seconds:.1f} s"

@@ -1,0 +1,407 @@
+"""The oracle: fastpg's algorithms in plain float64 NumPy, read side by side with the design's formulas.
+
+Everything the compiled core does is written here once more, as small pure functions without any concern
+for speed. The tests hold the core to these functions, and these to central differences and worked examples.
+`theta` is always the flat vector: per layer the weight `(out, in)` row-major, then the bias `(out,)`;
+hidden layers first, the head last. Arrays over time are `(T, N)`: T steps of N environments.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Words = NDArray[np.uint32]
+
+# ---- random numbers ----------------------------------------------------------------------------------------
+
+
+def philox4x32(counter: Words, key: Words) -> Words:
+    """Return a block of Philox4x32-10.
+
+    Parameters
+    ----------
+    counter : uint32 array, shape (..., 4)
+    key : uint32 array, shape (..., 2)
+
+    Returns
+    -------
+    uint32 array, shape (..., 4)
+
+    References
+    ----------
+    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [hex(word) for word in philox4x32(np.zeros(4, np.uint32), np.zeros(2, np.uint32))]
+    ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
+    low_word = np.uint64(0xFFFFFFFF)
+    c0, c1, c2, c3 = (counter[..., i].astype(np.uint64) for i in range(4))
+    k0, k1 = (key[..., i].astype(np.uint64) for i in range(2))
+    for _ in range(10):
+        product0 = np.uint64(0xD2511F53) * c0
+        product1 = np.uint64(0xCD9E8D57) * c2
+        c0, c1, c2, c3 = (
+            (product1 >> np.uint64(32)) ^ c1 ^ k0,
+            product1 & low_word,
+            (product0 >> np.uint64(32)) ^ c3 ^ k1,
+            product0 & low_word,
+        )
+        k0 = (k0 + np.uint64(0x9E3779B9)) & low_word
+        k1 = (k1 + np.uint64(0xBB67AE85)) & low_word
+    return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1).astype(np.uint32)
+
+
+# ---- the policy: an MLP with a softmax head ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """An MLP's shape. `hidden=()` is the linear policy; `activation` is "tanh" or "relu"."""
+
+    num_inputs: int
+    hidden: tuple[int, ...]
+    num_outputs: int
+    activation: str = "tanh"
+
+
+def layer_sizes(network: Network) -> list[tuple[int, int]]:
+    """Return `(out, in)` of every layer, the head last."""
+    widths = (network.num_inputs, *network.hidden, network.num_outputs)
+    return [(widths[i + 1], widths[i]) for i in range(len(widths) - 1)]
+
+
+def num_parameters(network: Network) -> int:
+    """Return the length of theta.
+
+    Examples
+    --------
+    >>> num_parameters(Network(4, (64, 64), 2))
+    4610
+    """
+    return sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
+
+
+def layers(network: Network, theta: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Return views of theta: (weight `(out, in)`, bias `(out,)`) of every layer."""
+    offset = 0
+    for outputs, inputs in layer_sizes(network):
+        weight = theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
+        offset += outputs * inputs
+        yield weight, theta[offset : offset + outputs]
+        offset += outputs
+
+
+def activate(network: Network, x: Floats) -> Floats:
+    """Apply the activation function."""
+    return np.tanh(x) if network.activation == "tanh" else np.maximum(x, 0.0)
+
+
+def activation_slope(network: Network, y: Floats) -> Floats:
+    """Return the activation's derivative, written in its output y (relu: 0 at the kink)."""
+    return 1.0 - y * y if network.activation == "tanh" else (y > 0.0).astype(np.float64)
+
+
+def layer_inputs(network: Network, theta: Floats, obs: Floats) -> tuple[list[Floats], Floats]:
+    """Return the input of every layer, each `(B, in)`, and the logits `(B, A)`."""
+    inputs = [np.asarray(obs, np.float64)]
+    *hidden, (head_weight, head_bias) = layers(network, theta)
+    for weight, bias in hidden:
+        inputs.append(activate(network, inputs[-1] @ weight.T + bias))
+    return inputs, inputs[-1] @ head_weight.T + head_bias
+
+
+def logits(network: Network, theta: Floats, obs: Floats) -> Floats:
+    """Return unnormalised log-probabilities of the actions, `(B, A)`, for observations `(B, D)`."""
+    return layer_inputs(network, theta, obs)[1]
+
+
+def log_softmax(x: Floats) -> Floats:
+    """Return `x - log(sum(exp(x)))` over the last axis, without overflow."""
+    shifted = x - x.max(axis=-1, keepdims=True)
+    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def log_prob(network: Network, theta: Floats, obs: Floats, actions: Ints) -> Floats:
+    """Return `log pi(a|s)`, `(B,)`."""
+    log_probs = log_softmax(logits(network, theta, obs))
+    return log_probs[np.arange(len(actions)), actions]
+
+
+def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
+    """Return `-sum_a pi(a|s) log pi(a|s)`, in nats, `(B,)`."""
+    log_probs = log_softmax(logits(network, theta, obs))
+    result: Floats = -(np.exp(log_probs) * log_probs).sum(axis=-1)
+    return result
+
+
+def sample(logits: Floats, uniform: Floats) -> Ints:
+    """Invert the cumulative distribution at `uniform`, `(B,)` in [0, 1).
+
+    The action is the number of actions whose cumulative probability is at most `uniform`.
+    """
+    cumulative = np.cumsum(np.exp(log_softmax(logits)), axis=-1)
+    # The last cumulative probability is 1 up to rounding: it must never be passed.
+    result: Ints = (cumulative[:, :-1] <= uniform[:, None]).sum(axis=-1)
+    return result
+
+
+# ---- the score, grad log pi --------------------------------------------------------------------------------
+
+
+def backpropagate(network: Network, theta: Floats, obs: Floats, actions: Ints) -> list[tuple[Floats, Floats]]:
+    """Return, per layer, its input `(B, in)` and its delta `(B, out)`.
+
+    Delta is the derivative of log pi(a|s) with respect to the layer's output before the activation: the score
+    with respect to the bias. Its outer product with the input is the score with respect to the weight.
+    """
+    inputs, z = layer_inputs(network, theta, obs)
+    delta = np.eye(network.num_outputs)[actions] - np.exp(log_softmax(z))  # onehot(a) - pi
+    pairs = [(inputs[-1], delta)]
+    weights = [weight for weight, _ in layers(network, theta)]
+    for weight, y, x in zip(weights[:0:-1], inputs[:0:-1], inputs[-2::-1], strict=True):
+        delta = (delta @ weight) * activation_slope(network, y)
+        pairs.insert(0, (x, delta))
+    return pairs
+
+
+def score(network: Network, theta: Floats, obs: Floats, actions: Ints) -> Floats:
+    """Return `grad log pi(a|s)` of every sample, `(B, P)`."""
+    parts: list[Floats] = []
+    for x, delta in backpropagate(network, theta, obs, actions):
+        parts += [(delta[:, :, None] * x[:, None, :]).reshape(len(x), -1), delta]
+    return np.concatenate(parts, axis=1)
+
+
+def policy_gradient(
+    network: Network, theta: Floats, obs: Floats, actions: Ints, weights: Floats, reduction: str = "mean"
+) -> Floats:
+    """Return the sum or the mean of `weights * grad log pi(a|s)`, `(P,)`."""
+    parts: list[Floats] = []
+    for x, delta in backpropagate(network, theta, obs, actions):
+        weighted = weights[:, None] * delta
+        parts += [(weighted.T @ x).ravel(), weighted.sum(axis=0)]
+    total = np.concatenate(parts)
+    return total / len(weights) if reduction == "mean" else total
+
+
+# ---- returns -----------------------------------------------------------------------------------------------
+
+
+def reward_to_go(rewards: Floats, terminated: Bools, truncated: Bools, gamma: float = 1.0) -> Floats:
+    """Return `sum_{k>=t} gamma^(k-t) r_k` within the episode, `(T, N)`; the last row ends without bootstrap.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rewards, terminated = np.ones((4, 1)), np.array([[False], [True], [False], [False]])
+    >>> reward_to_go(rewards, terminated, np.zeros_like(terminated), gamma=0.5).ravel().tolist()
+    [1.5, 1.0, 1.5, 1.0]
+    """
+    result = np.empty_like(rewards, dtype=np.float64)
+    following = np.zeros(rewards.shape[1])
+    for t in reversed(range(len(rewards))):
+        following = rewards[t] + gamma * np.where(terminated[t] | truncated[t], 0.0, following)
+        result[t] = following
+    return result
+
+
+def episode_returns(rewards: Floats, terminated: Bools, truncated: Bools, gamma: float = 1.0) -> Floats:
+    """Return `R(tau) = sum_t gamma^t r_t` of its own episode, at every t of it, `(T, N)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rewards, terminated = np.ones((4, 1)), np.array([[False], [True], [False], [False]])
+    >>> episode_returns(rewards, terminated, np.zeros_like(terminated), gamma=0.5).ravel().tolist()
+    [1.5, 1.5, 1.5, 1.5]
+    """
+    result = reward_to_go(rewards, terminated, truncated, gamma)
+    for t in range(1, len(rewards)):
+        begins = terminated[t - 1] | truncated[t - 1]
+        result[t] = np.where(begins, result[t], result[t - 1])
+    return result
+
+
+FORMS: dict[str, Callable[[Floats, Bools, Bools, float], Floats]] = {
+    "total": episode_returns,
+    "reward_to_go": reward_to_go,
+}
+
+
+# ---- CartPole ----------------------------------------------------------------------------------------------
+
+X_LIMIT = 2.4
+ANGLE_LIMIT = 12 * 2 * math.pi / 360
+
+
+def cartpole_step(
+    state: Floats, action: Ints, sutton_barto_reward: bool = False
+) -> tuple[Floats, Floats, Bools]:
+    """Take one Euler step of Gymnasium's CartPole.
+
+    Parameters
+    ----------
+    state : float64 array, shape (N, 4)
+        Position (m), velocity (m/s), angle (rad), angular velocity (rad/s).
+    action : int array, shape (N,)
+        0 pushes left, 1 pushes right.
+
+    Returns
+    -------
+    state (N, 4), reward (N,), terminated (N,)
+
+    References
+    ----------
+    Barto, Sutton and Anderson, 1983; Florian, "Correct equations for the dynamics of the cart-pole system".
+    """
+    gravity, masspole, total_mass, length, force_mag, tau = 9.8, 0.1, 1.1, 0.5, 10.0, 0.02
+    polemass_length = masspole * length
+    x, x_dot, angle, angle_dot = state.T
+    force = np.where(action == 1, force_mag, -force_mag)
+    cos, sin = np.cos(angle), np.sin(angle)
+    temp = (force + polemass_length * angle_dot**2 * sin) / total_mass
+    angle_acc = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - masspole * cos**2 / total_mass))
+    x_acc = temp - polemass_length * angle_acc * cos / total_mass
+    state = np.stack(
+        [x + tau * x_dot, x_dot + tau * x_acc, angle + tau * angle_dot, angle_dot + tau * angle_acc], axis=-1
+    )
+    terminated = (np.abs(state[:, 0]) > X_LIMIT) | (np.abs(state[:, 2]) > ANGLE_LIMIT)
+    reward = np.where(terminated, -1.0, 0.0) if sutton_barto_reward else np.ones(len(state))
+    return state, reward, terminated
+
+
+# ---- rollout and estimate ----------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """What a rollout saw. `valid[t, n]` is False once environment n has played its quota of episodes."""
+
+    obs: NDArray[np.float32]  # (T, N, 4)
+    actions: Ints  # (T, N)
+    rewards: Floats  # (T, N)
+    terminated: Bools  # (T, N)
+    truncated: Bools  # (T, N)
+    valid: Bools  # (T, N)
+
+
+def episode_quota(episodes: int, num_envs: int) -> Ints:
+    """Return how many episodes each environment plays: E // N, the first E % N of them one more, `(N,)`.
+
+    A fixed number per environment keeps the estimate unbiased: to take whichever episodes end first would
+    prefer the short ones.
+    """
+    return episodes // num_envs + (np.arange(num_envs) < episodes % num_envs).astype(np.int64)
+
+
+def rollout(
+    network: Network,
+    theta: Floats,
+    *,
+    num_envs: int,
+    reset_state: Callable[[int, int], Floats],
+    action_uniform: Callable[[int], Floats],
+    horizon: int | None = None,
+    episodes: int | None = None,
+    max_episode_steps: int = 500,
+    sutton_barto_reward: bool = False,
+) -> Batch:
+    """Play CartPole: `horizon` steps of every environment, or `episodes` whole episodes in total.
+
+    Parameters
+    ----------
+    reset_state : callable
+        (environment, step t its episode begins with) -> the episode's first state, (4,).
+    action_uniform : callable
+        t -> the numbers in [0, 1) that choose the actions at step t, (N,).
+    """
+    # In horizon mode the quota is never reached.
+    quota = np.full(num_envs, horizon, np.int64) if episodes is None else episode_quota(episodes, num_envs)
+    state = np.stack([reset_state(n, 0) for n in range(num_envs)])
+    age = np.zeros(num_envs, np.int64)  # steps into the present episode
+    finished = np.zeros(num_envs, np.int64)  # episodes
+    rows: list[tuple[Any, ...]] = []
+    while (horizon is None or len(rows) < horizon) and (valid := finished < quota).any():
+        obs = state.astype(np.float32)
+        actions = sample(logits(network, theta, obs.astype(np.float64)), action_uniform(len(rows)))
+        state, rewards, terminated = cartpole_step(state, actions, sutton_barto_reward)
+        age += 1
+        truncated = ~terminated & (age >= max_episode_steps)
+        rows.append((obs, actions, rewards, terminated, truncated, valid))
+        for n in np.flatnonzero(terminated | truncated):
+            finished[n] += 1
+            age[n] = 0
+            state[n] = reset_state(int(n), len(rows))
+    return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def estimate_gradient(
+    network: Network,
+    theta: Floats,
+    batch: Batch,
+    *,
+    form: str,
+    gamma: float = 1.0,
+    normalize: str = "trajectory",
+) -> Floats:
+    """Return the policy gradient estimated from a rollout, `(P,)`.
+
+    `normalize="trajectory"` divides the sum by the number of trajectories, finished episodes and fragments
+    cut by the horizon alike; "timestep" by the number of transitions.
+    """
+    done = batch.terminated | batch.truncated
+    weights = FORMS[form](batch.rewards, batch.terminated, batch.truncated, gamma)
+    cut = batch.valid[-1] & ~done[-1]
+    num_trajectories = int((done & batch.valid).sum() + cut.sum())
+    divisor = num_trajectories if normalize == "trajectory" else int(batch.valid.sum())
+    obs = batch.obs[batch.valid].astype(np.float64)
+    actions = batch.actions[batch.valid]
+    return policy_gradient(network, theta, obs, actions, weights[batch.valid], "sum") / divisor
+
+
+# ---- optimizers (ascent) -----------------------------------------------------------------------------------
+
+
+class AdamState(NamedTuple):
+    """The running moments of the gradient, each `(P,)`, and the number of steps taken."""
+
+    first: Floats
+    second: Floats
+    step: int
+
+
+def adam(
+    theta: Floats,
+    gradient: Floats,
+    state: AdamState,
+    *,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> tuple[Floats, AdamState]:
+    """Take one step of Adam uphill (Kingma and Ba, 2015, algorithm 1)."""
+    step = state.step + 1
+    first = beta1 * state.first + (1.0 - beta1) * gradient
+    second = beta2 * state.second + (1.0 - beta2) * gradient**2
+    corrected_first, corrected_second = first / (1.0 - beta1**step), second / (1.0 - beta2**step)
+    theta = theta + learning_rate * corrected_first / (np.sqrt(corrected_second) + epsilon)
+    return theta, AdamState(first, second, step)
+
+
+def sgd(
+    theta: Floats, gradient: Floats, velocity: Floats, *, learning_rate: float, momentum: float = 0.0
+) -> tuple[Floats, Floats]:
+    """Take one step of gradient ascent with heavy-ball momentum: the new theta and the new velocity."""
+    velocity = momentum * velocity + gradient
+    return theta + learning_rate * velocity, velocity

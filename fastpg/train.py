@@ -1,0 +1,285 @@
+"""The training loop: arguments in, slices of compiled iterations, a result out."""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg.algorithms import Reinforce
+from fastpg.envs.registry import EnvSpec, native_env
+from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
+from fastpg.policy import Activation, Policy, require_policy
+from fastpg.progress import ProgressLine
+
+DEFAULT_NUM_ENVS = 64
+DEFAULT_STEPS_PER_ITERATION = 5000
+RECENT_EPISODES = 100  # over so many is the mean return that is reported
+SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainProgress:
+    """Where a run stands; `train` hands it to its callback about every 0.1 s.
+
+    Attributes
+    ----------
+    num_steps, num_iterations : int
+        So far.
+    total_steps : int
+        Where the run ends at the latest.
+    seconds : float
+        Wall time so far.
+    mean_return : float
+        Mean undiscounted return of the last 100 or more episodes; NaN while there is none.
+    policy : Policy
+        The policy itself, not a copy: it goes on learning after the callback returns.
+    """
+
+    num_steps: int
+    num_iterations: int
+    total_steps: int
+    seconds: float
+    mean_return: float
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainResult:
+    """What `train` returns.
+
+    Attributes
+    ----------
+    policy : Policy
+        The trained policy.
+    value : None
+        The value function; no algorithm has one yet.
+    history : dict of str to array, each of shape (iterations,)
+        num_steps, num_episodes, num_trajectories, mean_return, return_std, min_return, max_return,
+        mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration).
+    config : dict
+        Every setting of the run, the defaults filled in.
+    stopped_because : {"total_steps", "target_return", "callback"}
+    num_steps : int
+        Environment steps taken.
+    seconds : float
+        Wall time.
+    """
+
+    policy: Policy
+    value: None
+    history: dict[str, NDArray[Any]]
+    config: dict[str, Any]
+    stopped_because: str
+    num_steps: int
+    seconds: float
+
+
+def train(
+    env_id: str,
+    algorithm: Reinforce | None = None,
+    *,
+    num_envs: int | None = None,
+    horizon: int | None = None,
+    episodes: int | None = None,
+    steps_per_iteration: int | None = None,
+    hidden: tuple[int, ...] = (64, 64),
+    activation: Activation = "tanh",
+    policy: Policy | None = None,
+    total_steps: int = 1_000_000,
+    target_return: float | None = None,
+    seed: int = 0,
+    callback: Callable[[TrainProgress], bool | None] | None = None,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    env_params: Mapping[str, bool] | None = None,
+) -> TrainResult:
+    """Train a policy, with the whole loop in compiled code.
+
+    Parameters
+    ----------
+    env_id : str
+        One of `fastpg.list_envs()`.
+    algorithm : Reinforce, optional
+        What to do in an iteration; by default Reinforce().
+    num_envs : int, optional
+        Environments that run side by side; by default 64.
+    horizon : int, optional
+        Each iteration takes this many steps of every environment and continues the episodes in the next.
+        The cut at the end is treated as an episode end without bootstrap, which biases the gradient.
+    episodes : int, optional
+        Each iteration plays this many whole episodes, a fixed number per environment.
+    steps_per_iteration : int, optional
+        Each iteration plays whole episodes, as many as take about this many steps. The default, with 5000;
+        at most one of horizon, episodes and steps_per_iteration can be given.
+    hidden : tuple of int
+        Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
+    activation : {"tanh", "relu"}
+        Activation of the hidden layers.
+    policy : Policy, optional
+        Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
+        a new one.
+    total_steps : int
+        Stop after the iteration in which the run reaches this many steps.
+    target_return : float, optional
+        Stop when the mean return of the last 100 or more episodes reaches this.
+    seed : int
+        Seeds the initial policy and every episode.
+    callback : callable, optional
+        Called about every 0.1 s with a TrainProgress; stops the run by returning True.
+    progress : bool
+        Show a live line on stderr.
+    checkpoint : path, optional
+        Save the policy here (safetensors) at the end, and on Ctrl-C.
+    env_params : mapping, optional
+        Parameters of the environment, as {"sutton_barto_reward": True} for CartPole.
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    FloatingPointError
+        A parameter, reward or gradient became NaN or infinite; nothing is saved.
+    KeyboardInterrupt
+        Ctrl-C; the checkpoint, if one was asked for, is saved first.
+
+    Examples
+    --------
+    >>> run = train("CartPole-v1", Reinforce(form="total"), hidden=(), total_steps=20_000, seed=1)
+    >>> run.stopped_because
+    'total_steps'
+    >>> len(run.history["mean_return"]) == len(run.history["num_steps"])
+    True
+    """
+    where = "train()"
+    spec, environment = native_env(where, env_id, {} if env_params is None else env_params)
+    if algorithm is None:
+        algorithm = Reinforce()
+    elif not isinstance(algorithm, Reinforce):
+        raise TypeError(f"{where}: algorithm must be a fastpg.Reinforce, got {_check.shown(algorithm)}")
+    num_envs, collection = _collection(where, num_envs, horizon, episodes, steps_per_iteration)
+    total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+    if target_return is not None:
+        target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
+    seed = _check.seed(where, seed)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+    show = _check.boolean(where, "progress", progress)
+    save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
+    learner = _initial_policy(where, spec, policy, hidden, activation, seed)
+    config = {
+        "env_id": spec.id,
+        "env_params": dict(env_params or {}),
+        "algorithm": type(algorithm).__name__,
+        **dataclasses.asdict(algorithm),
+        "num_envs": num_envs,
+        **collection,
+        "hidden": learner.hidden,
+        "activation": learner.activation,
+        "total_steps": total_steps,
+        "target_return": target_return,
+        "seed": seed,
+    }
+    settings: dict[str, Any] = {**collection, **_settings(algorithm)}
+    trainer = _core.Trainer(
+        environment,
+        learner.network,
+        learner.theta,
+        num_envs=num_envs,
+        seed=seed,
+        **settings,
+        total_steps=total_steps,
+        target_return=math.nan if target_return is None else target_return,
+    )
+    start = time.perf_counter()
+    records: list[NDArray[np.void]] = []
+    mean_return = math.nan
+    stopped_because = ""
+    with ProgressLine(enabled=show) as line:
+        try:
+            while not stopped_because:
+                slice_records = trainer.run(SLICE_SECONDS)
+                records.append(slice_records)
+                stopped_because = trainer.stopped_because
+                mean_return = _mean_return(slice_records, mean_return)
+                seconds = time.perf_counter() - start
+                state = TrainProgress(
+                    trainer.num_steps, trainer.num_iterations, total_steps, seconds, mean_return, learner
+                )
+                line.update(state.num_steps, total_steps, seconds, mean_return, last=bool(stopped_because))
+                if callback is not None and callback(state) and not stopped_because:
+                    stopped_because = "callback"
+        except KeyboardInterrupt:
+            if save_to is not None:
+                learner.save(save_to)
+            raise
+    seconds = time.perf_counter() - start
+    if save_to is not None:
+        learner.save(save_to)
+    table = np.concatenate(records)
+    history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
+    return TrainResult(learner, None, history, config, stopped_because, trainer.num_steps, seconds)
+
+
+def _collection(
+    where: str,
+    num_envs: int | None,
+    horizon: int | None,
+    episodes: int | None,
+    steps_per_iteration: int | None,
+) -> tuple[int, dict[str, int]]:
+    """Return the number of environments, and how an iteration collects: one of three counts, the others 0."""
+    if horizon is None and episodes is None and steps_per_iteration is None:
+        steps_per_iteration = DEFAULT_STEPS_PER_ITERATION
+    counts = {"horizon": horizon, "episodes": episodes, "steps_per_iteration": steps_per_iteration}
+    _check.exactly_one(where, **counts)
+    chosen = {
+        name: 0 if n is None else _check.integer(where, name, n, 1, MAX_COUNT) for name, n in counts.items()
+    }
+    wanted = (
+        DEFAULT_NUM_ENVS if num_envs is None else _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    )
+    # More environments than episodes would have nothing to do.
+    return min(wanted, chosen["episodes"] or wanted), chosen
+
+
+def _initial_policy(
+    where: str,
+    spec: EnvSpec,
+    policy: Policy | None,
+    hidden: tuple[int, ...],
+    activation: Activation,
+    seed: int,
+) -> Policy:
+    if policy is None:
+        return Policy.for_env(spec.id, hidden=hidden, activation=activation, seed=seed)
+    require_policy(where, policy).check_fits(where, spec)
+    policy.checked_theta(where)
+    learner = policy.copy()
+    learner.env_id = spec.id
+    return learner
+
+
+def _settings(algorithm: Reinforce) -> dict[str, Any]:
+    """Return the algorithm's parameters as the compiled core takes them: every number a float."""
+    fields = dataclasses.asdict(algorithm)
+    return {name: value if isinstance(value, str) else float(value) for name, value in fields.items()}
+
+
+def _mean_return(records: NDArray[np.void], before: float) -> float:
+    """Return the mean over the records' last 100 or more episodes, or what it was before if there is none."""
+    finished = records[records["num_episodes"] > 0][::-1]
+    if len(finished) == 0:
+        return before
+    enough = int(np.searchsorted(np.cumsum(finished["num_episodes"]), RECENT_EPISODES)) + 1
+    return float(np.average(finished["mean_return"][:enough], weights=finished["num_episodes"][:enough]))

@@ -1,0 +1,305 @@
+"""Every bad argument is refused in one sentence that names the function and the argument."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+
+import fastpg
+
+NAN, INF = float("nan"), float("inf")
+OBS = np.zeros((3, 4), np.float32)
+ACTIONS = np.zeros(3, np.int64)
+WEIGHTS = np.ones(3, np.float32)
+BOX = Box(-1, 1, (4,))
+
+
+def with_entry(array, value):
+    changed = array.copy()
+    changed.flat[2] = value
+    return changed
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+def refuse(call, error, *words):
+    """The call raises that error; its message is one line and holds every word."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"obs": OBS.astype(np.float64)}, TypeError, ["obs must be float32, got float64", "astype"]),
+        ({"obs": [[0.0] * 4]}, TypeError, ["obs must be a float32 numpy array"]),
+        ({"obs": OBS[:, :3]}, ValueError, ["obs must have shape (4,) or (..., 4), got (3, 3)"]),
+        ({"obs": np.zeros((), np.float32)}, ValueError, ["obs must have shape"]),
+        ({"obs": OBS[:0]}, ValueError, ["obs must hold at least one observation", "(0, 4)"]),
+        ({"obs": with_entry(OBS, NAN)}, ValueError, ["obs must be finite, but obs[0, 2] is nan"]),
+        ({"obs": with_entry(OBS, -INF)}, ValueError, ["obs[0, 2] is -inf"]),
+        (
+            {"actions": ACTIONS.astype(np.float32)},
+            TypeError,
+            ["actions must be an array of integers", "float32"],
+        ),
+        ({"actions": ACTIONS.astype(bool)}, TypeError, ["actions must be an array of integers", "bool"]),
+        ({"actions": [0, 0, 0]}, TypeError, ["actions must be an array of integers"]),
+        ({"actions": ACTIONS[:2]}, ValueError, ["actions must have shape (3,)", "got (2,)"]),
+        ({"actions": with_entry(ACTIONS, 2)}, ValueError, ["actions must lie in 0..1, got 2"]),
+        ({"actions": with_entry(ACTIONS, -1)}, ValueError, ["actions must lie in 0..1, got -1"]),
+        ({"weights": WEIGHTS.astype(np.float64)}, TypeError, ["weights must be float32, got float64"]),
+        ({"weights": WEIGHTS[:2]}, ValueError, ["weights must have shape (3,), got (2,)"]),
+        ({"weights": WEIGHTS[:, None]}, ValueError, ["weights must have shape (3,), got (3, 1)"]),
+        ({"weights": with_entry(WEIGHTS, NAN)}, ValueError, ["weights[2] is nan"]),
+        ({"reduction": "max"}, ValueError, ["reduction must be one of 'mean', 'sum', got 'max'"]),
+        ({"out": np.zeros(3, np.float32)}, ValueError, ["out must have shape (58,), got (3,)"]),
+        ({"out": np.zeros(58)}, TypeError, ["out must be a float32 numpy array, got float64"]),
+        ({"out": read_only(np.zeros(58, np.float32))}, ValueError, ["out must be contiguous and writable"]),
+        ({"out": np.zeros(116, np.float32)[::2]}, ValueError, ["out must be contiguous and writable"]),
+        ({"policy": None}, TypeError, ["policy must be a fastpg.Policy, got None"]),
+    ],
+)
+def test_policy_gradient_refuses(changed, error, words, policy):
+    arguments = {"policy": policy, "obs": OBS, "actions": ACTIONS, "weights": WEIGHTS, **changed}
+    refuse(lambda: fastpg.policy_gradient(**arguments), error, "policy_gradient(): ", *words)
+
+
+def test_policy_gradient_refuses_to_write_over_the_parameters(policy):
+    refuse(
+        lambda: fastpg.policy_gradient(policy, OBS, ACTIONS, WEIGHTS, out=policy.theta),
+        ValueError,
+        "out must not share memory with policy.theta",
+    )
+
+
+def test_every_use_refuses_parameters_that_are_not_finite(policy):
+    policy.theta[5] = NAN
+    uses = {
+        "policy_gradient()": lambda: fastpg.policy_gradient(policy, OBS, ACTIONS, WEIGHTS),
+        "log_prob_and_entropy()": lambda: fastpg.log_prob_and_entropy(policy, OBS, ACTIONS),
+        "Policy.act()": lambda: policy.act(OBS, seed=0),
+        "Policy.log_prob()": lambda: policy.log_prob(OBS, ACTIONS),
+        "Policy.entropy()": lambda: policy.entropy(OBS),
+        "estimate_gradient()": lambda: fastpg.estimate_gradient("CartPole-v1", policy, episodes=2),
+        "evaluate()": lambda: fastpg.evaluate("CartPole-v1", policy),
+        "train()": lambda: fastpg.train("CartPole-v1", policy=policy),
+    }
+    for where, use in uses.items():
+        refuse(use, ValueError, f"{where}: theta must be finite, but theta[5] is nan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (
+            {"observation_space": Box(-1, 1, (2, 2))},
+            ValueError,
+            ["observation_space must be a one-dimensional Box"],
+        ),
+        ({"observation_space": Box(0, 9, (2,), np.int64)}, ValueError, ["one-dimensional Box of floats"]),
+        ({"observation_space": Dict({"x": BOX})}, ValueError, ["observation_space", "Dict("]),
+        ({"observation_space": 4}, TypeError, ["observation_space must be a gymnasium space, got 4"]),
+        ({"action_space": BOX}, ValueError, ["action_space must be Discrete, got Box("]),
+        ({"action_space": MultiDiscrete([2, 2])}, ValueError, ["action_space must be Discrete"]),
+        ({"action_space": Discrete(2, start=1)}, ValueError, ["start=0"]),
+        ({"action_space": Discrete(513)}, ValueError, ["at most 512 actions, got 513"]),
+        ({"hidden": 64}, TypeError, ["hidden must be a sequence of widths as (64, 64), got 64"]),
+        ({"hidden": "64"}, TypeError, ["hidden must be a sequence"]),
+        ({"hidden": (0,)}, ValueError, ["hidden[0] must be an integer from 1 to 512, got 0"]),
+        ({"hidden": (8, 513)}, ValueError, ["hidden[1] must be an integer from 1 to 512, got 513"]),
+        ({"hidden": (8, -3)}, ValueError, ["hidden[1]", "got -3"]),
+        ({"hidden": (8.0,)}, TypeError, ["hidden[0] must be an integer", "got 8.0"]),
+        ({"hidden": (True,)}, TypeError, ["hidden[0] must be an integer", "got True"]),
+        ({"hidden": (1, 1, 1, 1)}, ValueError, ["hidden must have at most 3 layers, got (1, 1, 1, 1)"]),
+        ({"activation": "gelu"}, ValueError, ["activation must be one of 'tanh', 'relu', got 'gelu'"]),
+        ({"activation": None}, TypeError, ["activation must be one of"]),
+        ({"seed": -1}, ValueError, ["seed must be an integer from 0"]),
+        ({"seed": 2**64}, ValueError, ["seed"]),
+        ({"seed": 0.5}, TypeError, ["seed"]),
+    ],
+    ids=str,
+)
+def test_policy_refuses(arguments, error, words):
+    given = {"observation_space": BOX, "action_space": Discrete(2), **arguments}
+    refuse(lambda: fastpg.Policy(**given), error, "Policy(): ", *words)
+
+
+def test_assignment_to_theta_refuses_what_does_not_fit(policy):
+    def assign(value):
+        policy.theta = value
+
+    refuse(lambda: assign(np.zeros(3, np.float32)), ValueError, "theta must have shape (58,), got (3,)")
+    refuse(lambda: assign(np.zeros(58)), TypeError, "theta must be float32, got float64")
+    refuse(lambda: assign(np.full(58, INF, np.float32)), ValueError, "theta[0] is inf")
+    refuse(lambda: assign(0.0), TypeError, "theta must be a float32 numpy array, got 0.0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"seed": True}, TypeError, ["seed"]),
+        ({"seed": 0, "step": -1}, ValueError, ["step"]),
+        ({"seed": 0, "deterministic": 1}, TypeError, ["deterministic must be True or False, got 1"]),
+    ],
+    ids=str,
+)
+def test_act_refuses(arguments, error, words, policy):
+    refuse(lambda: policy.act(OBS, **arguments), error, "Policy.act(): ", *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"form": "gae"}, ValueError, ["form must be one of 'total', 'reward_to_go', got 'gae'"]),
+        ({"form": None}, TypeError, ["form must be one of"]),
+        ({"gamma": 1.5}, ValueError, ["gamma must be a number in [0, 1], got 1.5"]),
+        ({"gamma": NAN}, ValueError, ["gamma", "got nan"]),
+        ({"gamma": "1"}, TypeError, ["gamma", "got '1'"]),
+        ({"num_envs": 0}, ValueError, ["num_envs must be an integer from 1", "got 0"]),
+        ({"num_envs": -8}, ValueError, ["num_envs", "got -8"]),
+        ({"num_envs": 2.5}, TypeError, ["num_envs", "got 2.5"]),
+        ({"episodes": 0}, ValueError, ["episodes must be an integer from 1", "got 0"]),
+        (
+            {"episodes": None},
+            ValueError,
+            ["exactly one of horizon, episodes must be given, got none of them"],
+        ),
+        (
+            {"horizon": 5},
+            ValueError,
+            ["exactly one of horizon, episodes must be given, got horizon and episodes"],
+        ),
+        ({"episodes": None, "horizon": -5}, ValueError, ["horizon must be an integer from 1", "got -5"]),
+        (
+            {"normalize": "step"},
+            ValueError,
+            ["normalize must be one of 'trajectory', 'timestep', got 'step'"],
+        ),
+        ({"seed": -1}, ValueError, ["seed"]),
+        ({"baseline": "mean"}, TypeError, ["unexpected argument 'baseline'", "sutton_barto_reward"]),
+        ({"sutton_barto_reward": 1}, TypeError, ["sutton_barto_reward must be True or False, got 1"]),
+        (
+            {"env_id": "CartPole-v3"},
+            ValueError,
+            ["'CartPole-v3' is not implemented", "did you mean", "CartPole-v1"],
+        ),
+        ({"env_id": "Pong"}, ValueError, ["'Pong' is not implemented natively", "CartPole-v0, CartPole-v1"]),
+        ({"env_id": None}, TypeError, ["env_id must be a string, got None"]),
+        ({"policy": "a policy"}, TypeError, ["policy must be a fastpg.Policy, got 'a policy'"]),
+    ],
+    ids=str,
+)
+def test_estimate_gradient_refuses(arguments, error, words, policy):
+    given = {"env_id": "CartPole-v1", "policy": policy, "episodes": 4, **arguments}
+    refuse(lambda: fastpg.estimate_gradient(**given), error, "estimate_gradient(): ", *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"episodes": 0}, ValueError, ["episodes must be an integer from 1"]),
+        ({"deterministic": None}, TypeError, ["deterministic must be True or False"]),
+        ({"env_id": "cartpole-v1"}, ValueError, ["did you mean 'CartPole-v1'?"]),
+    ],
+    ids=str,
+)
+def test_evaluate_refuses(arguments, error, words, policy):
+    given = {"env_id": "CartPole-v1", "policy": policy, **arguments}
+    refuse(lambda: fastpg.evaluate(**given), error, "evaluate(): ", *words)
+
+
+@pytest.mark.parametrize(("inputs", "actions"), [(3, 2), (5, 2), (4, 3)])
+def test_a_policy_of_the_wrong_width_is_refused_everywhere(inputs, actions):
+    wrong = fastpg.Policy(Box(-1, 1, (inputs,)), Discrete(actions), hidden=())
+    words = f"policy takes {inputs} inputs and chooses among {actions} actions, but CartPole-v1 has 4 and 2"
+    refuse(
+        lambda: fastpg.estimate_gradient("CartPole-v1", wrong, episodes=1),
+        ValueError,
+        "estimate_gradient()",
+        words,
+    )
+    refuse(lambda: fastpg.evaluate("CartPole-v1", wrong), ValueError, "evaluate()", words)
+    refuse(lambda: fastpg.train("CartPole-v1", policy=wrong), ValueError, "train()", words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"form": "q"}, ValueError, ["form must be one of"]),
+        ({"gamma": -0.1}, ValueError, ["gamma"]),
+        ({"learning_rate": 0.0}, ValueError, ["learning_rate must be a number in (0, inf), got 0.0"]),
+        ({"learning_rate": INF}, ValueError, ["learning_rate"]),
+        ({"learning_rate": NAN}, ValueError, ["learning_rate"]),
+        ({"optimizer": "adamw"}, ValueError, ["optimizer must be one of 'adam', 'sgd', got 'adamw'"]),
+        ({"momentum": 1.0}, ValueError, ["momentum must be a number in [0, 1), got 1.0"]),
+        ({"beta1": -1}, ValueError, ["beta1"]),
+        ({"beta2": True}, TypeError, ["beta2"]),
+        ({"epsilon": 0}, ValueError, ["epsilon"]),
+        ({"normalize": ""}, ValueError, ["normalize"]),
+    ],
+    ids=str,
+)
+def test_reinforce_refuses(arguments, error, words):
+    refuse(lambda: fastpg.Reinforce(**arguments), error, "Reinforce(): ", *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"env_id": "Pong"}, ValueError, ["env_id 'Pong'"]),
+        ({"algorithm": "reinforce"}, TypeError, ["algorithm must be a fastpg.Reinforce, got 'reinforce'"]),
+        ({"num_envs": 0}, ValueError, ["num_envs"]),
+        ({"horizon": 0}, ValueError, ["horizon"]),
+        ({"horizon": 8, "episodes": 8}, ValueError, ["exactly one of", "got horizon and episodes"]),
+        ({"steps_per_iteration": -1}, ValueError, ["steps_per_iteration"]),
+        ({"total_steps": 0}, ValueError, ["total_steps"]),
+        ({"total_steps": 1e6}, TypeError, ["total_steps must be an integer", "got 1000000.0"]),
+        ({"target_return": NAN}, ValueError, ["target_return", "got nan"]),
+        ({"seed": None}, TypeError, ["seed"]),
+        ({"callback": 3}, TypeError, ["callback must be callable, got 3"]),
+        ({"progress": "yes"}, TypeError, ["progress must be True or False, got 'yes'"]),
+        ({"checkpoint": 3}, TypeError, ["checkpoint must be a path, got 3"]),
+        ({"checkpoint": "/"}, ValueError, ["checkpoint must be a file, but '/' is a directory"]),
+        (
+            {"checkpoint": "/nowhere/at/all"},
+            ValueError,
+            ["checkpoint lies in a directory that does not exist"],
+        ),
+        (
+            {"env_params": {"gravity": 1.0}},
+            TypeError,
+            ["unexpected argument 'gravity'", "sutton_barto_reward"],
+        ),
+        ({"env_params": [1]}, TypeError, ["env_params must be a mapping"]),
+    ],
+    ids=str,
+)
+def test_train_refuses(arguments, error, words):
+    refuse(lambda: fastpg.train(**{"env_id": "CartPole-v1", **arguments}), error, "train(): ", *words)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_set_num_threads_refuses(value, error):
+    before = fastpg.get_num_threads()
+    refuse(lambda: fastpg.set_num_threads(value), error, "set_num_threads(): num_threads must be an integer")
+    assert fastpg.get_num_threads() == before
+
+
+def test_a_long_value_is_shortened_in_the_message():
+    refuse(lambda: fastpg.Policy(BOX, Discrete(2), activation="x" * 5), ValueError, "'xxxxx'")
+    refuse(lambda: fastpg.train("CartPole-v1", list(range(1000))), TypeError, "...")
+
+
+def test_gymnasium_spaces_of_other_kinds_are_named():
+    space = gymnasium.spaces.Text(5)
+    refuse(lambda: fastpg.Policy(BOX, space), ValueError, "action_space", str(space))

@@ -1,0 +1,116 @@
+"""The command line, run as its users run it."""
+
+import functools
+import subprocess
+import sys
+
+import pytest
+
+import fastpg
+from fastpg import cli
+
+COMMAND = [sys.executable, "-m", "fastpg"]
+
+
+def run(*arguments, cwd):
+    return subprocess.run([*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def test_train_saves_a_policy_that_eval_plays(tmp_path):
+    trained = run("train", "CartPole-v1", "--total-steps", "20000", "--hidden", "16", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "CartPole-v1: " in trained.stdout
+    assert "mean return" in trained.stdout
+    assert "steps/s | mean return" in trained.stderr  # the progress
+    assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (16,)
+    played = run("eval", "CartPole-v1.safetensors", "--episodes", "7", "--seed", "3", cwd=tmp_path)
+    assert played.returncode == 0, played.stderr
+    assert played.stdout.startswith("CartPole-v1: 7 episodes")
+    shorter = run("eval", "CartPole-v1.safetensors", "--env", "CartPole-v0", "--stochastic", cwd=tmp_path)
+    assert shorter.stdout.startswith("CartPole-v0: 100 episodes")
+
+
+def test_train_with_its_defaults_solves_cartpole(tmp_path):
+    trained = run("train", "CartPole-v1", cwd=tmp_path)
+    assert trained.stdout.startswith("CartPole-v1: solved (threshold 475; stopped by target_return)")
+
+
+def test_hidden_without_widths_is_the_linear_policy(tmp_path):
+    trained = run(
+        *("train", "CartPole-v1", "--hidden", "--total-steps", "1000", "--checkpoint", "linear.safetensors"),
+        cwd=tmp_path,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert fastpg.Policy.load(tmp_path / "linear.safetensors").hidden == ()
+
+
+def test_help_has_every_parameter_of_the_algorithm_and_the_run(tmp_path):
+    shown = run("train", "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    for option in ("--learning-rate", "--gamma", "--form", "--num-envs", "--total-steps", "--hidden"):
+        assert option in shown.stdout
+    assert "Discount, in [0, 1]. (default: 0.99)" in shown.stdout
+
+
+def test_info_names_the_instruction_set(tmp_path):
+    shown = run("info", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert fastpg.build_info()["isa"] in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "{train, eval, info}"),
+        ("trian CartPole-v1", "trian"),
+        ("train", "ENV_ID"),
+        ("train Pong", "'Pong' is not implemented natively"),
+        ("train CartPole-v1 --gamma high", "--gamma"),
+        ("train CartPole-v1 --gamma 2", "gamma must be a number in [0, 1], got 2.0"),
+        ("train CartPole-v1 --form gae", "'--form'"),
+        ("train CartPole-v1 --num-envs 0", "num_envs must be an integer from 1"),
+        ("train CartPole-v1 --num-envs many", "--num-envs"),
+        ("train CartPole-v1 --hidden 0", "hidden[0]"),
+        ("train CartPole-v1 --activation gelu", "'--activation'"),
+        ("train CartPole-v1 --horizon 8 --episodes 8", "exactly one of"),
+        ("train CartPole-v1 --seed -1", "seed"),
+        ("train CartPole-v1 --learning-rte 1", "--learning-rte"),
+        (
+            "train CartPole-v1 --checkpoint nowhere/policy",
+            "checkpoint lies in a directory that does not exist",
+        ),
+        ("eval", "PATH"),
+        ("eval missing.safetensors", "missing.safetensors: No such file"),
+        ("eval broken.safetensors", "damaged or not a safetensors file"),
+        ("eval good.safetensors --episodes 0", "episodes must be an integer from 1"),
+        ("eval good.safetensors --env Pong", "'Pong' is not implemented natively"),
+        ("info --verbose", "--verbose"),
+    ],
+)
+def test_a_bad_value_is_one_line_and_exit_code_2(arguments, words, tmp_path, policy):
+    policy.save(tmp_path / "good.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"broken")
+    refused = run(*arguments.split(), cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("fastpg: ")
+    assert words in line
+
+
+def test_ctrl_c_saves_the_policy_and_exits_with_130(tmp_path, monkeypatch, capsys):
+    @functools.wraps(cli.train)
+    def interrupted(*arguments, callback, **settings):
+        def press_ctrl_c(state):
+            callback(state)
+            raise KeyboardInterrupt
+
+        return fastpg.train(*arguments, callback=press_ctrl_c, **settings)
+
+    monkeypatch.setattr(cli, "train", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "CartPole-v1", "--target-return", "inf"]) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("fastpg: interrupted after ")
+    assert err.endswith("policy saved to CartPole-v1.safetensors\n")
+    assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").env_id == "CartPole-v1"

@@ -1,0 +1,155 @@
+"""Training from Python: what comes back, what stops it, what is kept."""
+
+import numpy as np
+import pytest
+
+import fastpg
+from fastpg._core import STATS_DTYPE
+
+
+def short(**changed):
+    """A training run of about 20,000 steps."""
+    return fastpg.train("CartPole-v1", **{"hidden": (8,), "total_steps": 20_000, "seed": 1, **changed})
+
+
+def test_history_has_a_column_for_every_statistic_and_a_row_for_every_iteration():
+    run = short()
+    assert set(run.history) == set(STATS_DTYPE.names)
+    (length,) = {len(column) for column in run.history.values()}
+    assert length >= 2
+    assert run.history["num_steps"].sum() == run.history["total_steps"][-1] == run.num_steps >= 20_000
+    assert run.stopped_because == "total_steps"
+
+
+def test_the_same_seed_gives_the_same_policy_and_another_seed_another():
+    first, again, other = (short(seed=seed).policy.theta for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_training_raises_the_return():
+    run = short(total_steps=100_000)
+    assert run.history["mean_return"][-1] > 2 * run.history["mean_return"][0]
+
+
+@pytest.mark.parametrize(
+    "collect",
+    [{"horizon": 32}, {"episodes": 10}, {"steps_per_iteration": 1000}],
+    ids=lambda one: next(iter(one)),
+)
+def test_every_way_to_collect_trains(collect):
+    run = short(num_envs=8, **collect)
+    assert run.config | collect == run.config
+    if "horizon" in collect:
+        assert (run.history["num_steps"] == 32 * 8).all()
+    if "episodes" in collect:
+        assert (run.history["num_episodes"] == 10).all()
+
+
+def test_more_environments_than_episodes_are_not_made():
+    assert short(num_envs=64, episodes=10).config["num_envs"] == 10
+
+
+def test_target_return_stops_the_run():
+    run = short(target_return=25.0, total_steps=10_000_000)
+    assert run.stopped_because == "target_return"
+    assert run.num_steps < 10_000_000
+
+
+def test_the_callback_sees_the_run_and_stops_it():
+    seen = []
+
+    def callback(state):
+        seen.append((state.num_steps, state.num_iterations, state.mean_return, state.policy.theta.copy()))
+        return len(seen) == 2
+
+    run = short(callback=callback, total_steps=2**40)
+    assert run.stopped_because == "callback"
+    assert len(seen) == 2
+    assert 0 < seen[0][0] < seen[1][0] == run.num_steps
+    assert (seen[1][3] == run.policy.theta).all()
+
+
+def test_a_callback_that_raises_is_heard():
+    def callback(_):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        short(callback=callback)
+
+
+def test_training_continues_from_a_copy_of_a_policy(policy):
+    before = policy.theta.copy()
+    run = short(policy=policy)
+    assert (policy.theta == before).all()
+    assert run.config["hidden"] == policy.hidden
+    assert (run.policy.theta != before).any()
+
+
+def test_the_checkpoint_holds_the_final_policy(tmp_path):
+    run = short(checkpoint=tmp_path / "run.safetensors")
+    loaded = fastpg.Policy.load(tmp_path / "run.safetensors")
+    assert (loaded.theta == run.policy.theta).all()
+    assert loaded.env_id == "CartPole-v1"
+
+
+def test_ctrl_c_saves_the_checkpoint_and_is_raised(tmp_path):
+    def callback(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        short(callback=callback, total_steps=2**40, checkpoint=tmp_path / "run.safetensors")
+    assert fastpg.Policy.load(tmp_path / "run.safetensors").env_id == "CartPole-v1"
+
+
+def test_parameters_that_overflow_stop_the_run_and_nothing_is_saved(tmp_path):
+    runaway = fastpg.Reinforce(optimizer="sgd", learning_rate=1e300)
+    with pytest.raises(FloatingPointError, match=r"train\(\): iteration "):
+        short(algorithm=runaway, checkpoint=tmp_path / "run.safetensors")
+    assert not (tmp_path / "run.safetensors").exists()
+
+
+def test_environment_parameters_reach_the_environment():
+    run = short(env_params={"sutton_barto_reward": True})
+    assert (run.history["max_return"] <= 0.0).all()
+    assert run.config["env_params"] == {"sutton_barto_reward": True}
+
+
+def test_config_names_every_setting():
+    config = short(algorithm=fastpg.Reinforce(form="total", optimizer="sgd", momentum=0.5)).config
+    assert config["algorithm"] == "Reinforce"
+    assert (config["form"], config["optimizer"], config["momentum"]) == ("total", "sgd", 0.5)
+    assert (config["num_envs"], config["hidden"], config["seed"]) == (64, (8,), 1)
+
+
+def test_progress_goes_to_stderr_and_only_if_asked(capfd):
+    short()
+    assert capfd.readouterr() == ("", "")
+    short(progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "steps/s | mean return" in err
+    assert "\r" not in err  # stderr is no terminal here
+
+
+def test_estimates_count_what_they_collected(policy):
+    by_episodes = fastpg.estimate_gradient("CartPole-v1", policy, episodes=37, num_envs=8)
+    assert by_episodes.num_episodes == by_episodes.num_trajectories == 37
+    np.testing.assert_allclose(by_episodes.num_steps, 37 * by_episodes.mean_length)
+    by_horizon = fastpg.estimate_gradient("CartPole-v1", policy, horizon=50, num_envs=8)
+    assert by_horizon.num_steps == 400
+    assert by_horizon.num_episodes <= by_horizon.num_trajectories <= by_horizon.num_episodes + 8
+
+
+def test_an_estimate_without_a_finished_episode_has_no_mean_return(policy):
+    estimate = fastpg.estimate_gradient("CartPole-v1", policy, horizon=2, num_envs=8)
+    assert (estimate.num_episodes, estimate.num_trajectories) == (0, 8)
+    assert np.isnan([estimate.mean_return, estimate.return_std, estimate.mean_length]).all()
+
+
+def test_evaluation_returns_one_entry_an_episode(policy):
+    returns, lengths = fastpg.evaluate("CartPole-v0", policy, episodes=30, seed=5)
+    assert returns.shape == lengths.shape == (30,)
+    assert (returns.dtype, lengths.dtype) == (np.float64, np.int64)
+    assert (returns == lengths).all()
+    assert lengths.max() <= 200
