@@ -419,8 +419,8 @@ def test_training_takes_the_oracles_optimizer_steps(isa, optimizer):
     settings = {"form": "reward_to_go", "gamma": 1.0, "normalize": "timestep"}
     trainer = _core.Trainer(
         _core.Environment("cartpole", {}, 500), net, theta, num_envs=4, seed=SEED, **settings, horizon=0,
-        episodes=9, steps_per_iteration=0, optimizer=optimizer, learning_rate=1e-2, momentum=0.9, beta1=0.9, beta2=0.999,
-        epsilon=1e-8, total_steps=1, target_return=np.nan,
+        episodes=9, steps_per_iteration=0, optimizer=optimizer, learning_rate=1e-2, momentum=0.9, beta1=0.9,
+        beta2=0.999, epsilon=1e-8, total_steps=1, target_return=np.nan,
     )  # fmt: skip
     trainer.run(0.0)
     gradient, _ = core_estimate(net, start, 4, 500, **settings, episodes=9)
