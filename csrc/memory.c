@@ -3,19 +3,19 @@
 
 #include <stdlib.h>
 
-#if defined(_WIN32)
-#  include <malloc.h>
-#endif
-
+/* Arrays as large as a page would all begin at the same place in theirs, and a load that follows a store at the same
+ * offset in another page waits for it. So each array begins some cache lines further on than the one before. */
 void *fpg_alloc(size_t bytes)
 {
-    bytes = (bytes + 63) / 64 * 64 + 64;
-#if defined(_WIN32)
-    return _aligned_malloc(bytes, 64);
-#else
-    void *p = NULL;
-    return posix_memalign(&p, 64, bytes) ? NULL : p;
-#endif
+    enum { LINE = 64, PAGE = 4096, STEP = 11 * LINE };
+    static atomic_uint count = 0;
+    const size_t shift = atomic_fetch_add(&count, 1) * STEP % PAGE;
+    char *raw = malloc(bytes + PAGE + 2 * LINE);
+    if (!raw)
+        return NULL;
+    char *p = (char *)(((uintptr_t)raw + LINE + sizeof raw + shift) / LINE * LINE);
+    memcpy(p - sizeof raw, &raw, sizeof raw);
+    return p;
 }
 
 void *fpg_calloc(size_t bytes)
@@ -28,11 +28,11 @@ void *fpg_calloc(size_t bytes)
 
 void fpg_free(void *p)
 {
-#if defined(_WIN32)
-    _aligned_free(p);
-#else
-    free(p);
-#endif
+    char *raw;
+    if (!p)
+        return;
+    memcpy(&raw, (char *)p - sizeof raw, sizeof raw);
+    free(raw);
 }
 
 fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width)

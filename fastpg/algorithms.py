@@ -44,12 +44,12 @@ class Reinforce:
     Examples
     --------
     >>> Reinforce(form="total", gamma=1.0).learning_rate
-    0.01
+    0.003
     """
 
     form: Form = "reward_to_go"
     gamma: float = 0.99
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.0
     beta1: float = 0.9

@@ -18,7 +18,7 @@ from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.policy import Activation, Policy, require_policy
 from fastpg.progress import ProgressLine
 
-DEFAULT_NUM_ENVS = 64
+DEFAULT_NUM_ENVS = 16
 DEFAULT_STEPS_PER_ITERATION = 5000
 RECENT_EPISODES = 100  # over so many is the mean return that is reported
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
@@ -109,7 +109,7 @@ def train(
     algorithm : Reinforce, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional
-        Environments that run side by side; by default 64.
+        Environments that run side by side; by default 16.
     horizon : int, optional
         Each iteration takes this many steps of every environment and continues the episodes in the next.
         The cut at the end is treated as an episode end without bootstrap, which biases the gradient.

@@ -51,16 +51,16 @@ FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, int32_t m, int32_t n, con
     const ptrdiff_t a_m = g->a_m, a_k = g->a_k, b_k = g->b_k, c_m = g->c_m;
     const float *a = g->a + m * a_m, *b = g->b + n;
     float *c = g->c + m * c_m + n;
-    if (g->start == FPG_START_ZERO) {
+    if (g->start == FPG_START_ACCUMULATE) {
         FPG_UNROLL for (int i = 0; i < mr; i++)
             FPG_UNROLL for (int j = 0; j < nv; j++)
-                acc[i][j] = fpg_broadcast(0.0f);
+                acc[i][j] = fpg_load(c + i * c_m + j * FPG_LANES);
     } else {
-        const float *from = g->start == FPG_START_ROW ? g->row + n : c;
-        const ptrdiff_t from_m = g->start == FPG_START_ROW ? 0 : c_m;
-        FPG_UNROLL for (int i = 0; i < mr; i++)
-            FPG_UNROLL for (int j = 0; j < nv; j++)
-                acc[i][j] = fpg_load(from + i * from_m + j * FPG_LANES);
+        FPG_UNROLL for (int j = 0; j < nv; j++) {
+            const fpg_vec from = g->start == FPG_START_ROW ? fpg_load(g->row + n + j * FPG_LANES) : fpg_broadcast(0.0f);
+            FPG_UNROLL for (int i = 0; i < mr; i++)
+                acc[i][j] = from;
+        }
     }
     for (int32_t k = 0; k < g->depth; k++) {
         fpg_vec bk[FPG_GEMM_NV];
@@ -74,13 +74,17 @@ FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, int32_t m, int32_t n, con
         a += a_k;
         b += b_k;
     }
-    if (g->end != FPG_END_NONE) {
-        const float *h = g->h + m * c_m + n;
+    const float *h = g->end == FPG_END_NONE ? NULL : g->h + m * c_m + n;
+    if (g->end == FPG_END_TANH_SLOPE) {
         FPG_UNROLL for (int i = 0; i < mr; i++)
             FPG_UNROLL for (int j = 0; j < nv; j++) {
                 const fpg_vec y = fpg_load(h + i * c_m + j * FPG_LANES);
-                acc[i][j] = g->end == FPG_END_TANH_SLOPE ? acc[i][j] * (1.0f - y * y) : fpg_where_positive(y, acc[i][j]);
+                acc[i][j] *= 1.0f - y * y;
             }
+    } else if (g->end == FPG_END_RELU_SLOPE) {
+        FPG_UNROLL for (int i = 0; i < mr; i++)
+            FPG_UNROLL for (int j = 0; j < nv; j++)
+                acc[i][j] = fpg_where_positive(fpg_load(h + i * c_m + j * FPG_LANES), acc[i][j]);
     }
     FPG_UNROLL for (int i = 0; i < mr; i++)
         FPG_UNROLL for (int j = 0; j < nv; j++)
