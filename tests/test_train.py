@@ -27,9 +27,29 @@ def test_the_same_seed_gives_the_same_policy_and_another_seed_another():
     assert (first != other).any()
 
 
-def test_training_raises_the_return():
-    run = short(total_steps=100_000)
-    assert run.history["mean_return"][-1] > 2 * run.history["mean_return"][0]
+def test_the_defaults_solve_cartpole_on_nine_seeds_of_ten():
+    solved = 0
+    for seed in range(10):
+        run = fastpg.train("CartPole-v1", target_return=475, seed=seed)
+        returns, _ = fastpg.evaluate("CartPole-v1", run.policy, episodes=100)
+        solved += returns.mean() >= 475
+    assert solved >= 9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_textbook_run_learns_what_the_classic_script_learns(seed):
+    # 50 iterations of about 5,000 steps of whole episodes, the total return as the weight of every step.
+    algorithm = fastpg.Reinforce(form="total", learning_rate=1e-2, gamma=1.0)
+    run = fastpg.train("CartPole-v0", algorithm, hidden=(32,), total_steps=250_000, seed=seed)
+    assert 40 <= len(run.history["mean_return"]) <= 60
+    assert run.history["mean_return"][-5:].mean() > 150
+
+
+@pytest.mark.parametrize("collect", [{"num_envs": 64, "horizon": 128}, {"num_envs": 64, "episodes": 64}])
+@pytest.mark.parametrize("hidden", [(), (32,), (33, 7, 5)])
+def test_every_depth_and_way_to_collect_learns(collect, hidden):
+    run = fastpg.train("CartPole-v1", hidden=hidden, **collect, total_steps=600_000, seed=0)
+    assert np.nanmean(run.history["mean_return"][-20:]) > 100
 
 
 @pytest.mark.parametrize(
