@@ -1,0 +1,119 @@
+"""The work that compare.py gives to fastpg, each in a process of its own: `fastpg_work.py WORK ARGUMENTS`.
+
+Prints one number: a rate per second, seconds, or megabytes. FASTPG_NUM_THREADS and FASTPG_ISA apply.
+"""
+
+import contextlib
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+
+def median_rate(work: Callable[[], int], repeats: int) -> float:
+    """Units per second, the median of `repeats` runs after one to warm up."""
+    work()
+    rates = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        units = work()
+        rates.append(units / (time.perf_counter() - begin))
+    return statistics.median(rates)
+
+
+def widths(text: str) -> tuple[int, ...]:
+    return tuple(int(width) for width in text.split(",") if width != "0")
+
+
+def train(num_envs: str, horizon: str, hidden: str) -> float:
+    """Steps per second of whole iterations: rollout, gradient, Adam."""
+    import fastpg
+
+    def run(steps: int) -> int:
+        algorithm = fastpg.Reinforce(gamma=0.99, learning_rate=3e-3)
+        return fastpg.train(
+            "CartPole-v1",
+            algorithm,
+            num_envs=int(num_envs),
+            horizon=int(horizon),
+            hidden=widths(hidden),
+            total_steps=steps,
+        ).num_steps
+
+    begin = time.perf_counter()
+    steps = run(1_000_000)
+    half_a_second = int(0.5 * steps / (time.perf_counter() - begin))
+    return median_rate(lambda: run(half_a_second), 3)
+
+
+def batch(size: str, hidden: str) -> float:
+    """Samples per second of policy_gradient on a batch that the caller has."""
+    import fastpg
+
+    rng = np.random.default_rng(0)
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=widths(hidden))
+    obs = rng.normal(size=(int(size), 4)).astype(np.float32)
+    actions, weights = rng.integers(2, size=int(size)), rng.normal(size=int(size)).astype(np.float32)
+
+    def run() -> int:
+        fastpg.policy_gradient(policy, obs, actions, weights)
+        return int(size)
+
+    return median_rate(run, 9 if int(size) > 10_000 else 101)
+
+
+def sgemm() -> float:
+    """Floating-point operations per second of numpy's matrix product, 1024 x 1024, the best of 30."""
+    a = np.ones((1024, 1024), np.float32)
+    seconds = []
+    for _ in range(30):
+        begin = time.perf_counter()
+        _ = a @ a
+        seconds.append(time.perf_counter() - begin)
+    return 2 * 1024**3 / min(seconds)
+
+
+def memory(num_envs: str, horizon: str) -> float:
+    """Peak resident megabytes of a process that estimates the gradient of a linear policy."""
+    import fastpg
+
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    fastpg.estimate_gradient("CartPole-v1", policy, num_envs=int(num_envs), horizon=int(horizon))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def interrupt() -> float:
+    """Seconds from SIGINT to KeyboardInterrupt in Python, in an iteration that would take minutes."""
+    import signal
+    import threading
+
+    import fastpg
+
+    sent = []
+
+    def send() -> None:
+        time.sleep(1.0)
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=send).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        fastpg.train("CartPole-v1", num_envs=4096, horizon=2000, hidden=(512, 512, 512), total_steps=10**9)
+    return time.perf_counter() - sent[0]
+
+
+def imports() -> float:
+    """Seconds that `import fastpg` takes beyond `import numpy`."""
+    begin = time.perf_counter()
+    import fastpg  # noqa: F401
+
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    works = {work.__name__: work for work in (train, batch, sgemm, memory, interrupt, imports)}
+    print(works[sys.argv[1]](*sys.argv[2:]))
