@@ -30,8 +30,17 @@ HEADERS = [
 ]
 
 # Never -ffast-math: it changes the floating-point mode of the whole process and breaks NaN checks.
-# Contraction to fused multiply-add is asked for by name, since ISO mode turns it off in GCC.
-CFLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd"]
+# Contraction to fused multiply-add is asked for by name, since ISO mode turns it off in GCC. CPython's own flags
+# bring -fwrapv, which keeps loops over int32_t from being vectorised: half the speed of linear policies.
+CFLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-wrapv",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fopenmp-simd",
+]
 LINK_FLAGS: list[str] = []
 if sys.platform == "win32":  # clang-cl understands GCC's flags behind /clang:
     CFLAGS = [f"/clang:{flag}" for flag in CFLAGS if flag != "-std=gnu11"]

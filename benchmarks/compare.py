@@ -17,7 +17,8 @@ from pathlib import Path
 import fastpg
 
 HERE = Path(__file__).parent
-KFLOP = {"64,64": 26.4}  # of a step, forward and backward
+KFLOP = {"0": 0.03, "32": 0.90, "64,64": 26.4}  # of a step, forward and backward
+UNITS = {"0": 0, "32": 32, "64,64": 128}  # hidden ones: tanh evaluations of a step
 TRAINING = [  # (hidden, name, {number of environments: target})
     ("0", "linear", {8: 10, 64: 25, 1024: 25}),
     ("32", "32", {8: 20, 64: 18, 1024: 18}),
@@ -90,13 +91,45 @@ def roofline(rounds: int) -> Iterator[str]:
             baseline=lambda w=work: ours(*w, FASTPG_ISA="baseline", **one),
             sgemm=lambda: ours("sgemm", OPENBLAS_NUM_THREADS="1"),
         )
-        share = "-"
-        if hidden in KFLOP:
-            share = f"{rate['one'] * KFLOP[hidden] * 1e3 / rate['sgemm']:.0%} of {rate['sgemm'] / 1e9:.0f} GFLOP/s"
+        share = (
+            f"{rate['one'] * KFLOP[hidden] * 1e3 / rate['sgemm']:.0%} of {rate['sgemm'] / 1e9:.0f} GFLOP/s"
+        )
         yield (
             f"| {name} | {rate['one'] / 1e6:.2f} | {rate['two'] / rate['one']:.2f} x | {rate['avx2'] / rate['one']:.2f} | "
             f"{rate['baseline'] / rate['one']:.2f} | {share} |"
         )
+    yield ""
+
+
+def parts(rounds: int) -> Iterator[str]:
+    yield "## Where the time of a step goes"
+    yield ""
+    yield "Nanoseconds a step, one thread, N=1024, T=128. Environment: step and observe alone. Act: the policy's forward pass and the"
+    yield "drawing of the action, on rows that come from memory. Backward: score and backward pass, as the gradient of a batch less"
+    yield "its forward pass. Rest: what a whole iteration takes beyond these: rewards, returns, tape, episode ends, the fold and Adam;"
+    yield "negative where the fused pass saves what the separate calls pay. Matrix limit: the step's floating-point operations at the"
+    yield "sgemm peak. Tanh: the step's hyperbolic tangents at the rate of a loop over nothing else, included in act."
+    yield ""
+    yield "| policy | whole | environment | act | backward | rest | matrix limit | tanh |"
+    yield "|---|---|---|---|---|---|---|---|"
+    one = {"FASTPG_NUM_THREADS": "1"}
+    for hidden, name, _ in TRAINING:
+        rate = medians(
+            rounds,
+            whole=lambda h=hidden: ours("train", 1024, 128, h, **one),
+            environment=lambda: ours("environment", **one),
+            act=lambda h=hidden: ours("on_a_batch", 16384, h, "act", **one),
+            logits=lambda h=hidden: ours("on_a_batch", 16384, h, "logits", **one),
+            gradient=lambda h=hidden: ours("on_a_batch", 16384, h, "gradient", **one),
+            tanh=lambda: ours("tanh", **one),
+            sgemm=lambda: ours("sgemm", OPENBLAS_NUM_THREADS="1"),
+        )
+        ns = {part: 1e9 / value for part, value in rate.items()}
+        backward = ns["gradient"] - ns["logits"]
+        rest = ns["whole"] - ns["environment"] - ns["act"] - backward
+        limit = KFLOP[hidden] * 1e3 * ns["sgemm"]
+        cells = (ns["whole"], ns["environment"], ns["act"], backward, rest, limit, UNITS[hidden] * ns["tanh"])
+        yield f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |"
     yield ""
 
 
@@ -114,7 +147,7 @@ def batches(python: str, rounds: int) -> Iterator[str]:
             )
             for kind in ("torch", "torch_compile", "jax")
         }
-        rate = medians(rounds, fastpg=lambda s=size: ours("batch", s, "64,64"), **peers)
+        rate = medians(rounds, fastpg=lambda s=size: ours("on_a_batch", s, "64,64", "gradient"), **peers)
         best = max(rate[kind] for kind in peers)
         cells = " | ".join(f"{value / 1e6:.2f}" for value in rate.values())
         yield f"| {size:,} | {cells} | {rate['fastpg'] / best:.1f} x | {target} x |"
@@ -164,6 +197,7 @@ def main() -> None:
         "",
         *training(options.peers_python, options.rounds),
         *roofline(options.rounds),
+        *parts(options.rounds),
         *batches(options.peers_python, options.rounds),
         *others(options.rounds),
     ]

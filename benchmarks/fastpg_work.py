@@ -50,20 +50,59 @@ def train(num_envs: str, horizon: str, hidden: str) -> float:
     return median_rate(lambda: run(half_a_second), 3)
 
 
-def batch(size: str, hidden: str) -> float:
-    """Samples per second of policy_gradient on a batch that the caller has."""
+def on_a_batch(size: str, hidden: str, what: str) -> float:
+    """Samples per second of a function of a batch that the caller has."""
     import fastpg
+    from fastpg import _core
 
     rng = np.random.default_rng(0)
     policy = fastpg.Policy.for_env("CartPole-v1", hidden=widths(hidden))
     obs = rng.normal(size=(int(size), 4)).astype(np.float32)
     actions, weights = rng.integers(2, size=int(size)), rng.normal(size=int(size)).astype(np.float32)
+    calls = {
+        "gradient": lambda: fastpg.policy_gradient(policy, obs, actions, weights),
+        "logits": lambda: _core.logits(policy.network, policy.theta, obs),
+        "act": lambda: _core.act(policy.network, policy.theta, obs, 0, 0, False),
+    }
 
     def run() -> int:
-        fastpg.policy_gradient(policy, obs, actions, weights)
+        calls[what]()
         return int(size)
 
-    return median_rate(run, 9 if int(size) > 10_000 else 101)
+    return median_rate(run, 21 if int(size) > 10_000 else 101)
+
+
+def environment() -> float:
+    """Steps per second of CartPole's step and observe alone, 4096 copies in one call."""
+    from fastpg import _core
+
+    env = _core.Environment("cartpole", {}, 500)
+    rng = np.random.default_rng(0)
+    state, start = np.empty((4, 4096)), rng.uniform(-0.05, 0.05, (4, 4096))
+    action, noise = rng.integers(2, size=4096, dtype=np.int32), np.empty((1, 4096))
+
+    def run() -> int:
+        state[:] = start
+        for _ in range(20):
+            env.step(action, noise, state)
+            env.observe(state)
+        return 20 * 4096
+
+    return median_rate(run, 101)
+
+
+def tanh() -> float:
+    """Hyperbolic tangents per second, 4096 in one call."""
+    from fastpg import _core
+
+    x = np.linspace(-3, 3, 4096, dtype=np.float32)
+
+    def run() -> int:
+        for _ in range(20):
+            _core.vecmath("tanh", x)
+        return 20 * 4096
+
+    return median_rate(run, 101)
 
 
 def sgemm() -> float:
@@ -115,5 +154,6 @@ def imports() -> float:
 
 
 if __name__ == "__main__":
-    works = {work.__name__: work for work in (train, batch, sgemm, memory, interrupt, imports)}
+    all_work = (train, on_a_batch, environment, tanh, sgemm, memory, interrupt, imports)
+    works = {work.__name__: work for work in all_work}
     print(works[sys.argv[1]](*sys.argv[2:]))

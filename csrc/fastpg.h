@@ -74,8 +74,9 @@ typedef struct fpg_environment {
     int32_t reset_noise_size, step_noise_size;
     int32_t max_episode_steps; /* 0: no limit */
     double params[FPG_MAX_PARAMS];
-    /* Copies with mask[i] != 0 start a new episode; the others are left alone. */
-    void (*reset)(const struct fpg_environment *env, int32_t width, const uint8_t *mask, const double *noise, double *state);
+    /* Copies which[0 .. count - 1] start a new episode; the others are left alone. */
+    void (*reset)(const struct fpg_environment *env, int32_t width, int32_t count, const int32_t *which, const double *noise,
+                  double *state);
     /* Writes every copy's next state, its reward, and 1 if an absorbing state was reached, else 0. All of it is
      * float64, so that a loop over copies has one vector width. */
     void (*step)(const struct fpg_environment *env, int32_t width, const int32_t *action, const double *noise, double *state,

@@ -27,19 +27,19 @@ typedef struct {
     double entropy_sum[FPG_TILE], reward[FPG_TILE], terminated[FPG_TILE];
     int32_t action[FPG_TILE], done[FPG_TILE];
     uint32_t words[4 * FPG_TILE];
-    uint8_t reset[FPG_TILE];
+    int32_t which[FPG_TILE + 1]; /* lanes that start an episode */
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
     int64_t owed[FPG_TILE];   /* episodes beyond this wave */
     int32_t num_active;
 } fpg_lanes;
 
-/* Fresh episodes for the lanes with reset[i] != 0. The counter's step is the one the episode begins at. */
-static void fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, fpg_lanes *lane, double *noise)
+/* Fresh episodes for lanes which[0 .. count - 1]. The counter's step is the one the episode begins at. */
+static void fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, int32_t count,
+                            fpg_lanes *lane, double *noise)
 {
     const int32_t width = pass->width;
-    for (int32_t i = 0; i < width; i++) {
-        if (!lane->reset[i])
-            continue;
+    for (int32_t n = 0; n < count; n++) {
+        const int32_t i = lane->which[n];
         for (int32_t k = 0; k < pass->env->reset_noise_size; k += 4) {
             uint32_t word[4];
             fpg_philox4x32((uint32_t)(first_env + i), (uint32_t)step, pass->iteration, FPG_DRAW_RESET | (uint32_t)k << 8,
@@ -50,7 +50,7 @@ static void fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         tile->episode_return[i] = 0, tile->elapsed[i] = 0;
         lane->decay[i] = 0, lane->running[i] = 0, lane->discount[i] = 1;
     }
-    pass->env->reset(pass->env, width, lane->reset, noise, tile->state);
+    pass->env->reset(pass->env, width, count, lane->which, noise, tile->state);
 }
 
 static void fpg_step_noise(const fpg_pass *pass, int64_t first_env, int64_t step, double *noise)
@@ -79,9 +79,14 @@ static void fpg_tally_episode(fpg_tally *tally, double episode_return, int32_t l
 static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, fpg_lanes *lane,
                                 double *noise, fpg_tally *tally)
 {
-    for (int32_t i = 0; i < pass->width; i++) {
-        lane->reset[i] = (uint8_t)lane->done[i];
-        if (!lane->done[i] || lane->active[i] == 0)
+    int32_t count = 0;
+    for (int32_t i = 0; i < pass->width; i++) { /* without a branch: who is done is a toss-up */
+        lane->which[count] = i;
+        count += lane->done[i];
+    }
+    for (int32_t n = 0; n < count; n++) {
+        const int32_t i = lane->which[n];
+        if (lane->active[i] == 0)
             continue;
         fpg_tally_episode(tally, tile->episode_return[i], tile->elapsed[i]);
         if (pass->collect.episodes > 0) {
@@ -95,7 +100,7 @@ static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fi
                 lane->active[i] = 0, lane->num_active--;
         }
     }
-    fpg_reset_lanes(pass, tile, first_env, step, lane, noise);
+    fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
 }
 
 /* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done. */
@@ -303,12 +308,12 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
             lane.owed[i] -= lane.left[i];
             lane.active[i] = i < real && (!by_episode || lane.left[i] > 0) ? 1.0f : 0.0f;
             lane.num_active += lane.active[i] > 0;
-            lane.reset[i] = 1;
+            lane.which[i] = i;
         }
         if (lane.num_active == 0)
             break;
         if (by_episode || pass->fresh)
-            fpg_reset_lanes(pass, tile, first_env, step, &lane, worker->noise);
+            fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise);
         step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
         if (step < 0)
             return;

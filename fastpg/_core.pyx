@@ -46,7 +46,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef struct fpg_environment:
         int32_t state_size, obs_size, num_actions, reset_noise_size, step_noise_size, max_episode_steps
         double *params
-        void (*reset)(const fpg_environment *, int32_t, const uint8_t *, const double *, double *) noexcept nogil
+        void (*reset)(const fpg_environment *, int32_t, int32_t, const int32_t *, const double *, double *) noexcept nogil
         void (*step)(const fpg_environment *, int32_t, const int32_t *, const double *, double *, double *,
                      double *) noexcept nogil
         void (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
@@ -316,10 +316,14 @@ cdef class Environment:
     def max_episode_steps(self):
         return self.env.max_episode_steps
 
-    def reset(self, const uint8_t[::1] mask, const double[:, ::1] noise, double[:, ::1] state):
-        self._check_tile(state, mask.shape[0], noise, self.env.reset_noise_size)
-        with nogil:
-            self.env.reset(&self.env, <int32_t>mask.shape[0], &mask[0], &noise[0, 0], &state[0, 0])
+    def reset(self, const int32_t[::1] which, const double[:, ::1] noise, double[:, ::1] state):
+        cdef int32_t width = <int32_t>state.shape[1]
+        self._check_tile(state, width, noise, self.env.reset_noise_size)
+        for i in range(which.shape[0]):
+            _require(0 <= which[i] < width, f"which must hold copies in 0 .. {width - 1}, got {which[i]}")
+        if which.shape[0] > 0:
+            with nogil:
+                self.env.reset(&self.env, width, <int32_t>which.shape[0], &which[0], &noise[0, 0], &state[0, 0])
 
     def step(self, const int32_t[::1] action, const double[:, ::1] noise, double[:, ::1] state):
         cdef int32_t width = <int32_t>action.shape[0]

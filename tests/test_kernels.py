@@ -226,9 +226,7 @@ def test_cartpole_resets_uniformly(isa):
     env, net = _core.Environment("cartpole", {}, 1), _core.Network(4, (), 2, "tanh")
     noise = np.random.default_rng(0).random((4, 4096))
     state = np.full((4, 4096), 7.0)
-    mask = np.ones(4096, np.uint8)
-    mask[::2] = 0
-    env.reset(mask, noise, state)
+    env.reset(np.arange(1, 4096, 2, dtype=np.int32), noise, state)
     assert (state[:, ::2] == 7).all()
     np.testing.assert_allclose(state[:, 1::2], -0.05 + 0.1 * noise[:, 1::2])
     assert (env.obs_size, env.num_actions) == (net.num_inputs, net.num_outputs)

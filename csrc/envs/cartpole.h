@@ -11,13 +11,13 @@
 #include "../simd.h"
 #include "../vecmath.h"
 
-static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, const uint8_t *mask, const double *noise, double *state)
+static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
+                               const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
     (void)env;
-    for (int32_t i = 0; i < width; i++)
-        if (mask[i])
-            for (int32_t k = 0; k < 4; k++)
-                state[k * width + i] = -0.05 + 0.1 * noise[k * width + i];
+    for (int32_t n = 0; n < count; n++)
+        for (int32_t k = 0; k < 4; k++)
+            state[k * width + which[n]] = -0.05 + 0.1 * noise[k * width + which[n]];
 }
 
 static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const int32_t *FPG_RESTRICT action, const double *noise,

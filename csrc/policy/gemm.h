@@ -17,7 +17,8 @@
 
 #include "../simd.h"
 
-/* MR x NV accumulators: 6 x 4 of 32 registers (AVX-512, NEON), 6 x 2 of 16 (AVX2, SSE). */
+/* Accumulators: 4 x 4 vectors of 32 registers (AVX-512, NEON), 6 x 2 of 16 (AVX2, SSE) and for the last, narrow columns.
+ * 6 x 4 is no faster on long products, and wastes more where rows come in fours. */
 #define FPG_GEMM_MR 6
 #if FPG_LANES == 16 || defined(__aarch64__)
 #  define FPG_GEMM_NV 4
@@ -93,9 +94,10 @@ FPG_INLINE void fpg_gemm_block(const fpg_gemm_args *g, int32_t m, int32_t n, con
 
 FPG_INLINE void fpg_gemm_panel(const fpg_gemm_args *g, int32_t rows, int32_t n, const int nv)
 {
+    const int mr = nv > 2 ? 4 : FPG_GEMM_MR;
     int32_t m = 0;
-    for (; m + FPG_GEMM_MR <= rows; m += FPG_GEMM_MR)
-        fpg_gemm_block(g, m, n, FPG_GEMM_MR, nv);
+    for (; m + mr <= rows; m += mr)
+        fpg_gemm_block(g, m, n, mr, nv);
     switch (rows - m) {
     case 5: fpg_gemm_block(g, m, n, 5, nv); break;
     case 4: fpg_gemm_block(g, m, n, 4, nv); break;
