@@ -30,8 +30,8 @@ HEADERS = [
 ]
 
 # Never -ffast-math: it changes the floating-point mode of the whole process and breaks NaN checks.
-# Contraction to fused multiply-add is asked for by name, since ISO mode turns it off in GCC. CPython's own flags
-# bring -fwrapv, which keeps loops over int32_t from being vectorised: half the speed of linear policies.
+# Contraction to fused multiply-add is asked for by name, since ISO mode turns it off in GCC.
+# CPython's own flags bring -fwrapv, which keeps loops over int32_t from being vectorised.
 CFLAGS = [
     "-std=gnu11",
     "-O3",

@@ -41,6 +41,19 @@ FPG_INLINE fpg_softmax_block fpg_softmax(int32_t num_actions, ptrdiff_t ld, floa
     return s;
 }
 
+/* Probabilities of a block become scores. The chosen action's, 1 - pi, is the sum of the others' probabilities, which
+ * keeps its relative accuracy where the policy is nearly sure. */
+FPG_INLINE void fpg_score(int32_t num_actions, ptrdiff_t ld, const int32_t *FPG_RESTRICT chosen, float *FPG_RESTRICT p)
+{
+    float others[FPG_PAD] = {0};
+    for (int32_t a = 0; a < num_actions; a++)
+        FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+            others[i] += chosen[i] == a ? 0.0f : p[a * ld + i];
+    for (int32_t a = 0; a < num_actions; a++)
+        FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+            p[a * ld + i] = chosen[i] == a ? others[i] : -p[a * ld + i];
+}
+
 /* Draws an action for each of `width` rows by inverting the cumulative distribution at the uniform of its random word
  * (deterministic: takes the most likely, the first of equals). Logits become scores; entropy (width,) in nats. */
 static void fpg_categorical_sample(int32_t num_actions, int32_t width, ptrdiff_t ld, const uint32_t *FPG_RESTRICT words,
@@ -71,9 +84,7 @@ static void fpg_categorical_sample(int32_t num_actions, int32_t width, ptrdiff_t
                     chosen[i] += u[i] > cumulative[i] ? 1 : 0;
                 }
         }
-        for (int32_t a = 0; a < num_actions; a++)
-            FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
-                p[a * ld + i] = (chosen[i] == a ? 1.0f : 0.0f) - p[a * ld + i];
+        fpg_score(num_actions, ld, chosen, p);
         FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
             action[block + i] = chosen[i], entropy[block + i] = s.entropy[i];
     }
@@ -86,9 +97,10 @@ static void fpg_categorical_score(int32_t num_actions, int32_t width, ptrdiff_t 
     for (int32_t block = 0; block < width; block += FPG_PAD) {
         float *p = logits + block;
         fpg_softmax(num_actions, ld, p);
+        fpg_score(num_actions, ld, action + block, p);
         for (int32_t a = 0; a < num_actions; a++)
             FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
-                p[a * ld + i] = weight[block + i] * ((action[block + i] == a ? 1.0f : 0.0f) - p[a * ld + i]);
+                p[a * ld + i] *= weight[block + i];
     }
 }
 
