@@ -132,6 +132,7 @@ def interrupt() -> float:
 
     import fastpg
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sent = []
 
     def send() -> None:

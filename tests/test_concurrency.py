@@ -20,6 +20,14 @@ def estimate(policy):
     return fastpg.estimate_gradient("CartPole-v1", policy, num_envs=64, horizon=16).gradient
 
 
+@pytest.fixture(autouse=True)
+def python_handles_sigint():
+    """Restore what Python does at start-up unless, as for a shell's background jobs, SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 LONG = {"num_envs": 4096, "horizon": 5000, "total_steps": 10**12}  # one iteration of it takes minutes
 
 

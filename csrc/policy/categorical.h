@@ -14,7 +14,7 @@ typedef struct {
     float max[FPG_PAD], sum[FPG_PAD], entropy[FPG_PAD];
 } fpg_softmax_block;
 
-FPG_INLINE fpg_softmax_block fpg_softmax(int32_t num_actions, ptrdiff_t ld, float *FPG_RESTRICT p)
+FPG_INLINE fpg_softmax_block fpg_softmax(const int32_t num_actions, ptrdiff_t ld, float *FPG_RESTRICT p)
 {
     fpg_softmax_block s;
     float weighted[FPG_PAD]; /* sum of exp(l - max) * (l - max) */
@@ -43,7 +43,7 @@ FPG_INLINE fpg_softmax_block fpg_softmax(int32_t num_actions, ptrdiff_t ld, floa
 
 /* Probabilities of a block become scores. The chosen action's, 1 - pi, is the sum of the others' probabilities, which
  * keeps its relative accuracy where the policy is nearly sure. */
-FPG_INLINE void fpg_score(int32_t num_actions, ptrdiff_t ld, const int32_t *FPG_RESTRICT chosen, float *FPG_RESTRICT p)
+FPG_INLINE void fpg_score(const int32_t num_actions, ptrdiff_t ld, const int32_t *FPG_RESTRICT chosen, float *FPG_RESTRICT p)
 {
     float others[FPG_PAD] = {0};
     for (int32_t a = 0; a < num_actions; a++)
@@ -54,40 +54,47 @@ FPG_INLINE void fpg_score(int32_t num_actions, ptrdiff_t ld, const int32_t *FPG_
             p[a * ld + i] = chosen[i] == a ? others[i] : -p[a * ld + i];
 }
 
+/* One block of fpg_categorical_sample; num_actions is a literal where there are two. */
+FPG_INLINE void fpg_sample_block(const int32_t num_actions, ptrdiff_t ld, const uint32_t *FPG_RESTRICT words, int deterministic,
+                                 float *FPG_RESTRICT p, int32_t *FPG_RESTRICT action, float *FPG_RESTRICT entropy)
+{
+    int32_t chosen[FPG_PAD] = {0};
+    if (deterministic) {
+        float best[FPG_PAD];
+        FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+            best[i] = p[i];
+        for (int32_t a = 1; a < num_actions; a++)
+            FPG_SIMD for (int i = 0; i < FPG_PAD; i++) {
+                chosen[i] = p[a * ld + i] > best[i] ? a : chosen[i];
+                best[i] = p[a * ld + i] > best[i] ? p[a * ld + i] : best[i];
+            }
+    }
+    const fpg_softmax_block s = fpg_softmax(num_actions, ld, p);
+    if (!deterministic) {
+        float cumulative[FPG_PAD] = {0}, u[FPG_PAD];
+        FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+            u[i] = fpg_uniform_float(words[i]);
+        for (int32_t a = 0; a + 1 < num_actions; a++)
+            FPG_SIMD for (int i = 0; i < FPG_PAD; i++) {
+                cumulative[i] += p[a * ld + i];
+                chosen[i] += u[i] > cumulative[i] ? 1 : 0;
+            }
+    }
+    fpg_score(num_actions, ld, chosen, p);
+    FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+        action[i] = chosen[i], entropy[i] = s.entropy[i];
+}
+
 /* Draws an action for each of `width` rows by inverting the cumulative distribution at the uniform of its random word
  * (deterministic: takes the most likely, the first of equals). Logits become scores; entropy (width,) in nats. */
-static void fpg_categorical_sample(int32_t num_actions, int32_t width, ptrdiff_t ld, const uint32_t *FPG_RESTRICT words,
-                                   int deterministic, float *FPG_RESTRICT logits, int32_t *FPG_RESTRICT action,
-                                   float *FPG_RESTRICT entropy)
+static void fpg_categorical_sample(int32_t num_actions, int32_t width, ptrdiff_t ld, const uint32_t *words, int deterministic,
+                                   float *logits, int32_t *action, float *entropy)
 {
-    for (int32_t block = 0; block < width; block += FPG_PAD) {
-        float *p = logits + block;
-        int32_t chosen[FPG_PAD];
-        if (deterministic) {
-            float best[FPG_PAD];
-            for (int i = 0; i < FPG_PAD; i++)
-                best[i] = p[i], chosen[i] = 0;
-            for (int32_t a = 1; a < num_actions; a++)
-                FPG_SIMD for (int i = 0; i < FPG_PAD; i++) {
-                    chosen[i] = p[a * ld + i] > best[i] ? a : chosen[i];
-                    best[i] = p[a * ld + i] > best[i] ? p[a * ld + i] : best[i];
-                }
-        }
-        const fpg_softmax_block s = fpg_softmax(num_actions, ld, p);
-        if (!deterministic) {
-            float cumulative[FPG_PAD], u[FPG_PAD];
-            FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
-                cumulative[i] = 0, chosen[i] = 0, u[i] = fpg_uniform_float(words[block + i]);
-            for (int32_t a = 0; a + 1 < num_actions; a++)
-                FPG_SIMD for (int i = 0; i < FPG_PAD; i++) {
-                    cumulative[i] += p[a * ld + i];
-                    chosen[i] += u[i] > cumulative[i] ? 1 : 0;
-                }
-        }
-        fpg_score(num_actions, ld, chosen, p);
-        FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
-            action[block + i] = chosen[i], entropy[block + i] = s.entropy[i];
-    }
+    for (int32_t block = 0; block < width; block += FPG_PAD)
+        if (num_actions == 2)
+            fpg_sample_block(2, ld, words + block, deterministic, logits + block, action + block, entropy + block);
+        else
+            fpg_sample_block(num_actions, ld, words + block, deterministic, logits + block, action + block, entropy + block);
 }
 
 /* For given actions: logits become weight * score, the gradient of weight * log pi by the logits. */
