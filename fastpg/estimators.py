@@ -50,7 +50,9 @@ def estimate_gradient(
     policy: Policy,
     *,
     form: Form = "reward_to_go",
+    baseline: None = None,
     gamma: float = 1.0,
+    lam: float = 0.95,
     num_envs: int = 1024,
     horizon: int | None = None,
     episodes: int | None = None,
@@ -71,8 +73,12 @@ def estimate_gradient(
     form : {"reward_to_go", "total"}
         Phi_t: the rewards from t on, ``sum_{k>=t} gamma^(k-t) r_k``, or the whole trajectory's return,
         ``sum_k gamma^k r_k``. Both have the same mean at gamma=1; the first has less variance.
+    baseline : None
+        This version has no baselines.
     gamma : float
         Discount, in [0, 1].
+    lam : float
+        Trace decay of generalised advantage estimation, in [0, 1]; the forms above do not use it.
     num_envs : int
         How many environments run side by side, N.
     horizon : int, optional
@@ -119,7 +125,10 @@ def estimate_gradient(
     require_policy(where, policy).check_fits(where, spec)
     _check.choice(where, "form", form, FORMS)
     _check.choice(where, "normalize", normalize, NORMALIZE)
+    if baseline is not None:
+        raise ValueError(f"{where}: baseline must be None in this version, got {_check.shown(baseline)}")
     gamma = _check.real(where, "gamma", gamma, "[0, 1]")
+    _check.real(where, "lam", lam, "[0, 1]")
     num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     _check.exactly_one(where, horizon=horizon, episodes=episodes)
     if horizon is not None:

@@ -184,7 +184,9 @@ def test_act_refuses(arguments, error, words, policy):
             ["normalize must be one of 'trajectory', 'timestep', got 'step'"],
         ),
         ({"seed": -1}, ValueError, ["seed"]),
-        ({"baseline": "mean"}, TypeError, ["unexpected argument 'baseline'", "sutton_barto_reward"]),
+        ({"baseline": "mean"}, ValueError, ["baseline", "None", "'mean'"]),
+        ({"lam": 1.5}, ValueError, ["lam", "[0, 1]", "1.5"]),
+        ({"gravity": 3.0}, TypeError, ["unexpected argument 'gravity'", "sutton_barto_reward"]),
         ({"sutton_barto_reward": 1}, TypeError, ["sutton_barto_reward must be True or False, got 1"]),
         (
             {"env_id": "CartPole-v3"},

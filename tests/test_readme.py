@@ -1,0 +1,16 @@
+"""What the README shows runs as it stands."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_python_blocks_run_one_after_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    names: dict[str, object] = {}
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(block, names)
+    assert (tmp_path / "cartpole.safetensors").exists()
