@@ -22,12 +22,8 @@ X86_KERNELS = {
         "-mprefer-vector-width=512",
     ],
 }
-HEADERS = [
-    os.path.join(folder, name)
-    for folder, _, names in os.walk("csrc")
-    for name in names
-    if name.endswith((".h", ".inc"))
-]
+# A change in any of them links the extension again, and a source distribution carries them all.
+C_FILES = [os.path.join(folder, name) for folder, _, names in os.walk("csrc") for name in names]
 
 # Never -ffast-math: it changes the floating-point mode of the whole process and breaks NaN checks.
 # Contraction to fused multiply-add is asked for by name, since ISO mode turns it off in GCC.
@@ -68,7 +64,7 @@ class BuildPerInstructionSet(build_ext):
                 macros=MACROS,
                 include_dirs=["csrc"],
                 extra_postargs=CFLAGS + isa_flags,
-                depends=HEADERS,
+                depends=C_FILES,
             )
         super().build_extension(ext)
 
@@ -79,7 +75,7 @@ setup(
             "fastpg._core",
             ["fastpg/_core.pyx"],
             include_dirs=["csrc"],
-            depends=HEADERS,
+            depends=C_FILES,
             define_macros=MACROS + LIMITED_API,
             extra_compile_args=[flag for flag in CFLAGS if "-O3" not in flag] + ["-O2"],
             extra_link_args=LINK_FLAGS,

@@ -272,13 +272,16 @@ class Policy:
         >>> round(float(policy.entropy(np.zeros(4, np.float32))), 4)
         0.6931
         """
-        _, batch_shape = _check.observations("Policy.entropy()", obs, self.network.num_inputs)
-        return self.log_prob_and_entropy("Policy.entropy()", obs, np.zeros(batch_shape, np.int64))[1]
+        where = "Policy.entropy()"
+        rows, batch_shape = _check.observations(where, obs, self.network.num_inputs)
+        any_actions = np.zeros(len(rows), np.int64)
+        theta = self.checked_theta(where)
+        return _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1].reshape(batch_shape)[()]
 
     def log_prob_and_entropy(
         self, where: str, obs: NDArray[np.float32], actions: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Do the work of `log_prob`, `entropy` and `fastpg.log_prob_and_entropy`; `where` is the caller."""
+        """Do the work of `log_prob` and `fastpg.log_prob_and_entropy`; `where` is the caller."""
         rows, batch_shape = _check.observations(where, obs, self.network.num_inputs)
         flat_actions = _check.actions(where, actions, batch_shape, self.network.num_outputs)
         theta = self.checked_theta(where)
