@@ -76,7 +76,7 @@ def environment() -> float:
     """Steps per second of CartPole's step and observe alone, 4096 copies in one call."""
     from fastpg import _core
 
-    env = _core.Environment("cartpole", {}, 500)
+    env = _core.Environment("cartpole", (), 500)
     rng = np.random.default_rng(0)
     state, start = np.empty((4, 4096)), rng.uniform(-0.05, 0.05, (4, 4096))
     action, noise = rng.integers(2, size=4096, dtype=np.int32), np.empty((1, 4096))

@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #define FPG_VERSION "0.1.0"
-#define FPG_ENV_ABI 1
+#define FPG_ENV_ABI 2
 #define FPG_MAX_HIDDEN 3
 #define FPG_MAX_WIDTH 512
 #define FPG_MAX_ACTIONS 512
 #define FPG_MAX_PARAMS 16
+#define FPG_MAX_COMPONENTS 32
 
 typedef enum {
     FPG_OK = 0,
@@ -67,24 +68,42 @@ int64_t fpg_num_parameters(const fpg_network *net);
 /* An environment is three functions over a tile of `width` copies. Field k of copy i is state[k * width + i], its
  * observation obs[k * width + i], its k-th uniform in (0, 1) noise[k * width + i]. width is a multiple of 16; the
  * last copies may be padding, which every function may compute but must not fault on. Functions are pure: no
- * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps. */
+ * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps.
+ *
+ * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
+ * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
+ * int32 (action_size, width) in range, real ones as float32, within action_low .. action_high where a policy draws them. */
 typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI */
-    int32_t state_size, obs_size, num_actions;
+    int32_t state_size, obs_size, action_size;
     int32_t reset_noise_size, step_noise_size;
     int32_t max_episode_steps; /* 0: no limit */
+    int32_t obs_categories[FPG_MAX_COMPONENTS], action_categories[FPG_MAX_COMPONENTS];
+    float action_low[FPG_MAX_COMPONENTS], action_high[FPG_MAX_COMPONENTS];
     double params[FPG_MAX_PARAMS];
+    const void *data; /* whatever else the functions read; the caller's, unchanged while the environment is in use */
     /* Copies which[0 .. count - 1] start a new episode; the others are left alone. */
     void (*reset)(const struct fpg_environment *env, int32_t width, int32_t count, const int32_t *which, const double *noise,
                   double *state);
     /* Writes every copy's next state, its reward, and 1 if an absorbing state was reached, else 0. All of it is
      * float64, so that a loop over copies has one vector width. */
-    void (*step)(const struct fpg_environment *env, int32_t width, const int32_t *action, const double *noise, double *state,
+    void (*step)(const struct fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
                  double *reward, double *terminated);
     void (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
 } fpg_environment;
 
-/* Fills *env with the native environment's sizes and kernels (params zero, no limit); 0 if the name is unknown. */
+/* A finite Markov decision process: the data of the native environment "tabular". Row s * num_actions + a of the
+ * transition arrays holds max_outcomes outcomes, those of probability 0 last. Numbers are float64 for the reason that
+ * fpg_environment gives. */
+typedef struct {
+    int32_t num_states, num_actions, max_outcomes, num_starts;
+    const double *cumulative;        /* (num_states * num_actions, max_outcomes): probability of this outcome or one before it */
+    const double *next, *reward, *terminated, *probability; /* the same shape; next: the state's number */
+    const double *start_cumulative, *start; /* (num_starts,) */
+    const double *obs;               /* (obs_size, num_states) */
+} fpg_tabular;
+
+/* Fills *env with the native environment's sizes and kernels, its default params and no limit; 0 if the name is unknown. */
 int fpg_environment_init(const char *name, fpg_environment *env);
 const char *fpg_environment_name(int i); /* the i-th native environment; NULL past the end */
 

@@ -5,7 +5,7 @@ users read are written by the modules above this one. Every long call releases t
 signals about every 50 ms and raises ``KeyboardInterrupt`` with nothing modified.
 """
 
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,20 +40,42 @@ class Network:
     activation: str
     num_parameters: int
 
+class Table(NamedTuple):
+    """A finite Markov decision process, float64 and C-contiguous: fpg_tabular in csrc/fastpg.h."""
+
+    cumulative: F64  # (num_states, num_actions, max_outcomes), as the next four
+    next: F64
+    reward: F64
+    terminated: F64
+    probability: F64
+    start_cumulative: F64  # (num_starts,)
+    start: F64
+    obs: F64  # (obs_size, num_states)
+    obs_categories: tuple[int, ...]
+
 @final
 class Environment:
-    """A native environment: its kernel, its parameters, its time limit (0: none)."""
+    """A native environment: its kernel, its parameters, its time limit (0: none); "tabular" has a table."""
 
-    def __init__(self, name: str, params: dict[str, float], max_episode_steps: int) -> None: ...
+    def __init__(
+        self, name: str, params: tuple[float, ...], max_episode_steps: int, table: Table | None = None
+    ) -> None: ...
     name: str
+    table: Table | None
     state_size: int
     obs_size: int
-    num_actions: int
+    action_size: int
+    reset_noise_size: int
+    step_noise_size: int
+    obs_categories: tuple[int, ...]  # () if observations are real numbers
+    action_categories: tuple[int, ...]  # () if actions are
     max_episode_steps: int
+    def set_params(self, params: tuple[float, ...]) -> None: ...
     # One tile of `width` copies, a multiple of 16: state (state_size, width), changed in place;
     # noise (., width) in (0, 1).
     def reset(self, which: NDArray[np.int32], noise: F64, state: F64) -> None: ...
-    def step(self, action: NDArray[np.int32], noise: F64, state: F64) -> tuple[F64, NDArray[np.bool_]]: ...
+    # action (action_size, width) or (width,): int32, or float32 for real actions.
+    def step(self, action: NDArray[Any], noise: F64, state: F64) -> tuple[F64, NDArray[np.bool_]]: ...
     def observe(self, state: F64) -> F32: ...  # (obs_size, width)
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,

@@ -6,6 +6,7 @@ here links against NumPy, so one abi3 build serves every Python from 3.11 on.
 """
 
 import os
+import typing
 
 import numpy
 
@@ -15,7 +16,7 @@ from libc.string cimport memset
 
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
-    enum: FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS
+    enum: FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
@@ -44,12 +45,28 @@ cdef extern from "fastpg.h" nogil:
     int64_t fpg_num_parameters(const fpg_network *net)
 
     ctypedef struct fpg_environment:
-        int32_t state_size, obs_size, num_actions, reset_noise_size, step_noise_size, max_episode_steps
+        int32_t state_size, obs_size, action_size, reset_noise_size, step_noise_size, max_episode_steps
+        int32_t *obs_categories
+        int32_t *action_categories
+        float *action_low
+        float *action_high
         double *params
+        const void *data
         void (*reset)(const fpg_environment *, int32_t, int32_t, const int32_t *, const double *, double *) noexcept nogil
-        void (*step)(const fpg_environment *, int32_t, const int32_t *, const double *, double *, double *,
+        void (*step)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
                      double *) noexcept nogil
         void (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
+
+    ctypedef struct fpg_tabular:
+        int32_t num_states, num_actions, max_outcomes, num_starts
+        const double *cumulative
+        const double *next
+        const double *reward
+        const double *terminated
+        const double *probability
+        const double *start_cumulative
+        const double *start
+        const double *obs
 
     int fpg_environment_init(const char *name, fpg_environment *env)
     const char *fpg_environment_name(int i)
@@ -287,18 +304,72 @@ cdef class Network:
         return self.net.num_outputs
 
 
+class Table(typing.NamedTuple):
+    cumulative: object
+    next: object
+    reward: object
+    terminated: object
+    probability: object
+    start_cumulative: object
+    start: object
+    obs: object
+    obs_categories: tuple
+
+
 cdef class Environment:
     cdef fpg_environment env
+    cdef fpg_tabular tabular
     cdef readonly str name
+    cdef readonly object table  # keeps the memory that `tabular` points to
 
-    def __init__(self, str name, dict params, int max_episode_steps):
+    def __init__(self, str name, tuple params, int max_episode_steps, table=None):
         if not fpg_environment_init(name.encode(), &self.env):
             raise ValueError(f"no native environment is called {name!r}; there are: {', '.join(ENV_NAMES)}")
-        _require(len(params) <= FPG_MAX_PARAMS, f"an environment has at most {FPG_MAX_PARAMS} params, got {len(params)}")
-        for i, value in enumerate(params.values()):
-            self.env.params[<int>i] = float(value)
+        _require((table is not None) == (name == "tabular"), "table goes with the environment \"tabular\", and no other")
         self.env.max_episode_steps = max_episode_steps
         self.name = name
+        self.set_params(params)
+        if table is not None:
+            self._set_table(table)
+
+    def set_params(self, tuple params):
+        _require(len(params) <= FPG_MAX_PARAMS, f"an environment has at most {FPG_MAX_PARAMS} params, got {len(params)}")
+        for i, value in enumerate(params):
+            self.env.params[<int>i] = value
+
+    cdef _set_table(self, table):
+        cdef const double[:, :, ::1] cumulative = table.cumulative
+        cdef const double[::1] start = table.start
+        cdef const double[:, ::1] obs = table.obs
+        cdef int64_t states = cumulative.shape[0], actions = cumulative.shape[1], outcomes = cumulative.shape[2]
+        shape = (states, actions, outcomes)
+        _require(states * actions * outcomes > 0 and start.shape[0] > 0, "the table must have states, actions and starts")
+        for name in ("next", "reward", "terminated", "probability"):
+            _require(getattr(table, name).shape == shape, f"{name} must be {shape}, got {getattr(table, name).shape}")
+        _require(table.start_cumulative.shape == (start.shape[0],), "start_cumulative must be as long as start")
+        _require(obs.shape[0] == len(table.obs_categories) <= FPG_MAX_COMPONENTS and obs.shape[1] == states,
+                 f"obs must be (len(obs_categories), {states}), got ({obs.shape[0]}, {obs.shape[1]})")
+        _require(all(array.flags.c_contiguous for array in table[:8]), "the table's arrays must be C-contiguous")
+        for name in ("next", "start"):
+            _require(getattr(table, name).min() >= 0 and getattr(table, name).max() < states,
+                     f"{name} must hold states in 0 .. {states - 1}")
+        self.table = table
+        self.tabular.num_states, self.tabular.num_actions = <int32_t>states, <int32_t>actions
+        self.tabular.max_outcomes, self.tabular.num_starts = <int32_t>outcomes, <int32_t>start.shape[0]
+        self.tabular.cumulative = &cumulative[0, 0, 0]
+        self.tabular.next = _first(table.next.reshape(-1))
+        self.tabular.reward = _first(table.reward.reshape(-1))
+        self.tabular.terminated = _first(table.terminated.reshape(-1))
+        self.tabular.probability = _first(table.probability.reshape(-1))
+        self.tabular.start_cumulative = _first(table.start_cumulative)
+        self.tabular.start = &start[0]
+        self.tabular.obs = &obs[0, 0]
+        self.env.data = &self.tabular
+        self.env.obs_size = <int32_t>obs.shape[0]
+        self.env.action_categories[0] = <int32_t>actions
+        self.env.step_noise_size = 1 if outcomes > 1 else 0
+        for k, categories in enumerate(table.obs_categories):
+            self.env.obs_categories[<int>k] = categories
 
     @property
     def state_size(self):
@@ -309,8 +380,24 @@ cdef class Environment:
         return self.env.obs_size
 
     @property
-    def num_actions(self):
-        return self.env.num_actions
+    def action_size(self):
+        return self.env.action_size
+
+    @property
+    def reset_noise_size(self):
+        return self.env.reset_noise_size
+
+    @property
+    def step_noise_size(self):
+        return self.env.step_noise_size
+
+    @property
+    def obs_categories(self):
+        return _categories(self.env.obs_categories, self.env.obs_size)
+
+    @property
+    def action_categories(self):
+        return _categories(self.env.action_categories, self.env.action_size)
 
     @property
     def max_episode_steps(self):
@@ -325,14 +412,26 @@ cdef class Environment:
             with nogil:
                 self.env.reset(&self.env, width, <int32_t>which.shape[0], &which[0], &noise[0, 0], &state[0, 0])
 
-    def step(self, const int32_t[::1] action, const double[:, ::1] noise, double[:, ::1] state):
-        cdef int32_t width = <int32_t>action.shape[0]
+    def step(self, action, const double[:, ::1] noise, double[:, ::1] state):
+        cdef int32_t width = <int32_t>state.shape[1]
+        cdef const int32_t[:, ::1] integers
+        cdef const float[:, ::1] reals
+        cdef const void *first_action
+        rows = action.reshape(self.env.action_size, width)
+        if self.env.action_categories[0] > 0:
+            integers = rows
+            for k, categories in enumerate(self.action_categories):
+                _require(rows[k].min() >= 0 and rows[k].max() < categories, f"action must lie in 0 .. {categories - 1}")
+            first_action = &integers[0, 0]
+        else:
+            reals = rows
+            first_action = &reals[0, 0]
         self._check_tile(state, width, noise, self.env.step_noise_size)
         first, second = numpy.empty(width), numpy.empty(width)
         cdef double[::1] reward = first
         cdef double[::1] terminated = second
         with nogil:
-            self.env.step(&self.env, width, &action[0], &noise[0, 0], &state[0, 0], &reward[0], &terminated[0])
+            self.env.step(&self.env, width, first_action, &noise[0, 0], &state[0, 0], &reward[0], &terminated[0])
         return first, second != 0
 
     def observe(self, const double[:, ::1] state):
@@ -351,6 +450,14 @@ cdef class Environment:
                  f"noise must be ({noise_size}, {width}), got ({noise.shape[0]}, {noise.shape[1]})")
 
 
+cdef const double *_first(const double[::1] array) noexcept:
+    return &array[0]
+
+
+cdef tuple _categories(const int32_t *categories, int32_t size):
+    return tuple([categories[k] for k in range(size)]) if categories[0] > 0 else ()
+
+
 cdef _check_theta(Network net, const float[::1] theta):
     _require(theta.shape[0] == net.num_parameters,
              f"theta must have {net.num_parameters} entries for this network, got {theta.shape[0]}")
@@ -363,9 +470,9 @@ cdef _check_batch(Network net, const float[::1] theta, const float[:, ::1] obs):
 
 
 cdef _check_pair(Environment env, Network net):
-    _require(net.net.num_inputs == env.env.obs_size and net.net.num_outputs == env.env.num_actions,
+    _require(net.net.num_inputs == env.env.obs_size and (net.net.num_outputs,) == env.action_categories,
              f"the network maps {net.net.num_inputs} inputs to {net.net.num_outputs} actions, but {env.name} has "
-             f"{env.env.obs_size} observations and {env.env.num_actions} actions")
+             f"{env.env.obs_size} observations and actions {env.action_categories}")
 
 
 # ---- batches that the caller has --------------------------------------------------------------------------------------------

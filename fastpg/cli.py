@@ -141,9 +141,10 @@ def _fail(message: str, code: int) -> int:
 def _train(options: Any) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     spec = env_spec("train()", settings.pop("env_id"))
+    threshold = spec.gymnasium_spec.reward_threshold
     path = settings.pop("checkpoint") or Path(f"{spec.id}.safetensors")
     if settings["target_return"] is None:
-        settings["target_return"] = spec.reward_threshold
+        settings["target_return"] = threshold
     reached: list[TrainProgress] = []
 
     def remember(state: TrainProgress) -> None:
@@ -156,8 +157,11 @@ def _train(options: Any) -> int:
             raise
         return _fail(f"interrupted after {reached[0].num_steps:,} steps; policy saved to {path}", 130)
     returns, _ = evaluate(spec.id, run.policy, episodes=EVALUATION_EPISODES, seed=options.seed)
-    verdict = "solved" if returns.mean() >= spec.reward_threshold else "not solved"
-    print(f"{spec.id}: {verdict} (threshold {spec.reward_threshold:g}; stopped by {run.stopped_because})")
+    if threshold is None:
+        print(f"{spec.id}: stopped by {run.stopped_because}")
+    else:
+        verdict = "solved" if returns.mean() >= threshold else "not solved"
+        print(f"{spec.id}: {verdict} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
     print(f"  mean return  {returns.mean():.1f} over {len(returns)} evaluation episodes")

@@ -121,8 +121,8 @@ def estimate_gradient(
     ((226,), 100)
     """
     where = "estimate_gradient()"
-    spec, environment = native_env(where, env_id, env_params)
-    require_policy(where, policy).check_fits(where, spec)
+    env = native_env(where, env_id, env_params)
+    require_policy(where, policy).check_fits(where, env)
     _check.choice(where, "form", form, FORMS)
     _check.choice(where, "normalize", normalize, NORMALIZE)
     if baseline is not None:
@@ -136,7 +136,7 @@ def estimate_gradient(
     if episodes is not None:
         episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
         num_envs = min(num_envs, episodes)
-    sampler = _core.Sampler(environment, policy.network, num_envs, _check.seed(where, seed))
+    sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed))
     gradient = np.empty_like(policy.theta)
     stats = sampler.gradient(
         policy.checked_theta(where),
@@ -296,10 +296,10 @@ def evaluate(
     True
     """
     where = "evaluate()"
-    spec, environment = native_env(where, env_id, env_params)
-    require_policy(where, policy).check_fits(where, spec)
+    env = native_env(where, env_id, env_params)
+    require_policy(where, policy).check_fits(where, env)
     episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
     deterministic = _check.boolean(where, "deterministic", deterministic)
     num_envs = min(episodes, EVALUATION_ENVS)
-    sampler = _core.Sampler(environment, policy.network, num_envs, _check.seed(where, seed))
+    sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed))
     return sampler.evaluate(policy.checked_theta(where), episodes=episodes, deterministic=deterministic)

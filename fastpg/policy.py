@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
-from fastpg.envs.registry import EnvSpec, env_spec
+from fastpg.envs.registry import NativeEnv, native_env
 
 Activation = Literal["tanh", "relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
@@ -110,11 +110,9 @@ class Policy:
         >>> Policy.for_env("CartPole-v1", hidden=())
         Policy(4 inputs, 2 actions, hidden=(), activation='tanh', 10 parameters, env_id='CartPole-v1')
         """
-        spec = env_spec("Policy.for_env()", env_id)
-        policy = cls(
-            spec.observation_space, spec.action_space, hidden=hidden, activation=activation, seed=seed
-        )
-        policy.env_id = spec.id
+        env = native_env("Policy.for_env()", env_id, {})
+        policy = cls(env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed)
+        policy.env_id = env.id
         return policy
 
     def _set_shape(
@@ -293,7 +291,7 @@ class Policy:
         _check.finite(where, "theta", self._theta)
         return self._theta
 
-    def check_fits(self, where: str, env: EnvSpec) -> None:
+    def check_fits(self, where: str, env: NativeEnv) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
         given = (self.network.num_inputs, self.network.num_outputs)
         wanted = _sizes(env.observation_space, env.action_space)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg.algorithms import Reinforce
-from fastpg.envs.registry import EnvSpec, native_env
+from fastpg.envs.registry import NativeEnv, native_env
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.policy import Activation, Policy, require_policy
 from fastpg.progress import ProgressLine
@@ -162,7 +162,7 @@ def train(
     True
     """
     where = "train()"
-    spec, environment = native_env(where, env_id, {} if env_params is None else env_params)
+    env = native_env(where, env_id, {} if env_params is None else env_params)
     if algorithm is None:
         algorithm = Reinforce()
     elif not isinstance(algorithm, Reinforce):
@@ -176,9 +176,9 @@ def train(
         raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
-    learner = _initial_policy(where, spec, policy, hidden, activation, seed)
+    learner = _initial_policy(where, env, policy, hidden, activation, seed)
     config = {
-        "env_id": spec.id,
+        "env_id": env.id,
         "env_params": dict(env_params or {}),
         "algorithm": type(algorithm).__name__,
         **dataclasses.asdict(algorithm),
@@ -192,7 +192,7 @@ def train(
     }
     settings: dict[str, Any] = {**collection, **_settings(algorithm)}
     trainer = _core.Trainer(
-        environment,
+        env.core,
         learner.network,
         learner.theta,
         num_envs=num_envs,
@@ -255,18 +255,22 @@ def _collection(
 
 def _initial_policy(
     where: str,
-    spec: EnvSpec,
+    env: NativeEnv,
     policy: Policy | None,
     hidden: tuple[int, ...],
     activation: Activation,
     seed: int,
 ) -> Policy:
     if policy is None:
-        return Policy.for_env(spec.id, hidden=hidden, activation=activation, seed=seed)
-    require_policy(where, policy).check_fits(where, spec)
+        learner = Policy(
+            env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
+        )
+        learner.env_id = env.id
+        return learner
+    require_policy(where, policy).check_fits(where, env)
     policy.checked_theta(where)
     learner = policy.copy()
-    learner.env_id = spec.id
+    learner.env_id = env.id
     return learner
 
 

@@ -213,7 +213,7 @@ def test_cartpole_transitions_equal_gymnasiums(isa, rng):
     theirs.action_space = gymnasium.vector.utils.batch_space(theirs.single_action_space, size)
     obs, reward, terminated, _, _ = theirs.step(actions)
     ours = states.copy()
-    env = _core.Environment("cartpole", {}, 0)
+    env = _core.Environment("cartpole", (), 0)
     our_reward, our_terminated = env.step(actions.astype(np.int32), np.zeros((1, size)), ours)
     np.testing.assert_allclose(ours, theirs.state, rtol=1e-12, atol=1e-15)
     np.testing.assert_array_equal(our_reward, reward)
@@ -223,13 +223,13 @@ def test_cartpole_transitions_equal_gymnasiums(isa, rng):
 
 def test_cartpole_resets_uniformly(isa):
     # Rows of states right after a reset: the first observations of many environments.
-    env, net = _core.Environment("cartpole", {}, 1), _core.Network(4, (), 2, "tanh")
+    env, net = _core.Environment("cartpole", (), 1), _core.Network(4, (), 2, "tanh")
     noise = np.random.default_rng(0).random((4, 4096))
     state = np.full((4, 4096), 7.0)
     env.reset(np.arange(1, 4096, 2, dtype=np.int32), noise, state)
     assert (state[:, ::2] == 7).all()
     np.testing.assert_allclose(state[:, 1::2], -0.05 + 0.1 * noise[:, 1::2])
-    assert (env.obs_size, env.num_actions) == (net.num_inputs, net.num_outputs)
+    assert (env.obs_size, *env.action_categories) == (net.num_inputs, net.num_outputs)
 
 
 # ---- the fused pass ----------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def oracle_rollout(oracle, theta, num_envs, limit, iteration=0, **collect):
 
 
 def core_estimate(net, theta, num_envs, limit, form, gamma, normalize, horizon=0, episodes=0):
-    sampler = _core.Sampler(_core.Environment("cartpole", {}, limit), net, num_envs, SEED)
+    sampler = _core.Sampler(_core.Environment("cartpole", (), limit), net, num_envs, SEED)
     gradient = np.empty(net.num_parameters, np.float32)
     stats = sampler.gradient(
         theta, form=form, gamma=gamma, horizon=horizon, episodes=episodes, normalize=normalize, out=gradient
@@ -330,7 +330,7 @@ def test_how_the_tape_is_kept_does_not_change_the_gradient(limit):
 
 def test_horizon_continues_episodes_from_call_to_call():
     net, _, theta = make(4, (), 2)
-    sampler = _core.Sampler(_core.Environment("cartpole", {}, 500), net, 8, SEED)
+    sampler = _core.Sampler(_core.Environment("cartpole", (), 500), net, 8, SEED)
     out = np.empty(net.num_parameters, np.float32)
     lengths = [
         sampler.gradient(
@@ -381,7 +381,7 @@ def test_act_draws_what_a_rollout_with_this_seed_draws():
 def test_evaluation_reports_every_episode_of_every_environment():
     net, oracle, theta = make(4, (5,), 2)
     played = oracle_rollout(oracle, theta, 3, 40, iteration=EVALUATION, episodes=7)
-    sampler = _core.Sampler(_core.Environment("cartpole", {}, 40), net, 3, SEED)
+    sampler = _core.Sampler(_core.Environment("cartpole", (), 40), net, 3, SEED)
     returns, lengths = sampler.evaluate(theta, episodes=7, deterministic=False)
     expected = np.empty(7)
     for env in range(3):
@@ -416,7 +416,7 @@ def test_training_takes_the_oracles_optimizer_steps(isa, optimizer):
     start, expected = theta.copy(), np.float64(theta)
     settings = {"form": "reward_to_go", "gamma": 1.0, "normalize": "timestep"}
     trainer = _core.Trainer(
-        _core.Environment("cartpole", {}, 500), net, theta, num_envs=4, seed=SEED, **settings, horizon=0,
+        _core.Environment("cartpole", (), 500), net, theta, num_envs=4, seed=SEED, **settings, horizon=0,
         episodes=9, steps_per_iteration=0, optimizer=optimizer, learning_rate=1e-2, momentum=0.9, beta1=0.9,
         beta2=0.999, epsilon=1e-8, total_steps=1, target_return=np.nan,
     )  # fmt: skip

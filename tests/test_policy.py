@@ -146,15 +146,3 @@ def test_copies_are_equal_and_independent(policy, duplicate):
     assert (twin.theta == policy.theta).all()
     twin.theta[:] = 7.0
     assert not (policy.theta == 7.0).any()
-
-
-@pytest.mark.filterwarnings("ignore:.*CartPole-v0 is out of date")
-@pytest.mark.parametrize("env_id", fastpg.list_envs())
-def test_native_spaces_and_limits_equal_gymnasiums(env_id):
-    from fastpg.envs import env_spec
-
-    theirs, ours = gymnasium.make(env_id), env_spec("test", env_id)
-    assert ours.observation_space == theirs.observation_space
-    assert ours.action_space == theirs.action_space
-    assert ours.max_episode_steps == theirs.spec.max_episode_steps
-    assert ours.reward_threshold == theirs.spec.reward_threshold

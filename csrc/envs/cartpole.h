@@ -2,7 +2,8 @@
  *
  * Barto, Sutton & Anderson, "Neuronlike adaptive elements that can solve difficult learning control problems",
  * 1983; equations of motion by Florian, 2007. State and observation: x, x_dot, theta, theta_dot.
- * params[0]: nonzero for the reward of the 1983 paper (0, and -1 at the end) in place of 1 every step.
+ * params[0]: nonzero for the reward of the 1983 paper (0, and -1 at the end) in place of 1 every step;
+ * params[1], params[2]: the bounds of every component at a reset.
  */
 #ifndef FPG_CARTPOLE_H
 #define FPG_CARTPOLE_H
@@ -14,13 +15,13 @@
 static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
                                const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
-    (void)env;
+    const double low = env->params[1], range = env->params[2] - low;
     for (int32_t n = 0; n < count; n++)
         for (int32_t k = 0; k < 4; k++)
-            state[k * width + which[n]] = -0.05 + 0.1 * noise[k * width + which[n]];
+            state[k * width + which[n]] = low + range * noise[k * width + which[n]];
 }
 
-static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const int32_t *FPG_RESTRICT action, const double *noise,
+static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
                               double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double gravity = 9.8, masspole = 0.1, total_mass = 1.1, length = 0.5, tau = 0.02, force_mag = 10.0;
@@ -29,6 +30,7 @@ static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const i
     const double reward_alive = env->params[0] != 0 ? 0.0 : 1.0, reward_end = env->params[0] != 0 ? -1.0 : 1.0;
     double *FPG_RESTRICT xs = state, *FPG_RESTRICT x_dots = state + width;
     double *FPG_RESTRICT thetas = state + 2 * width, *FPG_RESTRICT theta_dots = state + 3 * width;
+    const int32_t *FPG_RESTRICT action = actions;
     (void)noise;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         const double x_dot = x_dots[i], theta_dot = theta_dots[i];
@@ -58,7 +60,8 @@ static void fpg_cartpole_observe(const fpg_environment *env, int32_t width, cons
 }
 
 static const fpg_environment fpg_cartpole = {
-    .abi = FPG_ENV_ABI, .state_size = 4, .obs_size = 4, .num_actions = 2, .reset_noise_size = 4,
+    .abi = FPG_ENV_ABI, .state_size = 4, .obs_size = 4, .action_size = 1, .action_categories = {2}, .reset_noise_size = 4,
+    .params = {0, -0.05, 0.05},
     .reset = fpg_cartpole_reset, .step = fpg_cartpole_step, .observe = fpg_cartpole_observe,
 };
 

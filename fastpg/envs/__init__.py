@@ -1,5 +1,6 @@
-"""Environments: the registry of those that the compiled core implements."""
+"""Environments that step without Python."""
 
-from fastpg.envs.registry import EnvSpec, env_spec, list_envs, native_env
+from fastpg.envs import classic_control  # noqa: F401  (fills the registry)
+from fastpg.envs.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
 
-__all__ = ["EnvSpec", "env_spec", "list_envs", "native_env"]
+__all__ = ["EnvSpec", "NativeEnv", "env_spec", "list_envs", "native_env"]

@@ -1,60 +1,76 @@
-"""Which environments the compiled core implements, under which ids, with which spaces and parameters.
+"""Which environments the compiled core implements, and how Gymnasium's own become kernels.
 
-A new environment is one header in csrc/envs/ and one entry here.
+Everything that Gymnasium knows about an environment (spaces, limits, defaults, transition tables) is read from its
+own class, so that it cannot drift. A new environment is one header in csrc/envs/ and one entry in a file beside
+this one.
 """
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from gymnasium.spaces import Box, Discrete
+import gymnasium
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.spaces import Space
 
 from fastpg import _check, _core
 
 
 @dataclass(frozen=True, slots=True)
 class EnvSpec:
-    """A native environment as its users know it.
+    """A native environment, under its Gymnasium id.
 
-    Its spaces equal those of the Gymnasium environment of the same id.
+    Its kernel reads `parameters` and then the values of `reset_options` as params[0], params[1], ...
     """
 
     id: str
     kernel: str  # the name of its dynamics in csrc/envs/
-    observation_bounds: tuple[tuple[float, float], ...]  # (low, high) of every component
-    num_actions: int
-    max_episode_steps: int
-    reward_threshold: float  # a mean return that counts as solved
-    parameters: Mapping[str, bool] = field(default_factory=dict)  # what its constructor takes: defaults
+    # What its constructor takes: defaults. The kernel gets a bool as 0 or 1, a choice as its position.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of parameters that are strings
+    attributes: frozenset[str] = frozenset()  # parameters that Gymnasium keeps as attributes of its class
+    reset_options: Mapping[str, float] = field(default_factory=dict)  # reset(options=...): defaults
+    # For the kernel "tabular": Gymnasium's environment -> the table; it checks the parameters as well.
+    table: Callable[[gymnasium.Env[Any, Any]], _core.Table] | None = None
 
     @property
-    def observation_space(self) -> Box:
-        """Return a new float32 Box, (D,)."""
-        low, high = np.array(self.observation_bounds, np.float32).T
-        return Box(low, high, dtype=np.float32)
+    def gymnasium_spec(self) -> Any:
+        """Return what Gymnasium's registry holds under this id."""
+        return gymnasium.registry[self.id]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeEnv:
+    """A native environment with its parameters set: what everything that runs one needs."""
+
+    spec: EnvSpec
+    core: _core.Environment
+    original: gymnasium.Env[Any, Any]  # Gymnasium's own, with the same parameters: spaces, renderer
 
     @property
-    def action_space(self) -> "Discrete[Any]":
-        """Return a new Discrete space."""
-        return Discrete(self.num_actions)
+    def id(self) -> str:
+        """Return its Gymnasium id."""
+        return self.spec.id
+
+    @property
+    def observation_space(self) -> Space[Any]:
+        """Return the space of one observation."""
+        return self.original.observation_space
+
+    @property
+    def action_space(self) -> Space[Any]:
+        """Return the space of one action."""
+        return self.original.action_space
 
 
-_ANY = (-math.inf, math.inf)
-_CARTPOLE_X = (-2 * 2.4, 2 * 2.4)  # twice the limits, so that the last observation lies within
-_CARTPOLE_ANGLE = (-2 * (12 * 2 * math.pi / 360), 2 * (12 * 2 * math.pi / 360))
-_CARTPOLE = ("cartpole", (_CARTPOLE_X, _ANY, _CARTPOLE_ANGLE, _ANY), 2)
-_CARTPOLE_PARAMETERS = {"sutton_barto_reward": False}
+_SPECS: dict[str, EnvSpec] = {}
 
-_SPECS = {
-    spec.id: spec
-    for spec in (
-        EnvSpec("CartPole-v0", *_CARTPOLE, 200, 195.0, _CARTPOLE_PARAMETERS),
-        EnvSpec("CartPole-v1", *_CARTPOLE, 500, 475.0, _CARTPOLE_PARAMETERS),
-    )
-}
+
+def add_specs(*specs: EnvSpec) -> None:
+    """Add environments; those that the installed Gymnasium does not have are left out."""
+    _SPECS.update({spec.id: spec for spec in specs if spec.id in gymnasium.registry})
 
 
 def list_envs() -> list[str]:
@@ -62,8 +78,8 @@ def list_envs() -> list[str]:
 
     Examples
     --------
-    >>> list_envs()
-    ['CartPole-v0', 'CartPole-v1']
+    >>> "CartPole-v1" in list_envs()
+    True
     """
     return sorted(_SPECS)
 
@@ -82,8 +98,13 @@ def env_spec(where: str, env_id: Any) -> EnvSpec:
     return _SPECS[env_id]
 
 
-def native_env(where: str, env_id: Any, params: Mapping[str, Any]) -> tuple[EnvSpec, _core.Environment]:
-    """Look an environment up and make its kernel; parameters that are not given take their defaults."""
+def native_env(
+    where: str, env_id: Any, params: Mapping[str, Any], *, max_episode_steps: int | None = None
+) -> NativeEnv:
+    """Look an environment up and make its kernel; parameters that are not given take their defaults.
+
+    `max_episode_steps` None is the limit under which Gymnasium registers the id; 0 is none.
+    """
     spec = env_spec(where, env_id)
     if not isinstance(params, Mapping):
         raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
@@ -93,8 +114,49 @@ def native_env(where: str, env_id: Any, params: Mapping[str, Any]) -> tuple[EnvS
             f"{where}: unexpected argument {unknown[0]!r}; "
             f"the parameters of {spec.id} are: {', '.join(spec.parameters) or 'none'}"
         )
-    values = {
-        name: float(_check.boolean(where, name, params.get(name, default)))
-        for name, default in spec.parameters.items()
-    }
-    return spec, _core.Environment(spec.kernel, values, spec.max_episode_steps)
+    values = {name: _parameter(where, spec, name, value) for name, value in params.items()}
+    original = _original(where, spec, values)
+    if max_episode_steps is None:
+        max_episode_steps = spec.gymnasium_spec.max_episode_steps or 0
+    if spec.table is not None:
+        return NativeEnv(
+            spec, _core.Environment(spec.kernel, (), max_episode_steps, spec.table(original)), original
+        )
+    settings = [
+        spec.choices[name].index(value) if name in spec.choices else value
+        for name, value in (dict(spec.parameters) | values).items()
+    ]
+    kernel_params = tuple(float(value) for value in (*settings, *spec.reset_options.values()))
+    return NativeEnv(spec, _core.Environment(spec.kernel, kernel_params, max_episode_steps), original)
+
+
+def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:
+    """Check a parameter by the kind of its default."""
+    default = spec.parameters[name]
+    if isinstance(default, bool):
+        return _check.boolean(where, name, value)
+    if name in spec.choices:
+        return _check.choice(where, name, value, spec.choices[name])
+    if isinstance(default, float):
+        number = _check.real(where, name, value, "(-inf, inf)")
+        if not math.isfinite(number):
+            raise ValueError(f"{where}: {name} must be finite, got {number}")
+        return number
+    return value  # of a table: Gymnasium's constructor judges it
+
+
+def _original(where: str, spec: EnvSpec, values: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Make Gymnasium's own environment, without wrappers."""
+    constructor = {name: value for name, value in values.items() if name not in spec.attributes}
+    try:
+        registered = spec.gymnasium_spec
+        original: gymnasium.Env[Any, Any] = load_env_creator(registered.entry_point)(
+            **{**registered.kwargs, **constructor}
+        )
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"{where}: Gymnasium's {spec.id} does not accept {dict(constructor)}: {error!r}"
+        ) from error
+    for name in spec.attributes & set(values):
+        setattr(original, name, values[name])
+    return original
