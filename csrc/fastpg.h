@@ -107,6 +107,41 @@ typedef struct {
 int fpg_environment_init(const char *name, fpg_environment *env);
 const char *fpg_environment_name(int i); /* the i-th native environment; NULL past the end */
 
+/* ---- environments that the caller steps ------------------------------------------------------------------------ */
+
+/* What happens to an environment whose episode has ended, as Gymnasium names it. FPG_NEXT_STEP: its next step ignores the
+ * action and is a reset. FPG_SAME_STEP: it is reset at once, and the step shows the new episode's observation.
+ * FPG_NO_AUTORESET: the caller resets it before its next step. */
+typedef enum { FPG_NEXT_STEP = 0, FPG_SAME_STEP, FPG_NO_AUTORESET } fpg_autoreset;
+
+/* Rows are environments: observations are float32 (num_envs, obs_size), or int64 (obs_size, num_envs) if they are
+ * categories. final_obs, wanted with FPG_SAME_STEP, is written where an episode ended. Flags are 0 or 1. */
+typedef struct {
+    void *obs, *final_obs;
+    double *reward;
+    uint8_t *terminated, *truncated;
+} fpg_transitions;
+
+typedef struct fpg_vector fpg_vector;
+
+/* NULL if memory runs out. Every environment must be seeded and reset before it is stepped. */
+fpg_vector *fpg_vector_new(const fpg_environment *env, int64_t num_envs, fpg_autoreset autoreset);
+void fpg_vector_free(fpg_vector *v);
+/* Parameters that the functions of the environment read from now on. */
+void fpg_vector_set_params(fpg_vector *v, const double params[FPG_MAX_PARAMS]);
+/* Environment i's random numbers depend on seed[i] and on the steps and episodes it has had since, nothing else. Those where
+ * mask is 0 go on as they were; NULL seeds all. */
+void fpg_vector_seed(fpg_vector *v, const uint8_t *mask, const uint64_t *seed);
+void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs);
+/* actions (num_envs, action_size): int64 in range, or finite float32. FPG_BAD_ACTION: nothing was stepped, and *which is the
+ * first environment whose action is not allowed. */
+fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_transitions *out, int64_t *which);
+/* state (num_envs, state_size), elapsed (num_envs,) steps of the episode under way. Setting begins a new life: an episode
+ * that had ended goes on. */
+void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
+void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed);
+void fpg_vector_observe(const fpg_vector *v, void *obs);
+
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
 /* obs (B, num_inputs), actions (B,), weights (B,). */

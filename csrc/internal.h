@@ -10,6 +10,7 @@
 #include "network.h"
 
 #define FPG_TILE 64   /* the most environments in a tile; divisible by FPG_PAD */
+#define FPG_VECTOR_TILE 256 /* the same of environments that a caller steps */
 #define FPG_CHUNK 128 /* rows of a forward and backward pass; at least FPG_TILE */
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
@@ -121,6 +122,27 @@ void fpg_worker_free(fpg_worker *worker);
 /* Room for `steps` steps, keeping what is there; 0 if memory runs out. */
 int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, int32_t width, int64_t steps, int keep_hidden);
 
+/* Environments that the caller steps, in tiles of `width`: field k of environment i of a tile is state[k * width + i]. */
+typedef struct {
+    double *noise; /* (max(reset, step) noise, width) */
+    float *obs;    /* (obs_size, width) */
+    void *action;  /* (action_size, width) float or int32_t */
+} fpg_vector_scratch;
+
+struct fpg_vector {
+    fpg_environment env;
+    fpg_autoreset autoreset;
+    int64_t num_envs, num_tiles;
+    int32_t width;
+    double *state;             /* (num_tiles, state_size, width) */
+    uint32_t *key[2], *episode; /* (num_tiles * width,): the seed's halves; episodes since it was set */
+    int32_t *elapsed;          /* (num_tiles * width,) */
+    uint8_t *done;             /* (num_tiles * width,): the episode has ended, and the environment was not reset since */
+    double seconds_per_tile;   /* of recent steps: what a thread would save */
+    fpg_vector_scratch *scratch; /* one for each share of the work */
+    int64_t num_shares;
+};
+
 typedef struct {
     const char *isa;
     const fpg_environment *const *environments; /* NULL-terminated, in the order of fpg_environment_name */
@@ -130,6 +152,11 @@ typedef struct {
     void (*rollout)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot);
     void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
     void (*batch_outputs)(void *batch, int64_t slot, int worker);
+    /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. */
+    void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_transitions *out);
+    int64_t (*vector_bad_action)(const fpg_vector *v, const void *actions); /* the first environment whose action is wrong, or -1 */
+    void (*vector_reset)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs);
+    void (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
     void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
                  float epsilon);
     void (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);

@@ -42,9 +42,11 @@ typedef float fpg_vec;
 #if defined(__GNUC__) || defined(__clang__)
 #  define FPG_SIMD FPG_PRAGMA(omp simd)
 #  define FPG_SIMD_SUM(x) FPG_PRAGMA(omp simd reduction(+ : x))
+#  define FPG_SIMD_OR(x) FPG_PRAGMA(omp simd reduction(| : x))
 #else
 #  define FPG_SIMD
 #  define FPG_SIMD_SUM(x)
+#  define FPG_SIMD_OR(x)
 #endif
 
 /* Rows are padded to whole vectors of the widest instruction set, so buffers have one size everywhere. */

@@ -2,8 +2,8 @@
 
 from fastpg._core import version as _version
 from fastpg.algorithms import Reinforce
-from fastpg.envs import list_envs
-from fastpg.errors import CheckpointError
+from fastpg.envs import VectorEnv, list_envs, make
+from fastpg.errors import CheckpointError, InvalidAction, ResetNeeded
 from fastpg.estimators import (
     GradientEstimate,
     estimate_gradient,
@@ -20,9 +20,12 @@ __version__ = _version()
 __all__ = [
     "CheckpointError",
     "GradientEstimate",
+    "InvalidAction",
     "Policy",
     "Reinforce",
+    "ResetNeeded",
     "TrainResult",
+    "VectorEnv",
     "__version__",
     "build_info",
     "estimate_gradient",
@@ -30,6 +33,7 @@ __all__ = [
     "get_num_threads",
     "list_envs",
     "log_prob_and_entropy",
+    "make",
     "policy_gradient",
     "set_num_threads",
     "train",

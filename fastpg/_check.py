@@ -121,6 +121,16 @@ def floats(where: str, name: str, value: Any, shape: tuple[int, ...] | None = No
     return value
 
 
+def array(where: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a C-contiguous array of that dtype and shape."""
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        got = value.dtype if isinstance(value, np.ndarray) else shown(value)
+        raise TypeError(f"{where}: {name} must be a {np.dtype(dtype)} numpy array, got {got}")
+    if value.shape != shape:
+        raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
+    return np.ascontiguousarray(value)
+
+
 def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """Return observations (..., D) as contiguous rows (B, D), and the shape of the batch, the `...`."""
     obs = floats(where, "obs", value)

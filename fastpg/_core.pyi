@@ -78,6 +78,26 @@ class Environment:
     def step(self, action: NDArray[Any], noise: F64, state: F64) -> tuple[F64, NDArray[np.bool_]]: ...
     def observe(self, state: F64) -> F32: ...  # (obs_size, width)
 
+@final
+class Vector:
+    """``num_envs`` copies of an environment that the caller steps."""
+
+    def __init__(self, env: Environment, num_envs: int, autoreset: str) -> None: ...
+    num_envs: int
+    def set_params(self, params: tuple[float, ...]) -> None: ...
+    def seed(self, seeds: NDArray[np.uint64], mask: NDArray[np.uint8]) -> None: ...
+    # obs: float32 (num_envs, obs_size), or int64 (obs_size, num_envs) for categories. mask: uint8 (num_envs,).
+    def reset(self, mask: NDArray[np.uint8] | None, obs: NDArray[Any]) -> None: ...
+    # Where steps from now on write; flags (2, num_envs): terminated, truncated.
+    def bind(
+        self, obs: NDArray[Any], final_obs: NDArray[Any] | None, reward: F64, flags: NDArray[np.uint8]
+    ) -> None: ...
+    # actions flat (num_envs * action_size,): int64 or float32. Returns -1; or, with nothing stepped, the first
+    # environment whose action is not allowed.
+    def step(self, actions: NDArray[Any]) -> int: ...
+    def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)
+    def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
+
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,
 # weights (B,) float32, out (P,) float32.
 def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # (B, A)

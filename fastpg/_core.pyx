@@ -71,6 +71,29 @@ cdef extern from "fastpg.h" nogil:
     int fpg_environment_init(const char *name, fpg_environment *env)
     const char *fpg_environment_name(int i)
 
+    ctypedef enum fpg_autoreset:
+        FPG_NEXT_STEP, FPG_SAME_STEP, FPG_NO_AUTORESET
+
+    ctypedef struct fpg_transitions:
+        void *obs
+        void *final_obs
+        double *reward
+        uint8_t *terminated
+        uint8_t *truncated
+
+    ctypedef struct fpg_vector:
+        pass
+
+    fpg_vector *fpg_vector_new(const fpg_environment *, int64_t, fpg_autoreset)
+    void fpg_vector_free(fpg_vector *)
+    void fpg_vector_set_params(fpg_vector *, const double *)
+    void fpg_vector_seed(fpg_vector *, const uint8_t *, const uint64_t *)
+    void fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
+    fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_transitions *, int64_t *)
+    void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
+    void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
+    void fpg_vector_observe(const fpg_vector *, void *)
+
     fpg_status fpg_logits(const fpg_network *, const float *, const float *, int64_t, float *, fpg_poll)
     fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, int64_t *, fpg_poll)
     fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const int64_t *, int64_t, float *,
@@ -146,6 +169,7 @@ STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_
 FORMS = {"total": FPG_TOTAL, "reward_to_go": FPG_REWARD_TO_GO}
 NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
+AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
 OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}
 
 
@@ -473,6 +497,117 @@ cdef _check_pair(Environment env, Network net):
     _require(net.net.num_inputs == env.env.obs_size and (net.net.num_outputs,) == env.action_categories,
              f"the network maps {net.net.num_inputs} inputs to {net.net.num_outputs} actions, but {env.name} has "
              f"{env.env.obs_size} observations and actions {env.action_categories}")
+
+
+# ---- environments that the caller steps ----------------------------------------------------------------------------------------
+
+cdef class Vector:
+    cdef fpg_vector *vector
+    cdef Environment env
+    cdef bint categorical_obs, categorical_actions, busy
+    cdef fpg_transitions out
+    cdef tuple bound  # keeps the memory that `out` points to
+    cdef readonly int64_t num_envs
+
+    def __cinit__(self, Environment env, int64_t num_envs, str autoreset):
+        _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
+        self.env, self.num_envs = env, num_envs
+        self.categorical_obs = env.env.obs_categories[0] > 0
+        self.categorical_actions = env.env.action_categories[0] > 0
+        self.vector = fpg_vector_new(&env.env, num_envs, AUTORESET[autoreset])
+        if self.vector == NULL:
+            raise MemoryError(f"no memory for {num_envs} environments")
+
+    def __dealloc__(self):
+        fpg_vector_free(self.vector)
+
+    def set_params(self, tuple params):
+        cdef Environment changed = self.env
+        self._begin()
+        changed.set_params(params)
+        fpg_vector_set_params(self.vector, changed.env.params)
+        self.busy = False
+
+    def seed(self, const uint64_t[::1] seeds, const uint8_t[::1] mask):
+        _require(seeds.shape[0] == mask.shape[0] == self.num_envs, f"seeds and mask must have {self.num_envs} entries")
+        self._begin()
+        fpg_vector_seed(self.vector, &mask[0], &seeds[0])
+        self.busy = False
+
+    def reset(self, mask, obs):
+        cdef const uint8_t[::1] chosen
+        cdef const uint8_t *first = NULL
+        cdef void *out = self._rows(obs)
+        if mask is not None:
+            chosen = mask
+            _require(chosen.shape[0] == self.num_envs, f"mask must have {self.num_envs} entries")
+            first = &chosen[0]
+        self._begin()
+        with nogil:
+            fpg_vector_reset(self.vector, first, out)
+        self.busy = False
+
+    def bind(self, obs, final_obs, double[::1] reward, uint8_t[:, ::1] flags):
+        _require(reward.shape[0] == flags.shape[1] == self.num_envs and flags.shape[0] == 2,
+                 "the arrays of a step must have num_envs rows")
+        self.out.obs = self._rows(obs)
+        self.out.final_obs = NULL if final_obs is None else self._rows(final_obs)
+        self.out.reward, self.out.terminated, self.out.truncated = &reward[0], &flags[0, 0], &flags[1, 0]
+        self.bound = (obs, final_obs, reward, flags)
+
+    def step(self, actions):
+        cdef const int64_t[::1] integers
+        cdef const float[::1] reals
+        cdef const void *first
+        cdef int64_t which = -1
+        cdef int64_t size
+        if self.categorical_actions:
+            integers = actions
+            first, size = &integers[0], integers.shape[0]
+        else:
+            reals = actions
+            first, size = &reals[0], reals.shape[0]
+        if size != self.num_envs * self.env.env.action_size or self.bound is None:
+            raise ValueError("step() needs bound arrays, and num_envs * action_size numbers")
+        self._begin()
+        with nogil:
+            fpg_vector_step(self.vector, first, &self.out, &which)
+        self.busy = False
+        return which
+
+    def get_state(self):
+        state = numpy.empty((self.num_envs, self.env.env.state_size))
+        elapsed = numpy.empty(self.num_envs, numpy.int32)
+        cdef double[:, ::1] fields = state
+        cdef int32_t[::1] steps = elapsed
+        fpg_vector_get_state(self.vector, &fields[0, 0], &steps[0])
+        return state, elapsed
+
+    def set_state(self, const double[:, ::1] state, const int32_t[::1] elapsed, obs):
+        cdef void *out = self._rows(obs)
+        _require(state.shape[0] == elapsed.shape[0] == self.num_envs and state.shape[1] == self.env.env.state_size,
+                 f"state must be ({self.num_envs}, {self.env.env.state_size}), and elapsed as long")
+        self._begin()
+        fpg_vector_set_state(self.vector, &state[0, 0], &elapsed[0])
+        fpg_vector_observe(self.vector, out)
+        self.busy = False
+
+    cdef _begin(self):
+        _require(not self.busy, "this VectorEnv is at work in another thread")
+        self.busy = True
+
+    cdef void *_rows(self, obs) except NULL:
+        cdef int64_t[:, ::1] categories
+        cdef float[:, ::1] reals
+        if self.categorical_obs:
+            categories = obs
+            if categories.shape[0] != self.env.env.obs_size or categories.shape[1] != self.num_envs:
+                raise ValueError(f"obs must be ({self.env.env.obs_size}, {self.num_envs})")
+            return &categories[0, 0]
+        reals = obs
+        if reals.shape[0] != self.num_envs or reals.shape[1] != self.env.env.obs_size:
+            raise ValueError(f"obs must be ({self.num_envs}, {self.env.env.obs_size})")
+        return &reals[0, 0]
 
 
 # ---- batches that the caller has --------------------------------------------------------------------------------------------

@@ -1,5 +1,15 @@
-"""The library's own exceptions."""
+"""The library's own exceptions: each is a kind of Gymnasium's or Python's, so either name catches it."""
+
+import gymnasium
 
 
 class CheckpointError(ValueError):
     """A file that is damaged, or does not hold what it should."""
+
+
+class InvalidAction(gymnasium.error.InvalidAction, ValueError):
+    """An action that the action space does not hold; nothing was stepped."""
+
+
+class ResetNeeded(gymnasium.error.ResetNeeded, AssertionError):
+    """A step of an environment that was never reset, or whose episode has ended."""

@@ -1,6 +1,18 @@
 """Environments that step without Python."""
 
-from fastpg.envs import classic_control  # noqa: F401  (fills the registry)
+from fastpg.envs import classic_control, gymnasium_ids  # classic_control fills the registry
 from fastpg.envs.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
+from fastpg.envs.vector import VectorEnv, make
 
-__all__ = ["EnvSpec", "NativeEnv", "env_spec", "list_envs", "native_env"]
+__all__ = [
+    "EnvSpec",
+    "NativeEnv",
+    "VectorEnv",
+    "classic_control",
+    "env_spec",
+    "list_envs",
+    "make",
+    "native_env",
+]
+
+gymnasium_ids.register()

@@ -1,8 +1,8 @@
 """Which environments the compiled core implements, and how Gymnasium's own become kernels.
 
-Everything that Gymnasium knows about an environment (spaces, limits, defaults, transition tables) is read from its
-own class, so that it cannot drift. A new environment is one header in csrc/envs/ and one entry in a file beside
-this one.
+Everything that Gymnasium knows about an environment (spaces, limits, defaults, transition tables) is read
+from its own class, so that it cannot drift. A new environment is one header in csrc/envs/ and one entry in
+a file beside this one.
 """
 
 import difflib
@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Space
+from numpy.typing import NDArray
 
 from fastpg import _check, _core
+
+
+def _set_state_attribute(original: Any, state: NDArray[np.float64]) -> None:
+    original.state = state
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class EnvSpec:
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of parameters that are strings
     attributes: frozenset[str] = frozenset()  # parameters that Gymnasium keeps as attributes of its class
     reset_options: Mapping[str, float] = field(default_factory=dict)  # reset(options=...): defaults
+    # Puts one environment's state, (state_size,), into Gymnasium's environment for its renderer.
+    show: Callable[[Any, NDArray[np.float64]], None] = _set_state_attribute
     # For the kernel "tabular": Gymnasium's environment -> the table; it checks the parameters as well.
     table: Callable[[gymnasium.Env[Any, Any]], _core.Table] | None = None
 
@@ -48,6 +56,7 @@ class NativeEnv:
     spec: EnvSpec
     core: _core.Environment
     original: gymnasium.Env[Any, Any]  # Gymnasium's own, with the same parameters: spaces, renderer
+    settings: tuple[float, ...]  # the parameters as the kernel reads them, without the reset options
 
     @property
     def id(self) -> str:
@@ -120,14 +129,15 @@ def native_env(
         max_episode_steps = spec.gymnasium_spec.max_episode_steps or 0
     if spec.table is not None:
         return NativeEnv(
-            spec, _core.Environment(spec.kernel, (), max_episode_steps, spec.table(original)), original
+            spec, _core.Environment(spec.kernel, (), max_episode_steps, spec.table(original)), original, ()
         )
-    settings = [
-        spec.choices[name].index(value) if name in spec.choices else value
+    settings = tuple(
+        float(spec.choices[name].index(value) if name in spec.choices else value)
         for name, value in (dict(spec.parameters) | values).items()
-    ]
-    kernel_params = tuple(float(value) for value in (*settings, *spec.reset_options.values()))
-    return NativeEnv(spec, _core.Environment(spec.kernel, kernel_params, max_episode_steps), original)
+    )
+    kernel_params = (*settings, *spec.reset_options.values())
+    core = _core.Environment(spec.kernel, kernel_params, max_episode_steps)
+    return NativeEnv(spec, core, original, settings)
 
 
 def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:
@@ -145,14 +155,12 @@ def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:
     return value  # of a table: Gymnasium's constructor judges it
 
 
-def _original(where: str, spec: EnvSpec, values: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+def _original(where: str, spec: EnvSpec, values: Mapping[str, Any]) -> Any:
     """Make Gymnasium's own environment, without wrappers."""
     constructor = {name: value for name, value in values.items() if name not in spec.attributes}
     try:
         registered = spec.gymnasium_spec
-        original: gymnasium.Env[Any, Any] = load_env_creator(registered.entry_point)(
-            **{**registered.kwargs, **constructor}
-        )
+        original: Any = load_env_creator(registered.entry_point)(**{**registered.kwargs, **constructor})
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(
             f"{where}: Gymnasium's {spec.id} does not accept {dict(constructor)}: {error!r}"

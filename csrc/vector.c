@@ -1,0 +1,164 @@
+/* vector.c - environments that a caller steps: their memory, the checks of a step, and who computes it. */
+#include "internal.h"
+
+/* Below this much work a second thread costs more than it saves. */
+static const double PARALLEL_SECONDS = 40e-6;
+
+/* Scratch memory for that many shares, or for as many as there is memory. */
+static void add_scratch(fpg_vector *v, int64_t shares)
+{
+    const fpg_environment *env = &v->env;
+    const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
+    const size_t width = (size_t)v->width;
+    fpg_vector_scratch *scratch = fpg_calloc((size_t)shares * sizeof *scratch);
+    if (!scratch)
+        return;
+    if (v->scratch)
+        memcpy(scratch, v->scratch, (size_t)v->num_shares * sizeof *scratch);
+    fpg_free(v->scratch);
+    v->scratch = scratch;
+    for (; v->num_shares < shares; v->num_shares++) {
+        fpg_vector_scratch *s = &scratch[v->num_shares];
+        s->noise = fpg_calloc(((size_t)noise * sizeof *s->noise + (size_t)(env->obs_size + env->action_size) * sizeof *s->obs) * width);
+        if (!s->noise)
+            return;
+        s->obs = (float *)(s->noise + (size_t)noise * width);
+        s->action = s->obs + (size_t)env->obs_size * width;
+    }
+}
+
+fpg_vector *fpg_vector_new(const fpg_environment *env, int64_t num_envs, fpg_autoreset autoreset)
+{
+    fpg_vector *v = fpg_calloc(sizeof *v);
+    if (!v)
+        return NULL;
+    v->env = *env, v->num_envs = num_envs, v->autoreset = autoreset;
+    v->width = num_envs < FPG_VECTOR_TILE ? fpg_round_up((int32_t)num_envs, FPG_PAD) : FPG_VECTOR_TILE;
+    v->num_tiles = (num_envs + v->width - 1) / v->width;
+    const size_t copies = (size_t)v->num_tiles * (size_t)v->width;
+    v->state = fpg_calloc(copies * (size_t)env->state_size * sizeof *v->state);
+    v->key[0] = fpg_calloc(3 * copies * sizeof *v->key[0]);
+    v->elapsed = fpg_calloc(copies * sizeof *v->elapsed);
+    v->done = fpg_calloc(copies);
+    add_scratch(v, 1);
+    if (!v->state || !v->key[0] || !v->elapsed || !v->done || v->num_shares < 1) {
+        fpg_vector_free(v);
+        return NULL;
+    }
+    v->key[1] = v->key[0] + copies, v->episode = v->key[1] + copies;
+    return v;
+}
+
+void fpg_vector_free(fpg_vector *v)
+{
+    if (!v)
+        return;
+    fpg_free(v->state);
+    fpg_free(v->key[0]);
+    fpg_free(v->elapsed);
+    fpg_free(v->done);
+    for (int64_t i = 0; i < v->num_shares; i++)
+        fpg_free(v->scratch[i].noise);
+    fpg_free(v->scratch);
+    fpg_free(v);
+}
+
+void fpg_vector_set_params(fpg_vector *v, const double params[FPG_MAX_PARAMS])
+{
+    memcpy(v->env.params, params, sizeof v->env.params);
+}
+
+void fpg_vector_seed(fpg_vector *v, const uint8_t *mask, const uint64_t *seed)
+{
+    for (int64_t i = 0; i < v->num_envs; i++)
+        if (!mask || mask[i])
+            v->key[0][i] = (uint32_t)seed[i], v->key[1][i] = (uint32_t)(seed[i] >> 32), v->episode[i] = 0;
+}
+
+/* One call's work, cut into one share of the tiles for each thread. */
+typedef struct {
+    fpg_vector *v;
+    const uint8_t *mask;
+    const void *actions;
+    const fpg_transitions *out;
+    void *obs;
+    int64_t shares;
+} vector_job;
+
+static void run_share(void *context, int64_t share, int worker)
+{
+    const vector_job *job = context;
+    const fpg_kernels *kernels = fpg_active();
+    const int64_t end = (share + 1) * job->v->num_tiles / job->shares;
+    (void)worker;
+    for (int64_t tile = share * job->v->num_tiles / job->shares; tile < end; tile++) {
+        if (job->out)
+            kernels->vector_step(job->v, tile, &job->v->scratch[share], job->actions, job->out);
+        else
+            kernels->vector_reset(job->v, tile, &job->v->scratch[share], job->mask, job->obs);
+    }
+}
+
+static void run_tiles(vector_job *job)
+{
+    fpg_vector *v = job->v;
+    const double begin = fpg_now(), expected = v->seconds_per_tile * (double)v->num_tiles;
+    const int threads = fpg_get_num_threads();
+    job->shares = 1;
+    if (expected > PARALLEL_SECONDS && threads > 1) {
+        fpg_control control;
+        const int64_t wanted = v->num_tiles < threads ? v->num_tiles : threads;
+        if (wanted > v->num_shares)
+            add_scratch(v, wanted);
+        job->shares = wanted < v->num_shares ? wanted : v->num_shares;
+        fpg_control_init(&control, (fpg_poll){0});
+        fpg_parallel_for(job->shares, threads, run_share, job, &control);
+    } else
+        run_share(job, 0, 0);
+    const double seconds = (fpg_now() - begin) * (double)job->shares / (double)v->num_tiles;
+    v->seconds_per_tile += 0.1 * (seconds - v->seconds_per_tile);
+}
+
+void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs)
+{
+    vector_job job = {.v = v, .mask = mask, .obs = obs};
+    run_tiles(&job);
+}
+
+fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_transitions *out, int64_t *which)
+{
+    vector_job job = {.v = v, .actions = actions, .out = out};
+    *which = fpg_active()->vector_bad_action(v, actions);
+    if (*which >= 0)
+        return FPG_BAD_ACTION;
+    run_tiles(&job);
+    return FPG_OK;
+}
+
+void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed)
+{
+    const int32_t size = v->env.state_size, width = v->width;
+    for (int64_t i = 0; i < v->num_envs; i++) {
+        const double *from = v->state + i / width * width * size + i % width;
+        for (int32_t k = 0; k < size; k++)
+            state[i * size + k] = from[k * width];
+        elapsed[i] = v->elapsed[i];
+    }
+}
+
+void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed)
+{
+    const int32_t size = v->env.state_size, width = v->width;
+    for (int64_t i = 0; i < v->num_envs; i++) {
+        double *to = v->state + i / width * width * size + i % width;
+        for (int32_t k = 0; k < size; k++)
+            to[k * width] = state[i * size + k];
+        v->elapsed[i] = elapsed[i], v->done[i] = 0;
+    }
+}
+
+void fpg_vector_observe(const fpg_vector *v, void *obs)
+{
+    for (int64_t tile = 0; tile < v->num_tiles; tile++)
+        fpg_active()->vector_observe(v, tile, &v->scratch[0], NULL, obs);
+}

@@ -1,0 +1,232 @@
+/* vector.h - one tile of the environments that a caller steps: from rows to lanes, step, reset, and back to rows. */
+#ifndef FPG_VECTOR_H
+#define FPG_VECTOR_H
+
+#include <math.h>
+
+#include "internal.h"
+#include "philox.h"
+
+/* Actions of a tile, 0 for padding and where the action is ignored, whatever came in its place. */
+static void fpg_rows_to_lanes(const fpg_vector *v, int64_t first, int32_t count, const void *actions, void *lanes)
+{
+    const int32_t size = v->env.action_size, width = v->width;
+    const uint8_t *FPG_RESTRICT done = v->done + first;
+    for (int32_t k = 0; k < size; k++) {
+        if (v->env.action_categories[0] > 0) {
+            const int64_t *FPG_RESTRICT from = (const int64_t *)actions + first * size + k;
+            int32_t *FPG_RESTRICT to = (int32_t *)lanes + k * width;
+            if (size == 1)
+                FPG_SIMD for (int32_t i = 0; i < count; i++)
+                    to[i] = (int32_t)from[i];
+            else
+                for (int32_t i = 0; i < count; i++)
+                    to[i] = (int32_t)from[i * size];
+            for (int32_t i = 0; i < count; i++)
+                to[i] = done[i] ? 0 : to[i];
+            for (int32_t i = count; i < width; i++)
+                to[i] = 0;
+        } else {
+            const float *FPG_RESTRICT from = (const float *)actions + first * size + k;
+            float *FPG_RESTRICT to = (float *)lanes + k * width;
+            for (int32_t i = 0; i < count; i++)
+                to[i] = done[i] ? 0.0f : from[i * size];
+            for (int32_t i = count; i < width; i++)
+                to[i] = 0;
+        }
+    }
+}
+
+FPG_INLINE void fpg_transpose_rows(int32_t count, int32_t width, const int32_t size, const float *FPG_RESTRICT lanes,
+                                   float *FPG_RESTRICT rows)
+{
+    for (int32_t i = 0; i < count; i++)
+        for (int32_t k = 0; k < size; k++)
+            rows[i * size + k] = lanes[k * width + i];
+}
+
+/* (size, width) to rows (count, size); a literal size where it is usual becomes shuffles. */
+static void fpg_transpose(int32_t count, int32_t width, int32_t size, const float *FPG_RESTRICT lanes, const uint8_t *only,
+                          float *FPG_RESTRICT rows)
+{
+    if (only) {
+        for (int32_t i = 0; i < count; i++)
+            for (int32_t k = 0; only[i] && k < size; k++)
+                rows[i * size + k] = lanes[k * width + i];
+        return;
+    }
+    switch (size) {
+    case 2: fpg_transpose_rows(count, width, 2, lanes, rows); break;
+    case 3: fpg_transpose_rows(count, width, 3, lanes, rows); break;
+    case 4: fpg_transpose_rows(count, width, 4, lanes, rows); break;
+    case 6: fpg_transpose_rows(count, width, 6, lanes, rows); break;
+    default: fpg_transpose_rows(count, width, size, lanes, rows);
+    }
+}
+
+/* Observations of a tile as rows; only where `only` is nonzero, if it is given. */
+static void fpg_vector_observe_tile(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only,
+                                    void *obs)
+{
+    const int32_t width = v->width, size = v->env.obs_size;
+    const int64_t first = tile * width;
+    const int32_t count = (int32_t)(v->num_envs - first < width ? v->num_envs - first : width);
+    const float *lanes = scratch->obs;
+    v->env.observe(&v->env, width, v->state + first * v->env.state_size, scratch->obs);
+    if (v->env.obs_categories[0] > 0)
+        for (int32_t k = 0; k < size; k++) {
+            int64_t *FPG_RESTRICT to = (int64_t *)obs + k * v->num_envs + first;
+            for (int32_t i = 0; i < count; i++)
+                if (!only || only[i])
+                    to[i] = (int64_t)lanes[k * width + i];
+        }
+    else
+        fpg_transpose(count, width, size, scratch->obs, only, (float *)obs + first * size);
+}
+
+/* Lanes which[0 .. count - 1] of the tile begin an episode, with the random numbers of (seed, episode). */
+static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_scratch *scratch, int32_t count, const int32_t *which)
+{
+    const int32_t width = v->width, size = v->env.reset_noise_size, padded = fpg_round_up(count, FPG_PAD);
+    uint32_t key0[FPG_VECTOR_TILE], key1[FPG_VECTOR_TILE], episode[FPG_VECTOR_TILE], words[4 * FPG_VECTOR_TILE];
+    for (int32_t n = 0; n < count; n++) {
+        const int64_t e = first + which[n];
+        v->elapsed[e] = 0, v->done[e] = 0;
+        key0[n] = v->key[0][e], key1[n] = v->key[1][e], episode[n] = ++v->episode[e];
+    }
+    for (int32_t n = count; n < padded; n++)
+        key0[n] = key1[n] = episode[n] = 0;
+    for (int32_t k = 0; k < size; k += 4) {
+        FPG_SIMD for (int32_t n = 0; n < padded; n++)
+            fpg_philox4x32(0, episode[n], 0, FPG_DRAW_RESET | (uint32_t)k << 8, key0[n], key1[n], &words[n], &words[FPG_VECTOR_TILE + n],
+                           &words[2 * FPG_VECTOR_TILE + n], &words[3 * FPG_VECTOR_TILE + n]);
+        for (int32_t j = 0; j < 4 && k + j < size; j++)
+            for (int32_t n = 0; n < count; n++)
+                scratch->noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
+    }
+    v->env.reset(&v->env, width, count, which, scratch->noise, v->state + first * v->env.state_size);
+}
+
+/* The random numbers of a step are those of (seed, episode, steps into it). */
+static void fpg_vector_noise(const fpg_vector *v, int64_t first, double *FPG_RESTRICT noise)
+{
+    const int32_t width = v->width, size = v->env.step_noise_size;
+    const uint32_t *FPG_RESTRICT key0 = v->key[0] + first, *FPG_RESTRICT key1 = v->key[1] + first;
+    const uint32_t *FPG_RESTRICT episode = v->episode + first;
+    const int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
+    for (int32_t k = 0; k < size; k += 4) {
+        uint32_t words[4 * FPG_VECTOR_TILE];
+        FPG_SIMD for (int32_t i = 0; i < width; i++)
+            fpg_philox4x32((uint32_t)elapsed[i], episode[i], 0, FPG_DRAW_STEP | (uint32_t)k << 8, key0[i], key1[i], &words[i],
+                           &words[width + i], &words[2 * width + i], &words[3 * width + i]);
+        for (int32_t j = 0; j < 4 && k + j < size; j++)
+            FPG_SIMD for (int32_t i = 0; i < width; i++)
+                noise[(k + j) * width + i] = fpg_uniform_double(words[j * width + i]);
+    }
+}
+
+/* Where flags (0 or 1) are set. Few are: eight at a time become the bits of a byte, by a product whose partial products
+ * never meet. */
+static int32_t fpg_list_set(int32_t count, const uint8_t *flags, int32_t *which)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < count; i += 8) {
+        uint64_t eight = 0;
+        memcpy(&eight, flags + i, count - i < 8 ? (size_t)(count - i) : 8);
+        for (uint32_t bits = (uint32_t)(eight * UINT64_C(0x0102040810204080) >> 56); bits; bits &= bits - 1)
+            which[n++] = i + __builtin_ctz(bits);
+    }
+    return n;
+}
+
+/* The first environment whose action cannot be taken, or -1. Those that are about to be reset take none. */
+static int64_t fpg_vector_bad_action(const fpg_vector *v, const void *actions)
+{
+    const int32_t size = v->env.action_size;
+    const int64_t count = v->num_envs * size;
+    int bad = 0;
+    if (v->env.action_categories[0] > 0) {
+        const int64_t *action = actions;
+        for (int32_t k = 0; k < size; k++) {
+            const int64_t last = v->env.action_categories[k] - 1;
+            int64_t outside = 0; /* its sign */
+            if (size == 1)
+                FPG_SIMD_OR(outside) for (int64_t i = 0; i < count; i++)
+                    outside |= action[i] | (last - action[i]);
+            else
+                for (int64_t i = k; i < count; i += size)
+                    outside |= action[i] | (last - action[i]);
+            bad |= outside < 0;
+        }
+        if (bad)
+            for (int64_t i = 0; i < count; i++)
+                if ((uint64_t)action[i] >= (uint64_t)v->env.action_categories[i % size] && !v->done[i / size])
+                    return i / size;
+    } else if (!fpg_all_finite(actions, count)) {
+        const float *action = actions;
+        for (int64_t i = 0; i < count; i++)
+            if (!isfinite(action[i]) && !v->done[i / size])
+                return i / size;
+    }
+    return -1;
+}
+
+static void fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs)
+{
+    const int64_t first = tile * v->width;
+    int32_t which[FPG_VECTOR_TILE], n = v->width;
+    if (mask)
+        n = fpg_list_set((int32_t)(v->num_envs - first < v->width ? v->num_envs - first : v->width), mask + first, which);
+    else /* the padding as well: it has to hold a state that can be stepped */
+        for (int32_t i = 0; i < n; i++)
+            which[i] = i;
+    if (n > 0)
+        fpg_begin_episodes(v, first, scratch, n, which);
+    fpg_vector_observe_tile(v, tile, scratch, NULL, obs);
+}
+
+static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions,
+                                 const fpg_transitions *out)
+{
+    const fpg_environment *env = &v->env;
+    const int32_t width = v->width, limit = env->max_episode_steps > 0 ? env->max_episode_steps : INT32_MAX;
+    const int64_t first = tile * width;
+    const int32_t count = (int32_t)(v->num_envs - first < width ? v->num_envs - first : width);
+    double reward[FPG_VECTOR_TILE], absorbed[FPG_VECTOR_TILE];
+    int32_t which[FPG_VECTOR_TILE], resets = 0, ends = 0;
+    uint8_t terminated[FPG_VECTOR_TILE], truncated[FPG_VECTOR_TILE];
+    uint8_t *FPG_RESTRICT done = v->done + first;
+    int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
+    fpg_vector_noise(v, first, scratch->noise);
+    fpg_rows_to_lanes(v, first, count, actions, scratch->action);
+    env->step(env, width, scratch->action, scratch->noise, v->state + first * env->state_size, reward, absorbed);
+    if (v->autoreset == FPG_NEXT_STEP)
+        resets = fpg_list_set(width, done, which);
+    FPG_SIMD for (int32_t i = 0; i < width; i++) {
+        elapsed[i]++;
+        terminated[i] = absorbed[i] != 0;
+        truncated[i] = (elapsed[i] >= limit) & (absorbed[i] == 0);
+    }
+    for (int32_t n = 0; n < resets; n++)
+        reward[which[n]] = 0, terminated[which[n]] = 0, truncated[which[n]] = 0;
+    for (int32_t i = 0; i < width; i++) {
+        done[i] = terminated[i] | truncated[i];
+        ends += done[i];
+    }
+    memcpy(out->reward + first, reward, (size_t)count * sizeof *reward);
+    memcpy(out->terminated + first, terminated, (size_t)count);
+    memcpy(out->truncated + first, truncated, (size_t)count);
+    if (ends > 0 && v->autoreset == FPG_SAME_STEP) {
+        fpg_vector_observe_tile(v, tile, scratch, done, out->final_obs);
+        resets = fpg_list_set(width, done, which);
+    } else if (ends > 0 && v->autoreset == FPG_NO_AUTORESET) { /* nobody else resets the padding */
+        resets = fpg_list_set(width - count, done + count, which);
+        for (int32_t n = 0; n < resets; n++)
+            which[n] += count;
+    }
+    if (resets > 0)
+        fpg_begin_episodes(v, first, scratch, resets, which);
+    fpg_vector_observe_tile(v, tile, scratch, NULL, out->obs);
+}
+
+#endif

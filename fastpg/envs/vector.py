@@ -1,0 +1,487 @@
+"""Batches of native environments behind Gymnasium's vector interface."""
+
+import copy as copying
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg.envs.registry import NativeEnv, native_env
+from fastpg.errors import InvalidAction, ResetNeeded
+
+Autoreset = Literal["next_step", "same_step", "disabled"]
+AUTORESET_MODES: dict[Autoreset, AutoresetMode] = {
+    "next_step": AutoresetMode.NEXT_STEP,
+    "same_step": AutoresetMode.SAME_STEP,
+    "disabled": AutoresetMode.DISABLED,
+}
+MAX_NUM_ENVS = 2**31 - 1
+
+
+def make(
+    env_id: str,
+    num_envs: int = 1,
+    *,
+    autoreset: Autoreset | AutoresetMode = "next_step",
+    copy: bool = True,
+    seed: int | None = None,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **params: Any,
+) -> "VectorEnv":
+    """Make a batch of native environments.
+
+    ``gymnasium.make_vec("fastpg/<env_id>", num_envs=..., ...)`` makes the same, once fastpg is imported.
+
+    Parameters
+    ----------
+    env_id : str
+        One of `fastpg.list_envs()`.
+    num_envs : int
+        How many environments, N.
+    autoreset : {"next_step", "same_step", "disabled"} or gymnasium.vector.AutoresetMode
+        What happens to an environment whose episode has ended (see `VectorEnv`).
+    copy : bool
+        False returns the same arrays from every `step`, overwritten in place: faster, for those who read them
+        before the next step.
+    seed : int, optional
+        As in `VectorEnv.reset`, for the first reset that is not given one.
+    render_mode : {"rgb_array"}, optional
+        Needs what Gymnasium's own renderer needs (pygame).
+    max_episode_steps : int, optional
+        The time limit, 0 for none. By default the one under which Gymnasium registers the id.
+    **params
+        What Gymnasium's own constructor takes, and for Acrobot-v1 `book_or_nips` and `torque_noise_max`.
+
+    Returns
+    -------
+    VectorEnv
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> env = make("CartPole-v1", num_envs=3)
+    >>> obs, info = env.reset(seed=0)
+    >>> obs, rewards, terminated, truncated, info = env.step(np.array([0, 1, 1]))
+    >>> obs.shape, rewards.tolist()
+    ((3, 4), [1.0, 1.0, 1.0])
+    """
+    where = "make()"
+    num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    mode = _autoreset(where, autoreset)
+    copy = _check.boolean(where, "copy", copy)
+    if seed is not None:
+        seed = _check.seed(where, seed)
+    if max_episode_steps is not None:
+        max_episode_steps = _check.integer(where, "max_episode_steps", max_episode_steps, 0, 2**31 - 1)
+    env = native_env(where, env_id, params, max_episode_steps=max_episode_steps)
+    made = VectorEnv(env, num_envs, autoreset=mode, copy=copy, seed=seed, render_mode=render_mode)
+    given = {"autoreset": autoreset, "copy": copy, "seed": seed, "render_mode": render_mode}
+    given["max_episode_steps"] = max_episode_steps
+    made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env_id}"))
+    made.spec.kwargs.update({name: value for name, value in given.items() if value is not None}, **params)
+    made.spec.kwargs.update(num_envs=num_envs, vectorization_mode="vector_entry_point")
+    return made
+
+
+class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
+    """A batch of native environments; `fastpg.make` makes one.
+
+    A `gymnasium.vector.VectorEnv` in every respect: spaces, dtypes, seeding, infos, autoreset modes. When the
+    episode of an environment ends,
+
+    - ``"next_step"``: the step returns the episode's final observation, and the next one ignores the
+      environment's action and returns the first observation of a new episode with reward 0;
+    - ``"same_step"``: the step returns the first observation of a new episode, and the final one in
+      ``info["final_obs"]``;
+    - ``"disabled"``: the environment has to be reset with ``reset(options={"reset_mask": mask})``.
+
+    The random numbers of environment i depend on its seed only: not on the number of environments, on threads
+    or on the autoreset mode.
+
+    Attributes
+    ----------
+    num_envs : int
+    single_observation_space, single_action_space, observation_space, action_space : gymnasium.spaces.Space
+    metadata : dict
+        With "autoreset_mode", a `gymnasium.vector.AutoresetMode`.
+    spec : gymnasium.envs.registration.EnvSpec
+        ``gymnasium.make_vec(env.spec)`` makes such an environment again.
+    """
+
+    def __init__(
+        self,
+        env: NativeEnv,
+        num_envs: int,
+        *,
+        autoreset: Autoreset,
+        copy: bool,
+        seed: int | None,
+        render_mode: str | None,
+    ) -> None:
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.metadata = dict(env.original.metadata)
+        self.metadata.update(render_modes=["rgb_array"], autoreset_mode=AUTORESET_MODES[autoreset])
+        self.single_observation_space = env.observation_space
+        self.single_action_space = env.action_space
+        self.observation_space = batch_space(env.observation_space, num_envs)
+        self.action_space = batch_space(env.action_space, num_envs)
+        if render_mode is not None:
+            _check.choice("make()", "render_mode", render_mode, ("rgb_array",))
+            env.original.render_mode = render_mode
+        self._native = env
+        self._core = _core.Vector(env.core, num_envs, autoreset)
+        self._autoreset = autoreset
+        self._copy = copy
+        self._next_seed = seed
+        self._seeds = np.zeros(num_envs, np.uint64)
+        self._was_seeded = self._was_reset = False
+        self._finished = np.zeros(num_envs, np.bool_)  # kept up in the mode "disabled" only
+        self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
+        self._action_shape = self.action_space.shape
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin a new episode in every environment, or in those of a mask.
+
+        Parameters
+        ----------
+        seed : int or sequence of int or None, optional
+            An int seeds environment i with ``seed + i``; an entry None of a sequence leaves that environment's
+            random numbers to go on. Without any, the first reset draws seeds from the operating system.
+        options : mapping, optional
+            ``"reset_mask"``: bool array, (num_envs,), of the environments to reset; the others stay. And the
+            options of Gymnasium's own environment, as ``"low"`` and ``"high"``: they bound the first states of
+            all episodes until the next call of `reset`.
+
+        Returns
+        -------
+        observations : as `observation_space`
+        infos : dict
+
+        Raises
+        ------
+        AssertionError
+            The mask is not a bool array of num_envs entries with one of them True (as Gymnasium's own).
+        gymnasium.error.ResetNeeded
+            A mask is given to environments that were never reset.
+        gymnasium.error.ClosedEnvironmentError
+            The environment is closed.
+        TypeError, ValueError
+            A seed or another option is of the wrong kind or out of range.
+        """
+        where = "VectorEnv.reset()"
+        self._check_open(where)
+        settings = dict(options or {})
+        mask = None
+        if "reset_mask" in settings:
+            mask = self._reset_mask(settings.pop("reset_mask"))
+            if not self._was_reset:
+                raise ResetNeeded(f"{where}: options['reset_mask'] needs a full reset first")
+        params = self._reset_params(where, settings)
+        self._seed(where, seed, mask)
+        self._core.set_params(params)
+        if self._copy or not self._was_reset:
+            self._bind_buffers()
+        obs = self._obs
+        self._core.reset(None if mask is None else mask.view(np.uint8), obs)
+        self._was_reset = True
+        if mask is None:
+            self._finished = np.zeros(self.num_envs, np.bool_)
+        else:
+            self._finished = self._finished & ~mask
+        return self._observations(obs), self._infos(
+            np.ones(self.num_envs, np.bool_) if mask is None else mask
+        )
+
+    def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Take one action in each environment.
+
+        Parameters
+        ----------
+        actions : as `action_space`
+            Integers of any width for discrete actions; float32 for continuous ones, where the environment clips
+            what is out of its bounds.
+
+        Returns
+        -------
+        observations : as `observation_space`
+        rewards : float64 array, (num_envs,)
+        terminated, truncated : bool arrays, (num_envs,)
+        infos : dict
+
+        Raises
+        ------
+        InvalidAction
+            An action is out of range or not finite. It is a ValueError as well as Gymnasium's InvalidAction.
+        TypeError, ValueError
+            actions has the wrong dtype or shape.
+        gymnasium.error.ResetNeeded
+            There was no reset yet, or in the mode "disabled" an episode has ended.
+        gymnasium.error.ClosedEnvironmentError
+            The environment is closed.
+        """
+        if not self._was_reset or self.closed:
+            self._check_open("VectorEnv.step()")
+            raise ResetNeeded("VectorEnv.step(): call reset() first")
+        array = self._actions(actions)
+        if self._autoreset == "disabled" and self._finished.any():
+            which = np.flatnonzero(self._finished)
+            raise ResetNeeded(
+                f"VectorEnv.step(): the episodes of environments {which[:8].tolist()} have ended; with "
+                "autoreset='disabled' reset them first, as reset(options={'reset_mask': terminated | truncated})"
+            )
+        if self._copy:
+            self._bind_buffers()
+        which_bad = self._core.step(array)
+        if which_bad >= 0:
+            self._raise_invalid(array, which_bad)
+        infos = self._infos(None) if self._autoreset == "next_step" else self._end_episodes()
+        return self._observations(self._obs), self._rewards, self._terminated, self._truncated, infos
+
+    def get_state(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return what `set_state` takes: states (num_envs, state_size) and steps taken (num_envs,).
+
+        Gymnasium's state variables in their order; for a tabular environment the number of its state and the
+        probability of the last transition.
+        """
+        return self._core.get_state()
+
+    def set_state(self, state: NDArray[np.float64], elapsed: NDArray[np.int32] | None = None) -> Any:
+        """Put every environment into a state and return its observations.
+
+        Parameters
+        ----------
+        state : float64 array, (num_envs, state_size)
+        elapsed : int32 array, (num_envs,), optional
+            Steps that the episodes have had; 0 by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array has the wrong dtype or shape, or holds a value that is no state.
+        gymnasium.error.ClosedEnvironmentError
+            The environment is closed.
+
+        Examples
+        --------
+        >>> env = make("CartPole-v1", num_envs=2)
+        >>> _ = env.reset(seed=0)
+        >>> env.set_state(np.zeros((2, 4)))[0].tolist()
+        [0.0, 0.0, 0.0, 0.0]
+        """
+        where = "VectorEnv.set_state()"
+        self._check_open(where)
+        if not self._was_reset:
+            raise ResetNeeded(f"{where}: call reset() first")
+        shape = (self.num_envs, self._native.core.state_size)
+        rows = _check.array(where, "state", state, np.float64, shape)
+        _check.finite(where, "state", rows)
+        table = self._native.core.table
+        if table is not None:
+            numbers, count = rows[:, 0], len(table.cumulative)
+            if not ((numbers >= 0) & (numbers < count) & (numbers == np.floor(numbers))).all():
+                raise ValueError(f"{where}: state[:, 0] must hold whole numbers in 0..{count - 1}")
+        if elapsed is None:
+            elapsed = np.zeros(self.num_envs, np.int32)
+        steps = _check.array(where, "elapsed", elapsed, np.int32, (self.num_envs,))
+        if steps.min() < 0:
+            raise ValueError(f"{where}: elapsed must not be negative, got {steps.min()}")
+        obs = self._empty_obs()
+        self._core.set_state(rows, steps, obs)
+        self._finished = np.zeros(self.num_envs, np.bool_)
+        return self._observations(obs)
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Return one image per environment, drawn by Gymnasium's own renderer.
+
+        Returns
+        -------
+        tuple of uint8 arrays, (height, width, 3); or None without a render mode
+        """
+        self._check_open("VectorEnv.render()")
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() does nothing: make the environment with render_mode='rgb_array'")
+            return None
+        if not self._was_reset:
+            raise ResetNeeded("VectorEnv.render(): call reset() first")
+        original: Any = self._native.original
+        frames = []
+        for row in self._core.get_state()[0]:
+            self._native.spec.show(original, row)
+            frames.append(np.array(original.render()))
+        return tuple(frames)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:
+        """The seed of each environment."""
+        return tuple(self._seeds.tolist())
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the renderer; `step` and `reset` raise from now on."""
+        self._native.original.close()
+
+    # ---- checks ------------------------------------------------------------------------------------------------
+
+    def _check_open(self, where: str) -> None:
+        if self.closed:
+            raise gymnasium.error.ClosedEnvironmentError(f"{where}: the environment is closed")
+
+    def _reset_mask(self, mask: Any) -> NDArray[np.bool_]:
+        """Check a mask as Gymnasium's vector environments do, with their messages."""
+        begin = "`options['reset_mask': mask]` must"
+        if not isinstance(mask, np.ndarray):
+            raise AssertionError(f"{begin} be a numpy array, got {type(mask)}")
+        if mask.shape != (self.num_envs,):
+            raise AssertionError(f"{begin} have shape `({self.num_envs},)`, got {mask.shape}")
+        if mask.dtype != np.bool_:
+            raise AssertionError(f"{begin} have `dtype=np.bool_`, got {mask.dtype}")
+        if not mask.any():
+            raise AssertionError(f"{begin} contain a boolean array, got reset_mask={mask}")
+        return np.ascontiguousarray(mask)
+
+    def _reset_params(self, where: str, options: dict[str, Any]) -> tuple[float, ...]:
+        """Return the kernel's parameters with the reset options put in."""
+        known = self._native.spec.reset_options
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            names = ", ".join(map(repr, ("reset_mask", *known)))
+            raise ValueError(
+                f"{where}: options has no {unknown[0]!r} for {self._native.id}; it takes {names}"
+            )
+        values = dict(known)
+        for name, value in options.items():
+            values[name] = _check.real(where, f"options[{name!r}]", value, "(-inf, inf)")
+        if "low" in values and values["low"] > values["high"]:
+            raise ValueError(
+                f"{where}: options['low'] must not exceed options['high'], "
+                f"got {values['low']} and {values['high']}"
+            )
+        return (*self._native.settings, *values.values())
+
+    def _seed(self, where: str, seed: Any, mask: NDArray[np.bool_] | None) -> None:
+        """Give seeds to the environments that are to be reset."""
+        chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask.copy()
+        if seed is None and not self._was_seeded:
+            seed = self._next_seed if self._next_seed is not None else secrets.randbits(48)
+        if seed is None:
+            return
+        if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+            if len(seed) != self.num_envs:
+                raise ValueError(
+                    f"{where}: seed must have one entry per environment, {self.num_envs}, got {len(seed)}"
+                )
+            for i, one in enumerate(seed):
+                if one is not None:
+                    self._seeds[i] = _check.integer(where, f"seed[{i}]", one, 0, _check.MAX_SEED)
+                elif not self._was_seeded:
+                    self._seeds[i] = secrets.randbits(48)
+                else:
+                    chosen[i] = False
+        else:
+            first = _check.integer(where, "seed", seed, 0, _check.MAX_SEED)
+            seeds = np.arange(self.num_envs, dtype=np.uint64) + np.uint64(first)  # wraps around
+            self._seeds = np.where(chosen, seeds, self._seeds)
+        self._was_seeded = True
+        self._core.seed(self._seeds, chosen.view(np.uint8))
+
+    def _actions(self, actions: Any) -> NDArray[Any]:
+        """Return the actions as the core takes them, flat."""
+        array = actions if isinstance(actions, np.ndarray) else np.asarray(actions)
+        if array.shape != self._action_shape:
+            raise ValueError(
+                f"VectorEnv.step(): actions must have shape {self._action_shape}, got {array.shape}"
+            )
+        if array.dtype != self._action_dtype:
+            if self._action_dtype == np.int64 and array.dtype.kind in "iu":
+                array = array.astype(np.int64)
+            else:
+                raise TypeError(
+                    f"VectorEnv.step(): actions must be {self._action_dtype}, got {array.dtype}; "
+                    f"convert them with actions.astype(numpy.{self._action_dtype})"
+                )
+        return array.reshape(-1)
+
+    def _raise_invalid(self, array: NDArray[Any], which: int) -> None:
+        size = self._native.core.action_size
+        got = array[which * size : (which + 1) * size]
+        shown = got.tolist() if size > 1 else got[0]
+        raise InvalidAction(
+            f"VectorEnv.step(): the action of environment {which} must lie in {self.single_action_space}, "
+            f"got {shown}"
+            if self._native.core.action_categories
+            else f"VectorEnv.step(): the action of environment {which} must be finite, got {shown}"
+        )
+
+    # ---- results -----------------------------------------------------------------------------------------------
+
+    def _empty_obs(self) -> NDArray[Any]:
+        size = self._native.core.obs_size
+        if self._native.core.obs_categories:
+            return np.empty((size, self.num_envs), np.int64)
+        return np.empty((self.num_envs, size), np.float32)
+
+    def _bind_buffers(self) -> None:
+        """Make new arrays for results; without `copy`, once and for all."""
+        self._obs = self._empty_obs()
+        self._final_obs = self._empty_obs() if self._autoreset == "same_step" else None
+        self._rewards = np.empty(self.num_envs)
+        flags = np.empty((2, self.num_envs), np.uint8)
+        self._terminated, self._truncated = flags.view(np.bool_)
+        self._core.bind(self._obs, self._final_obs, self._rewards, flags)
+
+    def _observations(self, obs: NDArray[Any]) -> Any:
+        """Return the core's array in the form of `observation_space`."""
+        space = self.single_observation_space
+        if isinstance(space, Box):
+            return obs
+        if isinstance(space, Discrete):
+            return obs[0]
+        if isinstance(space, Tuple):
+            return tuple(obs)
+        assert isinstance(space, MultiDiscrete)
+        return np.ascontiguousarray(obs.T)
+
+    def _infos(self, chosen: NDArray[np.bool_] | None) -> dict[str, Any]:
+        return {}
+
+    def _end_episodes(self) -> dict[str, Any]:
+        """Do what "same_step" and "disabled" need after a step: the final observations, or who has ended."""
+        infos = self._infos(None)
+        done = self._terminated | self._truncated
+        if self._final_obs is None:
+            self._finished = done
+        elif done.any():
+            objects = np.full(self.num_envs, None, dtype=object)
+            finals = self._observations(self._final_obs)
+            for i in np.flatnonzero(done):
+                objects[i] = (
+                    tuple(part[i] for part in finals) if isinstance(finals, tuple) else finals[i].copy()
+                )
+            infos.update(final_obs=objects, _final_obs=done, final_info={}, _final_info=done.copy())
+        return infos
+
+
+def _autoreset(where: str, value: Any) -> Autoreset:
+    for name, mode in AUTORESET_MODES.items():
+        if value in (name, mode, mode.value):
+            return name
+    _check.choice(where, "autoreset", value, tuple(AUTORESET_MODES))
+    raise AssertionError  # choice() has raised
