@@ -1,6 +1,6 @@
 """Environments that step without Python."""
 
-from fastpg.envs import classic_control, gymnasium_ids  # classic_control fills the registry
+from fastpg.envs import classic_control, gymnasium_ids  # noqa: F401  (classic_control fills the registry)
 from fastpg.envs.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
 from fastpg.envs.vector import VectorEnv, make
 
@@ -8,7 +8,6 @@ __all__ = [
     "EnvSpec",
     "NativeEnv",
     "VectorEnv",
-    "classic_control",
     "env_spec",
     "list_envs",
     "make",

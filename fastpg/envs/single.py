@@ -1,4 +1,4 @@
-"""One native environment behind Gymnasium's plain interface: for debugging, videos and environment checkers."""
+"""One native environment behind Gymnasium's plain interface: for debugging, videos, checkers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from fastpg.envs.vector import make
 
 
 class SingleEnv(gymnasium.Env[Any, Any]):
-    """What ``gymnasium.make("fastpg/CartPole-v1")`` makes: a `VectorEnv` of one, without a time limit of its own.
+    """What ``gymnasium.make("fastpg/CartPole-v1")`` makes: a `VectorEnv` of one, without its time limit.
 
     Throughput needs many environments at once: `fastpg.make`.
 

@@ -164,12 +164,12 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         Parameters
         ----------
         seed : int or sequence of int or None, optional
-            An int seeds environment i with ``seed + i``; an entry None of a sequence leaves that environment's
-            random numbers to go on. Without any, the first reset draws seeds from the operating system.
+            An int seeds environment i with ``seed + i``; an entry None of a sequence lets that environment's
+            random numbers go on. Without any, the first reset draws seeds from the operating system.
         options : mapping, optional
-            ``"reset_mask"``: bool array, (num_envs,), of the environments to reset; the others stay. And the
-            options of Gymnasium's own environment, as ``"low"`` and ``"high"``: they bound the first states of
-            all episodes until the next call of `reset`.
+            ``"reset_mask"``: bool array, (num_envs,), of the environments to reset; the others stay. And
+            the options of Gymnasium's own environment, as ``"low"`` and ``"high"``: they bound the first
+            states of all episodes until the next call of `reset`.
 
         Returns
         -------
@@ -217,8 +217,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         Parameters
         ----------
         actions : as `action_space`
-            Integers of any width for discrete actions; float32 for continuous ones, where the environment clips
-            what is out of its bounds.
+            Integers of any width for discrete actions; float32 for continuous ones, where the environment
+            clips what is out of its bounds.
 
         Returns
         -------
@@ -246,7 +246,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             which = np.flatnonzero(self._finished)
             raise ResetNeeded(
                 f"VectorEnv.step(): the episodes of environments {which[:8].tolist()} have ended; with "
-                "autoreset='disabled' reset them first, as reset(options={'reset_mask': terminated | truncated})"
+                "autoreset='disabled' reset them first: reset(options={'reset_mask': terminated | truncated})"
             )
         if self._copy:
             self._bind_buffers()
@@ -330,7 +330,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         return tuple(frames)
 
     @property
-    def np_random_seed(self) -> tuple[int, ...]:
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]  # as SyncVectorEnv's
         """The seed of each environment."""
         return tuple(self._seeds.tolist())
 
@@ -338,7 +338,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         """Close the renderer; `step` and `reset` raise from now on."""
         self._native.original.close()
 
-    # ---- checks ------------------------------------------------------------------------------------------------
+    # ---- checks ---------------------------------------------------------------------------------------------
 
     def _check_open(self, where: str) -> None:
         if self.closed:
@@ -430,7 +430,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             else f"VectorEnv.step(): the action of environment {which} must be finite, got {shown}"
         )
 
-    # ---- results -----------------------------------------------------------------------------------------------
+    # ---- results --------------------------------------------------------------------------------------------
 
     def _empty_obs(self) -> NDArray[Any]:
         size = self._native.core.obs_size
