@@ -338,7 +338,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         """Close the renderer; `step` and `reset` raise from now on."""
         self._native.original.close()
 
-    # ---- checks ---------------------------------------------------------------------------------------------
+    # ---- checks -------------------------------------------------------------------------------------------
 
     def _check_open(self, where: str) -> None:
         if self.closed:
@@ -430,7 +430,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             else f"VectorEnv.step(): the action of environment {which} must be finite, got {shown}"
         )
 
-    # ---- results --------------------------------------------------------------------------------------------
+    # ---- results ------------------------------------------------------------------------------------------
 
     def _empty_obs(self) -> NDArray[Any]:
         size = self._native.core.obs_size
