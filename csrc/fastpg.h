@@ -53,8 +53,11 @@ double fpg_now(void); /* seconds of a monotonic clock */
 
 typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
 
+/* Observations are rows of num_inputs numbers; or, where num_factors is positive, of that many categories, each an
+ * integer in [0, factors[f]) written as a float. They stand for one-hot vectors, one after the other: num_inputs is the sum. */
 typedef struct {
     int32_t num_inputs;
+    int32_t num_factors, factors[FPG_MAX_COMPONENTS];
     int32_t num_hidden; /* 0: linear */
     int32_t hidden[FPG_MAX_HIDDEN];
     int32_t num_outputs;
@@ -144,7 +147,7 @@ void fpg_vector_observe(const fpg_vector *v, void *obs);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
-/* obs (B, num_inputs), actions (B,), weights (B,). */
+/* obs (B, num_inputs) or (B, num_factors), actions (B,), weights (B,). */
 fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
 /* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw. */
 fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,

@@ -37,20 +37,22 @@ void fpg_free(void *p)
 
 fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width)
 {
-    const size_t real = sizeof(float), inputs = (size_t)layout->num_inputs, actions = (size_t)layout->num_actions;
+    const size_t real = sizeof(float), obs = (size_t)layout->obs_size, actions = (size_t)layout->num_actions;
     const size_t backward = 2 * (size_t)layout->max_width > actions ? 2 * (size_t)layout->max_width : actions;
     int ok = 1;
     memset(worker, 0, sizeof *worker);
-    ok &= (worker->x = fpg_calloc((inputs + 1) * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK * real)) != NULL;
     ok &= (worker->dlogits = fpg_calloc(actions * FPG_CHUNK * real)) != NULL;
     for (int32_t l = 0; l < layout->num_hidden; l++)
         ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
     ok &= (worker->backward = fpg_calloc(backward * FPG_CHUNK * real)) != NULL;
     if (env) {
-        const size_t traces = actions * (inputs + 1) * (size_t)width;
         const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
-        ok &= (worker->trace = fpg_calloc(traces * real)) != NULL;
-        ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
+        if (!fpg_needs_tape(layout)) {
+            const size_t traces = actions * (obs + 1) * (size_t)width;
+            ok &= (worker->trace = fpg_calloc(traces * real)) != NULL;
+            ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
+        }
         ok &= (worker->noise = fpg_calloc((size_t)noise * (size_t)width * sizeof(double))) != NULL;
     }
     if (!ok) {
@@ -58,7 +60,7 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
         return FPG_NO_MEMORY;
     }
     for (int32_t r = 0; r < FPG_CHUNK; r++)
-        worker->x[inputs * FPG_CHUNK + r] = 1.0f;
+        worker->x[obs * FPG_CHUNK + r] = 1.0f;
     return FPG_OK;
 }
 
@@ -96,7 +98,7 @@ int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, in
     if (steps <= old && !missing_hidden)
         return 1;
     steps = steps > old ? steps : old;
-    ok &= grow(&tape->obs, old * layout->num_inputs * width, steps * layout->num_inputs * width);
+    ok &= grow(&tape->obs, old * layout->obs_size * width, steps * layout->obs_size * width);
     ok &= grow(&tape->score, old * layout->num_actions * width, steps * layout->num_actions * width);
     ok &= grow(&tape->reward, old * width, steps * width);
     ok &= grow(&tape->keep, old * width, steps * width);

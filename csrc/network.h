@@ -25,6 +25,9 @@ typedef struct {
 typedef struct {
     fpg_activation activation;
     int32_t num_hidden, num_inputs, num_actions;
+    int32_t obs_size;                   /* numbers in an observation */
+    int32_t one_hot;                    /* they are categories */
+    int32_t offset[FPG_MAX_COMPONENTS]; /* the input of each one's category 0 */
     fpg_layer hidden[FPG_MAX_HIDDEN], head;
     int64_t num_parameters, packed_size, gradient_size; /* floats */
     int32_t hidden_floats; /* of activations that one row needs: the sum of out_pad */
@@ -34,8 +37,11 @@ typedef struct {
 static inline fpg_layout fpg_layout_of(const fpg_network *net)
 {
     fpg_layout layout = {.activation = net->activation, .num_hidden = net->num_hidden,
-                         .num_inputs = net->num_inputs, .num_actions = net->num_outputs};
+                         .num_inputs = net->num_inputs, .num_actions = net->num_outputs,
+                         .obs_size = net->num_factors ? net->num_factors : net->num_inputs, .one_hot = net->num_factors > 0};
     int64_t theta = 0, packed = 0, gradient = 0;
+    for (int32_t f = 1; f < net->num_factors; f++)
+        layout.offset[f] = layout.offset[f - 1] + net->factors[f - 1];
     int32_t in = net->num_inputs, in_pad = net->num_inputs;
     for (int32_t l = 0; l <= net->num_hidden; l++) {
         const int is_head = l == net->num_hidden;

@@ -1,6 +1,6 @@
 /* rollout.h - one tile's life: observe, act, step, record; returns backwards in time; the gradient.
  *
- * A linear policy needs no tape: its eligibility traces (linear.h) are weighted as rewards come in. An MLP records a tape
+ * A linear policy needs no tape: its eligibility traces (linear.h) are weighted as rewards come in. Others record a tape
  * of the steps, turns rewards into weights backwards in time, and runs its backward pass over chunks of rows.
  */
 #ifndef FPG_ROLLOUT_H
@@ -173,7 +173,7 @@ static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int work
 {
     const fpg_layout *layout = pass->layout;
     const fpg_tape *tape = &worker->tape;
-    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->num_inputs, actions = layout->num_actions;
+    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
     const int64_t per_chunk = FPG_CHUNK / lanes;
     for (int64_t t = 0; t < steps; t += per_chunk) {
         const int32_t count = (int32_t)(steps - t < per_chunk ? steps - t : per_chunk), rows = count * lanes;
@@ -210,7 +210,7 @@ typedef struct {
 static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
 {
     const fpg_layout *layout = pass->layout;
-    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->num_inputs + layout->num_actions + 3);
+    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_actions + 3);
     const int64_t full = bare + (int64_t)sizeof(float) * pass->lanes * layout->hidden_floats;
     const int64_t limit = pass->env->max_episode_steps;
     if (pass->collect.horizon > 0)
@@ -227,8 +227,8 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                             int64_t begin, int keep_hidden, fpg_lanes *lane, fpg_tally *tally)
 {
     const fpg_layout *layout = pass->layout;
-    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->num_inputs, actions = layout->num_actions;
-    const int taped = pass->want_gradient && layout->num_hidden > 0;
+    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
+    const int taped = pass->want_gradient && fpg_needs_tape(layout);
     fpg_tape *tape = &worker->tape;
     int64_t step = begin;
     for (int last = 0; lane->num_active > 0 && !last; step++) {
@@ -279,7 +279,7 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width;
     const int64_t quota = pass->collect.episodes / pass->num_envs, extra = pass->collect.episodes % pass->num_envs;
-    const int by_episode = pass->collect.episodes > 0, taped = pass->want_gradient && layout->num_hidden > 0;
+    const int by_episode = pass->collect.episodes > 0, taped = pass->want_gradient && fpg_needs_tape(layout);
     const fpg_tape_plan plan = fpg_plan_tape(pass);
     const int64_t trace_size = (int64_t)layout->num_actions * (layout->num_inputs + 1) * width;
     const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);

@@ -32,9 +32,16 @@ class Network:
     """An MLP's shape: widths, activation, and where each array lies in the flat ``theta``."""
 
     def __init__(
-        self, num_inputs: int, hidden: tuple[int, ...], num_outputs: int, activation: str
+        self,
+        num_inputs: int,
+        hidden: tuple[int, ...],
+        num_outputs: int,
+        activation: str,
+        obs_categories: tuple[int, ...] = (),  # one-hot inputs: their sum is num_inputs
     ) -> None: ...
     num_inputs: int
+    obs_size: int  # columns of obs: num_inputs, or one a category
+    obs_categories: tuple[int, ...]
     hidden: tuple[int, ...]
     num_outputs: int
     activation: str

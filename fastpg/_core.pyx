@@ -37,6 +37,8 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef struct fpg_network:
         int32_t num_inputs
+        int32_t num_factors
+        int32_t *factors
         int32_t num_hidden
         int32_t *hidden
         int32_t num_outputs
@@ -300,15 +302,20 @@ ENV_NAMES = _environment_names()
 
 cdef class Network:
     cdef fpg_network net
-    cdef readonly tuple hidden
+    cdef readonly tuple hidden, obs_categories
     cdef readonly str activation
     cdef readonly int64_t num_parameters
 
-    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation):
+    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=()):
         _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
         _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
         _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
-        self.net.num_inputs = num_inputs
+        _require(len(obs_categories) <= FPG_MAX_COMPONENTS and (not obs_categories or sum(obs_categories) == num_inputs),
+                 f"obs_categories must be at most {FPG_MAX_COMPONENTS} numbers with the sum {num_inputs}, got {obs_categories}")
+        self.net.num_inputs, self.net.num_factors = num_inputs, <int32_t>len(obs_categories)
+        for k, categories in enumerate(obs_categories):
+            self.net.factors[<int>k] = categories
+        self.obs_categories = obs_categories
         self.net.num_hidden = <int32_t>len(hidden)
         self.net.num_outputs = num_outputs
         self.net.activation = ACTIVATIONS[activation]
@@ -322,6 +329,10 @@ cdef class Network:
     @property
     def num_inputs(self):
         return self.net.num_inputs
+
+    @property
+    def obs_size(self):
+        return self.net.num_factors or self.net.num_inputs
 
     @property
     def num_outputs(self):
@@ -489,12 +500,13 @@ cdef _check_theta(Network net, const float[::1] theta):
 
 cdef _check_batch(Network net, const float[::1] theta, const float[:, ::1] obs):
     _check_theta(net, theta)
-    _require(obs.shape[1] == net.net.num_inputs, f"obs must have {net.net.num_inputs} columns, got {obs.shape[1]}")
+    _require(obs.shape[1] == net.obs_size, f"obs must have {net.obs_size} columns, got {obs.shape[1]}")
     _require(obs.shape[0] >= 1, "obs must have at least one row")
 
 
 cdef _check_pair(Environment env, Network net):
-    _require(net.net.num_inputs == env.env.obs_size and (net.net.num_outputs,) == env.action_categories,
+    _require(net.obs_size == env.env.obs_size and net.obs_categories == env.obs_categories
+             and (net.net.num_outputs,) == env.action_categories,
              f"the network maps {net.net.num_inputs} inputs to {net.net.num_outputs} actions, but {env.name} has "
              f"{env.env.obs_size} observations and actions {env.action_categories}")
 

@@ -1,6 +1,6 @@
 /* mlp.h - multilayer perceptrons of 0 to 3 hidden layers: pack, forward, backward.
  *
- * A chunk is R rows. Inputs and outputs are transposed, x (num_inputs, ld) and logits (num_actions, ld), because
+ * A chunk is R rows. Inputs and outputs are transposed, x (obs_size, ld) and logits (num_actions, ld), because
  * environments and the softmax run along rows; hidden activations are rows, (R, out_pad), lanes along units.
  * All matrix products are gemm.h.
  */
@@ -11,6 +11,7 @@
 #include "../vecmath.h"
 #include "gemm.h"
 #include "linear.h"
+#include "onehot.h"
 
 /* The packed copy of theta; once per parameter update. */
 static void fpg_pack(const fpg_layout *layout, const float *theta, float *packed)
@@ -127,11 +128,19 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
                             float *const *hidden, float *logits)
 {
     if (layout->num_hidden == 0) {
-        fpg_linear_forward(&layout->head, packed, x, fpg_round_up(rows, FPG_PAD), ld, logits);
+        if (layout->one_hot)
+            fpg_onehot_linear_forward(layout, packed, x, rows, ld, logits);
+        else
+            fpg_linear_forward(&layout->head, packed, x, fpg_round_up(rows, FPG_PAD), ld, logits);
         return;
     }
     for (int32_t l = 0; l < layout->num_hidden; l++) {
         const fpg_layer *layer = &layout->hidden[l];
+        if (l == 0 && layout->one_hot) {
+            fpg_onehot_forward(layout, packed, x, rows, ld, hidden[0]);
+            fpg_activate(layout->activation, (int64_t)rows * layer->out_pad, hidden[0]);
+            continue;
+        }
         const fpg_gemm_args product = {
             .a = l ? hidden[l - 1] : x, .a_m = l ? layer->in_pad : 1, .a_k = l ? 1 : ld,
             .b = packed + layer->forward, .b_k = layer->out_pad, .c = hidden[l], .c_m = layer->out_pad,
@@ -151,7 +160,7 @@ FPG_INLINE void fpg_weight_gradient(const float *a, ptrdiff_t a_m, ptrdiff_t a_k
     fpg_gemm(&product, m, n);
 }
 
-/* gradient += sum over rows of d(sum dlogits * logits) / d theta. x (num_inputs + 1, ld) ends with a row of ones; dlogits
+/* gradient += sum over rows of d(sum dlogits * logits) / d theta. x (obs_size + 1, ld) ends with a row of ones; dlogits
  * is zero past the last row, up to FPG_PAD. scratch: 2 * R * max_width floats. */
 static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, const float *x, const float *dlogits, int32_t rows,
                              ptrdiff_t ld, float *const *hidden, float *scratch, float *gradient)
@@ -161,14 +170,17 @@ static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, cons
     const int32_t width = fpg_round_up(rows, FPG_PAD);
     const fpg_gemm_end slope = layout->activation == FPG_TANH ? FPG_END_TANH_SLOPE : FPG_END_RELU_SLOPE;
     if (layout->num_hidden == 0) {
-        fpg_linear_backward(head, x, dlogits, width, ld, gradient);
+        if (layout->one_hot)
+            fpg_onehot_linear_backward(layout, x, dlogits, rows, ld, gradient);
+        else
+            fpg_linear_backward(head, x, dlogits, width, ld, gradient);
         return;
     }
     const int32_t top = layout->num_hidden - 1;
     float *dh = scratch, *dh_below = scratch + (int64_t)rows * layout->max_width;
     fpg_weight_gradient(dlogits, ld, 1, head->out, hidden[top], head->in_pad, rows, gradient + head->gradient_weight);
     for (int32_t a = 0; a < head->out; a++)
-        gradient[head->gradient_bias + a] += fpg_dot(dlogits + a * ld, x + layout->num_inputs * ld, width);
+        gradient[head->gradient_bias + a] += fpg_dot(dlogits + a * ld, x + layout->obs_size * ld, width);
     const fpg_gemm_args into_top = {.a = dlogits, .a_m = 1, .a_k = ld, .b = packed + head->backward, .b_k = head->in_pad,
                                     .c = dh, .c_m = head->in_pad, .depth = head->out, .h = hidden[top], .end = slope};
     fpg_gemm(&into_top, rows, head->in_pad);
@@ -185,7 +197,10 @@ static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, cons
         dh = dh_below, dh_below = swap;
     }
     const fpg_layer *first = &layout->hidden[0];
-    fpg_weight_gradient(x, ld, 1, first->in + 1, dh, first->out_pad, rows, gradient + first->gradient_weight);
+    if (layout->one_hot)
+        fpg_onehot_backward(layout, x, dh, rows, ld, gradient);
+    else
+        fpg_weight_gradient(x, ld, 1, first->in + 1, dh, first->out_pad, rows, gradient + first->gradient_weight);
 }
 
 #endif
