@@ -5,8 +5,8 @@
  * float32, so 3 u and 0.001 u^2 are float32 products; all else is float64. No state is absorbing.
  * params[0]: gravity; params[1], params[2]: a reset draws theta and theta_dot from +- these.
  *
- * Gymnasium squares u by powf, which glibc rounds to the other neighbour for one u in a thousand: its reward is then
- * 2e-10 away from this one.
+ * Gymnasium squares u by powf, which glibc rounds to the other neighbour for one u in a thousand: its reward is then up to
+ * 5e-10 away from this one.
  */
 #ifndef FPG_PENDULUM_H
 #define FPG_PENDULUM_H
