@@ -18,7 +18,7 @@ STATS_DTYPE: np.dtype[np.void]  # one record an iteration; its fields are docume
 MAX_WIDTH: int  # 512
 MAX_HIDDEN: int  # 3
 MAX_ACTIONS: int  # 512
-ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole",)
+ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole", "mountain_car", ...)
 
 def version() -> str: ...
 def compiler() -> str: ...
