@@ -18,6 +18,8 @@ STATS_DTYPE: np.dtype[np.void]  # one record an iteration; its fields are docume
 MAX_WIDTH: int  # 512
 MAX_HIDDEN: int  # 3
 MAX_ACTIONS: int  # 512
+MAX_COMPONENTS: int  # 32, of categorical observations and of actions
+MAX_CATEGORIES: int
 ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole", "mountain_car", ...)
 
 def version() -> str: ...

@@ -5,17 +5,15 @@ The format is plain data: loading runs no code from the file, and other programs
 
 import contextlib
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, Space
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fastpg import _check, _core
+from fastpg import _check, _core, spaces
 from fastpg.errors import CheckpointError
 from fastpg.policy import ACTIVATIONS, Policy, restore
 
@@ -31,8 +29,8 @@ def save_policy(where: str, policy: Policy, path: str | os.PathLike[str]) -> Non
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "fastpg_version": _core.version(),
-        "observation_space": json.dumps(_space_to_json(policy.observation_space)),
-        "action_space": json.dumps(_space_to_json(policy.action_space)),
+        "observation_space": json.dumps(spaces.to_json(policy.observation_space)),
+        "action_space": json.dumps(spaces.to_json(policy.action_space)),
         "hidden": json.dumps(policy.hidden),
         "activation": policy.activation,
     }
@@ -84,34 +82,11 @@ def _empty_policy(problem: str, metadata: dict[str, str]) -> Policy:
         hidden = json.loads(metadata["hidden"])
         widths = _check.widths(problem, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
         activation = _check.choice(problem, "activation", metadata["activation"], ACTIVATIONS)
-        observation_space = _space_from_json(json.loads(metadata["observation_space"]))
-        action_space = _space_from_json(json.loads(metadata["action_space"]))
+        observation_space = spaces.from_json(json.loads(metadata["observation_space"]))
+        action_space = spaces.from_json(json.loads(metadata["action_space"]))
         return restore(observation_space, action_space, widths, activation, metadata.get("env_id"), None)
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         raise CheckpointError(f"{problem} has unusable metadata ({type(error).__name__}: {error})") from error
-
-
-def _space_to_json(space: Space[Any]) -> dict[str, Any]:
-    if isinstance(space, Box):
-        bounds = {"low": [_number(x) for x in space.low], "high": [_number(x) for x in space.high]}
-        return {"type": "Box", "dtype": str(space.dtype), **bounds}
-    assert isinstance(space, Discrete)  # the only other space that a Policy accepts
-    return {"type": "Discrete", "n": int(space.n)}
-
-
-def _space_from_json(data: dict[str, Any]) -> Space[Any]:
-    if data["type"] == "Box":
-        dtype = np.dtype(data["dtype"])
-        low, high = (np.array([float(x) for x in data[bound]], dtype) for bound in ("low", "high"))
-        return Box(low, high, dtype=dtype.type)
-    if data["type"] == "Discrete":
-        return Discrete(data["n"])
-    raise ValueError(f"unknown space {data['type']!r}")
-
-
-def _number(x: Any) -> float | str:
-    """Return x as JSON takes it, which has no infinity: that is written as the string "inf" or "-inf"."""
-    return float(x) if math.isfinite(x) else str(float(x))
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

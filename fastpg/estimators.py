@@ -173,7 +173,7 @@ def policy_gradient(
     Parameters
     ----------
     policy : Policy
-    obs : float32 array, shape (..., D)
+    obs : float32 array, shape (..., D); or what else the observation space holds
     actions : integer array, shape (...)
     weights : float32 array, shape (...)
         Phi_t of every transition: returns, advantages.
@@ -205,7 +205,7 @@ def policy_gradient(
     """
     where = "policy_gradient()"
     network = require_policy(where, policy).network
-    rows, batch_shape = _check.observations(where, obs, network.num_inputs)
+    rows, batch_shape = policy.observations.rows(where, obs)
     flat_actions = _check.actions(where, actions, batch_shape, network.num_outputs)
     flat_weights = np.ascontiguousarray(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
     _check.choice(where, "reduction", reduction, ("mean", "sum"))
@@ -227,7 +227,7 @@ def log_prob_and_entropy(
     Parameters
     ----------
     policy : Policy
-    obs : float32 array, shape (D,) or (..., D)
+    obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
     actions : integer array, shape (...)
 
     Returns

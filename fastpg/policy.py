@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, Space
+from gymnasium.spaces import Discrete, Space
 from numpy.typing import NDArray
 
-from fastpg import _check, _core
+from fastpg import _check, _core, spaces
 from fastpg.envs.registry import NativeEnv, native_env
 
 Activation = Literal["tanh", "relu"]
@@ -21,8 +21,9 @@ class Policy:
 
     Parameters
     ----------
-    observation_space : gymnasium.spaces.Box
-        One-dimensional, of floats: its length D is the width of the input.
+    observation_space : gymnasium.spaces.Box, Discrete, MultiDiscrete, or Tuple of Discrete
+        A Box has to be one-dimensional, of floats: its length D is the width of the input. The others are
+        read as one-hot vectors, as `gymnasium.spaces.flatten` makes them, D categories together.
     action_space : gymnasium.spaces.Discrete
         Its n actions are 0..n-1; another `start` is not supported.
     hidden : sequence of int
@@ -123,13 +124,16 @@ class Policy:
         activation: str,
         env_id: str | None = None,
     ) -> None:
-        num_inputs, num_actions = _sizes(observation_space, action_space)
+        self.observations = spaces.observations("Policy()", observation_space)
+        num_actions = _num_actions(action_space)
         self.observation_space = observation_space
         self.action_space = action_space
         self.hidden = hidden
         self.activation = activation
         self.env_id = env_id
-        self.network = _core.Network(num_inputs, hidden, num_actions, activation)
+        self.network = _core.Network(
+            self.observations.num_inputs, hidden, num_actions, activation, self.observations.categories
+        )
         self._theta = np.zeros(self.network.num_parameters, np.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -179,7 +183,7 @@ class Policy:
 
         Parameters
         ----------
-        obs : float32 array, shape (D,) or (..., D)
+        obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
         seed : int
             With `step` and the row's position in the batch it decides the draw: the same three give the
             same action.
@@ -209,7 +213,7 @@ class Policy:
         array([1, 1, 1])
         """
         where = "Policy.act()"
-        rows, batch_shape = _check.observations(where, obs, self.network.num_inputs)
+        rows, batch_shape = self.observations.rows(where, obs)
         seed = _check.seed(where, seed)
         step = _check.integer(where, "step", step, 0, 2**32 - 1)
         deterministic = _check.boolean(where, "deterministic", deterministic)
@@ -222,7 +226,7 @@ class Policy:
 
         Parameters
         ----------
-        obs : float32 array, shape (D,) or (..., D)
+        obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
         actions : integer array, shape (...)
 
         Returns
@@ -250,7 +254,7 @@ class Policy:
 
         Parameters
         ----------
-        obs : float32 array, shape (D,) or (..., D)
+        obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
 
         Returns
         -------
@@ -271,7 +275,7 @@ class Policy:
         0.6931
         """
         where = "Policy.entropy()"
-        rows, batch_shape = _check.observations(where, obs, self.network.num_inputs)
+        rows, batch_shape = self.observations.rows(where, obs)
         any_actions = np.zeros(len(rows), np.int64)
         theta = self.checked_theta(where)
         return _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1].reshape(batch_shape)[()]
@@ -280,7 +284,7 @@ class Policy:
         self, where: str, obs: NDArray[np.float32], actions: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Do the work of `log_prob` and `fastpg.log_prob_and_entropy`; `where` is the caller."""
-        rows, batch_shape = _check.observations(where, obs, self.network.num_inputs)
+        rows, batch_shape = self.observations.rows(where, obs)
         flat_actions = _check.actions(where, actions, batch_shape, self.network.num_outputs)
         theta = self.checked_theta(where)
         log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
@@ -293,12 +297,14 @@ class Policy:
 
     def check_fits(self, where: str, env: NativeEnv) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
-        given = (self.network.num_inputs, self.network.num_outputs)
-        wanted = _sizes(env.observation_space, env.action_space)
-        if given != wanted:
+        wanted = spaces.observations(where, env.observation_space)
+        given = self.observations
+        if (given.num_inputs, given.categories) != (wanted.num_inputs, wanted.categories) or (
+            self.network.num_outputs != _num_actions(env.action_space)
+        ):
             raise ValueError(
-                f"{where}: policy takes {given[0]} inputs and chooses among {given[1]} actions, "
-                f"but {env.id} has {wanted[0]} and {wanted[1]}"
+                f"{where}: policy maps {self.observation_space} to {self.action_space}, "
+                f"but {env.id} has {env.observation_space} and {env.action_space}"
             )
 
     def copy(self) -> "Policy":
@@ -376,22 +382,10 @@ def require_policy(where: str, value: Any) -> Policy:
     return value
 
 
-def _sizes(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int]:
-    """Return the widths of the network's input and output, for the spaces that are supported."""
-    for name, space in (("observation_space", observation_space), ("action_space", action_space)):
-        if not isinstance(space, Space):
-            raise TypeError(f"Policy(): {name} must be a gymnasium space, got {_check.shown(space)}")
-    box = observation_space
-    if not (
-        isinstance(box, Box)
-        and len(box.shape) == 1
-        and box.shape[0]
-        and np.issubdtype(box.dtype, np.floating)
-    ):
-        raise ValueError(
-            f"Policy(): observation_space must be a one-dimensional Box of floats, got {box}; "
-            "other observation spaces are not supported"
-        )
+def _num_actions(action_space: Any) -> int:
+    """Return the width of the network's output, for the spaces that are supported."""
+    if not isinstance(action_space, Space):
+        raise TypeError(f"Policy(): action_space must be a gymnasium space, got {_check.shown(action_space)}")
     if not isinstance(action_space, Discrete):
         raise ValueError(
             f"Policy(): action_space must be Discrete, got {action_space}; "
@@ -407,7 +401,7 @@ def _sizes(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int
         raise ValueError(
             f"Policy(): action_space must have at most {_core.MAX_ACTIONS} actions, got {num_actions}"
         )
-    return int(box.shape[0]), num_actions
+    return num_actions
 
 
 def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:

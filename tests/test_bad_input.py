@@ -221,7 +221,7 @@ def test_evaluate_refuses(arguments, error, words, policy):
 @pytest.mark.parametrize(("inputs", "actions"), [(3, 2), (5, 2), (4, 3)])
 def test_a_policy_of_the_wrong_width_is_refused_everywhere(inputs, actions):
     wrong = fastpg.Policy(Box(-1, 1, (inputs,)), Discrete(actions), hidden=())
-    words = f"policy takes {inputs} inputs and chooses among {actions} actions, but CartPole-v1 has 4 and 2"
+    words = f"policy maps {wrong.observation_space} to {wrong.action_space}, but CartPole-v1 has Box("
     refuse(
         lambda: fastpg.estimate_gradient("CartPole-v1", wrong, episodes=1),
         ValueError,

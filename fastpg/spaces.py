@@ -1,0 +1,127 @@
+"""Gymnasium's spaces as the compiled core sees them: rows of real numbers, or of categories."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space, Tuple
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """How observations of a space become the core's rows, (B, obs_size) float32."""
+
+    space: Space[Any]
+    num_inputs: int  # of the network: the length of a Box, or the categories of all components together
+    categories: tuple[int, ...]  # of each component; () if they are real numbers
+    starts: tuple[int, ...]  # the number of each component's first category
+
+    def rows(self, where: str, obs: Any) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        """Check a batch of observations; return its rows and the shape of the batch."""
+        if not self.categories:
+            return _check.observations(where, obs, self.num_inputs)
+        columns = self._columns(where, obs)
+        batch_shape = columns[0].shape
+        if any(column.shape != batch_shape for column in columns) or columns[0].size == 0:
+            shapes = [column.shape for column in columns]
+            raise ValueError(f"{where}: obs must hold at least one observation of {self.space}, got {shapes}")
+        rows = np.empty((columns[0].size, len(columns)), np.float32)
+        for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
+            if column.min() < start or column.max() >= start + size:
+                wrong = column.min() if column.min() < start else column.max()
+                raise ValueError(f"{where}: obs must lie in {self.space}, got {wrong}")
+            rows[:, k] = column.reshape(-1) - start
+        return rows, batch_shape
+
+    def _columns(self, where: str, obs: Any) -> list[NDArray[Any]]:
+        """Return the components of categorical observations, each an integer array of the batch's shape."""
+        if isinstance(self.space, Discrete):
+            parts: list[Any] = [obs]
+        elif isinstance(obs, tuple | list):
+            parts = list(obs)
+        else:
+            array = np.asarray(obs)
+            if array.ndim == 0 or array.shape[-1] != len(self.categories):
+                raise ValueError(
+                    f"{where}: obs must have shape (..., {len(self.categories)}), got {array.shape}"
+                )
+            parts = list(np.moveaxis(array, -1, 0))
+        if len(parts) != len(self.categories):
+            raise ValueError(f"{where}: obs must have {len(self.categories)} components, got {len(parts)}")
+        columns = [np.asarray(part) for part in parts]
+        for column in columns:
+            if column.dtype.kind not in "iu":
+                raise TypeError(f"{where}: obs must be integers of {self.space}, got {column.dtype}")
+        return columns
+
+
+def observations(where: str, space: Any) -> Observations:
+    """Return how observations of a space are read; an unsupported one is a ValueError."""
+    if not isinstance(space, Space):
+        raise TypeError(f"{where}: observation_space must be a gymnasium space, got {_check.shown(space)}")
+    if (
+        isinstance(space, Box)
+        and len(space.shape) == 1
+        and space.shape[0]
+        and np.issubdtype(space.dtype, np.floating)
+    ):
+        return Observations(space, space.shape[0], (), ())
+    parts = space.spaces if isinstance(space, Tuple) else (space,)
+    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
+        categories = tuple(space.nvec.tolist())
+        starts = tuple(space.start.tolist())
+    elif all(isinstance(part, Discrete) for part in parts):
+        categories = tuple(int(part.n) for part in parts)  # type: ignore[attr-defined]
+        starts = tuple(int(part.start) for part in parts)  # type: ignore[attr-defined]
+    else:
+        raise ValueError(
+            f"{where}: observation_space must be a one-dimensional Box of floats, Discrete, a Tuple of "
+            f"Discrete or a one-dimensional MultiDiscrete, got {space}; others are not supported"
+        )
+    if not 1 <= len(categories) <= _core.MAX_COMPONENTS or sum(categories) > _core.MAX_CATEGORIES:
+        raise ValueError(
+            f"{where}: observation_space must have 1 to {_core.MAX_COMPONENTS} components and at most "
+            f"{_core.MAX_CATEGORIES} categories together, got {space}"
+        )
+    return Observations(space, sum(categories), categories, starts)
+
+
+# ---- as JSON, for checkpoints ------------------------------------------------------------------------------
+
+
+def to_json(space: Space[Any]) -> dict[str, Any]:
+    """Return a space as JSON's types."""
+    if isinstance(space, Box):
+        bounds = {"low": _numbers(space.low), "high": _numbers(space.high)}
+        return {"type": "Box", "dtype": str(space.dtype), **bounds}
+    if isinstance(space, Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    assert isinstance(space, Tuple)  # the only other space that a Policy accepts
+    return {"type": "Tuple", "spaces": [to_json(part) for part in space.spaces]}
+
+
+def from_json(data: dict[str, Any]) -> Space[Any]:
+    """Return the space that `to_json` wrote."""
+    kind = data["type"]
+    if kind == "Box":
+        dtype = np.dtype(data["dtype"])
+        low, high = (np.array([float(x) for x in data[bound]], dtype) for bound in ("low", "high"))
+        return Box(low, high, dtype=dtype.type)
+    if kind == "Discrete":
+        return Discrete(data["n"], start=data.get("start", 0))
+    if kind == "MultiDiscrete":
+        return MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
+    if kind == "Tuple":
+        return Tuple([from_json(part) for part in data["spaces"]])
+    raise ValueError(f"unknown space {kind!r}")
+
+
+def _numbers(array: NDArray[Any]) -> list[float | str]:
+    """Return numbers as JSON takes them, which has no infinity: that is written as the string "inf"."""
+    return [float(x) if math.isfinite(x) else str(float(x)) for x in array]
