@@ -93,14 +93,15 @@ typedef struct fpg_environment {
 } fpg_environment;
 
 /* A finite Markov decision process: the data of the native environment "tabular". Row s * num_actions + a of the
- * transition arrays holds max_outcomes outcomes, those of probability 0 last. Numbers are float64 for the reason that
- * fpg_environment gives. */
+ * transition arrays holds 2^log2_outcomes outcomes; envs/tabular.h says why. The cumulative of the last outcome that can
+ * happen is 1, as is every one after it: noise below 1 never gets there. There are at most 2^31 - 1 outcomes in all. */
 typedef struct {
-    int32_t num_states, num_actions, max_outcomes, num_starts;
-    const double *cumulative;        /* (num_states * num_actions, max_outcomes): probability of this outcome or one before it */
-    const double *next, *reward, *terminated, *probability; /* the same shape; next: the state's number */
+    int32_t num_states, num_actions, log2_outcomes, num_starts;
+    const double *cumulative;  /* (num_states * num_actions, 2^log2_outcomes): probability of this outcome or one before it */
+    const double *next;        /* the same shape: the next state, or -1 - it where it is terminal */
+    const double *reward, *probability;     /* the same shape; probability: what a step reports, no more than that */
     const double *start_cumulative, *start; /* (num_starts,) */
-    const double *obs;               /* (obs_size, num_states) */
+    const float *obs;          /* (obs_size, num_states) */
 } fpg_tabular;
 
 /* Fills *env with the native environment's sizes and kernels, its default params and no limit; 0 if the name is unknown. */

@@ -21,6 +21,22 @@ static inline double fpg_bits_double(uint64_t u) { double x; memcpy(&x, &u, size
 #define FPG_ROUNDF_EXPONENT (0x1.8p23f + 126.0f)
 #define FPG_ROUND 0x1.8p52
 
+/* NaN stays NaN. */
+static inline double fpg_clip(double x, double low, double high)
+{
+    x = x < low ? low : x;
+    return x > high ? high : x;
+}
+
+/* x as a float32 operation leaves it. + - * of float32 numbers rounded twice, to double and then to float, are rounded
+ * once, so fpg_single(a * b) is their float32 product; and no compiler fuses it into an addition. */
+static inline double fpg_single(double x) { return (double)(float)x; }
+
+/* x - n * FPG_TWO_PI for a whole |n| < 2^17, rounded once or twice near the end: n times the first part is exact. */
+#define FPG_PI 0x1.921fb54442d18p+1
+#define FPG_TWO_PI 0x1.921fb54442d18p+2
+static inline double fpg_minus_turns(double x, double n) { return (x - n * 0x1.921fb5444p+2) - n * 0x1.68cp-37; }
+
 /* tanh(x), |x| clamped at 10 where the result is 1. Reduction: 2|x| = n ln2 - r, so exp(2|x|) = 2^n / e^r and
  *     tanh|x| = (2^n - e^r) / (2^n + e^r) = ((2^n/2 - 1/2) - p) / ((2^n/2 + 1/2) + p),   p = (e^r - 1) / 2.
  * With h = r/2 = n ln2/2 - |x|, p = h + h^2 Q(h), Q of degree 4. For n = 0 (|x| < 0.17) this is -p / (1 + p) and

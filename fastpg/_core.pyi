@@ -18,7 +18,7 @@ STATS_DTYPE: np.dtype[np.void]  # one record an iteration; its fields are docume
 MAX_WIDTH: int  # 512
 MAX_HIDDEN: int  # 3
 MAX_ACTIONS: int  # 512
-ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole",)
+ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole", "mountain_car", ...)
 
 def version() -> str: ...
 def compiler() -> str: ...
@@ -41,13 +41,18 @@ class Network:
     num_parameters: int
 
 class Table(NamedTuple):
-    """A finite Markov decision process, float64 and C-contiguous: fpg_tabular in csrc/fastpg.h."""
+    """A finite Markov decision process: what the kernel "tabular" runs.
 
-    cumulative: F64  # (num_states, num_actions, max_outcomes), as the next four
+    Rows with fewer outcomes repeat the last cumulative. The last outcome of a row that has a probability also
+    gets what rounding leaves of 1.
+    """
+
+    # (num_states, num_actions, max_outcomes), as the next four: probability of this outcome or one before it
+    cumulative: F64
     next: F64
     reward: F64
     terminated: F64
-    probability: F64
+    probability: F64  # what a step reports in state[1]; it need not be what the outcome is drawn with
     start_cumulative: F64  # (num_starts,)
     start: F64
     obs: F64  # (obs_size, num_states)

@@ -10,14 +10,6 @@ from fastpg import _core, reference
 HIDDEN = [(), (1,), (5,), (33,), (130,), (64, 64), (33, 5), (17, 130, 5)]
 
 
-@pytest.fixture(params=_core.isas())
-def isa(request):
-    before = _core.isa()
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
-
-
 @pytest.fixture
 def threads():
     before = _core.get_num_threads()
@@ -196,40 +188,6 @@ def test_actions_are_drawn_with_the_policys_probabilities(isa):
     chi_square = ((counts - expected) ** 2 / expected).sum()
     assert chi_square < 16.27  # 99.9 % of a chi-square with 3 degrees of freedom
     assert (_core.act(net, theta, obs[:5], 0, 0, True) == probability.argmax()).all()
-
-
-# ---- CartPole ----------------------------------------------------------------------------------------------
-
-
-def test_cartpole_transitions_equal_gymnasiums(isa, rng):
-    gymnasium = pytest.importorskip("gymnasium")
-    theirs = gymnasium.make_vec("CartPole-v1", num_envs=1, vectorization_mode="vector_entry_point").unwrapped
-    size = 100_000
-    states = rng.uniform(-1, 1, (4, size)) * np.array([[2.5], [4.0], [0.25], [4.0]])
-    actions = rng.integers(2, size=size)
-    # Their vector environment steps whatever it holds, so it can take all states at once.
-    theirs.num_envs, theirs.state = size, states.copy()
-    theirs.steps, theirs.prev_done = np.zeros(size, np.int32), np.zeros(size, np.bool_)
-    theirs.action_space = gymnasium.vector.utils.batch_space(theirs.single_action_space, size)
-    obs, reward, terminated, _, _ = theirs.step(actions)
-    ours = states.copy()
-    env = _core.Environment("cartpole", (), 0)
-    our_reward, our_terminated = env.step(actions.astype(np.int32), np.zeros((1, size)), ours)
-    np.testing.assert_allclose(ours, theirs.state, rtol=1e-12, atol=1e-15)
-    np.testing.assert_array_equal(our_reward, reward)
-    np.testing.assert_array_equal(our_terminated, terminated)
-    assert (np.abs(env.observe(ours).T.view(np.int32) - obs.view(np.int32)) <= 1).all()
-
-
-def test_cartpole_resets_uniformly(isa):
-    # Rows of states right after a reset: the first observations of many environments.
-    env, net = _core.Environment("cartpole", (), 1), _core.Network(4, (), 2, "tanh")
-    noise = np.random.default_rng(0).random((4, 4096))
-    state = np.full((4, 4096), 7.0)
-    env.reset(np.arange(1, 4096, 2, dtype=np.int32), noise, state)
-    assert (state[:, ::2] == 7).all()
-    np.testing.assert_allclose(state[:, 1::2], -0.05 + 0.1 * noise[:, 1::2])
-    assert (env.obs_size, *env.action_categories) == (net.num_inputs, net.num_outputs)
 
 
 # ---- the fused pass ----------------------------------------------------------------------------------------
