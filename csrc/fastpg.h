@@ -116,10 +116,11 @@ const char *fpg_environment_name(int i); /* the i-th native environment; NULL pa
 typedef enum { FPG_NEXT_STEP = 0, FPG_SAME_STEP, FPG_NO_AUTORESET } fpg_autoreset;
 
 /* Rows are environments: observations are float32 (num_envs, obs_size), or int64 (obs_size, num_envs) if they are
- * categories. final_obs, wanted with FPG_SAME_STEP, is written where an episode ended. Flags are 0 or 1. */
+ * categories. Where an episode ended, FPG_SAME_STEP writes final_obs and, if it is not NULL, final_state (num_envs,
+ * state_size). Flags are 0 or 1. */
 typedef struct {
     void *obs, *final_obs;
-    double *reward;
+    double *final_state, *reward;
     uint8_t *terminated, *truncated;
 } fpg_transitions;
 

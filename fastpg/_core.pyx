@@ -76,6 +76,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef struct fpg_transitions:
         void *obs
         void *final_obs
+        double *final_state
         double *reward
         uint8_t *terminated
         uint8_t *truncated
@@ -584,13 +585,20 @@ cdef class Vector:
             fpg_vector_reset(self.vector, first, out)
         self.busy = False
 
-    def bind(self, obs, final_obs, double[::1] reward, uint8_t[:, ::1] flags):
+    def bind(self, obs, final_obs, final_state, double[::1] reward, uint8_t[:, ::1] flags):
+        cdef double[:, ::1] rows
         _require(reward.shape[0] == flags.shape[1] == self.num_envs and flags.shape[0] == 2,
                  "the arrays of a step must have num_envs rows")
         self.out.obs = self._rows(obs)
         self.out.final_obs = NULL if final_obs is None else self._rows(final_obs)
         self.out.reward, self.out.terminated, self.out.truncated = &reward[0], &flags[0, 0], &flags[1, 0]
-        self.bound = (obs, final_obs, reward, flags)
+        self.out.final_state = NULL
+        if final_state is not None:
+            rows = final_state
+            _require(rows.shape[0] == self.num_envs and rows.shape[1] == self.env.env.state_size,
+                     f"final_state must be ({self.num_envs}, {self.env.env.state_size})")
+            self.out.final_state = &rows[0, 0]
+        self.bound = (obs, final_obs, final_state, reward, flags)
 
     def step(self, actions):
         cdef const int64_t[::1] integers
@@ -626,6 +634,12 @@ cdef class Vector:
                  f"state must be ({self.num_envs}, {self.env.env.state_size}), and elapsed as long")
         self._begin()
         fpg_vector_set_state(self.vector, &state[0, 0], &elapsed[0])
+        fpg_vector_observe(self.vector, out)
+        self.busy = False
+
+    def observe(self, obs):
+        cdef void *out = self._rows(obs)
+        self._begin()
         fpg_vector_observe(self.vector, out)
         self.busy = False
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 
 
-def _set_state_attribute(original: Any, state: NDArray[np.float64]) -> None:
+def _show_state(original: Any, state: NDArray[np.float64], obs: Any, action: Any) -> None:
     original.state = state
 
 
@@ -40,8 +40,9 @@ class EnvSpec:
     checks: Mapping[str, Callable[[str, str, Any], Any]] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()  # parameters that Gymnasium keeps as attributes of its class
     reset_options: Mapping[str, float] = field(default_factory=dict)  # reset(options=...): defaults
-    # Puts one environment's state, (state_size,), into Gymnasium's environment for its renderer.
-    show: Callable[[Any, NDArray[np.float64]], None] = _set_state_attribute
+    # Puts what one environment's renderer looks at into Gymnasium's environment: (it, the state (state_size,),
+    # the observation, the episode's last action or None).
+    show: Callable[[Any, NDArray[np.float64], Any, Any], None] = _show_state
     # For the kernel "tabular": Gymnasium's environment -> the table; -> the infos of each of its states, by
     # name, (num_states, ...); and whether info["prob"] is there: state[1].
     table: Callable[[gymnasium.Env[Any, Any]], _core.Table] | None = None

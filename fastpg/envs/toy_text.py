@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastpg import _check
 from fastpg.envs import tables
@@ -56,6 +57,20 @@ def _probability(where: str, name: str, value: Any) -> float:
     return _check.real(where, name, value, "[0, 1]")
 
 
+def _show_grid(original: Any, state: NDArray[np.float64], obs: Any, action: Any) -> None:
+    original.s, original.lastaction = obs, action
+    original.taxi_orientation = 0  # of Taxi, until a move turns it
+
+
+def _show_blackjack(original: Any, state: NDArray[np.float64], obs: Any, action: Any) -> None:
+    """Show hands of the right sums; Gymnasium draws the dealer's suit, which means nothing, at random."""
+    total, dealer, usable_ace = obs
+    original.player = [1, total - 11] if usable_ace else [total]
+    original.dealer = [dealer]
+    original.dealer_top_card_suit = "S"
+    original.dealer_top_card_value_str = {1: "A", 10: "K"}.get(dealer, str(dealer))
+
+
 def _frozen_lake(env_id: str, map_name: str) -> EnvSpec:
     return EnvSpec(
         env_id,
@@ -75,11 +90,16 @@ def _frozen_lake(env_id: str, map_name: str) -> EnvSpec:
         },
         table=tables.from_transitions,
         prob_info=True,
+        show=_show_grid,
     )
 
 
-_cliff_walking = partial(EnvSpec, kernel="tabular", table=tables.from_transitions, prob_info=True)
-_taxi = partial(EnvSpec, kernel="tabular", table=tables.taxi, infos=tables.taxi_infos, prob_info=True)
+_cliff_walking = partial(
+    EnvSpec, kernel="tabular", table=tables.from_transitions, prob_info=True, show=_show_grid
+)
+_taxi = partial(
+    EnvSpec, kernel="tabular", table=tables.taxi, infos=tables.taxi_infos, prob_info=True, show=_show_grid
+)
 
 add_specs(
     _frozen_lake("FrozenLake-v1", "4x4"),
@@ -96,7 +116,13 @@ add_specs(
         },
         checks={"rainy_probability": _probability, "fickle_probability": _probability},
     ),
-    EnvSpec("Blackjack-v1", "tabular", {"natural": False, "sab": True}, table=tables.blackjack),
+    EnvSpec(
+        "Blackjack-v1",
+        "tabular",
+        {"natural": False, "sab": True},
+        table=tables.blackjack,
+        show=_show_blackjack,
+    ),
     _cliff_walking("CliffWalking-v0"),  # what older versions of Gymnasium have
     _taxi("Taxi-v3"),
 )
