@@ -40,8 +40,8 @@ class EnvSpec:
     checks: Mapping[str, Callable[[str, str, Any], Any]] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()  # parameters that Gymnasium keeps as attributes of its class
     reset_options: Mapping[str, float] = field(default_factory=dict)  # reset(options=...): defaults
-    # Puts what one environment's renderer looks at into Gymnasium's environment: (it, the state (state_size,),
-    # the observation, the episode's last action or None).
+    # Puts what a renderer looks at into Gymnasium's environment: (it, one environment's state (state_size,),
+    # its observation, its episode's last action or None).
     show: Callable[[Any, NDArray[np.float64], Any, Any], None] = _show_state
     # For the kernel "tabular": Gymnasium's environment -> the table; -> the infos of each of its states, by
     # name, (num_states, ...); and whether info["prob"] is there: state[1].

@@ -510,7 +510,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         elif done.any():
             objects = np.full(self.num_envs, None, dtype=object)
             finals = self._observations(self._final_obs)
-            for i in np.flatnonzero(done):
+            for i in np.flatnonzero(done).tolist():
                 objects[i] = self._one(finals, i)
             final_info = {} if self._final_state is None else self._infos(self._final_state, done)
             infos.update(final_obs=objects, _final_obs=done, final_info=final_info, _final_info=done.copy())
