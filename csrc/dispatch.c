@@ -55,7 +55,7 @@ const fpg_kernels *fpg_active(void) { return active; }
 const char *fpg_isa(void) { return active->isa; }
 
 static const char *const environment_names[] = { /* in the order of kernels.inc */
-    "cartpole", "mountain_car", "mountain_car_continuous", "acrobot", "pendulum", NULL,
+    "cartpole", "mountain_car", "mountain_car_continuous", "acrobot", "pendulum", "tabular", NULL,
 };
 
 const char *fpg_environment_name(int i) { return environment_names[i]; }

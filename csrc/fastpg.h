@@ -96,14 +96,15 @@ typedef struct fpg_environment {
 } fpg_environment;
 
 /* A finite Markov decision process: the data of the native environment "tabular". Row s * num_actions + a of the
- * transition arrays holds max_outcomes outcomes, those of probability 0 last. Numbers are float64 for the reason that
- * fpg_environment gives. */
+ * transition arrays holds 2^log2_outcomes outcomes; envs/tabular.h says why. The cumulative of the last outcome that can
+ * happen is 1, as is every one after it: noise below 1 never gets there. There are at most 2^31 - 1 outcomes in all. */
 typedef struct {
-    int32_t num_states, num_actions, max_outcomes, num_starts;
-    const double *cumulative;        /* (num_states * num_actions, max_outcomes): probability of this outcome or one before it */
-    const double *next, *reward, *terminated, *probability; /* the same shape; next: the state's number */
+    int32_t num_states, num_actions, log2_outcomes, num_starts;
+    const double *cumulative;  /* (num_states * num_actions, 2^log2_outcomes): probability of this outcome or one before it */
+    const double *next;        /* the same shape: the next state, or -1 - it where it is terminal */
+    const double *reward, *probability;     /* the same shape; probability: what a step reports, no more than that */
     const double *start_cumulative, *start; /* (num_starts,) */
-    const double *obs;               /* (obs_size, num_states) */
+    const float *obs;          /* (obs_size, num_states) */
 } fpg_tabular;
 
 /* Fills *env with the native environment's sizes and kernels, its default params and no limit; 0 if the name is unknown. */
@@ -118,10 +119,11 @@ const char *fpg_environment_name(int i); /* the i-th native environment; NULL pa
 typedef enum { FPG_NEXT_STEP = 0, FPG_SAME_STEP, FPG_NO_AUTORESET } fpg_autoreset;
 
 /* Rows are environments: observations are float32 (num_envs, obs_size), or int64 (obs_size, num_envs) if they are
- * categories. final_obs, wanted with FPG_SAME_STEP, is written where an episode ended. Flags are 0 or 1. */
+ * categories. Where an episode ended, FPG_SAME_STEP writes final_obs and, if it is not NULL, final_state (num_envs,
+ * state_size). Flags are 0 or 1. */
 typedef struct {
     void *obs, *final_obs;
-    double *reward;
+    double *final_state, *reward;
     uint8_t *terminated, *truncated;
 } fpg_transitions;
 

@@ -219,6 +219,9 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
     if (ends > 0 && v->autoreset == FPG_SAME_STEP) {
         fpg_vector_observe_tile(v, tile, scratch, done, out->final_obs);
         resets = fpg_list_set(width, done, which);
+        for (int32_t n = 0; out->final_state && n < resets && which[n] < count; n++)
+            for (int32_t k = 0; k < env->state_size; k++)
+                out->final_state[(first + which[n]) * env->state_size + k] = v->state[first * env->state_size + k * width + which[n]];
     } else if (ends > 0 && v->autoreset == FPG_NO_AUTORESET) { /* nobody else resets the padding */
         resets = fpg_list_set(width - count, done + count, which);
         for (int32_t n = 0; n < resets; n++)

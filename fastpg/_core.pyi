@@ -50,13 +50,18 @@ class Network:
     num_parameters: int
 
 class Table(NamedTuple):
-    """A finite Markov decision process, float64 and C-contiguous: fpg_tabular in csrc/fastpg.h."""
+    """A finite Markov decision process: what the kernel "tabular" runs.
 
-    cumulative: F64  # (num_states, num_actions, max_outcomes), as the next four
+    Rows with fewer outcomes repeat the last cumulative. The last outcome of a row that has a probability also
+    gets what rounding leaves of 1.
+    """
+
+    # (num_states, num_actions, max_outcomes), as the next four: probability of this outcome or one before it
+    cumulative: F64
     next: F64
     reward: F64
     terminated: F64
-    probability: F64
+    probability: F64  # what a step reports in state[1]; it need not be what the outcome is drawn with
     start_cumulative: F64  # (num_starts,)
     start: F64
     obs: F64  # (obs_size, num_states)
@@ -99,13 +104,19 @@ class Vector:
     def reset(self, mask: NDArray[np.uint8] | None, obs: NDArray[Any]) -> None: ...
     # Where steps from now on write; flags (2, num_envs): terminated, truncated.
     def bind(
-        self, obs: NDArray[Any], final_obs: NDArray[Any] | None, reward: F64, flags: NDArray[np.uint8]
+        self,
+        obs: NDArray[Any],
+        final_obs: NDArray[Any] | None,
+        final_state: F64 | None,
+        reward: F64,
+        flags: NDArray[np.uint8],
     ) -> None: ...
     # actions flat (num_envs * action_size,): int64 or float32. Returns -1; or, with nothing stepped, the
     # first environment whose action is not allowed.
     def step(self, actions: NDArray[Any]) -> int: ...
     def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)
     def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
+    def observe(self, obs: NDArray[Any]) -> None: ...
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,
 # weights (B,) float32, out (P,) float32.

@@ -60,15 +60,14 @@ cdef extern from "fastpg.h" nogil:
         void (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
 
     ctypedef struct fpg_tabular:
-        int32_t num_states, num_actions, max_outcomes, num_starts
+        int32_t num_states, num_actions, log2_outcomes, num_starts
         const double *cumulative
         const double *next
         const double *reward
-        const double *terminated
         const double *probability
         const double *start_cumulative
         const double *start
-        const double *obs
+        const float *obs
 
     int fpg_environment_init(const char *name, fpg_environment *env)
     const char *fpg_environment_name(int i)
@@ -79,6 +78,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef struct fpg_transitions:
         void *obs
         void *final_obs
+        double *final_state
         double *reward
         uint8_t *terminated
         uint8_t *truncated
@@ -357,7 +357,8 @@ cdef class Environment:
     cdef fpg_environment env
     cdef fpg_tabular tabular
     cdef readonly str name
-    cdef readonly object table  # keeps the memory that `tabular` points to
+    cdef readonly object table
+    cdef tuple arrays  # the memory that `tabular` points to
 
     def __init__(self, str name, tuple params, int max_episode_steps, table=None):
         if not fpg_environment_init(name.encode(), &self.env):
@@ -375,38 +376,51 @@ cdef class Environment:
             self.env.params[<int>i] = value
 
     cdef _set_table(self, table):
-        cdef const double[:, :, ::1] cumulative = table.cumulative
-        cdef const double[::1] start = table.start
-        cdef const double[:, ::1] obs = table.obs
-        cdef int64_t states = cumulative.shape[0], actions = cumulative.shape[1], outcomes = cumulative.shape[2]
-        shape = (states, actions, outcomes)
-        _require(states * actions * outcomes > 0 and start.shape[0] > 0, "the table must have states, actions and starts")
+        """Checks what memory safety needs, and lays the arrays out as fpg_tabular wants them."""
+        shape = table.cumulative.shape
+        _require(len(shape) == 3 and min(shape) > 0, f"cumulative must be (states, actions, outcomes), got {shape}")
+        states, actions, outcomes = shape
+        log2_outcomes = (outcomes - 1).bit_length()
+        _require(states * actions << log2_outcomes < 2**31, f"a table of {shape} is too large")
         for name in ("next", "reward", "terminated", "probability"):
             _require(getattr(table, name).shape == shape, f"{name} must be {shape}, got {getattr(table, name).shape}")
-        _require(table.start_cumulative.shape == (start.shape[0],), "start_cumulative must be as long as start")
-        _require(obs.shape[0] == len(table.obs_categories) <= FPG_MAX_COMPONENTS and obs.shape[1] == states,
-                 f"obs must be (len(obs_categories), {states}), got ({obs.shape[0]}, {obs.shape[1]})")
-        _require(all(array.flags.c_contiguous for array in table[:8]), "the table's arrays must be C-contiguous")
         for name in ("next", "start"):
-            _require(getattr(table, name).min() >= 0 and getattr(table, name).max() < states,
+            _require(getattr(table, name).size > 0 and getattr(table, name).min() >= 0 and getattr(table, name).max() < states,
                      f"{name} must hold states in 0 .. {states - 1}")
-        self.table = table
-        self.tabular.num_states, self.tabular.num_actions = <int32_t>states, <int32_t>actions
-        self.tabular.max_outcomes, self.tabular.num_starts = <int32_t>outcomes, <int32_t>start.shape[0]
-        self.tabular.cumulative = &cumulative[0, 0, 0]
-        self.tabular.next = _first(table.next.reshape(-1))
-        self.tabular.reward = _first(table.reward.reshape(-1))
-        self.tabular.terminated = _first(table.terminated.reshape(-1))
-        self.tabular.probability = _first(table.probability.reshape(-1))
-        self.tabular.start_cumulative = _first(table.start_cumulative)
-        self.tabular.start = &start[0]
-        self.tabular.obs = &obs[0, 0]
-        self.env.data = &self.tabular
-        self.env.obs_size = <int32_t>obs.shape[0]
-        self.env.action_categories[0] = <int32_t>actions
-        self.env.step_noise_size = 1 if outcomes > 1 else 0
-        for k, categories in enumerate(table.obs_categories):
+        _require(table.start.shape == table.start_cumulative.shape == (table.start.size,),
+                 f"start and start_cumulative must be of one length, got {table.start.shape}, {table.start_cumulative.shape}")
+        _require(table.obs.shape == (len(table.obs_categories), states) and len(table.obs_categories) <= FPG_MAX_COMPONENTS,
+                 f"obs must be ({len(table.obs_categories)}, {states}), got {table.obs.shape}")
+        for k, categories in enumerate(table.obs_categories):  # float32 counts to 2^24
+            _require(0 < categories <= 2**24 and table.obs[k].min() >= 0 and table.obs[k].max() < categories,
+                     f"obs[{k}] must lie in 0 .. {categories - 1}, of at most {2**24}")
             self.env.obs_categories[<int>k] = categories
+        _require(outcomes > 1 or bool((table.probability == 1).all()), "the only outcome of a row has probability 1")
+
+        self.table = table
+        self.arrays = (
+            _padded(_up_to_one("cumulative", table.cumulative), 1 << log2_outcomes, 1.0),
+            _padded(numpy.where(table.terminated != 0, -1.0 - table.next, table.next), 1 << log2_outcomes, 0.0),
+            _padded(table.reward, 1 << log2_outcomes, 0.0),
+            _padded(table.probability, 1 << log2_outcomes, 0.0),
+            _up_to_one("start_cumulative", table.start_cumulative),
+            numpy.array(table.start, numpy.float64),
+            numpy.array(table.obs, numpy.float32).reshape(-1),
+        )
+        self.tabular.num_states, self.tabular.num_actions = states, actions
+        self.tabular.log2_outcomes, self.tabular.num_starts = log2_outcomes, table.start.size
+        self.tabular.cumulative = _first(self.arrays[0])
+        self.tabular.next = _first(self.arrays[1])
+        self.tabular.reward = _first(self.arrays[2])
+        self.tabular.probability = _first(self.arrays[3])
+        self.tabular.start_cumulative = _first(self.arrays[4])
+        self.tabular.start = _first(self.arrays[5])
+        cdef const float[::1] obs = self.arrays[6]
+        self.tabular.obs = &obs[0]
+        self.env.data = &self.tabular
+        self.env.obs_size = len(table.obs_categories)
+        self.env.action_categories[0] = actions
+        self.env.step_noise_size = 1 if outcomes > 1 else 0
 
     @property
     def state_size(self):
@@ -464,6 +478,7 @@ cdef class Environment:
             reals = rows
             first_action = &reals[0, 0]
         self._check_tile(state, width, noise, self.env.step_noise_size)
+        self._check_states(state)
         first, second = numpy.empty(width), numpy.empty(width)
         cdef double[::1] reward = first
         cdef double[::1] terminated = second
@@ -473,6 +488,7 @@ cdef class Environment:
 
     def observe(self, const double[:, ::1] state):
         self._check_tile(state, state.shape[1], state, 0)
+        self._check_states(state)
         result = numpy.empty((self.env.obs_size, state.shape[1]), numpy.float32)
         cdef float[:, ::1] obs = result
         with nogil:
@@ -486,9 +502,31 @@ cdef class Environment:
         _require(noise.shape[0] >= noise_size and noise.shape[1] == width,
                  f"noise must be ({noise_size}, {width}), got ({noise.shape[0]}, {noise.shape[1]})")
 
+    cdef _check_states(self, const double[:, ::1] state):
+        """A table is indexed by what the caller says the state is."""
+        cdef int64_t i
+        if self.table is not None:
+            for i in range(state.shape[1]):
+                if not 0 <= state[0, i] < self.tabular.num_states:
+                    raise ValueError(f"state[0] must hold states in 0 .. {self.tabular.num_states - 1}, got {state[0, i]}")
+
 
 cdef const double *_first(const double[::1] array) noexcept:
     return &array[0]
+
+
+cdef _padded(array, int64_t outcomes, double fill):
+    """Lengthens the rows of a table."""
+    result = numpy.full((array.shape[0], array.shape[1], outcomes), fill)
+    result[:, :, :array.shape[2]] = array
+    return result.reshape(-1)
+
+
+cdef _up_to_one(str name, cumulative):
+    """Sets the last entry that has a probability, and all after it, to 1: rounding never selects what has none."""
+    _require(bool((numpy.diff(cumulative, prepend=0.0) >= 0).all() and (abs(cumulative[..., -1] - 1) < 1e-6).all()),
+             f"{name} must rise from 0 to 1")
+    return numpy.where(cumulative < cumulative[..., -1:], cumulative, 1.0)
 
 
 cdef tuple _categories(const int32_t *categories, int32_t size):
@@ -561,13 +599,20 @@ cdef class Vector:
             fpg_vector_reset(self.vector, first, out)
         self.busy = False
 
-    def bind(self, obs, final_obs, double[::1] reward, uint8_t[:, ::1] flags):
+    def bind(self, obs, final_obs, final_state, double[::1] reward, uint8_t[:, ::1] flags):
+        cdef double[:, ::1] rows
         _require(reward.shape[0] == flags.shape[1] == self.num_envs and flags.shape[0] == 2,
                  "the arrays of a step must have num_envs rows")
         self.out.obs = self._rows(obs)
         self.out.final_obs = NULL if final_obs is None else self._rows(final_obs)
         self.out.reward, self.out.terminated, self.out.truncated = &reward[0], &flags[0, 0], &flags[1, 0]
-        self.bound = (obs, final_obs, reward, flags)
+        self.out.final_state = NULL
+        if final_state is not None:
+            rows = final_state
+            _require(rows.shape[0] == self.num_envs and rows.shape[1] == self.env.env.state_size,
+                     f"final_state must be ({self.num_envs}, {self.env.env.state_size})")
+            self.out.final_state = &rows[0, 0]
+        self.bound = (obs, final_obs, final_state, reward, flags)
 
     def step(self, actions):
         cdef const int64_t[::1] integers
@@ -603,6 +648,12 @@ cdef class Vector:
                  f"state must be ({self.num_envs}, {self.env.env.state_size}), and elapsed as long")
         self._begin()
         fpg_vector_set_state(self.vector, &state[0, 0], &elapsed[0])
+        fpg_vector_observe(self.vector, out)
+        self.busy = False
+
+    def observe(self, obs):
+        cdef void *out = self._rows(obs)
+        self._begin()
         fpg_vector_observe(self.vector, out)
         self.busy = False
 

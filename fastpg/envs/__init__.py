@@ -1,6 +1,6 @@
 """Environments that step without Python."""
 
-from fastpg.envs import classic_control, gymnasium_ids  # noqa: F401  (classic_control fills the registry)
+from fastpg.envs import classic_control, gymnasium_ids, toy_text  # noqa: F401  (two of them fill the registry)
 from fastpg.envs.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
 from fastpg.envs.vector import VectorEnv, make
 

@@ -1,7 +1,7 @@
 """Which environments the compiled core implements, and how Gymnasium's own become kernels.
 
-Everything that Gymnasium knows about an environment (spaces, limits, defaults, transition tables) is read
-from its own class, so that it cannot drift. A new environment is one header in csrc/envs/ and one entry in
+Everything that Gymnasium knows about an environment (spaces, limits, defaults, transitions) is read from
+its own class, so that it cannot drift. A new environment is one header in csrc/envs/ and one entry in
 a file beside this one.
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 
 
-def _set_state_attribute(original: Any, state: NDArray[np.float64]) -> None:
+def _show_state(original: Any, state: NDArray[np.float64], obs: Any, action: Any) -> None:
     original.state = state
 
 
@@ -36,12 +36,18 @@ class EnvSpec:
     # What its constructor takes: defaults. The kernel gets a bool as 0 or 1, a choice as its position.
     parameters: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of parameters that are strings
+    # Of parameters whose default does not tell what is right: (where, name, value) -> the value, or an error.
+    checks: Mapping[str, Callable[[str, str, Any], Any]] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()  # parameters that Gymnasium keeps as attributes of its class
     reset_options: Mapping[str, float] = field(default_factory=dict)  # reset(options=...): defaults
-    # Puts one environment's state, (state_size,), into Gymnasium's environment for its renderer.
-    show: Callable[[Any, NDArray[np.float64]], None] = _set_state_attribute
-    # For the kernel "tabular": Gymnasium's environment -> the table; it checks the parameters as well.
+    # Puts what a renderer looks at into Gymnasium's environment: (it, one environment's state (state_size,),
+    # its observation, its episode's last action or None).
+    show: Callable[[Any, NDArray[np.float64], Any, Any], None] = _show_state
+    # For the kernel "tabular": Gymnasium's environment -> the table; -> the infos of each of its states, by
+    # name, (num_states, ...); and whether info["prob"] is there: state[1].
     table: Callable[[gymnasium.Env[Any, Any]], _core.Table] | None = None
+    infos: Callable[[gymnasium.Env[Any, Any]], Mapping[str, NDArray[Any]]] | None = None
+    prob_info: bool = False
 
     @property
     def gymnasium_spec(self) -> Any:
@@ -141,7 +147,9 @@ def native_env(
 
 
 def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:
-    """Check a parameter by the kind of its default."""
+    """Check a parameter as its spec says, or by the kind of its default."""
+    if name in spec.checks:
+        return spec.checks[name](where, name, value)
     default = spec.parameters[name]
     if isinstance(default, bool):
         return _check.boolean(where, name, value)
@@ -152,7 +160,7 @@ def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:
         if not math.isfinite(number):
             raise ValueError(f"{where}: {name} must be finite, got {number}")
         return number
-    return value  # of a table: Gymnasium's constructor judges it
+    return value  # Gymnasium's constructor judges it
 
 
 def _original(where: str, spec: EnvSpec, values: Mapping[str, Any]) -> Any:
@@ -160,7 +168,8 @@ def _original(where: str, spec: EnvSpec, values: Mapping[str, Any]) -> Any:
     constructor = {name: value for name, value in values.items() if name not in spec.attributes}
     try:
         registered = spec.gymnasium_spec
-        original: Any = load_env_creator(registered.entry_point)(**{**registered.kwargs, **constructor})
+        creator: Any = load_env_creator(registered.entry_point)
+        original: Any = creator(**{**registered.kwargs, **constructor})
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(
             f"{where}: Gymnasium's {spec.id} does not accept {dict(constructor)}: {error!r}"

@@ -68,4 +68,9 @@ def _first(obs: Any) -> Any:
 
 
 def _first_infos(infos: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[0] for name, values in infos.items() if not name.startswith("_")}
+    return {name: _plain(values[0]) for name, values in infos.items() if not name.startswith("_")}
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own number for one of NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value

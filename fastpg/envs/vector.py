@@ -150,6 +150,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._seeds = np.zeros(num_envs, np.uint64)
         self._was_seeded = self._was_reset = False
         self._finished = np.zeros(num_envs, np.bool_)  # kept up in the mode "disabled" only
+        self._last_actions: Any = None  # for the renderer
+        # Where Gymnasium's environment has infos: what they are, by name, in each state of the table.
+        self._has_prob = env.spec.prob_info
+        self._state_infos = env.spec.infos(env.original) if env.spec.infos else {}
+        self._has_infos = self._has_prob or bool(self._state_infos)
+        self._final_state = np.empty((num_envs, env.core.state_size)) if self._has_infos else None
+        # Gymnasium says 1 or 1.0 after a reset, depending on the environment.
+        self._reset_prob_type: Any = type(env.original.reset()[1]["prob"]) if self._has_prob else float
         self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
         self._action_shape = self.action_space.shape
 
@@ -207,9 +215,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._finished = np.zeros(self.num_envs, np.bool_)
         else:
             self._finished = self._finished & ~mask
-        return self._observations(obs), self._infos(
-            np.ones(self.num_envs, np.bool_) if mask is None else mask
-        )
+        if not self._has_infos:
+            return self._observations(obs), {}
+        chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask
+        infos = self._infos(self._core.get_state()[0], chosen, self._reset_prob_type)
+        return self._observations(obs), infos
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Take one action in each environment.
@@ -253,7 +263,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         which_bad = self._core.step(array)
         if which_bad >= 0:
             self._raise_invalid(array, which_bad)
-        infos = self._infos(None) if self._autoreset == "next_step" else self._end_episodes()
+        if self.render_mode is not None:
+            self._last_actions = np.array(actions)
+        infos = self._infos(self._core.get_state()[0]) if self._has_infos else {}
+        if self._autoreset != "next_step":
+            self._end_episodes(infos)
         return self._observations(self._obs), self._rewards, self._terminated, self._truncated, infos
 
     def get_state(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -307,6 +321,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         obs = self._empty_obs()
         self._core.set_state(rows, steps, obs)
         self._finished = np.zeros(self.num_envs, np.bool_)
+        self._last_actions = None
         return self._observations(obs)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -324,8 +339,12 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             raise ResetNeeded("VectorEnv.render(): call reset() first")
         original: Any = self._native.original
         frames = []
-        for row in self._core.get_state()[0]:
-            self._native.spec.show(original, row)
+        states, elapsed = self._core.get_state()
+        obs = self._empty_obs()
+        self._core.observe(obs)
+        for i, state in enumerate(states):
+            action = self._last_actions[i] if self._last_actions is not None and elapsed[i] > 0 else None
+            self._native.spec.show(original, state, self._one(self._observations(obs), i), action)
             frames.append(np.array(original.render()))
         return tuple(frames)
 
@@ -445,7 +464,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._rewards = np.empty(self.num_envs)
         flags = np.empty((2, self.num_envs), np.uint8)
         self._terminated, self._truncated = flags.view(np.bool_)
-        self._core.bind(self._obs, self._final_obs, self._rewards, flags)
+        self._core.bind(self._obs, self._final_obs, self._final_state, self._rewards, flags)
 
     def _observations(self, obs: NDArray[Any]) -> Any:
         """Return the core's array in the form of `observation_space`."""
@@ -459,24 +478,42 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         assert isinstance(space, MultiDiscrete)
         return np.ascontiguousarray(obs.T)
 
-    def _infos(self, chosen: NDArray[np.bool_] | None) -> dict[str, Any]:
-        return {}
+    @staticmethod
+    def _one(observations: Any, i: int) -> Any:
+        """Return environment i's observation out of a batch's, as Gymnasium's single environments have it."""
+        if isinstance(observations, tuple):
+            return tuple(int(part[i]) for part in observations)
+        return observations[i].copy() if observations.ndim > 1 else int(observations[i])
 
-    def _end_episodes(self) -> dict[str, Any]:
+    def _infos(
+        self, states: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None, prob_type: Any = float
+    ) -> dict[str, Any]:
+        """Return what Gymnasium's infos say in these states, with 0 and a mask for who is not chosen."""
+        if chosen is None:
+            chosen = np.ones(self.num_envs, np.bool_)
+        infos: dict[str, Any] = {}
+        if self._has_prob:
+            infos["prob"] = np.where(chosen, states[:, 1], 0.0).astype(prob_type)
+        numbers = np.where(chosen, states[:, 0], 0.0).astype(np.intp)
+        for name, values in self._state_infos.items():
+            infos[name] = values[numbers]
+            infos[name][~chosen] = 0
+        for name in tuple(infos):
+            infos[f"_{name}"] = chosen.copy()
+        return infos
+
+    def _end_episodes(self, infos: dict[str, Any]) -> None:
         """Do what "same_step" and "disabled" need after a step: the final observations, or who has ended."""
-        infos = self._infos(None)
         done = self._terminated | self._truncated
         if self._final_obs is None:
             self._finished = done
         elif done.any():
             objects = np.full(self.num_envs, None, dtype=object)
             finals = self._observations(self._final_obs)
-            for i in np.flatnonzero(done):
-                objects[i] = (
-                    tuple(part[i] for part in finals) if isinstance(finals, tuple) else finals[i].copy()
-                )
-            infos.update(final_obs=objects, _final_obs=done, final_info={}, _final_info=done.copy())
-        return infos
+            for i in np.flatnonzero(done).tolist():
+                objects[i] = self._one(finals, i)
+            final_info = {} if self._final_state is None else self._infos(self._final_state, done)
+            infos.update(final_obs=objects, _final_obs=done, final_info=final_info, _final_info=done.copy())
 
 
 def _autoreset(where: str, value: Any) -> Autoreset:
