@@ -99,7 +99,8 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
         bounds = {"low": _numbers(space.low), "high": _numbers(space.high)}
         return {"type": "Box", "dtype": str(space.dtype), **bounds}
     if isinstance(space, Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        start = {"start": int(space.start)} if space.start else {}
+        return {"type": "Discrete", "n": int(space.n), **start}
     if isinstance(space, MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     assert isinstance(space, Tuple)  # the only other space that a Policy accepts

@@ -106,7 +106,7 @@ def test_another_programs_safetensors_are_refused(path):
         ({"metadata": {"hidden": "nonsense"}}, "unusable metadata"),
         ({"metadata": {"hidden": "[1,1,1,1]"}}, "at most 3 layers"),
         ({"metadata": {"activation": "gelu"}}, "unusable metadata .*activation"),
-        ({"metadata": {"action_space": '{"type": "Tuple"}'}}, "unusable metadata .*Tuple"),
+        ({"metadata": {"action_space": '{"type": "Text"}'}}, "unusable metadata .*Text"),
         ({"metadata": {"action_space": '{"type": "Discrete", "n": -2}'}}, "unusable metadata"),
         ({"metadata": {"observation_space": "[]"}}, "unusable metadata"),
         ({"tensors": {"extra": np.zeros(1, np.float32)}}, "holds the tensors .*extra"),

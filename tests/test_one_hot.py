@@ -61,7 +61,9 @@ def test_a_policy_sees_the_vectors_that_gymnasium_flattens_to(space):
     space.seed(0)
     samples = [space.sample() for _ in range(9)]
     flat = np.stack([gymnasium.spaces.flatten(space, one) for one in samples]).astype(np.float32)
-    batch = tuple(map(np.array, zip(*samples, strict=True))) if isinstance(space, Tuple) else np.array(samples)
+    batch = (
+        tuple(map(np.array, zip(*samples, strict=True))) if isinstance(space, Tuple) else np.array(samples)
+    )
     np.testing.assert_allclose(policy.entropy(batch), dense.entropy(flat), rtol=1e-5)
     np.testing.assert_array_equal(policy.act(batch, seed=3), dense.act(flat, seed=3))
     assert policy.act(samples[0], seed=0) == policy.act(batch, seed=0)[0]
@@ -94,7 +96,11 @@ def test_observations_outside_the_space_are_refused(obs, error, words):
         policy.act(obs, seed=0)
 
 
-TABULAR = [env_id for env_id in fastpg.list_envs() if isinstance(fastpg.make(env_id).single_observation_space, Discrete | Tuple)]
+TABULAR = [
+    env_id
+    for env_id in fastpg.list_envs()
+    if isinstance(fastpg.make(env_id).single_observation_space, Discrete | Tuple)
+]
 
 
 @pytest.mark.parametrize("hidden", [(), (16,)], ids=str)
@@ -104,7 +110,7 @@ def test_the_fused_pass_runs_on_tabular_environments(env_id, hidden):
     settings = {"num_envs": 17, "seed": 3, "gamma": 0.9}
     whole = fastpg.estimate_gradient(env_id, policy, form="total", horizon=50, **settings)
     assert np.isfinite(whole.gradient).all()
-    assert np.linalg.norm(whole.gradient) > 0
+    assert (np.linalg.norm(whole.gradient) > 0) == (whole.mean_return != 0)  # ice and luck: some earn nothing
     fastpg.set_num_threads(1)
     alone = fastpg.estimate_gradient(env_id, policy, form="total", horizon=50, **settings)
     assert (alone.gradient == whole.gradient).all()
