@@ -162,7 +162,12 @@ fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const
 
 /* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
 
-typedef enum { FPG_TOTAL = 0, FPG_REWARD_TO_GO = 1 } fpg_form;
+/* Phi_t, the weight of grad log pi(a_t|s_t). FPG_Q: the n-step return with V after it. FPG_TD: r + gamma V(s') - V(s).
+ * FPG_GAE: the sum of (gamma lam)^k times the TD residuals. The last three need a value function. */
+typedef enum { FPG_TOTAL = 0, FPG_REWARD_TO_GO, FPG_Q, FPG_TD, FPG_GAE } fpg_form;
+/* What is taken off Phi_t. The means are over the other environments of the same tile, so they leave the expectation as it
+ * is: FPG_BATCH_MEAN over all their steps, FPG_TIMESTEP_MEAN over their steps of the same number. */
+typedef enum { FPG_NO_BASELINE = 0, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE } fpg_baseline;
 typedef enum { FPG_PER_TRAJECTORY = 0, FPG_PER_TIMESTEP = 1 } fpg_normalize;
 
 typedef struct {
@@ -174,12 +179,17 @@ typedef struct {
     double gradient_norm;     /* Euclidean */
     int64_t total_steps;      /* transitions since the sampler was made */
     double seconds;           /* wall time of the pass */
+    double value_loss;        /* mean squared error of the value function before its update; NaN if there is none */
+    double explained_variance; /* of the returns it is fitted to; NaN likewise */
 } fpg_stats;
 
 typedef struct {
     fpg_form form;
+    fpg_baseline baseline;
     fpg_normalize normalize;
-    double gamma;
+    double gamma, lam;
+    int32_t n_step;          /* FPG_Q */
+    int32_t discount_states; /* nonzero: weights get gamma^t as well; FPG_TOTAL, which has it, stays as it is */
     /* Exactly one is positive. horizon: that many steps of every environment, continuing its episode; the cut is
      * treated as an episode end. episodes: that many whole episodes from fresh resets; environment i runs
      * episodes / num_envs of them, and one more where i < episodes % num_envs, so short ones are not favoured. */
@@ -188,12 +198,14 @@ typedef struct {
 
 typedef struct fpg_sampler fpg_sampler;
 
-/* NULL if memory runs out. Environment i's random numbers depend on (seed, i) and nothing else. */
-fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed);
+/* NULL if memory runs out. Environment i's random numbers depend on (seed, i) and nothing else. value: the value
+ * function's network, with one output, or NULL. */
+fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
+                             uint64_t seed);
 void fpg_sampler_free(fpg_sampler *sampler);
-/* gradient (P,): the ascent direction. The same bits for any number of threads. */
-fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, float *gradient,
-                                fpg_stats *stats, fpg_poll poll);
+/* gradient (P,): the ascent direction. The same bits for any number of threads. value_theta: NULL without one. */
+fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const float *value_theta, const fpg_collect *collect,
+                                float *gradient, fpg_stats *stats, fpg_poll poll);
 /* returns (episodes,) undiscounted, lengths (episodes,): episode k of environment i is entry k * num_envs + i. */
 fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_t episodes, int deterministic, double *returns,
                                 int64_t *lengths, fpg_poll poll);
@@ -207,6 +219,12 @@ typedef struct {
     int64_t steps_per_iteration; /* > 0: whole episodes, as many as the mean length known before suggests */
     fpg_optimizer optimizer;
     double learning_rate, momentum, beta1, beta2, epsilon;
+    int32_t linear_schedule;     /* nonzero: learning rates fall linearly to 0 at total_steps */
+    double max_grad_norm;        /* the policy's gradient is scaled down to this Euclidean norm; infinite: never */
+    int32_t standardize;         /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */
+    /* The value function's regression after each policy step; with a value network only. */
+    double value_learning_rate;
+    int32_t value_epochs, value_minibatches;
     int64_t total_steps;         /* stop after the iteration that reaches it */
     double target_return;        /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
 } fpg_train_config;
@@ -215,12 +233,13 @@ typedef enum { FPG_RUNNING = 0, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETU
 
 typedef struct fpg_trainer fpg_trainer;
 
-fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed,
-                             const fpg_train_config *config);
+/* value: the value function's network, or NULL. */
+fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
+                             uint64_t seed, const fpg_train_config *config);
 void fpg_trainer_free(fpg_trainer *trainer);
-/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta is
- * updated after every whole iteration and is never left with a value that is not finite. */
-fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, double seconds, int64_t capacity, fpg_stats *stats,
+/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta and value_theta
+ * (NULL without a value function) are updated in every iteration and are never left with a value that is not finite. */
+fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, float *value_theta, double seconds, int64_t capacity, fpg_stats *stats,
                            int64_t *count, fpg_stopped *stopped, fpg_poll poll);
 
 /* ---- for tests ----------------------------------------------------------------------------------------------------- */

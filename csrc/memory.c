@@ -35,16 +35,23 @@ void fpg_free(void *p)
     free(raw);
 }
 
-fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width)
+fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_layout *value, const fpg_environment *env,
+                           int32_t width)
 {
     const size_t real = sizeof(float), obs = (size_t)layout->obs_size, actions = (size_t)layout->num_actions;
-    const size_t backward = 2 * (size_t)layout->max_width > actions ? 2 * (size_t)layout->max_width : actions;
+    const int32_t widest = value && value->max_width > layout->max_width ? value->max_width : layout->max_width;
+    const size_t backward = 2 * (size_t)widest > actions ? 2 * (size_t)widest : actions;
     int ok = 1;
     memset(worker, 0, sizeof *worker);
     ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK * real)) != NULL;
-    ok &= (worker->dlogits = fpg_calloc(actions * FPG_CHUNK * real)) != NULL;
+    /* Also an observation's lanes, where a value function looks at what follows a cut. */
+    ok &= (worker->dlogits = fpg_calloc((actions > obs ? actions : obs) * FPG_CHUNK * real)) != NULL;
     for (int32_t l = 0; l < layout->num_hidden; l++)
         ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+    for (int32_t l = 0; value && l < value->num_hidden; l++)
+        ok &= (worker->value_hidden[l] = fpg_calloc((size_t)value->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+    if (value)
+        ok &= (worker->values = fpg_calloc(FPG_CHUNK * real)) != NULL;
     ok &= (worker->backward = fpg_calloc(backward * FPG_CHUNK * real)) != NULL;
     if (env) {
         const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
@@ -64,16 +71,26 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
     return FPG_OK;
 }
 
+void fpg_tape_free(fpg_tape *tape)
+{
+    float *buffers[] = {tape->obs, tape->score, tape->reward, tape->keep, tape->running, tape->active, tape->value, tape->bootstrap};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        fpg_free(buffers[i]);
+    for (int l = 0; l < FPG_MAX_HIDDEN; l++)
+        fpg_free(tape->hidden[l]);
+    memset(tape, 0, sizeof *tape);
+}
+
 void fpg_worker_free(fpg_worker *worker)
 {
-    float *buffers[] = {worker->tape.obs, worker->tape.score, worker->tape.reward, worker->tape.keep, worker->tape.running,
-                        worker->x, worker->dlogits, worker->backward, worker->trace, worker->trace_sum};
+    float *buffers[] = {worker->x, worker->dlogits, worker->backward, worker->values, worker->trace, worker->trace_sum};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         fpg_free(buffers[i]);
     for (int l = 0; l < FPG_MAX_HIDDEN; l++) {
         fpg_free(worker->hidden[l]);
-        fpg_free(worker->tape.hidden[l]);
+        fpg_free(worker->value_hidden[l]);
     }
+    fpg_tape_free(&worker->tape);
     fpg_free(worker->noise);
     memset(worker, 0, sizeof *worker);
 }
@@ -100,9 +117,9 @@ int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, in
     steps = steps > old ? steps : old;
     ok &= grow(&tape->obs, old * layout->obs_size * width, steps * layout->obs_size * width);
     ok &= grow(&tape->score, old * layout->num_actions * width, steps * layout->num_actions * width);
-    ok &= grow(&tape->reward, old * width, steps * width);
-    ok &= grow(&tape->keep, old * width, steps * width);
-    ok &= grow(&tape->running, old * width, steps * width);
+    float **rows[] = {&tape->reward, &tape->keep, &tape->running, &tape->active, &tape->value, &tape->bootstrap};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ok &= grow(rows[i], old * width, steps * width);
     for (int32_t l = 0; l < layout->num_hidden && keep_hidden; l++) {
         const int64_t row = (int64_t)lanes * layout->hidden[l].out_pad;
         ok &= grow(&tape->hidden[l], missing_hidden ? 0 : old * row, steps * row);

@@ -12,6 +12,8 @@
 #include "philox.h"
 #include "policy/categorical.h"
 #include "policy/mlp.h"
+#include "value.h"
+#include "weights.h"
 
 /* Keeping activations costs this much memory a thread at most; above it the backward pass computes them again. */
 #define FPG_TAPE_BYTES ((int64_t)32 << 20)
@@ -147,48 +149,27 @@ static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_l
         fpg_linear_accumulate(head, width, lane->coefficient, worker->trace, worker->trace_sum);
 }
 
-/* Rewards of the tape's steps become weights Phi_t in place, from the last step to the first. */
-static void fpg_tape_weights(const fpg_pass *pass, fpg_tape *tape, int64_t steps)
-{
-    const int32_t width = pass->width;
-    const float gamma = (float)pass->collect.gamma;
-    const int to_go = pass->collect.form == FPG_REWARD_TO_GO;
-    float carry[FPG_TILE] = {0};
-    for (int64_t t = steps - 1; t >= 0; t--) {
-        float *FPG_RESTRICT weight = tape->reward + t * width;
-        const float *FPG_RESTRICT keep = tape->keep + t * width, *FPG_RESTRICT running = tape->running + t * width;
-        const float at_end = t == steps - 1 ? 1.0f : 0.0f;
-        if (to_go)
-            FPG_SIMD for (int32_t i = 0; i < width; i++)
-                weight[i] = carry[i] = weight[i] + gamma * keep[i] * carry[i];
-        else
-            FPG_SIMD for (int32_t i = 0; i < width; i++)
-                weight[i] = carry[i] = keep[i] - at_end > 0.5f ? carry[i] : running[i];
-    }
-}
-
 /* slot->gradient += sum over the tape of weight * grad log pi. */
-static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int worker_index, int64_t steps, int keep_hidden,
-                              fpg_slot *slot)
+static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int worker_index, const fpg_tape *tape, int64_t steps,
+                              int keep_hidden, fpg_slot *slot)
 {
     const fpg_layout *layout = pass->layout;
-    const fpg_tape *tape = &worker->tape;
-    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
+    const int32_t width = pass->width, lanes = pass->lanes, actions = layout->num_actions;
+    const float shift = (float)pass->shift, scale = (float)pass->scale;
     const int64_t per_chunk = FPG_CHUNK / lanes;
     for (int64_t t = 0; t < steps; t += per_chunk) {
         const int32_t count = (int32_t)(steps - t < per_chunk ? steps - t : per_chunk), rows = count * lanes;
         float *hidden[FPG_MAX_HIDDEN];
         if (fpg_should_stop(pass->control, worker_index))
             return;
+        fpg_load_tape_obs(pass, tape, t, count, worker);
         for (int32_t s = 0; s < count; s++) {
             const float *weight = tape->reward + (t + s) * width;
-            for (int32_t d = 0; d < inputs; d++)
-                memcpy(worker->x + d * FPG_CHUNK + s * lanes, tape->obs + ((t + s) * inputs + d) * width, (size_t)lanes * sizeof(float));
             for (int32_t a = 0; a < actions; a++) {
                 const float *FPG_RESTRICT score = tape->score + ((t + s) * actions + a) * width;
                 float *FPG_RESTRICT dlogits = worker->dlogits + a * FPG_CHUNK + s * lanes;
                 FPG_SIMD for (int32_t i = 0; i < lanes; i++)
-                    dlogits[i] = weight[i] * score[i];
+                    dlogits[i] = (weight[i] - shift) * scale * score[i];
             }
         }
         for (int32_t a = 0; a < actions; a++)
@@ -210,16 +191,43 @@ typedef struct {
 static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
 {
     const fpg_layout *layout = pass->layout;
-    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_actions + 3);
+    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_actions + 6);
     const int64_t full = bare + (int64_t)sizeof(float) * pass->lanes * layout->hidden_floats;
     const int64_t limit = pass->env->max_episode_steps;
+    if (pass->retain) /* the tiles' tapes share what all threads may keep */
+        return (fpg_tape_plan){INT64_MAX, pass->collect.horizon > 0 &&
+                                              pass->collect.horizon * full * ((pass->num_envs + pass->lanes - 1) / pass->lanes) <= FPG_TAPE_BYTES};
     if (pass->collect.horizon > 0)
         return (fpg_tape_plan){1, pass->collect.horizon * full <= FPG_TAPE_BYTES};
     if (limit == 0)
         return (fpg_tape_plan){1, 0};
+    if (pass->collect.baseline == FPG_TIMESTEP_MEAN) /* so that a row of the tape is a step of everybody's episode */
+        return (fpg_tape_plan){1, limit * full <= FPG_TAPE_BYTES};
     if (limit * full <= FPG_TAPE_BYTES)
         return (fpg_tape_plan){FPG_TAPE_BYTES / (limit * full), 1};
     return (fpg_tape_plan){limit * bare <= FPG_TAPE_BYTES ? FPG_TAPE_BYTES / (limit * bare) : 1, 0};
+}
+
+/* The policy's gradient from what a pass has retained. */
+static void fpg_tape_gradient(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot)
+{
+    fpg_tape_backward(pass, worker, worker_index, tile->tape, tile->steps, fpg_plan_tape(pass).keep_hidden, slot);
+}
+
+/* V of what follows the steps that a time limit or the horizon cuts, 0 elsewhere. The next episodes have not begun yet. */
+static void fpg_tape_cuts(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, const fpg_lanes *lane, int any_done,
+                          int last, float *bootstrap)
+{
+    int32_t which[FPG_TILE + 1], count = 0;
+    memset(bootstrap, 0, (size_t)pass->width * sizeof *bootstrap);
+    if (!any_done && !last)
+        return;
+    for (int32_t i = 0; i < pass->lanes; i++) {
+        which[count] = i;
+        count += (lane->done[i] | last) && lane->terminated[i] == 0 && lane->active[i] > 0;
+    }
+    if (count > 0)
+        fpg_bootstrap(pass, tile, worker, count, which, bootstrap);
 }
 
 /* Steps the tile until its lanes have run their episodes or the horizon is reached; returns the step it stopped at, or -1. */
@@ -228,8 +236,8 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
 {
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
-    const int taped = pass->want_gradient && fpg_needs_tape(layout);
-    fpg_tape *tape = &worker->tape;
+    const int taped = fpg_is_taped(pass);
+    fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
     int64_t step = begin;
     for (int last = 0; lane->num_active > 0 && !last; step++) {
         const int64_t t = step - begin;
@@ -259,12 +267,15 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
             float *FPG_RESTRICT keep = tape->keep + t * width;
             memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
             memcpy(tape->running + t * width, lane->running, (size_t)width * sizeof(float));
+            memcpy(tape->active + t * width, lane->active, (size_t)width * sizeof(float));
             for (int32_t i = 0; i < width; i++)
                 keep[i] = lane->done[i] ? 0.0f : 1.0f;
             if (lane->num_active < lanes)
                 for (int32_t a = 0; a < actions; a++)
                     for (int32_t i = 0; i < width; i++)
                         score[a * width + i] *= lane->active[i];
+            if (pass->value_layout)
+                fpg_tape_cuts(pass, tile, worker, lane, any_done, last, tape->bootstrap + t * width);
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
         if (any_done)
@@ -279,12 +290,14 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width;
     const int64_t quota = pass->collect.episodes / pass->num_envs, extra = pass->collect.episodes % pass->num_envs;
-    const int by_episode = pass->collect.episodes > 0, taped = pass->want_gradient && fpg_needs_tape(layout);
+    const int by_episode = pass->collect.episodes > 0, taped = fpg_is_taped(pass);
+    fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
     const fpg_tape_plan plan = fpg_plan_tape(pass);
     const int64_t trace_size = (int64_t)layout->num_actions * (layout->num_inputs + 1) * width;
     const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
     fpg_tally *tally = &slot->tally;
     fpg_lanes lane = {.num_active = 0};
+    int32_t first_age[FPG_TILE];
     const int64_t steps_before = tally->sum_length;
     for (int32_t i = 0; i < real; i++)
         lane.owed[i] = by_episode ? quota + (first_env + i < extra) : 0;
@@ -294,12 +307,13 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         memset(worker->trace, 0, (size_t)trace_size * sizeof(float));
         memset(worker->trace_sum, 0, (size_t)trace_size * sizeof(float));
     }
-    if (taped && !fpg_tape_reserve(&worker->tape, layout, pass->lanes, width,
+    if (taped && !fpg_tape_reserve(tape, layout, pass->lanes, width,
                                    by_episode ? FPG_TAPE_STEPS : pass->collect.horizon, plan.keep_hidden)) {
         fpg_fail(pass->control, FPG_NO_MEMORY);
         return;
     }
     int64_t step = 0;
+    tile->steps = 0;
     do { /* one wave of episodes, as many as the tape holds; or the horizon */
         const int64_t begin = step;
         lane.num_active = 0;
@@ -314,12 +328,20 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
             break;
         if (by_episode || pass->fresh)
             fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise);
+        memcpy(first_age, tile->elapsed, (size_t)width * sizeof *first_age);
         step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
         if (step < 0)
             return;
         if (taped) {
-            fpg_tape_weights(pass, &worker->tape, step - begin);
-            fpg_tape_backward(pass, worker, worker_index, step - begin, plan.keep_hidden, slot);
+            if (pass->value_layout)
+                fpg_tape_values(pass, worker, tape, step - begin);
+            fpg_tape_weights(pass, tape, first_age, step - begin);
+            if (!pass->retain)
+                fpg_tape_backward(pass, worker, worker_index, tape, step - begin, plan.keep_hidden, slot);
+            else {
+                fpg_tally_weights(pass, tape, step - begin, tally);
+                tile->steps = step - begin;
+            }
         }
     } while (by_episode);
     if (pass->want_gradient && !taped)

@@ -133,17 +133,24 @@ def policy_gradient(
 class Sampler:
     """``num_envs`` copies of an environment, their states, and the fused rollout-and-gradient pass."""
 
-    def __init__(self, env: Environment, net: Network, num_envs: int, seed: int) -> None: ...
+    def __init__(
+        self, env: Environment, net: Network, num_envs: int, seed: int, value: Network | None = None
+    ) -> None: ...
     def gradient(
         self,
         theta: F32,
         *,
-        form: str,  # "total" | "reward_to_go"
+        form: str,  # "total" | "reward_to_go" | "q" | "td" | "gae"; the last three need value_theta
         gamma: float,
         horizon: int,  # > 0: that many steps of every environment, continuing its episode
         episodes: int,  # > 0: that many whole episodes from fresh resets; exactly one of the two is > 0
         normalize: str,  # "trajectory" | "timestep"
         out: F32,
+        baseline: str = "none",  # | "batch_mean" | "timestep_mean" | "value" (needs value_theta)
+        lam: float = 1,  # gae
+        n_step: int = 1,  # q
+        discount_states: bool = False,
+        value_theta: F32 | None = None,
     ) -> np.void: ...  # a STATS_DTYPE scalar; NaN or infinity raises FloatingPointError naming what and where
     def evaluate(
         self, theta: F32, *, episodes: int, deterministic: bool
@@ -175,6 +182,18 @@ class Trainer:
         epsilon: float,
         total_steps: int,  # stop after the iteration in which this many steps are reached
         target_return: float,  # NaN: none. Reached by the mean of the last >= 100 finished episodes
+        baseline: str = "none",
+        lam: float = 1,
+        n_step: int = 1,
+        discount_states: bool = False,
+        value: Network | None = None,
+        value_theta: F32 | None = None,  # updated in place as well
+        value_learning_rate: float = 0,
+        value_epochs: int = 0,
+        value_minibatches: int = 1,
+        standardize: bool = False,
+        linear_schedule: bool = False,
+        max_grad_norm: float = ...,
     ) -> None: ...
     num_steps: int
     num_iterations: int
@@ -194,4 +213,5 @@ def vecmath(function: str, x: NDArray[Any]) -> NDArray[Any]: ...
 # STATS_DTYPE fields: num_steps i8 (transitions of this batch), num_episodes i8 (episodes finished),
 # num_trajectories i8 (finished + cut), mean_return f8, return_std f8, min_return f8, max_return f8,
 # mean_length f8 (of finished episodes; NaN where there is none), entropy f8 (mean over transitions),
-# gradient_norm f8, total_steps i8 (since the sampler's creation), seconds f8 (of this iteration)
+# gradient_norm f8, total_steps i8 (since the sampler's creation), seconds f8 (of this iteration),
+# value_loss f8, explained_variance f8 (NaN without a value function)

@@ -104,7 +104,9 @@ cdef extern from "fastpg.h" nogil:
                                    double, float *, fpg_poll)
 
     ctypedef enum fpg_form:
-        FPG_TOTAL, FPG_REWARD_TO_GO
+        FPG_TOTAL, FPG_REWARD_TO_GO, FPG_Q, FPG_TD, FPG_GAE
+    ctypedef enum fpg_baseline:
+        FPG_NO_BASELINE, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE
     ctypedef enum fpg_normalize:
         FPG_PER_TRAJECTORY, FPG_PER_TIMESTEP
 
@@ -112,20 +114,23 @@ cdef extern from "fastpg.h" nogil:
         int64_t num_steps, num_episodes, num_trajectories
         double mean_return, return_std, min_return, max_return, mean_length, entropy, gradient_norm
         int64_t total_steps
-        double seconds
+        double seconds, value_loss, explained_variance
 
     ctypedef struct fpg_collect:
         fpg_form form
+        fpg_baseline baseline
         fpg_normalize normalize
-        double gamma
+        double gamma, lam
+        int32_t n_step, discount_states
         int64_t horizon, episodes
 
     ctypedef struct fpg_sampler:
         pass
 
-    fpg_sampler *fpg_sampler_new(const fpg_environment *, const fpg_network *, int64_t, uint64_t)
+    fpg_sampler *fpg_sampler_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t)
     void fpg_sampler_free(fpg_sampler *)
-    fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const fpg_collect *, float *, fpg_stats *, fpg_poll)
+    fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const float *, const fpg_collect *, float *, fpg_stats *,
+                                    fpg_poll)
     fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
 
     ctypedef enum fpg_optimizer:
@@ -135,7 +140,8 @@ cdef extern from "fastpg.h" nogil:
         fpg_collect collect
         int64_t steps_per_iteration
         fpg_optimizer optimizer
-        double learning_rate, momentum, beta1, beta2, epsilon
+        double learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm, value_learning_rate
+        int32_t linear_schedule, standardize, value_epochs, value_minibatches
         int64_t total_steps
         double target_return
 
@@ -145,9 +151,10 @@ cdef extern from "fastpg.h" nogil:
     ctypedef struct fpg_trainer:
         pass
 
-    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, int64_t, uint64_t, const fpg_train_config *)
+    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t,
+                                 const fpg_train_config *)
     void fpg_trainer_free(fpg_trainer *)
-    fpg_status fpg_trainer_run(fpg_trainer *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
+    fpg_status fpg_trainer_run(fpg_trainer *, float *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
 
     void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)
@@ -162,7 +169,7 @@ STATS_DTYPE = numpy.dtype(
     [(name, "i8") for name in ("num_steps", "num_episodes", "num_trajectories")]
     + [(name, "f8") for name in ("mean_return", "return_std", "min_return", "max_return", "mean_length", "entropy",
                                  "gradient_norm")]
-    + [("total_steps", "i8"), ("seconds", "f8")]
+    + [("total_steps", "i8"), ("seconds", "f8"), ("value_loss", "f8"), ("explained_variance", "f8")]
 )
 MAX_WIDTH = FPG_MAX_WIDTH
 MAX_HIDDEN = FPG_MAX_HIDDEN
@@ -170,7 +177,9 @@ MAX_ACTIONS = FPG_MAX_ACTIONS
 MAX_COMPONENTS = FPG_MAX_COMPONENTS
 MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are as many
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
-FORMS = {"total": FPG_TOTAL, "reward_to_go": FPG_REWARD_TO_GO}
+FORMS = {"total": FPG_TOTAL, "reward_to_go": FPG_REWARD_TO_GO, "q": FPG_Q, "td": FPG_TD, "gae": FPG_GAE}
+BASELINES = {"none": FPG_NO_BASELINE, "batch_mean": FPG_BATCH_MEAN, "timestep_mean": FPG_TIMESTEP_MEAN,
+             "value": FPG_VALUE_BASELINE}
 NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
@@ -737,18 +746,36 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
 
 # ---- the fused pass, and training --------------------------------------------------------------------------------------------
 
+cdef _check_value(Network net, Network value):
+    _require(value is None or (value.net.num_outputs == 1 and value.net.num_inputs == net.net.num_inputs
+                               and value.obs_categories == net.obs_categories),
+             "the value network must have one output and the policy's inputs")
+
+
+cdef fpg_collect _collect(str form, str baseline, str normalize, double gamma, double lam, int32_t n_step, bint discount_states,
+                          bint has_value) except *:
+    cdef fpg_collect collect
+    memset(&collect, 0, sizeof(collect))
+    _require(has_value or (form in ("total", "reward_to_go") and baseline != "value"), "this form needs a value function")
+    _require(n_step >= 1, f"n_step must be at least 1, got {n_step}")
+    collect.form, collect.baseline, collect.normalize = FORMS[form], BASELINES[baseline], NORMALIZE[normalize]
+    collect.gamma, collect.lam, collect.n_step, collect.discount_states = gamma, lam, n_step, discount_states
+    return collect
+
+
 cdef class Sampler:
     cdef fpg_sampler *sampler
     cdef Environment env
-    cdef Network net
+    cdef Network net, value
     cdef int64_t num_envs
     cdef bint busy
 
-    def __cinit__(self, Environment env, Network net, int64_t num_envs, uint64_t seed):
+    def __cinit__(self, Environment env, Network net, int64_t num_envs, uint64_t seed, Network value=None):
         _check_pair(env, net)
+        _check_value(net, value)
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
-        self.env, self.net, self.num_envs = env, net, num_envs
-        self.sampler = fpg_sampler_new(&env.env, &net.net, num_envs, seed)
+        self.env, self.net, self.value, self.num_envs = env, net, value, num_envs
+        self.sampler = fpg_sampler_new(&env.env, &net.net, NULL if value is None else &value.net, num_envs, seed)
         if self.sampler == NULL:
             raise MemoryError(f"no memory for {num_envs} environments")
 
@@ -756,22 +783,28 @@ cdef class Sampler:
         fpg_sampler_free(self.sampler)
 
     def gradient(self, const float[::1] theta, *, str form, double gamma, int64_t horizon, int64_t episodes, str normalize,
-                 float[::1] out):
-        cdef fpg_collect collect
+                 float[::1] out, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
+                 const float[::1] value_theta=None):
+        cdef fpg_collect collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states,
+                                            value_theta is not None)
+        cdef const float *values = NULL
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
         cdef fpg_poll poll = interrupt.poll()
         _check_theta(self.net, theta)
         _check_theta(self.net, out)
+        if value_theta is not None:
+            _require(self.value is not None, "this Sampler has no value function")
+            _check_theta(self.value, value_theta)
+            values = &value_theta[0]
         _require((horizon > 0) != (episodes > 0), "exactly one of horizon and episodes must be positive")
         _require(not self.busy, "this Sampler is at work in another thread")
-        collect.form, collect.normalize = FORMS[form], NORMALIZE[normalize]
-        collect.gamma, collect.horizon, collect.episodes = gamma, horizon, episodes
+        collect.horizon, collect.episodes = horizon, episodes
         record = numpy.empty(1, STATS_DTYPE)
         cdef uint8_t[::1] raw = record.view(numpy.uint8)
         self.busy = True
         with nogil:
-            status = fpg_sampler_gradient(self.sampler, &theta[0], &collect, &out[0], <fpg_stats *>&raw[0], poll)
+            status = fpg_sampler_gradient(self.sampler, &theta[0], values, &collect, &out[0], <fpg_stats *>&raw[0], poll)
         self.busy = False
         _raise_for(status, interrupt, "estimate_gradient()")
         return record[0]
@@ -798,8 +831,8 @@ cdef class Sampler:
 cdef class Trainer:
     cdef fpg_trainer *trainer
     cdef Environment env
-    cdef Network net
-    cdef float[::1] theta
+    cdef Network net, value
+    cdef float[::1] theta, value_theta
     cdef fpg_stopped stopped
     cdef readonly int64_t num_steps
     cdef readonly int64_t num_iterations
@@ -808,22 +841,33 @@ cdef class Trainer:
     def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, str form,
                   double gamma, int64_t horizon, int64_t episodes, int64_t steps_per_iteration, str normalize, str optimizer,
                   double learning_rate, double momentum, double beta1, double beta2, double epsilon, int64_t total_steps,
-                  double target_return):
+                  double target_return, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
+                  Network value=None, float[::1] value_theta=None, double value_learning_rate=0, int32_t value_epochs=0,
+                  int32_t value_minibatches=1, bint standardize=False, bint linear_schedule=False,
+                  double max_grad_norm=numpy.inf):
         cdef fpg_train_config config
         _check_pair(env, net)
         _check_theta(net, theta)
+        _check_value(net, value)
+        _require((value is None) == (value_theta is None), "value and value_theta go together")
+        if value is not None:
+            _check_theta(value, value_theta)
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
         _require((horizon > 0) + (episodes > 0) + (steps_per_iteration > 0) == 1,
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")
+        _require(value_minibatches >= 1, f"value_minibatches must be at least 1, got {value_minibatches}")
         memset(&config, 0, sizeof(config))
-        config.collect.form, config.collect.normalize = FORMS[form], NORMALIZE[normalize]
-        config.collect.gamma, config.collect.horizon, config.collect.episodes = gamma, horizon, episodes
+        config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, value is not None)
+        config.collect.horizon, config.collect.episodes = horizon, episodes
         config.steps_per_iteration, config.optimizer = steps_per_iteration, OPTIMIZERS[optimizer]
         config.learning_rate, config.momentum = learning_rate, momentum
         config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
+        config.value_learning_rate, config.value_epochs = value_learning_rate, value_epochs
+        config.value_minibatches, config.standardize = value_minibatches, standardize
+        config.linear_schedule, config.max_grad_norm = linear_schedule, max_grad_norm
         config.total_steps, config.target_return = total_steps, target_return
-        self.env, self.net, self.theta = env, net, theta
-        self.trainer = fpg_trainer_new(&env.env, &net.net, num_envs, seed, &config)
+        self.env, self.net, self.theta, self.value, self.value_theta = env, net, theta, value, value_theta
+        self.trainer = fpg_trainer_new(&env.env, &net.net, NULL if value is None else &value.net, num_envs, seed, &config)
         if self.trainer == NULL:
             raise MemoryError(f"no memory for {num_envs} environments")
 
@@ -836,6 +880,7 @@ cdef class Trainer:
 
     def run(self, double seconds):
         cdef int64_t count = 0
+        cdef float *values = NULL if self.value is None else &self.value_theta[0]
         cdef int64_t capacity = 16384  # more iterations than this in one slice: the caller just calls again
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -845,7 +890,7 @@ cdef class Trainer:
         cdef uint8_t[::1] raw = records.view(numpy.uint8)
         self.busy = True
         with nogil:
-            status = fpg_trainer_run(self.trainer, &self.theta[0], seconds, capacity, <fpg_stats *>&raw[0], &count,
+            status = fpg_trainer_run(self.trainer, &self.theta[0], values, seconds, capacity, <fpg_stats *>&raw[0], &count,
                                      &self.stopped, poll)
         self.busy = False
         records = records[:count].copy()
