@@ -27,7 +27,9 @@ typedef enum {
     FPG_NONFINITE_THETA,  /* a parameter is NaN or infinite */
     FPG_NONFINITE_OUTPUT, /* the policy's output is: an observation was not finite, or it overflowed */
     FPG_NONFINITE_REWARD, /* the environment returned NaN or an infinite reward */
-    FPG_NONFINITE_GRADIENT
+    FPG_NONFINITE_GRADIENT,
+    FPG_NONFINITE_ESTIMATE, /* an estimate on arrays is: an input that it read was not finite, or it overflowed */
+    FPG_NO_FINAL_VALUES     /* a transition is truncated, and there are no final values to bootstrap from */
 } fpg_status;
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
@@ -119,6 +121,44 @@ fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, 
 /* gradient (P,) = scale * sum_i weights[i] * d log pi(actions[i] | obs[i]) / d theta */
 fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
                                const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
+
+/* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
+
+typedef enum {
+    FPG_RETURNS = 0,     /* reads rewards, and last_values where given */
+    FPG_EPISODE_RETURNS, /* reads rewards */
+    FPG_NSTEP_RETURNS,   /* reads rewards and values; n */
+    FPG_TD_ERRORS,       /* reads rewards and values */
+    FPG_GAE,             /* reads rewards and values; lam. Writes the advantages, then advantages + values */
+    FPG_VTRACE           /* reads rewards, values and log_rhos; lam, rho_bar, c_bar. Writes vs, then the advantages */
+} fpg_estimate;
+
+/* Entry (t, i) lies at data + t * step_stride + i * env_stride, strides in bytes and of any sign, alignment left open. */
+typedef struct {
+    void *data; /* NULL: not given */
+    int64_t step_stride, env_stride;
+} fpg_array;
+
+/* Every estimate reads terminated and truncated (bytes; any but 0 is true), and mask where given. An array that the estimate
+ * does not read is not given. */
+enum {
+    FPG_REWARDS = 0, FPG_VALUES, FPG_FINAL_VALUES, FPG_LOG_RHOS, FPG_OUT, FPG_OUT_2, FPG_NUM_REAL_ARRAYS,
+    FPG_TERMINATED = FPG_NUM_REAL_ARRAYS, FPG_TRUNCATED, FPG_MASK, FPG_NUM_ARRAYS
+};
+
+typedef struct {
+    fpg_estimate estimate;
+    int is_double; /* the real arrays, last_values among them, are float64; else float32, and so is the arithmetic */
+    int bootstrap_truncated;
+    int64_t num_steps, num_envs, n; /* all at least 1 */
+    double gamma, lam, rho_bar, c_bar;
+    fpg_array arrays[FPG_NUM_ARRAYS];
+    fpg_array last_values; /* (N,); step_stride is not used */
+} fpg_transitions;
+
+/* The estimate's output goes to FPG_OUT, and FPG_OUT_2 where it has a second; neither may overlap an input. Its cost is one
+ * pass over the arrays (n passes over registers for n-step returns). fastpg/returns.py says what the flags mean. */
+fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
 
 /* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
 

@@ -20,7 +20,7 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
-        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT
+        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
 
     ctypedef struct fpg_poll:
         int (*function)(void *context) noexcept nogil
@@ -533,6 +533,9 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
         status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], obs.shape[0], scale, &out[0],
                                      poll)
     _raise_for(status, interrupt, "policy_gradient()")
+
+
+include "_arrays.pxi"
 
 
 # ---- the fused pass, and training --------------------------------------------------------------------------------------------
