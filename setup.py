@@ -75,7 +75,7 @@ setup(
             "fastpg._core",
             ["fastpg/_core.pyx"],
             include_dirs=["csrc"],
-            depends=C_FILES,
+            depends=[*C_FILES, "fastpg/_arrays.pxi"],
             define_macros=MACROS + LIMITED_API,
             extra_compile_args=[flag for flag in CFLAGS if "-O3" not in flag] + ["-O2"],
             extra_link_args=LINK_FLAGS,

@@ -60,7 +60,7 @@ cdef class _Transitions:
     cdef int shape(self, rewards) except -1:
         """Take the first array, to which the others must fit."""
         cdef Py_buffer *view = self.take(rewards)
-        self.code = view.format[0]
+        self.code = _code(view)
         self.ndim = view.ndim
         if not (self.code == c"f" or self.code == c"d") or not 1 <= self.ndim <= 2:
             raise Misfit()
@@ -74,7 +74,7 @@ cdef class _Transitions:
 
     cdef int put(self, int which, Py_buffer *view, char code) except -1:
         cdef fpg_array *array = &self.transitions.arrays[which]
-        if view.format[0] != code or view.format[1] != 0 or view.ndim != self.ndim:
+        if _code(view) != code or view.ndim != self.ndim:
             raise Misfit()
         if view.shape[0] != self.transitions.num_steps or (self.ndim == 2 and view.shape[1] != self.transitions.num_envs):
             raise Misfit()
@@ -101,7 +101,7 @@ cdef class _Transitions:
             if type(array) is float or type(array) is int or isinstance(array, numpy.floating):
                 array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
         view = self.take(array)
-        if view.format[0] != self.code or view.format[1] != 0 or view.ndim != self.ndim - 1:
+        if _code(view) != self.code or view.ndim != self.ndim - 1:
             raise Misfit()
         if view.ndim == 1 and view.shape[0] != self.transitions.num_envs:
             raise Misfit()
@@ -124,6 +124,12 @@ cdef class _Transitions:
             if _bounds_meet(view, &self.views[i]) and numpy.shares_memory(out, <object>self.views[i].obj):
                 raise Misfit()
         return out
+
+
+cdef char _code(Py_buffer *view) noexcept:
+    """The one letter of a native dtype; NumPy puts = before it where entries are not aligned. 0 for any other."""
+    cdef const char *format = view.format + (view.format[0] == c"=")
+    return format[0] if format[0] != 0 and format[1] == 0 else 0
 
 
 cdef bint _bounds_meet(Py_buffer *a, Py_buffer *b) noexcept:
