@@ -118,7 +118,7 @@ typedef struct {
 
 /* ---- estimates on arrays ------------------------------------------------------------------------------------------ */
 
-#define FPG_SWEEP 256     /* the most environments that a sweep carries along; divisible by FPG_PAD */
+#define FPG_SWEEP 1024    /* the most environments that a sweep carries along; divisible by FPG_PAD */
 #define FPG_COPY_WIDTH 64 /* the same where arrays have to be copied, and the rows copied at a time */
 #define FPG_COPY_ROWS 16
 #define FPG_POLL_ROWS 4096

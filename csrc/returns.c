@@ -4,8 +4,9 @@
  */
 #include "internal.h"
 
-/* Entries per task at least: below, waking a thread costs more than it saves. */
-static const int64_t MIN_ENTRIES = 1 << 17;
+/* Entries per task at least, read in place: about half a millisecond, which is what waking a thread can cost on a machine that
+ * has other work. Entries that have to be copied cost several times as much. */
+static const int64_t MIN_ENTRIES = 1 << 20, COST_OF_COPY = 8;
 /* Entries of the n-step kernel's levels that stay in the first-level cache. */
 static const int64_t MAX_LEVEL_ENTRIES = 4096;
 
@@ -51,8 +52,10 @@ fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll p
         const int64_t fits = MAX_LEVEL_ENTRIES / (in->n + 1) / FPG_PAD * FPG_PAD;
         job.block = (int32_t)(fits < FPG_PAD ? FPG_PAD : fits > FPG_SWEEP ? FPG_SWEEP : fits);
     }
-    int64_t tasks = in->num_envs / FPG_COPY_WIDTH, most = in->num_steps * in->num_envs / MIN_ENTRIES;
-    tasks = tasks < most ? tasks : most;
+    const int64_t cost = (job.in_place ? 1 : COST_OF_COPY) + (in->estimate == FPG_NSTEP_RETURNS ? in->n / 8 : 0);
+    int64_t tasks = in->num_envs / FPG_COPY_WIDTH;
+    const double most = (double)in->num_steps * (double)in->num_envs * (double)cost / (double)MIN_ENTRIES;
+    tasks = (double)tasks < most ? tasks : (int64_t)most;
     int workers = fpg_get_num_threads();
     if (tasks < 2 || workers < 2)
         tasks = 1, workers = 1;

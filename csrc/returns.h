@@ -12,214 +12,253 @@
 #define FPG_PASTE(name, real) FPG_PASTE2(name, real)
 #define FPG_NAME(name) FPG_PASTE(name, FPG_REAL)
 
+/* A row's flags of 16 environments: all bits set, or none. */
+typedef struct {
+    FPG_INT goes_on[16]; /* neither terminated nor truncated */
+    FPG_INT boots[16];   /* truncated and not terminated: the final value follows */
+    FPG_INT live[16];    /* not masked out; only decoded where there is a mask */
+} FPG_NAME(flags);
+
 /* Carried from chunk to chunk, one entry an environment. */
 typedef struct {
     FPG_REAL running[FPG_SWEEP];    /* the estimate of the row after this one, or what it is summed up from */
     FPG_REAL next_value[FPG_SWEEP]; /* the value of the row after this one */
-    FPG_REAL ratio[FPG_SWEEP];      /* exp(log_rhos) of this row */
     FPG_REAL check[FPG_SWEEP];      /* 0, and NaN once an output was not finite */
-    FPG_INT flags[FPG_SWEEP];       /* of this row: 1 terminated, 2 terminated or truncated, 4 masked out */
     uint8_t truncated[FPG_SWEEP];   /* any truncation so far */
     FPG_REAL *levels;               /* (n + 1, width): the k-step return of the row after this one */
 } FPG_NAME(sweep);
 
-#define FPG_READ(type, which) const type *FPG_RESTRICT which = (const type *)(c->rows[FPG_##which] + t * c->strides[FPG_##which])
-#define FPG_WRITE(which) \
-    FPG_REAL *FPG_RESTRICT which = (FPG_REAL *)(void *)(c->rows[FPG_##which] + t * c->strides[FPG_##which])
-#define FPG_EACH_LANE \
-    for (int32_t g = 0; g < c->width; g += lanes) \
-        FPG_SIMD for (int32_t i = g; i < g + lanes; i++)
-/* Row t's flags of lane i: decoded, since a loop over bytes and reals together is not vectorised. */
-#define FPG_TERM (s->flags[i] & 1)
-#define FPG_ENDS (s->flags[i] & 2)
-#define FPG_LIVE (!masked || !(s->flags[i] & 4))
+/* ---- flags and selects ------------------------------------------------------------------------------------------- */
 
-/* ---- flags ------------------------------------------------------------------------------------------------------- */
+/* x where the mask is set, else 0. Bits, not conditions: from those, compilers make one branch of the arithmetic for each case
+ * and compute them all. */
+FPG_INLINE FPG_REAL FPG_NAME(only)(FPG_INT mask, FPG_REAL x)
+{
+    FPG_INT bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= mask;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+FPG_INLINE FPG_REAL FPG_NAME(either)(FPG_INT mask, FPG_REAL x, FPG_REAL otherwise)
+{
+    FPG_INT bits, other_bits;
+    memcpy(&bits, &x, sizeof bits);
+    memcpy(&other_bits, &otherwise, sizeof bits);
+    bits = (bits & mask) | (other_bits & ~mask);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 #if FPG_LANES > 1
-/* The flags of `size` environments from environment i on; a whole register at a time, or else compilers take bytes apart. */
+/* `size` environments; a whole register at a time, or else compilers take bytes apart. */
 #define FPG_DECODE(size) \
-    FPG_INLINE void FPG_NAME(decode##size)(const uint8_t *terminated, const uint8_t *truncated, const uint8_t *mask, FPG_INT *flags) \
+    FPG_INLINE void FPG_NAME(decode##size)(const uint8_t *terminated, const uint8_t *truncated, const uint8_t *mask, \
+                                           FPG_NAME(flags) *flags, int begin) \
     { \
         typedef uint8_t bytes __attribute__((vector_size(size))); \
+        typedef int8_t booleans __attribute__((vector_size(size))); /* -1 or 0 */ \
         typedef FPG_INT ints __attribute__((vector_size(size * sizeof(FPG_INT)))); \
         bytes term, trunc, live; \
         memcpy(&term, terminated, sizeof term); \
         memcpy(&trunc, truncated, sizeof trunc); \
-        term = (bytes)(term != 0), trunc = (bytes)(trunc != 0); \
-        term = (term & 1) | ((term | trunc) & 2); \
+        const booleans goes_on = (term | trunc) == 0, boots = (trunc != 0) & (term == 0); \
+        ints wide = __builtin_convertvector(goes_on, ints); \
+        memcpy(flags->goes_on + begin, &wide, sizeof wide); \
+        wide = __builtin_convertvector(boots, ints); \
+        memcpy(flags->boots + begin, &wide, sizeof wide); \
         if (mask) { \
             memcpy(&live, mask, sizeof live); \
-            term |= (bytes)(live == 0) & 4; \
+            const booleans is_live = live != 0; \
+            wide = __builtin_convertvector(is_live, ints); \
+            memcpy(flags->live + begin, &wide, sizeof wide); \
         } \
-        const ints decoded = __builtin_convertvector(term, ints); \
-        memcpy(flags, &decoded, sizeof decoded); \
     }
 FPG_DECODE(4)
 FPG_DECODE(8)
 FPG_DECODE(16)
 #endif
 
-FPG_INLINE void FPG_NAME(decode_flags)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
+FPG_INLINE void FPG_NAME(decode_lanes)(const uint8_t *terminated, const uint8_t *truncated, const uint8_t *mask, const int lanes,
+                                       FPG_NAME(flags) *flags)
 {
-    FPG_READ(uint8_t, TERMINATED);
-    FPG_READ(uint8_t, TRUNCATED);
-    FPG_READ(uint8_t, MASK);
 #if FPG_LANES > 1
     const int fits = FPG_LANES * 4 / (int)sizeof(FPG_INT), size = lanes < fits ? lanes : fits < 4 ? 4 : fits;
-    for (int32_t i = 0; i < c->width; i += size) {
-        const uint8_t *mask = masked ? MASK + i : NULL;
+    FPG_UNROLL for (int i = 0; i < lanes; i += size) {
+        const uint8_t *live = mask ? mask + i : NULL;
         if (size == 16)
-            FPG_NAME(decode16)(TERMINATED + i, TRUNCATED + i, mask, s->flags + i);
+            FPG_NAME(decode16)(terminated + i, truncated + i, live, flags, i);
         else if (size == 8)
-            FPG_NAME(decode8)(TERMINATED + i, TRUNCATED + i, mask, s->flags + i);
+            FPG_NAME(decode8)(terminated + i, truncated + i, live, flags, i);
         else
-            FPG_NAME(decode4)(TERMINATED + i, TRUNCATED + i, mask, s->flags + i);
+            FPG_NAME(decode4)(terminated + i, truncated + i, live, flags, i);
     }
 #else
-    FPG_EACH_LANE s->flags[i] = (TERMINATED[i] != 0) | (TERMINATED[i] | TRUNCATED[i] ? 2 : 0) | (masked && !MASK[i] ? 4 : 0);
+    for (int i = 0; i < lanes; i++) {
+        flags->goes_on[i] = -(FPG_INT)((terminated[i] | truncated[i]) == 0);
+        flags->boots[i] = -(FPG_INT)(truncated[i] != 0 && terminated[i] == 0);
+        flags->live[i] = mask ? -(FPG_INT)(mask[i] != 0) : -1;
+    }
 #endif
 }
 
-/* ---- the kernels ---------------------------------------------------------------------------------------------- */
+/* ---- the kernels: row t of a chunk ---------------------------------------------------------------------------------- */
+
+/* What is carried stays in the first-level cache; the flags of a group stay in registers. Several rows at a time would carry in
+ * registers too, but rows of one array are often a power of two apart and push each other out of the cache. */
+#define FPG_EACH_GROUP for (int32_t g = 0; g < c->width; g += lanes)
+#define FPG_EACH_LANE FPG_SIMD for (int i = 0; i < lanes; i++)
+#define FPG_ROW(type, which) \
+    const type *FPG_RESTRICT which = (const type *)(const void *)(c->rows[FPG_##which] + t * c->strides[FPG_##which]) + g
+#define FPG_OUT_ROW(which) \
+    FPG_REAL *FPG_RESTRICT which = (FPG_REAL *)(void *)(c->rows[FPG_##which] + t * c->strides[FPG_##which]) + g
+#define FPG_ROW_FLAGS(flags) \
+    do { \
+        FPG_ROW(uint8_t, TERMINATED); \
+        FPG_ROW(uint8_t, TRUNCATED); \
+        FPG_ROW(uint8_t, MASK); \
+        FPG_NAME(decode_lanes)(TERMINATED, TRUNCATED, masked ? MASK : NULL, lanes, flags); \
+    } while (0)
+#define FPG_LIVE_OR_0(x) (masked ? FPG_NAME(only)(flags.live[i], x) : (x))
+#define FPG_LIVE_OR(x, otherwise) (masked ? FPG_NAME(either)(flags.live[i], x, otherwise) : (x))
+#define FPG_BEYOND(next) FPG_NAME(either)(flags.boots[i], FINAL_VALUES[i], FPG_NAME(only)(flags.goes_on[i], next))
 
 /* G_t = r_t + gamma G_{t+1} */
-FPG_INLINE void FPG_NAME(returns_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked)
+FPG_INLINE void FPG_NAME(returns_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
 {
     const FPG_REAL gamma = (FPG_REAL)c->in->gamma;
-    for (int64_t t = c->count - 1; t >= 0; t--) {
-        FPG_NAME(decode_flags)(c, s, t, lanes, masked);
-        FPG_READ(FPG_REAL, REWARDS);
-        FPG_READ(FPG_REAL, FINAL_VALUES);
-        FPG_WRITE(OUT);
+    FPG_EACH_GROUP {
+        FPG_NAME(flags) flags;
+        FPG_ROW(FPG_REAL, REWARDS);
+        FPG_ROW(FPG_REAL, FINAL_VALUES);
+        FPG_OUT_ROW(OUT);
+        FPG_ROW_FLAGS(&flags);
         FPG_EACH_LANE {
-            const FPG_REAL final = FINAL_VALUES[i], running = s->running[i];
-            const FPG_REAL beyond = FPG_TERM ? 0 : FPG_ENDS ? final : running;
-            const FPG_REAL sum = REWARDS[i] + gamma * beyond, out = FPG_LIVE ? sum : 0;
-            s->running[i] = FPG_LIVE ? sum : running;
-            s->check[i] += out * 0;
+            const FPG_REAL sum = REWARDS[i] + gamma * FPG_BEYOND(s->running[g + i]), out = FPG_LIVE_OR_0(sum);
+            s->running[g + i] = FPG_LIVE_OR(sum, s->running[g + i]);
+            s->check[g + i] += out * 0;
             OUT[i] = out;
         }
     }
 }
 
-/* Forwards, over the output of returns_chunk: every row takes over what its trajectory's first row has. */
-FPG_INLINE void FPG_NAME(spread_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked)
+/* Forwards, over the output of returns_row: every row takes over what its trajectory's first row has. */
+FPG_INLINE void FPG_NAME(spread_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
 {
-    for (int64_t t = 0; t < c->count; t++) {
-        FPG_NAME(decode_flags)(c, s, t, lanes, masked);
-        FPG_WRITE(OUT);
+    FPG_EACH_GROUP {
+        FPG_NAME(flags) flags;
+        FPG_OUT_ROW(OUT);
+        FPG_ROW_FLAGS(&flags);
         FPG_EACH_LANE {
-            const FPG_REAL own = OUT[i], running = s->running[i], begins = s->next_value[i];
-            const FPG_REAL total = begins != 0 ? own : running, after = FPG_ENDS ? 1 : 0;
-            s->running[i] = FPG_LIVE ? total : running;
-            s->next_value[i] = FPG_LIVE ? after : begins;
-            OUT[i] = FPG_LIVE ? total : 0;
+            const FPG_REAL total = s->next_value[g + i] != 0 ? s->running[g + i] : OUT[i];
+            const FPG_REAL goes_on = FPG_NAME(only)(flags.goes_on[i], 1);
+            s->running[g + i] = FPG_LIVE_OR(total, s->running[g + i]);
+            s->next_value[g + i] = FPG_LIVE_OR(goes_on, s->next_value[g + i]);
+            OUT[i] = FPG_LIVE_OR_0(total);
         }
     }
 }
 
-/* delta_t = r_t + gamma V(s_{t+1}) - V(s_t);  A_t = delta_t + gamma lam A_{t+1};  OUT_2 = A_t + V(s_t) unless only_first */
-FPG_INLINE void FPG_NAME(gae_sweep)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked, const int only_first)
+/* delta_t = r_t + gamma V(s_{t+1}) - V(s_t);  A_t = delta_t + gamma lam A_{t+1};  OUT_2 = A_t + V(s_t) */
+FPG_INLINE void FPG_NAME(gae_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
 {
     const FPG_REAL gamma = (FPG_REAL)c->in->gamma, decay = (FPG_REAL)(c->in->gamma * c->in->lam);
-    for (int64_t t = c->count - 1; t >= 0; t--) {
-        FPG_NAME(decode_flags)(c, s, t, lanes, masked);
-        FPG_READ(FPG_REAL, REWARDS);
-        FPG_READ(FPG_REAL, VALUES);
-        FPG_READ(FPG_REAL, FINAL_VALUES);
-        FPG_WRITE(OUT);
-        FPG_WRITE(OUT_2);
+    FPG_EACH_GROUP {
+        FPG_NAME(flags) flags;
+        FPG_ROW(FPG_REAL, REWARDS);
+        FPG_ROW(FPG_REAL, VALUES);
+        FPG_ROW(FPG_REAL, FINAL_VALUES);
+        FPG_OUT_ROW(OUT);
+        FPG_OUT_ROW(OUT_2);
+        FPG_ROW_FLAGS(&flags);
         FPG_EACH_LANE {
-            const FPG_REAL value = VALUES[i], final = FINAL_VALUES[i], running = s->running[i], next = s->next_value[i];
-            const FPG_REAL beyond = FPG_TERM ? 0 : FPG_ENDS ? final : next;
-            const FPG_REAL delta = REWARDS[i] + gamma * beyond - value;
-            const FPG_REAL sum = only_first ? delta : delta + decay * (FPG_ENDS ? 0 : running);
-            const FPG_REAL out = FPG_LIVE ? sum : 0, total = FPG_LIVE ? sum + value : 0;
-            s->next_value[i] = FPG_LIVE ? value : next;
-            if (!only_first)
-                s->running[i] = FPG_LIVE ? sum : running;
-            s->check[i] += (only_first ? out : total) * 0; /* a total is finite only if its advantage is */
-            OUT[i] = out;
-            if (!only_first)
-                OUT_2[i] = total;
+            const FPG_REAL value = VALUES[i], carried = FPG_NAME(only)(flags.goes_on[i], s->running[g + i]);
+            const FPG_REAL delta = REWARDS[i] + gamma * FPG_BEYOND(s->next_value[g + i]) - value;
+            const FPG_REAL sum = delta + decay * carried, total = FPG_LIVE_OR_0(sum + value);
+            s->running[g + i] = FPG_LIVE_OR(sum, s->running[g + i]);
+            s->next_value[g + i] = FPG_LIVE_OR(value, s->next_value[g + i]);
+            s->check[g + i] += total * 0; /* a total is finite only if its advantage is */
+            OUT[i] = FPG_LIVE_OR_0(sum);
+            OUT_2[i] = total;
         }
     }
 }
 
-FPG_INLINE void FPG_NAME(gae_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked)
-{
-    FPG_NAME(gae_sweep)(c, s, lanes, masked, 0);
-}
-
-FPG_INLINE void FPG_NAME(td_errors_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked)
-{
-    FPG_NAME(gae_sweep)(c, s, lanes, masked, 1);
-}
-
-/* Let G^k_t be the k-step return, G^0_t = V(s_t). Then G^k_t = r_t + gamma G^{k-1}_{t+1}: a row turns level k - 1 into level k. */
-FPG_INLINE void FPG_NAME(nstep_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked)
+FPG_INLINE void FPG_NAME(td_errors_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
 {
     const FPG_REAL gamma = (FPG_REAL)c->in->gamma;
-    for (int64_t t = c->count - 1; t >= 0; t--) {
-        FPG_NAME(decode_flags)(c, s, t, lanes, masked);
-        FPG_READ(FPG_REAL, REWARDS);
-        FPG_READ(FPG_REAL, VALUES);
-        FPG_READ(FPG_REAL, FINAL_VALUES);
-        FPG_WRITE(OUT);
-        /* The row in a form that all levels share: G^k = FPG_ENDS ? first : first + gamma * what follows. */
-        FPG_REAL *FPG_RESTRICT first = s->running, *FPG_RESTRICT follows = s->next_value;
+    FPG_EACH_GROUP {
+        FPG_NAME(flags) flags;
+        FPG_ROW(FPG_REAL, REWARDS);
+        FPG_ROW(FPG_REAL, VALUES);
+        FPG_ROW(FPG_REAL, FINAL_VALUES);
+        FPG_OUT_ROW(OUT);
+        FPG_ROW_FLAGS(&flags);
         FPG_EACH_LANE {
-            const FPG_REAL final = FINAL_VALUES[i];
-            const FPG_REAL beyond = FPG_TERM ? 0 : FPG_ENDS ? final : 0;
-            first[i] = REWARDS[i] + gamma * beyond;
-            follows[i] = FPG_ENDS ? 0 : 1;
+            const FPG_REAL value = VALUES[i];
+            const FPG_REAL delta = FPG_LIVE_OR_0(REWARDS[i] + gamma * FPG_BEYOND(s->next_value[g + i]) - value);
+            s->next_value[g + i] = FPG_LIVE_OR(value, s->next_value[g + i]);
+            s->check[g + i] += delta * 0;
+            OUT[i] = delta;
         }
-        for (int64_t k = c->in->n; k > 0; k--) {
-            FPG_REAL *FPG_RESTRICT level = s->levels + k * c->width;
-            const FPG_REAL *FPG_RESTRICT below = level - c->width;
+    }
+}
+
+/* With G^k_t the k-step return and G^0_t = V(s_t), G^k_t = r_t + gamma G^{k-1}_{t+1}: a row turns level k - 1 into level k. */
+FPG_INLINE void FPG_NAME(nstep_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
+{
+    const FPG_REAL gamma = (FPG_REAL)c->in->gamma;
+    const int64_t n = c->in->n, width = c->width;
+    FPG_EACH_GROUP {
+        FPG_NAME(flags) flags;
+        FPG_REAL reward[16]; /* with the final value, where that follows */
+        FPG_REAL *bottom = s->levels + g, *top = bottom + n * width;
+        FPG_ROW(FPG_REAL, REWARDS);
+        FPG_ROW(FPG_REAL, VALUES);
+        FPG_ROW(FPG_REAL, FINAL_VALUES);
+        FPG_OUT_ROW(OUT);
+        FPG_ROW_FLAGS(&flags);
+        FPG_EACH_LANE reward[i] = REWARDS[i] + gamma * FPG_NAME(only)(flags.boots[i], FINAL_VALUES[i]);
+        for (FPG_REAL *level = top; level > bottom; level -= width)
             FPG_EACH_LANE {
-                const FPG_REAL before = level[i], last = below[i];
-                const FPG_REAL sum = first[i] + gamma * (follows[i] != 0 ? last : 0);
-                level[i] = FPG_LIVE ? sum : before;
+                const FPG_REAL sum = reward[i] + gamma * FPG_NAME(only)(flags.goes_on[i], level[i - width]);
+                level[i] = FPG_LIVE_OR(sum, level[i]);
             }
-        }
-        FPG_REAL *FPG_RESTRICT bottom = s->levels, *FPG_RESTRICT top = s->levels + c->in->n * c->width;
         FPG_EACH_LANE {
-            const FPG_REAL result = top[i], out = FPG_LIVE ? result : 0, value = VALUES[i], before = bottom[i];
-            bottom[i] = FPG_LIVE ? value : before;
-            s->check[i] += out * 0;
+            const FPG_REAL out = FPG_LIVE_OR_0(top[i]);
+            bottom[i] = FPG_LIVE_OR(VALUES[i], bottom[i]);
+            s->check[g + i] += out * 0;
             OUT[i] = out;
         }
     }
 }
 
 /* running: vs_{t+1} - V(s_{t+1}). Equations in fastpg/returns.py. */
-FPG_INLINE void FPG_NAME(vtrace_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, const int lanes, const int masked)
+FPG_INLINE void FPG_NAME(vtrace_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
 {
     const FPG_REAL gamma = (FPG_REAL)c->in->gamma, lam = (FPG_REAL)c->in->lam;
     const FPG_REAL rho_bar = (FPG_REAL)c->in->rho_bar, c_bar = (FPG_REAL)c->in->c_bar;
-    for (int64_t t = c->count - 1; t >= 0; t--) {
-        FPG_NAME(decode_flags)(c, s, t, lanes, masked);
-        FPG_READ(FPG_REAL, REWARDS);
-        FPG_READ(FPG_REAL, VALUES);
-        FPG_READ(FPG_REAL, FINAL_VALUES);
-        FPG_READ(FPG_REAL, LOG_RHOS);
-        FPG_WRITE(OUT);
-        FPG_WRITE(OUT_2);
-        FPG_EACH_LANE s->ratio[i] = FPG_EXP(LOG_RHOS[i]);
+    FPG_EACH_GROUP {
+        FPG_NAME(flags) flags;
+        FPG_REAL ratio[16];
+        FPG_ROW(FPG_REAL, REWARDS);
+        FPG_ROW(FPG_REAL, VALUES);
+        FPG_ROW(FPG_REAL, FINAL_VALUES);
+        FPG_ROW(FPG_REAL, LOG_RHOS);
+        FPG_OUT_ROW(OUT);
+        FPG_OUT_ROW(OUT_2);
+        FPG_ROW_FLAGS(&flags);
+        FPG_EACH_LANE ratio[i] = FPG_EXP(LOG_RHOS[i]);
         FPG_EACH_LANE {
-            const FPG_REAL value = VALUES[i], final = FINAL_VALUES[i], running = s->running[i], next = s->next_value[i];
-            const FPG_REAL ratio = s->ratio[i], log_rho = LOG_RHOS[i];
-            const FPG_REAL rho = ratio > rho_bar ? rho_bar : ratio, trace = lam * (ratio > c_bar ? c_bar : ratio);
-            const FPG_REAL beyond = FPG_TERM ? 0 : FPG_ENDS ? final : next;
-            const FPG_REAL carried = FPG_ENDS ? 0 : running;
-            const FPG_REAL delta = REWARDS[i] + gamma * beyond - value;
-            const FPG_REAL sum = rho * delta + gamma * trace * carried;
-            const FPG_REAL vs = FPG_LIVE ? value + sum : 0, advantage = FPG_LIVE ? rho * (delta + gamma * carried) : 0;
-            s->next_value[i] = FPG_LIVE ? value : next;
-            s->running[i] = FPG_LIVE ? sum : running;
-            s->check[i] += vs * 0 + advantage * 0 + (FPG_LIVE ? log_rho * 0 : 0);
+            const FPG_REAL value = VALUES[i], carried = FPG_NAME(only)(flags.goes_on[i], s->running[g + i]);
+            const FPG_REAL rho = ratio[i] > rho_bar ? rho_bar : ratio[i], trace = ratio[i] > c_bar ? c_bar : ratio[i];
+            const FPG_REAL delta = REWARDS[i] + gamma * FPG_BEYOND(s->next_value[g + i]) - value;
+            const FPG_REAL sum = rho * delta + gamma * (lam * trace) * carried;
+            const FPG_REAL vs = FPG_LIVE_OR_0(value + sum), advantage = FPG_LIVE_OR_0(rho * (delta + gamma * carried));
+            s->running[g + i] = FPG_LIVE_OR(sum, s->running[g + i]);
+            s->next_value[g + i] = FPG_LIVE_OR(value, s->next_value[g + i]);
+            s->check[g + i] += vs * 0 + advantage * 0 + FPG_LIVE_OR_0(LOG_RHOS[i]) * 0;
             OUT[i] = vs;
             OUT_2[i] = advantage;
         }
@@ -228,29 +267,33 @@ FPG_INLINE void FPG_NAME(vtrace_chunk)(const fpg_chunk *c, FPG_NAME(sweep) *s, c
 
 /* ---- chunks ------------------------------------------------------------------------------------------------------ */
 
-#define FPG_LANES_AND_MASK(kernel) \
+/* A kernel over all rows of a chunk, backwards or forwards. */
+#define FPG_ALL_ROWS(kernel, lanes, masked) \
+    for (int64_t k = 0; k < c->count; k++) \
+        FPG_NAME(kernel##_row)(c, s, forwards ? k : c->count - 1 - k, lanes, masked)
+#define FPG_LANES_AND_MASK(kernel, forwards_) \
     static void FPG_NAME(kernel)(const fpg_chunk *c, FPG_NAME(sweep) *s) \
     { \
-        const int masked = c->in->arrays[FPG_MASK].data != NULL; \
+        const int forwards = forwards_, masked = c->in->arrays[FPG_MASK].data != NULL; \
         if (c->lanes == 16 && !masked) \
-            FPG_NAME(kernel##_chunk)(c, s, 16, 0); \
+            FPG_ALL_ROWS(kernel, 16, 0); \
         else if (c->lanes == 16) \
-            FPG_NAME(kernel##_chunk)(c, s, 16, 1); \
+            FPG_ALL_ROWS(kernel, 16, 1); \
         else if (c->lanes == 8 && !masked) \
-            FPG_NAME(kernel##_chunk)(c, s, 8, 0); \
+            FPG_ALL_ROWS(kernel, 8, 0); \
         else if (c->lanes == 8) \
-            FPG_NAME(kernel##_chunk)(c, s, 8, 1); \
+            FPG_ALL_ROWS(kernel, 8, 1); \
         else if (!masked) \
-            FPG_NAME(kernel##_chunk)(c, s, 4, 0); \
+            FPG_ALL_ROWS(kernel, 4, 0); \
         else \
-            FPG_NAME(kernel##_chunk)(c, s, 4, 1); \
+            FPG_ALL_ROWS(kernel, 4, 1); \
     }
-FPG_LANES_AND_MASK(returns)
-FPG_LANES_AND_MASK(spread)
-FPG_LANES_AND_MASK(gae)
-FPG_LANES_AND_MASK(td_errors)
-FPG_LANES_AND_MASK(nstep)
-FPG_LANES_AND_MASK(vtrace)
+FPG_LANES_AND_MASK(returns, 0)
+FPG_LANES_AND_MASK(spread, 1)
+FPG_LANES_AND_MASK(gae, 0)
+FPG_LANES_AND_MASK(td_errors, 0)
+FPG_LANES_AND_MASK(nstep, 0)
+FPG_LANES_AND_MASK(vtrace, 0)
 #undef FPG_LANES_AND_MASK
 
 /* Copies of `count` rows of `width` environments from row `step`, environment `env` on, in the form that kernels want. */
@@ -281,18 +324,20 @@ static void FPG_NAME(copy_in)(fpg_chunk *c, FPG_NAME(copies) *copies, int which,
 }
 #undef FPG_COPY_IN
 
-static void FPG_NAME(copy_out)(const fpg_chunk *c, const FPG_NAME(copies) *copies, int which, int64_t step, int64_t env, int32_t width)
+static void FPG_NAME(copy_out)(const fpg_chunk *c, const FPG_NAME(copies) *copies, int which, int64_t step, int64_t env,
+                               int32_t width)
 {
     const fpg_array *array = &c->in->arrays[which];
     char *to = (char *)array->data + step * array->step_stride + env * array->env_stride;
     for (int32_t i = 0; i < width; i++)
         for (int64_t t = 0; t < c->count; t++)
-            memcpy(to + i * array->env_stride + t * array->step_stride, copies->reals[which] + t * c->width + i, sizeof(FPG_REAL));
+            memcpy(to + i * array->env_stride + t * array->step_stride, copies->reals[which] + t * c->width + i,
+                   sizeof(FPG_REAL));
 }
 
 /* Rows step .. step + count - 1 of environments env .. env + width - 1. copies is NULL where no array needs one. */
-static void FPG_NAME(run_chunk)(fpg_chunk *c, FPG_NAME(sweep) *s, FPG_NAME(copies) *copies, int64_t step, int64_t env, int32_t width,
-                                int forwards)
+static void FPG_NAME(run_chunk)(fpg_chunk *c, FPG_NAME(sweep) *s, FPG_NAME(copies) *copies, int64_t step, int64_t env,
+                                int32_t width, int forwards)
 {
     static const FPG_REAL zeros[FPG_SWEEP] = {0};
     int copied[FPG_NUM_ARRAYS] = {0};
@@ -316,8 +361,9 @@ static void FPG_NAME(run_chunk)(fpg_chunk *c, FPG_NAME(sweep) *s, FPG_NAME(copie
     }
     if (c->job->forbid_truncated)
         for (int64_t t = 0; t < c->count; t++) {
-            FPG_READ(uint8_t, TRUNCATED);
-            FPG_READ(uint8_t, MASK);
+            const int32_t g = 0;
+            FPG_ROW(uint8_t, TRUNCATED);
+            FPG_ROW(uint8_t, MASK);
             if (c->in->arrays[FPG_MASK].data)
                 FPG_SIMD for (int32_t i = 0; i < c->width; i++)
                     s->truncated[i] |= (TRUNCATED[i] != 0) & (MASK[i] != 0);
@@ -342,7 +388,8 @@ static void FPG_NAME(run_chunk)(fpg_chunk *c, FPG_NAME(sweep) *s, FPG_NAME(copie
 }
 
 /* All rows of environments env .. env + width - 1. */
-static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(copies) *copies, int64_t env, int32_t width, int worker)
+static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(copies) *copies, int64_t env,
+                                  int32_t width, int worker)
 {
     const fpg_transitions *in = c->in;
     const fpg_array *last = &in->last_values;
@@ -377,8 +424,7 @@ static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(
         fpg_fail(job->control, FPG_NONFINITE_ESTIMATE);
     if (in->estimate != FPG_EPISODE_RETURNS)
         return;
-    for (int32_t i = 0; i < c->width; i++)
-        s.next_value[i] = 1; /* the first row begins a trajectory */
+    memset(s.next_value, 0, sizeof(FPG_REAL) * (size_t)c->width); /* the first row begins a trajectory */
     for (int64_t step = 0; step < in->num_steps; step += c->count) {
         c->count = in->num_steps - step < rows ? in->num_steps - step : rows;
         FPG_NAME(run_chunk)(c, &s, copies, step, env, width, 1);
@@ -414,14 +460,16 @@ static void FPG_NAME(estimate)(fpg_estimate_job *job, int64_t env, int64_t end, 
     }
 }
 
-#undef FPG_PASTE2
-#undef FPG_PASTE
-#undef FPG_NAME
-#undef FPG_READ
-#undef FPG_WRITE
-#undef FPG_EACH_LANE
-#undef FPG_TERM
-#undef FPG_ENDS
-#undef FPG_LIVE
-#undef FPG_FLAGS_OF
+#undef FPG_ALL_ROWS
+#undef FPG_BEYOND
 #undef FPG_DECODE
+#undef FPG_EACH_GROUP
+#undef FPG_EACH_LANE
+#undef FPG_LIVE_OR
+#undef FPG_LIVE_OR_0
+#undef FPG_NAME
+#undef FPG_OUT_ROW
+#undef FPG_PASTE
+#undef FPG_PASTE2
+#undef FPG_ROW
+#undef FPG_ROW_FLAGS

@@ -187,10 +187,10 @@ def transitions(
     outputs: int,
     bootstraps: bool,
 ) -> None:
-    """Raise what is wrong with the arguments of an estimate on arrays, if anything is; optional ones may be None.
+    """Raise what is wrong with the arguments of an estimate on arrays, if anything is.
 
-    The first of `reals` is given, and decides the dtype and the shape that the others have to have. Called only after
-    the core has refused the arguments: it may take its time.
+    Optional arguments may be None. The first of `reals` decides the dtype and the shape of the others.
+    Called only after the core has refused the arguments: it may take its time.
     """
     first_name, first = next(iter(reals.items()))
     for name, array in reals.items():
@@ -293,7 +293,7 @@ def _estimate_outputs(
 
 
 def _open_end(live: NDArray[np.bool_], done: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return where the last row that is a transition did not end its episode, (N,): there last_values are read."""
+    """Return where the last transition left its episode open, so that last_values are read, (N,)."""
     last = len(live) - 1 - live[::-1].argmax(axis=0)
     ended = np.take_along_axis(done, np.expand_dims(last, 0), axis=0)[0]
     return live.any(axis=0) & ~np.asarray(ended)

@@ -89,9 +89,9 @@ def policy_gradient(
     net: Network, theta: F32, obs: F32, actions: I64, weights: F32, scale: float, out: F32
 ) -> None: ...  # out = scale * sum_i weights[i] * grad log pi(actions[i] | obs[i])
 
-# Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for. Arrays
-# are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where it has two results. What
-# does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
+# Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for.
+# Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where it has two
+# results. What does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
 class Misfit(ValueError): ...
 
 def estimate(

@@ -5,15 +5,15 @@ float32, or all are float64: the arithmetic and the result have that precision. 
 whose rows are contiguous are read where they are, others (as the transpose of an ``(N, T)`` array) a small
 chunk at a time, which is slower. Every number that a formula reads must be finite, or the call raises.
 
-Flags belong to the transition: ``terminated[t]`` says that the step from t to t + 1 reached an absorbing state,
-after which the value is 0; ``truncated[t]`` that a time limit cut the episode after it, where the value is
-``final_values[t]``, V of the final observation, and neither 0 nor ``values[t + 1]``, which belongs to the next
-episode. Where both are set, termination wins. Libraries that store "obs t starts an episode" instead are served
-by `done_from_episode_starts` and `done_from_cleanrl`.
+Flags belong to the transition: ``terminated[t]`` says that the step from t to t + 1 reached an absorbing
+state, after which the value is 0; ``truncated[t]`` that a time limit cut the episode after it, where the
+value is ``final_values[t]``, V of the final observation, and neither 0 nor ``values[t + 1]``, which belongs
+to the next episode. Where both are set, termination wins. Libraries that store "obs t starts an episode"
+instead are served by `done_from_episode_starts` and `done_from_cleanrl`.
 
-A row whose ``mask`` is False is no transition (the filler row after an episode in Gymnasium's next-step autoreset).
-It acts as if it were removed: its output is 0, what it holds is not read, and rows before it continue with the
-row after it.
+A row whose ``mask`` is False is no transition (the filler row after an episode in Gymnasium's next-step
+autoreset). It acts as if it were removed: its output is 0, what it holds is not read, and rows before it
+continue with the row after it.
 """
 
 from typing import Any, TypeVar
@@ -59,8 +59,8 @@ def returns(
     mask : bool array, shape of `rewards`, optional
         False where a row is no transition.
     bootstrap_truncated : bool
-        False treats a truncation as a termination; `final_values` are not read then. Plain Monte-Carlo returns
-        of data with time limits need it.
+        False treats a truncation as a termination; `final_values` are not read then. Plain Monte-Carlo
+        returns of data with time limits need it.
     out : array, shape and dtype of `rewards`, optional
         Where to write the result; must share no memory with the other arrays. Unspecified after an error.
 
@@ -71,8 +71,8 @@ def returns(
     Raises
     ------
     TypeError, ValueError
-        An argument has the wrong kind, dtype or shape, or is out of range; a number that is read is not finite;
-        a transition is truncated, there are no `final_values` and `bootstrap_truncated` is True.
+        An argument has the wrong kind, dtype or shape, or is out of range; a number that is read is not
+        finite; a transition is truncated, there are no `final_values` and `bootstrap_truncated` is True.
     FloatingPointError
         The result overflows.
 
@@ -86,10 +86,11 @@ def returns(
     array([3.5, 5. , 2. , 2. ])
     """
     gamma = _check.fraction("returns()", "gamma", gamma)
-    return _estimate(
+    result: NDArray[Real] = _estimate(
         "returns", rewards, None, terminated, truncated, None, last_values, final_values, mask,
         bootstrap_truncated, gamma, out=out,
     )  # fmt: skip
+    return result
 
 
 def episode_returns(
@@ -103,8 +104,8 @@ def episode_returns(
 ) -> NDArray[Real]:
     """Return the whole trajectory's return ``R(tau) = sum_t gamma^t r_t`` at every transition of it.
 
-    t counts from the trajectory's first row in the arrays. A termination, a truncation and the last row end it,
-    all without bootstrap.
+    t counts from the trajectory's first row in the arrays. A termination, a truncation and the last row end
+    it, all without bootstrap.
 
     Parameters
     ----------
@@ -135,9 +136,10 @@ def episode_returns(
     array([1.5, 1.5, 1.5, 1.5])
     """
     gamma = _check.fraction("episode_returns()", "gamma", gamma)
-    return _estimate(
+    result: NDArray[Real] = _estimate(
         "episode_returns", rewards, None, terminated, truncated, None, None, None, mask, False, gamma, out=out
     )
+    return result
 
 
 def nstep_returns(
@@ -154,10 +156,11 @@ def nstep_returns(
     bootstrap_truncated: bool = True,
     out: NDArray[Real] | None = None,
 ) -> NDArray[Real]:
-    """Return the n-step return ``sum_{k<n} gamma^k r_{t+k} + gamma^n V(s_{t+n})``, an estimate of Q(s_t, a_t).
+    """Return the n-step return ``sum_{k<n} gamma^k r_{t+k} + gamma^n V(s_{t+n})``: an estimate of Q.
 
     A window that meets the end of its episode stops there: with 0 after a termination, with V of the final
-    observation after a truncation. One that meets the last row stops with `last_values`. The cost grows with n.
+    observation after a truncation. One that meets the last row stops with `last_values`. The cost grows with
+    n.
 
     Parameters
     ----------
@@ -191,11 +194,12 @@ def nstep_returns(
     """
     gamma = _check.fraction("nstep_returns()", "gamma", gamma)
     n = _check.integer("nstep_returns()", "n", n, 1)
-    return _estimate(
+    result: NDArray[Real] = _estimate(
         "nstep_returns", rewards, _given("nstep_returns()", values), terminated, truncated, None,
         _given("nstep_returns()", last_values, "last_values"), final_values, mask, bootstrap_truncated, gamma,
         n=min(n, _check.MAX_STEPS), out=out,
     )  # fmt: skip
+    return result
 
 
 def td_errors(
@@ -213,8 +217,8 @@ def td_errors(
 ) -> NDArray[Real]:
     """Return the temporal-difference residuals ``delta_t = r_t + gamma V(s_{t+1}) - V(s_t)``.
 
-    ``V(s_{t+1})`` is 0 after a termination, ``final_values[t]`` after a truncation, `last_values` after the last
-    row, and otherwise ``values[t + 1]``.
+    ``V(s_{t+1})`` is 0 after a termination, ``final_values[t]`` after a truncation, `last_values` after the
+    last row, and otherwise ``values[t + 1]``.
 
     Parameters
     ----------
@@ -245,10 +249,12 @@ def td_errors(
     array([1., 1., 1.])
     """
     gamma = _check.fraction("td_errors()", "gamma", gamma)
-    return _estimate(
+    result: NDArray[Real] = _estimate(
         "td_errors", rewards, _given("td_errors()", values), terminated, truncated, None,
-        _given("td_errors()", last_values, "last_values"), final_values, mask, bootstrap_truncated, gamma, out=out,
+        _given("td_errors()", last_values, "last_values"), final_values, mask, bootstrap_truncated,
+        gamma, out=out,
     )  # fmt: skip
+    return result
 
 
 def gae(
@@ -306,10 +312,12 @@ def gae(
     """
     gamma = _check.fraction("gae()", "gamma", gamma)
     lam = _check.fraction("gae()", "lam", lam)
-    return _estimate(
+    results: tuple[NDArray[Real], NDArray[Real]] = _estimate(
         "gae", rewards, _given("gae()", values), terminated, truncated, None,
-        _given("gae()", last_values, "last_values"), final_values, mask, bootstrap_truncated, gamma, lam, out=out,
+        _given("gae()", last_values, "last_values"), final_values, mask, bootstrap_truncated,
+        gamma, lam, out=out,
     )  # fmt: skip
+    return results
 
 
 def vtrace(
@@ -337,10 +345,10 @@ def vtrace(
         vs_t = V(s_t) + rho_t delta_t + gamma c_t (vs_{t+1} - V(s_{t+1}))
         advantage_t = rho_t (r_t + gamma vs_{t+1} - V(s_t))
 
-    At an episode's end and after the last row the bracket is 0, and ``vs_{t+1}`` is ``V(s_{t+1})`` as `td_errors`
-    has it. The advantage is the one of the paper's policy gradient (its section 4.2), the importance weight
-    included and clipped at the same rho_bar. lam as in the paper's remark 2: vs then is a mixture over horizons,
-    and the advantage still uses it as it is.
+    At an episode's end and after the last row the bracket is 0, and ``vs_{t+1}`` is ``V(s_{t+1})`` as
+    `td_errors` has it. The advantage is the one of the paper's policy gradient (its section 4.2), the
+    importance weight included and clipped at the same rho_bar. lam as in the paper's remark 2: vs then is a
+    mixture over horizons, and the advantage still uses it as it is.
 
     Parameters
     ----------
@@ -369,8 +377,8 @@ def vtrace(
 
     References
     ----------
-    Espeholt et al., "IMPALA: scalable distributed deep-RL with importance weighted actor-learner architectures",
-    ICML 2018, section 4.
+    Espeholt et al., "IMPALA: scalable distributed deep-RL with importance weighted actor-learner
+    architectures", ICML 2018, section 4.
 
     Examples
     --------
@@ -383,11 +391,12 @@ def vtrace(
     lam = _check.fraction("vtrace()", "lam", lam)
     rho_bar = _check.real("vtrace()", "rho_bar", rho_bar, "[0, inf]")
     c_bar = _check.real("vtrace()", "c_bar", c_bar, "[0, inf]")
-    return _estimate(
+    results: tuple[NDArray[Real], NDArray[Real]] = _estimate(
         "vtrace", rewards, _given("vtrace()", values), terminated, truncated,
-        _given("vtrace()", log_rhos, "log_rhos"), _given("vtrace()", last_values, "last_values"), final_values,
-        mask, bootstrap_truncated, gamma, lam, rho_bar, c_bar, out=out,
+        _given("vtrace()", log_rhos, "log_rhos"), _given("vtrace()", last_values, "last_values"),
+        final_values, mask, bootstrap_truncated, gamma, lam, rho_bar, c_bar, out=out,
     )  # fmt: skip
+    return results
 
 
 def done_from_episode_starts(episode_starts: NDArray[Any], last_done: NDArray[Any]) -> Bools:
