@@ -27,7 +27,9 @@ typedef enum {
     FPG_NONFINITE_THETA,  /* a parameter is NaN or infinite */
     FPG_NONFINITE_OUTPUT, /* the policy's output is: an observation was not finite, or it overflowed */
     FPG_NONFINITE_REWARD, /* the environment returned NaN or an infinite reward */
-    FPG_NONFINITE_GRADIENT
+    FPG_NONFINITE_GRADIENT,
+    FPG_NONFINITE_ESTIMATE, /* an estimate on arrays is: an input that it read was not finite, or it overflowed */
+    FPG_NO_FINAL_VALUES     /* a transition is truncated, and there are no final values to bootstrap from */
 } fpg_status;
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
@@ -125,7 +127,7 @@ typedef struct {
     void *obs, *final_obs;
     double *final_state, *reward;
     uint8_t *terminated, *truncated;
-} fpg_transitions;
+} fpg_step_output;
 
 typedef struct fpg_vector fpg_vector;
 
@@ -140,7 +142,7 @@ void fpg_vector_seed(fpg_vector *v, const uint8_t *mask, const uint64_t *seed);
 void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs);
 /* actions (num_envs, action_size): int64 in range, or finite float32. FPG_BAD_ACTION: nothing was stepped, and *which is the
  * first environment whose action is not allowed. */
-fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_transitions *out, int64_t *which);
+fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_output *out, int64_t *which);
 /* state (num_envs, state_size), elapsed (num_envs,) steps of the episode under way. Setting begins a new life: an episode
  * that had ended goes on. */
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
@@ -160,11 +162,49 @@ fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, 
 fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
                                const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
 
+/* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
+
+typedef enum {
+    FPG_RETURNS = 0,     /* reads rewards, and last_values where given */
+    FPG_EPISODE_RETURNS, /* reads rewards */
+    FPG_NSTEP_RETURNS,   /* reads rewards and values; n */
+    FPG_TD_ERRORS,       /* reads rewards and values */
+    FPG_GAE,             /* reads rewards and values; lam. Writes the advantages, then advantages + values */
+    FPG_VTRACE           /* reads rewards, values and log_rhos; lam, rho_bar, c_bar. Writes vs, then the advantages */
+} fpg_estimate;
+
+/* Entry (t, i) lies at data + t * step_stride + i * env_stride, strides in bytes and of any sign, alignment left open. */
+typedef struct {
+    void *data; /* NULL: not given */
+    int64_t step_stride, env_stride;
+} fpg_array;
+
+/* Every estimate reads terminated and truncated (bytes; any but 0 is true), and mask where given. An array that the estimate
+ * does not read is not given. */
+enum {
+    FPG_REWARDS = 0, FPG_VALUES, FPG_FINAL_VALUES, FPG_LOG_RHOS, FPG_OUT, FPG_OUT_2, FPG_NUM_REAL_ARRAYS,
+    FPG_TERMINATED = FPG_NUM_REAL_ARRAYS, FPG_TRUNCATED, FPG_MASK, FPG_NUM_ARRAYS
+};
+
+typedef struct {
+    fpg_estimate estimate;
+    int is_double; /* the real arrays, last_values among them, are float64; else float32, and so is the arithmetic */
+    int bootstrap_truncated;
+    int64_t num_steps, num_envs, n; /* all at least 1 */
+    double gamma, lam, rho_bar, c_bar;
+    fpg_array arrays[FPG_NUM_ARRAYS];
+    fpg_array last_values; /* (N,); step_stride is not used */
+} fpg_transitions;
+
+/* The estimate's output goes to FPG_OUT, and FPG_OUT_2 where it has a second; neither may overlap an input. Its cost is one
+ * pass over the arrays (n passes over registers for n-step returns). fastpg/returns.py says what the flags mean. */
+fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
+
 /* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
 
-/* Phi_t, the weight of grad log pi(a_t|s_t). FPG_Q: the n-step return with V after it. FPG_TD: r + gamma V(s') - V(s).
- * FPG_GAE: the sum of (gamma lam)^k times the TD residuals. The last three need a value function. */
-typedef enum { FPG_TOTAL = 0, FPG_REWARD_TO_GO, FPG_Q, FPG_TD, FPG_GAE } fpg_form;
+/* Phi_t, the weight of grad log pi(a_t|s_t). FPG_PHI_Q: the n-step return with V after it. FPG_PHI_TD: r + gamma V(s') - V(s).
+ * FPG_PHI_GAE: the sum of (gamma lam)^k times the TD residuals. The last three need a value function. */
+typedef enum { FPG_PHI_TOTAL = 0, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE } fpg_form;
 /* What is taken off Phi_t. The means are over the other environments of the same tile, so they leave the expectation as it
  * is: FPG_BATCH_MEAN over all their steps, FPG_TIMESTEP_MEAN over their steps of the same number. */
 typedef enum { FPG_NO_BASELINE = 0, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE } fpg_baseline;
@@ -188,8 +228,8 @@ typedef struct {
     fpg_baseline baseline;
     fpg_normalize normalize;
     double gamma, lam;
-    int32_t n_step;          /* FPG_Q */
-    int32_t discount_states; /* nonzero: weights get gamma^t as well; FPG_TOTAL, which has it, stays as it is */
+    int32_t n_step;          /* FPG_PHI_Q */
+    int32_t discount_states; /* nonzero: weights get gamma^t as well; FPG_PHI_TOTAL, which has it, stays as it is */
     /* Exactly one is positive. horizon: that many steps of every environment, continuing its episode; the cut is
      * treated as an episode end. episodes: that many whole episodes from fresh resets; environment i runs
      * episodes / num_envs of them, and one more where i < episodes % num_envs, so short ones are not favoured. */

@@ -140,6 +140,34 @@ typedef struct {
     fpg_control control;
 } fpg_batch;
 
+/* ---- estimates on arrays ------------------------------------------------------------------------------------------ */
+
+#define FPG_SWEEP 1024    /* the most environments that a sweep carries along; divisible by FPG_PAD */
+#define FPG_COPY_WIDTH 64 /* the same where arrays have to be copied, and the rows copied at a time */
+#define FPG_COPY_ROWS 16
+#define FPG_POLL_ROWS 4096
+
+typedef struct {
+    fpg_transitions in;
+    int in_place;                /* every array's rows have unit stride, and there are enough of them for a vector */
+    int in_rows[FPG_NUM_ARRAYS]; /* this array's rows have unit stride */
+    int forbid_truncated;
+    int32_t block;               /* environments in a sweep at most */
+    int64_t envs_per_task;
+    void *levels;                /* (workers, n + 1, block) reals, for n-step returns */
+    fpg_control *control;
+} fpg_estimate_job;
+
+/* Some rows of some environments, as kernels see them. */
+typedef struct {
+    const fpg_estimate_job *job;
+    const fpg_transitions *in;
+    char *rows[FPG_NUM_ARRAYS];      /* the first row of each array */
+    int64_t strides[FPG_NUM_ARRAYS]; /* from row to row, in bytes; 0 where the array is not given */
+    int64_t count;
+    int32_t width, lanes; /* width is a multiple of lanes: 16, 8 or 4 */
+} fpg_chunk;
+
 /* value: the value function's layout, or NULL. */
 fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_layout *value, const fpg_environment *env,
                            int32_t width);
@@ -200,10 +228,12 @@ typedef struct {
     void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
     void (*batch_outputs)(void *batch, int64_t slot, int worker);
     /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. */
-    void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_transitions *out);
+    void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_step_output *out);
     int64_t (*vector_bad_action)(const fpg_vector *v, const void *actions); /* the first environment whose action is wrong, or -1 */
     void (*vector_reset)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs);
     void (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
+    void (*estimate_float)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
+    void (*estimate_double)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
     void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
                  float epsilon);
     void (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);

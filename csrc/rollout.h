@@ -138,7 +138,7 @@ static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_l
     const fpg_layer *head = &pass->layout->head;
     const int32_t width = pass->width;
     const float gamma = (float)pass->collect.gamma;
-    const int to_go = pass->collect.form == FPG_REWARD_TO_GO;
+    const int to_go = pass->collect.form == FPG_PHI_REWARD_TO_GO;
     fpg_linear_trace(head, x, score, width, lane->decay, worker->trace);
     for (int32_t i = 0; i < width; i++) {
         const float total = lane->done[i] | last ? lane->running[i] : 0.0f;

@@ -186,7 +186,7 @@ static void fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_
 }
 
 static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions,
-                                 const fpg_transitions *out)
+                                 const fpg_step_output *out)
 {
     const fpg_environment *env = &v->env;
     const int32_t width = v->width, limit = env->max_episode_steps > 0 ? env->max_episode_steps : INT32_MAX;

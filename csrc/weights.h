@@ -100,11 +100,11 @@ static void fpg_tape_weights(const fpg_pass *pass, const fpg_tape *tape, const i
     const float gamma = (float)collect->gamma;
     memset(tape->keep + (steps - 1) * width, 0, (size_t)width * sizeof *tape->keep);
     switch (collect->form) {
-    case FPG_TOTAL: fpg_total_return(width, steps, tape); break;
-    case FPG_REWARD_TO_GO: fpg_reward_to_go(width, steps, gamma, tape); break;
-    case FPG_Q: fpg_n_step_return(width, steps, gamma, collect->n_step, tape); break;
-    case FPG_TD: fpg_advantages(width, steps, gamma, 0.0f, tape); break;
-    case FPG_GAE: fpg_advantages(width, steps, gamma, (float)collect->lam, tape); break;
+    case FPG_PHI_TOTAL: fpg_total_return(width, steps, tape); break;
+    case FPG_PHI_REWARD_TO_GO: fpg_reward_to_go(width, steps, gamma, tape); break;
+    case FPG_PHI_Q: fpg_n_step_return(width, steps, gamma, collect->n_step, tape); break;
+    case FPG_PHI_TD: fpg_advantages(width, steps, gamma, 0.0f, tape); break;
+    case FPG_PHI_GAE: fpg_advantages(width, steps, gamma, (float)collect->lam, tape); break;
     }
     if (collect->baseline == FPG_BATCH_MEAN)
         fpg_subtract_mean(width, 0, steps, tape);
@@ -117,7 +117,7 @@ static void fpg_tape_weights(const fpg_pass *pass, const fpg_tape *tape, const i
             tape->reward[k] -= tape->value[k];
             tape->value[k] = target;
         }
-    if (collect->discount_states && collect->form != FPG_TOTAL) {
+    if (collect->discount_states && collect->form != FPG_PHI_TOTAL) {
         double discount[FPG_TILE];
         for (int32_t i = 0; i < width; i++)
             discount[i] = pow(collect->gamma, first_age[i]);

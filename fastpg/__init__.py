@@ -12,6 +12,16 @@ from fastpg.estimators import (
     policy_gradient,
 )
 from fastpg.policy import Policy
+from fastpg.returns import (
+    done_from_cleanrl,
+    done_from_episode_starts,
+    episode_returns,
+    gae,
+    nstep_returns,
+    returns,
+    td_errors,
+    vtrace,
+)
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.train import TrainResult, train
 
@@ -28,13 +38,21 @@ __all__ = [
     "VectorEnv",
     "__version__",
     "build_info",
+    "done_from_cleanrl",
+    "done_from_episode_starts",
+    "episode_returns",
     "estimate_gradient",
     "evaluate",
+    "gae",
     "get_num_threads",
     "list_envs",
     "log_prob_and_entropy",
     "make",
+    "nstep_returns",
     "policy_gradient",
+    "returns",
     "set_num_threads",
+    "td_errors",
     "train",
+    "vtrace",
 ]

@@ -129,6 +129,30 @@ def policy_gradient(
     net: Network, theta: F32, obs: F32, actions: I64, weights: F32, scale: float, out: F32
 ) -> None: ...  # out = scale * sum_i weights[i] * grad log pi(actions[i] | obs[i])
 
+# Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for.
+# Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where it has two
+# results. What does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
+class Misfit(ValueError): ...
+
+def estimate(
+    name: str,
+    rewards: Any,
+    values: Any,
+    terminated: Any,
+    truncated: Any,
+    log_rhos: Any,
+    last_values: Any,
+    final_values: Any,
+    mask: Any,
+    bootstrap_truncated: bool,
+    gamma: float,
+    lam: float,
+    rho_bar: float,
+    c_bar: float,
+    n: int,  # >= 1
+    out: Any,
+) -> Any: ...
+
 @final
 class Sampler:
     """``num_envs`` copies of an environment, their states, and the fused rollout-and-gradient pass."""

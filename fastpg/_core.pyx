@@ -20,7 +20,7 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
-        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT
+        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
 
     ctypedef struct fpg_poll:
         int (*function)(void *context) noexcept nogil
@@ -75,7 +75,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef enum fpg_autoreset:
         FPG_NEXT_STEP, FPG_SAME_STEP, FPG_NO_AUTORESET
 
-    ctypedef struct fpg_transitions:
+    ctypedef struct fpg_step_output:
         void *obs
         void *final_obs
         double *final_state
@@ -91,7 +91,7 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_set_params(fpg_vector *, const double *)
     void fpg_vector_seed(fpg_vector *, const uint8_t *, const uint64_t *)
     void fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
-    fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_transitions *, int64_t *)
+    fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_step_output *, int64_t *)
     void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     void fpg_vector_observe(const fpg_vector *, void *)
@@ -104,7 +104,7 @@ cdef extern from "fastpg.h" nogil:
                                    double, float *, fpg_poll)
 
     ctypedef enum fpg_form:
-        FPG_TOTAL, FPG_REWARD_TO_GO, FPG_Q, FPG_TD, FPG_GAE
+        FPG_PHI_TOTAL, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE
     ctypedef enum fpg_baseline:
         FPG_NO_BASELINE, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE
     ctypedef enum fpg_normalize:
@@ -177,7 +177,7 @@ MAX_ACTIONS = FPG_MAX_ACTIONS
 MAX_COMPONENTS = FPG_MAX_COMPONENTS
 MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are as many
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
-FORMS = {"total": FPG_TOTAL, "reward_to_go": FPG_REWARD_TO_GO, "q": FPG_Q, "td": FPG_TD, "gae": FPG_GAE}
+FORMS = {"total": FPG_PHI_TOTAL, "reward_to_go": FPG_PHI_REWARD_TO_GO, "q": FPG_PHI_Q, "td": FPG_PHI_TD, "gae": FPG_PHI_GAE}
 BASELINES = {"none": FPG_NO_BASELINE, "batch_mean": FPG_BATCH_MEAN, "timestep_mean": FPG_TIMESTEP_MEAN,
              "value": FPG_VALUE_BASELINE}
 NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
@@ -566,7 +566,7 @@ cdef class Vector:
     cdef fpg_vector *vector
     cdef Environment env
     cdef bint categorical_obs, categorical_actions, busy
-    cdef fpg_transitions out
+    cdef fpg_step_output out
     cdef tuple bound  # keeps the memory that `out` points to
     cdef readonly int64_t num_envs
 
@@ -742,6 +742,9 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
         status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], obs.shape[0], scale, &out[0],
                                      poll)
     _raise_for(status, interrupt, "policy_gradient()")
+
+
+include "_arrays.pxi"
 
 
 # ---- the fused pass, and training --------------------------------------------------------------------------------------------
