@@ -293,7 +293,7 @@ def test_disabled_waits_for_the_reset_of_whoever_has_ended():
         env.step(np.array([1, 1, 1]))
     env.reset(options={"reset_mask": terminated})
     env.step(np.array([1, 1, 1]))
-    assert env.get_state()[1].tolist() == [1, 1, 2 - 0]
+    assert env.get_state()[1].tolist() == [1, 1, 2]
 
 
 # ---- refusals: nothing happens, and the environment goes on ------------------------------------------------
@@ -438,7 +438,7 @@ def test_bounds_hold_for_the_first_states(env_id):
     assert (drawn >= -0.01).all() and (drawn <= 0.02).all()
     assert (drawn > 0.015).any() and (drawn < -0.005).any()
     env.reset(seed=0, options={})
-    assert equal(env.get_state()[0], state) is not True
+    assert not equal(env.get_state()[0], state)
 
 
 def test_the_options_that_are_passed_are_left_alone():
@@ -772,7 +772,6 @@ def test_vectorization_mode_sync_steps_native_environments_one_by_one(env_id):
 @pytest.mark.parametrize("env_id", IDS)
 def test_max_episode_steps_is_gymnasiums_unless_given(env_id):
     limit = gymnasium.spec(env_id).max_episode_steps or 10**6
-    state = fastpg.make(env_id, 1).reset(seed=0) and None
 
     def truncates_after(steps, **given):
         env = fastpg.make(env_id, 1, **given)
@@ -782,7 +781,6 @@ def test_max_episode_steps_is_gymnasiums_unless_given(env_id):
         *_, truncated, _ = env.step(np.zeros_like(env.action_space.sample()))
         return bool(truncated[0])
 
-    assert state is None
     if gymnasium.spec(env_id).max_episode_steps:
         assert truncates_after(limit) and not truncates_after(limit - 1)
     assert truncates_after(5, max_episode_steps=5) and not truncates_after(4, max_episode_steps=5)
@@ -815,9 +813,8 @@ def test_a_fresh_interpreter_finds_native_environments_by_their_module(call, sha
     code = f"import gymnasium; env = gymnasium.{call}; print(env.reset(seed=0)[0].shape, env.spec.id)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.endswith(
-        "4,) fastpg/CartPole-v1\n" if "make(" in call else "(2, 4) fastpg/CartPole-v1\n"
-    )
+    assert ran.stdout == f"{shape} fastpg/CartPole-v1
+"
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -872,7 +869,7 @@ def test_record_episode_statistics_counts_as_we_do(env_id, mode):
     assert env.episode_count == episodes
 
 
-@pytest.mark.parametrize("env_id", [one for one in PLAIN_OBSERVATIONS if one not in ("",)])
+@pytest.mark.parametrize("env_id", PLAIN_OBSERVATIONS)
 def test_normalising_wrappers_go_on_top(env_id):
     env = fastpg.make(env_id, 32, max_episode_steps=50)
     if isinstance(env.single_observation_space, Box):
