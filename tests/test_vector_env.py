@@ -813,8 +813,7 @@ def test_a_fresh_interpreter_finds_native_environments_by_their_module(call, sha
     code = f"import gymnasium; env = gymnasium.{call}; print(env.reset(seed=0)[0].shape, env.spec.id)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == f"{shape} fastpg/CartPole-v1
-"
+    assert ran.stdout == f"{shape} fastpg/CartPole-v1\n"
 
 
 @pytest.mark.parametrize("env_id", IDS)
