@@ -35,7 +35,8 @@ static void fpg_mountain_car_step(const fpg_environment *env, int32_t width, con
         const double pushed = velocities[i] + (push - gravity * fpg_cos(3 * positions[i]));
         const double velocity = fpg_clip(pushed, -max_speed, max_speed), moved = positions[i] + velocity;
         /* Compared before they are clipped: GCC takes a comparison with what it knows of a clipped number for a branch. */
-        const int hits_wall = (moved <= min_position) & (pushed < 0), end = (moved >= goal_position) & (velocity >= goal_velocity);
+        const int hits_wall = (moved <= min_position) & (pushed < 0);
+        const int end = (moved >= goal_position) & (velocity >= goal_velocity);
         positions[i] = fpg_clip(moved, min_position, max_position);
         velocities[i] = hits_wall ? 0.0 : velocity;
         reward[i] = -1.0;

@@ -10,7 +10,7 @@
  * the others in float32, but for these: a cosine and its factor 0.0025 are always float64; a force within the bounds is a
  * float32, and rounds its product and the change of velocity to float32; a clipped one is a Python float, and does
  * not. A state is taken to be fresh from a reset if its position is no float32 number: of the 2^32 positions that a
- * reset draws from, a handful are.
+ * reset draws from, a handful are (all, if its bounds are one and the same float32 number).
  */
 #ifndef FPG_MOUNTAIN_CAR_CONTINUOUS_H
 #define FPG_MOUNTAIN_CAR_CONTINUOUS_H
