@@ -205,7 +205,7 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         elapsed[i]++;
         terminated[i] = absorbed[i] != 0;
-        truncated[i] = (elapsed[i] >= limit) & (absorbed[i] == 0);
+        truncated[i] = elapsed[i] >= limit; /* Gymnasium sets both */
     }
     for (int32_t n = 0; n < resets; n++)
         reward[which[n]] = 0, terminated[which[n]] = 0, truncated[which[n]] = 0;
