@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastpg
+from fastpg import _core
 
 
 @pytest.fixture
@@ -14,3 +15,11 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def policy() -> fastpg.Policy:
     return fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
+
+
+@pytest.fixture(params=_core.isas())
+def isa(request):
+    before = _core.isa()
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)

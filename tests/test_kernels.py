@@ -10,14 +10,6 @@ from fastpg import _core, reference
 HIDDEN = [(), (1,), (5,), (33,), (130,), (64, 64), (33, 5), (17, 130, 5)]
 
 
-@pytest.fixture(params=_core.isas())
-def isa(request):
-    before = _core.isa()
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
-
-
 @pytest.fixture
 def threads():
     before = _core.get_num_threads()
