@@ -44,12 +44,23 @@ FICKLE = [
 BLACKJACK = [
     ("Blackjack-v1", {"natural": natural, "sab": sab}) for natural in (False, True) for sab in (False, True)
 ]
-MISSING = {env_id for env_id, _ in WITH_P + FICKLE + BLACKJACK} - set(list_envs())
+
+
+def constructor(env_id):
+    """What Gymnasium's constructor takes, and the defaults under this id."""
+    spec = env_spec("test", env_id).gymnasium_spec
+    parameters = inspect.signature(load_env_creator(spec.entry_point)).parameters
+    return {name: each.default for name, each in parameters.items()} | spec.kwargs
+
+
+def exists(env_id, params):
+    """Whether the installed Gymnasium has it: older ones know fewer ids and parameters."""
+    return env_id in list_envs() and set(params) <= set(constructor(env_id))
 
 
 def variants(*lists):
-    """Parametrise over those that the installed Gymnasium has."""
-    chosen = [(env_id, params) for one in lists for env_id, params in one if env_id not in MISSING]
+    """Parametrise over those that exist."""
+    chosen = [(env_id, params) for one in lists for env_id, params in one if exists(env_id, params)]
     return pytest.mark.parametrize(("env_id", "params"), chosen, ids=lambda value: str(value)[:60])
 
 
@@ -244,14 +255,11 @@ def test_an_outcome_without_probability_is_never_selected_whatever_rounding_leav
     assert reset(core, np.repeat([SMALLEST, 0.5, LARGEST, 0.25], 4)).tolist() == [2] * 4 + [1] * 8 + [2] * 4
 
 
-def test_deterministic_tables_take_no_noise(isa):
-    for env_id, params in (
-        ("FrozenLake-v1", {"is_slippery": False}),
-        ("CliffWalking-v1", {}),
-        ("Taxi-v4", {}),
-    ):
-        assert native_env("test", env_id, params).core.step_noise_size == 0
-    assert native_env("test", "FrozenLake-v1", {}).core.step_noise_size == 1
+@variants(WITH_P)
+def test_deterministic_tables_take_no_noise(env_id, params):
+    native = native_env("test", env_id, params)
+    most = max(len(outcomes) for row in native.original.P.values() for outcomes in row.values())
+    assert native.core.step_noise_size == (most > 1)
 
 
 @pytest.mark.parametrize(
@@ -310,13 +318,14 @@ def test_the_same_number_selects_the_start_that_gymnasium_selects(isa, env_id, p
         assert native.original.reset()[0] == state
 
 
-def test_a_reset_leaves_other_copies_alone(isa):
-    core = native_env("test", "Taxi-v4", {"fickle_passenger": True}).core
+@variants([("Blackjack-v1", {}), ("FrozenLake8x8-v1", {})])
+def test_a_reset_leaves_other_copies_alone(isa, env_id, params):
+    core = native_env("test", env_id, params).core
     state = np.full((2, 32), 0.125)
-    core.reset(np.arange(1, 32, 3, dtype=np.int32), np.full((1, 32), 0.9), state)
-    others = np.setdiff1d(np.arange(32), np.arange(1, 32, 3))
-    assert (state[:, others] == 0.125).all()
-    assert (state[0, 1::3] > 500).all()
+    which = np.arange(1, 32, 3, dtype=np.int32)
+    core.reset(which, np.full((1, 32), LARGEST), state)
+    assert (np.delete(state, which, axis=1) == 0.125).all()
+    assert (state[:, which] == [[core.table.start[-1]], [1]]).all()
 
 
 # ---- Blackjack ---------------------------------------------------------------------------------------------
@@ -449,19 +458,18 @@ def test_whole_hands_of_blackjack_end_as_gymnasiums_do(env_id, params, rng):
 
 
 def test_parameters_and_their_defaults_are_gymnasiums():
-    for env_id in list_envs():
-        spec = env_spec("test", env_id)
+    for env_id in set(list_envs()) - {"Taxi-v3", "CliffWalking-v0"}:  # the older ones are offered without
+        spec, theirs = env_spec("test", env_id), constructor(env_id)
         if spec.kernel == "tabular":
-            creator = load_env_creator(spec.gymnasium_spec.entry_point)
-            theirs = {name: each.default for name, each in inspect.signature(creator).parameters.items()}
-            theirs |= spec.gymnasium_spec.kwargs
-            del theirs["render_mode"]
-            assert dict(spec.parameters) == theirs
+            assert theirs.pop("render_mode") is None
+            assert theirs == {name: spec.parameters[name] for name in theirs}
 
 
 def test_spaces_limits_and_infos_are_gymnasiums():
-    for env_id in {env_id for env_id, _ in WITH_P + BLACKJACK} & set(list_envs()):
+    for env_id in list_envs():
         native, theirs = native_env("test", env_id, {}), gymnasium.make(env_id)
+        if native.spec.kernel != "tabular":
+            continue
         assert native.observation_space == theirs.observation_space
         assert native.action_space == theirs.action_space
         assert native.core.action_categories == (theirs.action_space.n,)
@@ -524,7 +532,7 @@ def test_a_map_may_be_written_as_gymnasium_reads_it(form):
     ids=str,
 )
 def test_wrong_parameters_are_refused_by_name(env_id, params, error, words):
-    if env_id in MISSING:
+    if env_id not in list_envs():
         pytest.skip(f"this Gymnasium has no {env_id}")
     with pytest.raises(error) as caught:
         native_env("make()", env_id, params)
