@@ -24,6 +24,7 @@ from fastpg.returns import (
 )
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.train import TrainResult, train
+from fastpg.value import ValueFunction
 
 __version__ = _version()
 
@@ -35,6 +36,7 @@ __all__ = [
     "Reinforce",
     "ResetNeeded",
     "TrainResult",
+    "ValueFunction",
     "VectorEnv",
     "__version__",
     "build_info",

@@ -84,7 +84,7 @@ class Policy:
         self._set_shape(observation_space, action_space, widths, activation)
         for name, view in self.parameters().items():
             if name.endswith("weight"):
-                view[:] = _orthogonal(
+                view[:] = orthogonal(
                     rng, view.shape, gain=0.01 if name.startswith("head") else math.sqrt(2.0)
                 )
 
@@ -166,15 +166,7 @@ class Policy:
         >>> {name: view.shape for name, view in policy.parameters().items()}
         {'hidden.0.weight': (8, 4), 'hidden.0.bias': (8,), 'head.weight': (2, 8), 'head.bias': (2,)}
         """
-        views: dict[str, NDArray[np.float32]] = {}
-        offset, inputs = 0, self.network.num_inputs
-        names = [f"hidden.{i}" for i in range(len(self.hidden))] + ["head"]
-        for name, outputs in zip(names, (*self.hidden, self.network.num_outputs), strict=True):
-            views[f"{name}.weight"] = self._theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
-            offset += outputs * inputs
-            views[f"{name}.bias"] = self._theta[offset : offset + outputs]
-            offset, inputs = offset + outputs, outputs
-        return views
+        return named_views(self.network, self._theta)
 
     def act(
         self, obs: NDArray[np.float32], *, seed: int, step: int = 0, deterministic: bool = False
@@ -404,7 +396,20 @@ def _num_actions(action_space: Any) -> int:
     return num_actions
 
 
-def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:
+def named_views(network: _core.Network, theta: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return the views of theta that `Policy.parameters` describes."""
+    views: dict[str, NDArray[np.float32]] = {}
+    offset, inputs = 0, network.num_inputs
+    names = [f"hidden.{i}" for i in range(len(network.hidden))] + ["head"]
+    for name, outputs in zip(names, (*network.hidden, network.num_outputs), strict=True):
+        views[f"{name}.weight"] = theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
+        offset += outputs * inputs
+        views[f"{name}.bias"] = theta[offset : offset + outputs]
+        offset, inputs = offset + outputs, outputs
+    return views
+
+
+def orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:
     """Draw a matrix with orthonormal rows or columns, whichever are fewer, times `gain`."""
     tall = rng.standard_normal((max(shape), min(shape)))
     q, r = np.linalg.qr(tall)
