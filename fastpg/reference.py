@@ -491,6 +491,7 @@ class Batch(NamedTuple):
     terminated: Bools  # (T, N)
     truncated: Bools  # (T, N)
     valid: Bools  # (T, N)
+    next_obs: NDArray[np.float32]  # (T, N, 4) before a reset, if there is one
 
 
 def episode_quota(episodes: int, num_envs: int) -> Ints:
@@ -535,7 +536,7 @@ def rollout(
         state, rewards, terminated = cartpole_step(state, actions, sutton_barto_reward)
         age += 1
         truncated = ~terminated & (age >= max_episode_steps)
-        rows.append((obs, actions, rewards, terminated, truncated, valid))
+        rows.append((obs, actions, rewards, terminated, truncated, valid, state.astype(np.float32)))
         for n in np.flatnonzero(terminated | truncated):
             finished[n] += 1
             age[n] = 0

@@ -22,13 +22,6 @@ def isa(request):
     _core.select_isa(before)
 
 
-@pytest.fixture
-def threads():
-    before = _core.get_num_threads()
-    yield _core.set_num_threads
-    _core.set_num_threads(before)
-
-
 def laid_out(array, layout):
     """The same entries, elsewhere in memory."""
     if layout == "transposed":
