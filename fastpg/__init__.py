@@ -1,7 +1,7 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
 from fastpg._core import version as _version
-from fastpg.algorithms import Reinforce
+from fastpg.algorithms import A2C, VPG, Reinforce
 from fastpg.envs import VectorEnv, list_envs, make
 from fastpg.errors import CheckpointError, InvalidAction, ResetNeeded
 from fastpg.estimators import (
@@ -29,6 +29,8 @@ from fastpg.value import ValueFunction
 __version__ = _version()
 
 __all__ = [
+    "A2C",
+    "VPG",
     "CheckpointError",
     "GradientEstimate",
     "InvalidAction",
