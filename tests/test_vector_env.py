@@ -955,7 +955,9 @@ def test_blackjack_shows_the_sums_and_the_dealers_card():
 @pytest.mark.parametrize("env_id", IDS)
 def test_single_environments_render(env_id):
     pytest.importorskip("pygame", reason="pygame is not installed")
-    env = gymnasium.make(f"fastpg/{env_id}", render_mode="rgb_array")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*is being initialised with render_mode")
+        env = gymnasium.make(f"fastpg/{env_id}", render_mode="rgb_array")
     env.reset(seed=0)
     assert env.render().dtype == np.uint8
     env.close()
