@@ -28,7 +28,8 @@ from fastpg.system import build_info
 from fastpg.train import TrainProgress, train
 
 EVALUATION_EPISODES = 100
-NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params")  # train() takes Python objects for these
+# Of train(), these take Python objects.
+NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params")
 
 
 def _train_options() -> type[Any]:

@@ -257,7 +257,7 @@ def test_reinforce_refuses(arguments, error, words):
     ("arguments", "error", "words"),
     [
         ({"env_id": "Pong"}, ValueError, ["env_id 'Pong'"]),
-        ({"algorithm": "reinforce"}, TypeError, ["algorithm must be a fastpg.Reinforce, VPG or A2C, got 'reinforce'"]),
+        ({"algorithm": "reinforce"}, TypeError, ["must be a fastpg.Reinforce, VPG or A2C, got 'reinforce'"]),
         ({"num_envs": 0}, ValueError, ["num_envs"]),
         ({"horizon": 0}, ValueError, ["horizon"]),
         ({"horizon": 8, "episodes": 8}, ValueError, ["exactly one of", "got horizon and episodes"]),
