@@ -10,7 +10,17 @@ import sys
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = ["dispatch", "memory", "parallel", "estimate", "returns", "train", "vector", "kernels_baseline"]
+SOURCES = [
+    "dispatch",
+    "memory",
+    "parallel",
+    "normalize",
+    "estimate",
+    "returns",
+    "train",
+    "vector",
+    "kernels_baseline",
+]
 X86_KERNELS = {
     "kernels_avx2": ["-mavx2", "-mfma"],
     "kernels_avx512": [

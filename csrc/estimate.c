@@ -29,6 +29,7 @@ typedef struct {
     fpg_worker *workers;
     int num_workers;
     fpg_slot *slots;
+    double *moments; /* the slots', with a value function */
     int64_t num_slots;
 } fpg_workspace;
 
@@ -40,6 +41,7 @@ static void workspace_free(fpg_workspace *ws)
     fpg_free(ws->packed);
     fpg_free(ws->value_packed);
     fpg_free(ws->slot_gradients);
+    fpg_free(ws->moments);
     fpg_free(ws->slots);
     memset(ws, 0, sizeof *ws);
 }
@@ -79,15 +81,19 @@ static fpg_status workspace_init(fpg_workspace *ws, const fpg_network *net, cons
         size = ws->value_layout.gradient_size > size ? ws->value_layout.gradient_size : size;
     }
     ws->num_slots = slots_for(units, size);
+    if (value)
+        ws->moments = fpg_calloc((size_t)(ws->num_slots * 2 * ws->layout.obs_size) * sizeof *ws->moments);
     ws->packed = fpg_alloc((size_t)ws->layout.packed_size * sizeof(float));
     ws->slot_gradients = fpg_alloc((size_t)(size * ws->num_slots) * sizeof(float));
     ws->slots = fpg_calloc((size_t)ws->num_slots * sizeof *ws->slots);
-    if (!ws->packed || (value && !ws->value_packed) || !ws->slot_gradients || !ws->slots || workspace_add_workers(ws, env, width) != FPG_OK) {
+    if (!ws->packed || (value && (!ws->value_packed || !ws->moments)) || !ws->slot_gradients || !ws->slots || workspace_add_workers(ws, env, width) != FPG_OK) {
         workspace_free(ws);
         return FPG_NO_MEMORY;
     }
-    for (int64_t s = 0; s < ws->num_slots; s++)
+    for (int64_t s = 0; s < ws->num_slots; s++) {
         ws->slots[s].gradient = ws->slot_gradients + s * size;
+        ws->slots[s].moments = value ? ws->moments + s * 2 * ws->layout.obs_size : NULL;
+    }
     return FPG_OK;
 }
 
@@ -224,6 +230,8 @@ static void run_slot(void *context, int64_t index, int worker)
     fpg_sampler *s = job->sampler;
     fpg_slot *slot = &s->ws.slots[index];
     memset(&slot->tally, 0, sizeof slot->tally);
+    if (slot->moments)
+        memset(slot->moments, 0, (size_t)(2 * s->ws.layout.obs_size) * sizeof *slot->moments);
     if (job->pass.want_gradient)
         memset(slot->gradient, 0, (size_t)s->ws.layout.gradient_size * sizeof(float));
     for (int64_t tile = index; tile < s->num_tiles; tile += s->ws.num_slots) {
@@ -392,6 +400,16 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
     *stats = stats_of(s, &t, square, start);
     stats->explained_variance = target_variance > 0 ? 1 - variance / target_variance : NAN;
     return FPG_OK;
+}
+
+void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square)
+{
+    const int32_t size = s->ws.layout.obs_size;
+    memset(sum, 0, (size_t)size * sizeof *sum);
+    memset(sum_square, 0, (size_t)size * sizeof *sum_square);
+    for (int64_t i = 0; i < s->ws.num_slots; i++)
+        for (int32_t d = 0; d < size; d++)
+            sum[d] += s->ws.slots[i].moments[d], sum_square[d] += s->ws.slots[i].moments[size + d];
 }
 
 fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,

@@ -261,6 +261,7 @@ typedef struct {
     double learning_rate, momentum, beta1, beta2, epsilon;
     int32_t linear_schedule;     /* nonzero: learning rates fall linearly to 0 at total_steps */
     double max_grad_norm;        /* the policy's gradient is scaled down to this Euclidean norm; infinite: never */
+    int32_t normalize_observations; /* nonzero, real observations and a value network only: see normalize.c */
     int32_t standardize;         /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */
     /* The value function's regression after each policy step; with a value network only. */
     double value_learning_rate;

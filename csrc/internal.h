@@ -100,6 +100,7 @@ typedef struct {
 typedef struct {
     float *gradient; /* (gradient_size,) padded; of the value function where that is what is computed */
     fpg_tally tally;
+    double *moments; /* (2, obs_size): sums of observations and of their squares, of retained steps; or NULL */
     double loss;     /* sum of squared errors of values */
     int64_t rows;    /* in it */
 } fpg_slot;
@@ -204,6 +205,21 @@ typedef struct {
 
 void fpg_tape_free(fpg_tape *tape);
 
+/* ---- normalize.c ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    int32_t size;
+    int64_t count;
+    double *mean, *square; /* of all observations so far: mean, and sum of squared distances from it */
+    double *shift, *std;   /* what networks are folded with: as they were at the last fpg_normalizer_add */
+} fpg_normalizer;
+
+int fpg_normalizer_init(fpg_normalizer *z, int32_t size); /* 0 if memory runs out */
+void fpg_normalizer_free(fpg_normalizer *z);
+void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
+void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
+double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
+
 /* ---- estimate.c, for train.c --------------------------------------------------------------------------------------- */
 
 /* Like fpg_sampler_gradient, with weights centred and scaled to standard deviation 1 over the batch if `standardize` says
@@ -213,6 +229,8 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
 /* gradient: of minus half the mean squared error of the values; *loss: the mean squared error. */
 fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
                                       double *loss, fpg_poll poll);
+/* Sums over the retained steps of each component of the observations, and of their squares, (obs_size,) each. */
+void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square);
 
 typedef struct {
     const char *isa;

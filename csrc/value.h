@@ -51,9 +51,21 @@ static void fpg_bootstrap(const fpg_pass *pass, const fpg_tile *tile, fpg_worker
         bootstrap[which[n]] = worker->values[n];
 }
 
-/* Sums of weights and targets over the steps that count; they centre advantages and judge the value function. */
-static void fpg_tally_weights(const fpg_pass *pass, const fpg_tape *tape, int64_t steps, fpg_tally *tally)
+/* Sums of weights, targets and observations over the steps that count. */
+static void fpg_tally_retained(const fpg_pass *pass, const fpg_tape *tape, int64_t steps, fpg_slot *slot)
 {
+    const int32_t size = pass->layout->obs_size, width = pass->width;
+    fpg_tally *tally = &slot->tally;
+    for (int64_t t = 0; slot->moments && t < steps; t++)
+        for (int32_t d = 0; d < size; d++) {
+            const float *FPG_RESTRICT x = tape->obs + (t * size + d) * width, *FPG_RESTRICT active = tape->active + t * width;
+            double sum = 0, square = 0;
+            FPG_SIMD_SUM(sum, square) for (int32_t i = 0; i < width; i++) {
+                const double counted = active[i] > 0 ? x[i] : 0.0f;
+                sum += counted, square += counted * counted;
+            }
+            slot->moments[d] += sum, slot->moments[size + d] += square;
+        }
     for (int64_t k = 0; k < steps * pass->width; k++)
         if (tape->active[k] > 0) {
             const double weight = tape->reward[k], target = tape->value[k];

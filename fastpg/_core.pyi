@@ -216,6 +216,7 @@ class Trainer:
         value_epochs: int = 0,
         value_minibatches: int = 1,
         standardize: bool = False,
+        normalize_observations: bool = False,
         linear_schedule: bool = False,
         max_grad_norm: float = ...,
     ) -> None: ...

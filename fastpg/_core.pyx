@@ -141,7 +141,7 @@ cdef extern from "fastpg.h" nogil:
         int64_t steps_per_iteration
         fpg_optimizer optimizer
         double learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm, value_learning_rate
-        int32_t linear_schedule, standardize, value_epochs, value_minibatches
+        int32_t linear_schedule, standardize, normalize_observations, value_epochs, value_minibatches
         int64_t total_steps
         double target_return
 
@@ -846,7 +846,7 @@ cdef class Trainer:
                   double learning_rate, double momentum, double beta1, double beta2, double epsilon, int64_t total_steps,
                   double target_return, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
                   Network value=None, float[::1] value_theta=None, double value_learning_rate=0, int32_t value_epochs=0,
-                  int32_t value_minibatches=1, bint standardize=False, bint linear_schedule=False,
+                  int32_t value_minibatches=1, bint standardize=False, bint normalize_observations=False, bint linear_schedule=False,
                   double max_grad_norm=numpy.inf):
         cdef fpg_train_config config
         _check_pair(env, net)
@@ -867,6 +867,9 @@ cdef class Trainer:
         config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
         config.value_learning_rate, config.value_epochs = value_learning_rate, value_epochs
         config.value_minibatches, config.standardize = value_minibatches, standardize
+        _require(not normalize_observations or (value is not None and not net.obs_categories),
+                 "normalize_observations needs a value function, and observations that are real numbers")
+        config.normalize_observations = normalize_observations
         config.linear_schedule, config.max_grad_norm = linear_schedule, max_grad_norm
         config.total_steps, config.target_return = total_steps, target_return
         self.env, self.net, self.theta, self.value, self.value_theta = env, net, theta, value, value_theta

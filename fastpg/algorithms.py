@@ -111,6 +111,10 @@ class VPG:
     standardize_advantages : bool
         Give the weights of a batch mean 0 and standard deviation 1. It makes the step size independent of the
         scale of rewards, and the gradient a biased one: the divisor depends on the actions.
+    normalize_observations : bool
+        Let both networks read observations minus their running mean, divided by their running standard
+        deviation. The result is folded into the first layer: `run.policy` reads plain observations, with the
+        last statistics in it.
     max_grad_norm : float, optional
         Scale the policy's gradient down to this Euclidean norm where it is longer.
     linear_schedule : bool
@@ -145,6 +149,7 @@ class VPG:
     value_minibatches: int = 1
     value_hidden: tuple[int, ...] = (64, 64)
     standardize_advantages: bool = True
+    normalize_observations: bool = False
     max_grad_norm: float | None = None
     linear_schedule: bool = False
     beta1: float = 0.9
@@ -163,6 +168,7 @@ class VPG:
         _check.integer(where, "value_minibatches", self.value_minibatches, 1, 10_000)
         _check.widths(where, "value_hidden", self.value_hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
         _check.boolean(where, "standardize_advantages", self.standardize_advantages)
+        _check.boolean(where, "normalize_observations", self.normalize_observations)
         if self.max_grad_norm is not None:
             _check.real(where, "max_grad_norm", self.max_grad_norm, "(0, inf)")
         _check.boolean(where, "linear_schedule", self.linear_schedule)
