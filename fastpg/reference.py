@@ -3,11 +3,12 @@
 Everything the compiled core does is written here once more, as small pure functions without any concern
 for speed. The tests hold the core to these functions, and these to central differences and worked examples.
 `theta` is always the flat vector: per layer the weight `(out, in)` row-major, then the bias `(out,)`;
-hidden layers first, then the head, then a Gaussian's `log_std`. Arrays over time are `(T, N)`: T steps of N environments.
+hidden layers first, then the head, then a Gaussian's `log_std`. Arrays over time are `(T, N)`: T steps of
+N environments.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,8 +71,8 @@ class Network:
 
     An action has independent components. By `head`, component k is
 
-    - "categorical": an integer below action_categories[k], by the softmax of as many outputs; `()` stands for one
-      component, whose actions are then `(B,)` instead of `(B, n)`;
+    - "categorical": an integer below action_categories[k], by the softmax of as many outputs; `()` stands for
+      one component, whose actions are then `(B,)` instead of `(B, n)`;
     - "bernoulli": 1 with the probability sigmoid(output k), else 0;
     - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]).
     """
@@ -98,8 +99,8 @@ def num_parameters(network: Network) -> int:
     >>> num_parameters(Network(4, (64, 64), 2))
     4610
     """
-    layers = sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
-    return layers + (network.num_outputs if network.head == "gaussian" else 0)
+    in_layers = sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
+    return in_layers + (network.num_outputs if network.head == "gaussian" else 0)
 
 
 def log_std(network: Network, theta: Floats) -> Floats:
@@ -156,18 +157,22 @@ def component_log_probs(network: Network, z: Floats) -> list[Floats]:
     return [log_softmax(part) for part in np.split(z, np.cumsum(sizes)[:-1], axis=-1)]
 
 
+def summed(components: Iterable[Floats]) -> Floats:
+    """Return the sum of the components' values, each `(B,)`."""
+    result: Floats = np.sum(list(components), axis=0)
+    return result
+
+
 def log_prob(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
     """Return `log pi(a|s)`, `(B,)`: the sum over the action's components."""
     z = logits(network, theta, obs)
     if network.head == "gaussian":
         std = np.exp(log_std(network, theta))
         densities = -0.5 * ((actions - z) / std) ** 2 - np.log(std) - 0.5 * math.log(2.0 * math.pi)
-        return densities.sum(axis=-1)
+        return summed(densities.T)
     tables = component_log_probs(network, z)
     chosen = np.reshape(actions, (len(z), len(tables))).astype(np.int64).T
-    return np.sum(
-        [table[np.arange(len(z)), value] for table, value in zip(tables, chosen, strict=True)], axis=0
-    )
+    return summed(table[np.arange(len(z)), value] for table, value in zip(tables, chosen, strict=True))
 
 
 def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
@@ -176,9 +181,7 @@ def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
     if network.head == "gaussian":
         each = log_std(network, theta) + 0.5 * math.log(2.0 * math.pi * math.e)
         return np.full(len(z), each.sum())
-    return np.sum(
-        [-(np.exp(table) * table).sum(axis=-1) for table in component_log_probs(network, z)], axis=0
-    )
+    return summed(-(np.exp(table) * table).sum(axis=-1) for table in component_log_probs(network, z))
 
 
 def kl(network: Network, theta: Floats, other: Floats, obs: Floats) -> Floats:
@@ -187,9 +190,9 @@ def kl(network: Network, theta: Floats, other: Floats, obs: Floats) -> Floats:
     if network.head == "gaussian":
         std_p, std_q = np.exp(log_std(network, theta)), np.exp(log_std(network, other))
         each = np.log(std_q / std_p) + (std_p**2 + (p - q) ** 2) / (2.0 * std_q**2) - 0.5
-        return each.sum(axis=-1)
+        return summed(each.T)
     pairs = zip(component_log_probs(network, p), component_log_probs(network, q), strict=True)
-    return np.sum([(np.exp(log_p) * (log_p - log_q)).sum(axis=-1) for log_p, log_q in pairs], axis=0)
+    return summed((np.exp(log_p) * (log_p - log_q)).sum(axis=-1) for log_p, log_q in pairs)
 
 
 def sample(logits: Floats, uniform: Floats) -> Ints:
@@ -237,7 +240,7 @@ def output_score(network: Network, theta: Floats, z: Floats, actions: Ints | Flo
 
 
 def log_std_score(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
-    """Return the derivative of log pi(a|s) with respect to log_std, `(B, n)`; other heads than Gaussian: `(B, 0)`."""
+    """Return the derivative of log pi(a|s) with respect to log_std, `(B, n)`; `(B, 0)` if there is none."""
     if network.head != "gaussian":
         return np.zeros((len(obs), 0))
     deviate = (actions - logits(network, theta, obs)) / np.exp(log_std(network, theta))

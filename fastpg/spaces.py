@@ -22,7 +22,7 @@ class Observations:
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Return what a network has to fit."""
+        """Return what two policies must share to read the same observations."""
         return self.num_inputs, self.categories
 
     def rows(self, where: str, obs: Any) -> tuple[NDArray[np.float32], tuple[int, ...]]:
@@ -106,8 +106,8 @@ class Actions:
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Return what a network has to fit: the head and its widths."""
-        return self.head, self.num_outputs, self.categories
+        """Return what two policies must share to mean the same actions."""
+        return self.head, self.num_outputs, self.categories, self.space.shape
 
     @property
     def dtype(self) -> Any:
