@@ -134,20 +134,20 @@ fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *o
 }
 
 fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
-                   int deterministic, int64_t *actions, fpg_poll poll)
+                   int deterministic, void *actions, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions};
     return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
 }
 
-fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                     int64_t size, float *log_prob, float *entropy, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .actions = actions, .batch = size, .out_log_prob = log_prob, .out_entropy = entropy};
     return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
 }
 
-fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                const float *weights, int64_t size, double scale, float *gradient, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .batch = size};

@@ -1,7 +1,7 @@
 /* fastpg.h - the whole C API of the compiled core. Reading this header is reading its manual.
  *
  * Conventions. Parameters are one flat float32 vector theta: per layer the weight (out, in) row-major, then the bias
- * (out,), hidden layers first, the head last. Environment state is float64. Arrays are C-contiguous. A function
+ * (out,), hidden layers first, the head last, then log_std where the policy has it. Environment state is float64. Arrays are C-contiguous. A function
  * that can fail returns fpg_status and leaves its outputs unspecified on failure, never theta. No function knows
  * Python; a caller that must stay interruptible passes an fpg_poll.
  */
@@ -23,7 +23,7 @@ typedef enum {
     FPG_OK = 0,
     FPG_INTERRUPTED,      /* the poll asked to stop */
     FPG_NO_MEMORY,
-    FPG_BAD_ACTION,       /* an action of a batch is not in [0, num_outputs) */
+    FPG_BAD_ACTION,       /* an action of a batch is not one of the categories */
     FPG_NONFINITE_THETA,  /* a parameter is NaN or infinite */
     FPG_NONFINITE_OUTPUT, /* the policy's output is: an observation was not finite, or it overflowed */
     FPG_NONFINITE_REWARD, /* the environment returned NaN or an infinite reward */
@@ -55,6 +55,12 @@ double fpg_now(void); /* seconds of a monotonic clock */
 
 typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
 
+/* What the outputs of a policy mean. An action has action_size independent components, so log-probs and entropies add up.
+ * FPG_CATEGORICAL: component k is in [0, action_categories[k]) by a softmax of as many outputs, one component's after the
+ * other's. FPG_BERNOULLI: component k is 1 with the probability sigmoid(output k), else 0. FPG_GAUSSIAN: component k is
+ * normal with the mean output k and the standard deviation exp(log_std[k]), (action_size,) parameters at the end of theta. */
+typedef enum { FPG_CATEGORICAL = 0, FPG_BERNOULLI = 1, FPG_GAUSSIAN = 2 } fpg_head;
+
 /* Observations are rows of num_inputs numbers; or, where num_factors is positive, of that many categories, each an
  * integer in [0, factors[f]) written as a float. They stand for one-hot vectors, one after the other: num_inputs is the sum. */
 typedef struct {
@@ -62,8 +68,10 @@ typedef struct {
     int32_t num_factors, factors[FPG_MAX_COMPONENTS];
     int32_t num_hidden; /* 0: linear */
     int32_t hidden[FPG_MAX_HIDDEN];
-    int32_t num_outputs;
+    int32_t num_outputs; /* the sum of action_categories, or action_size */
     fpg_activation activation;
+    fpg_head head;
+    int32_t action_size, action_categories[FPG_MAX_COMPONENTS]; /* categories: of FPG_CATEGORICAL only */
 } fpg_network;
 
 int64_t fpg_num_parameters(const fpg_network *net);
@@ -77,7 +85,7 @@ int64_t fpg_num_parameters(const fpg_network *net);
  *
  * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
  * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
- * int32 (action_size, width) in range, real ones as float32, within action_low .. action_high where a policy draws them. */
+ * int32 (action_size, width) in range, real ones as float32; what a policy draws is clipped to action_low .. action_high. */
 typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI */
     int32_t state_size, obs_size, action_size;
@@ -151,15 +159,16 @@ void fpg_vector_observe(const fpg_vector *v, void *obs);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
-/* obs (B, num_inputs) or (B, num_factors), actions (B,), weights (B,). */
+/* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
 fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
-/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw. */
+/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
+ * is clipped. */
 fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
-                   int deterministic, int64_t *actions, fpg_poll poll);
-fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+                   int deterministic, void *actions, fpg_poll poll);
+fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                     int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
 /* gradient (P,) = scale * sum_i weights[i] * d log pi(actions[i] | obs[i]) / d theta */
-fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
 
 /* ---- estimates on arrays ---------------------------------------------------------------------------------------- */

@@ -78,8 +78,11 @@ typedef struct {
     fpg_control *control;
 } fpg_pass;
 
-/* Traces cost as much as a tape of num_inputs steps, all of it touched at every step. */
-static inline int fpg_needs_tape(const fpg_layout *layout) { return layout->num_hidden > 0 || layout->one_hot; }
+/* Traces cost as much as a tape of num_inputs steps, all of it touched at every step; and log_std has none. */
+static inline int fpg_needs_tape(const fpg_layout *layout)
+{
+    return layout->num_hidden > 0 || layout->one_hot || layout->kind == FPG_GAUSSIAN;
+}
 
 /* Whether a pass records its steps: traces serve linear policies whose weights need no more than the rewards so far. */
 static inline int fpg_is_taped(const fpg_pass *pass)
@@ -108,7 +111,7 @@ typedef struct {
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
 typedef struct fpg_tape {
     int64_t capacity;                 /* steps */
-    float *obs, *score;               /* (T, obs_size, width), (T, num_actions, width) */
+    float *obs, *score;               /* (T, obs_size, width), (T, num_scores, width) */
     float *reward, *keep, *running;   /* (T, width): reward, then weight; 0 where the episode ended, else 1; discounted return so far */
     float *active;                    /* (T, width): 1 where the step counts, else 0 */
     float *value, *bootstrap;         /* (T, width): V(s_t), then its target; V of what follows the last step before a cut, else 0 */
@@ -118,26 +121,28 @@ typedef struct fpg_tape {
 /* One thread's memory. */
 typedef struct {
     fpg_tape tape;
-    float *x, *dlogits;             /* (obs_size + 1, FPG_CHUNK), the last row ones; (num_actions, FPG_CHUNK) */
+    float *x, *dlogits;             /* (obs_size + 1, FPG_CHUNK), the last row ones; (num_scores, FPG_CHUNK) */
     float *hidden[FPG_MAX_HIDDEN];  /* (FPG_CHUNK, out_pad) */
     float *value_hidden[FPG_MAX_HIDDEN], *values; /* the same of the value function; (FPG_CHUNK,) */
-    float *backward;                /* (2, FPG_CHUNK, max_width); or (num_actions, FPG_CHUNK) of unused logits */
-    float *trace, *trace_sum;       /* (num_actions, num_inputs + 1, width), policies without a tape */
+    float *backward;                /* (2, FPG_CHUNK, max_width); or (num_outputs, FPG_CHUNK) of unused logits */
+    float *trace, *trace_sum;       /* (num_outputs, num_inputs + 1, width), policies without a tape */
     double *noise;                  /* (max(reset, step) noise, width) */
+    uint32_t *words;                /* (num_draws, 4, FPG_CHUNK): the random words of four steps' actions */
+    void *action;                   /* (action_size, FPG_CHUNK) int32_t or float */
 } fpg_worker;
 
 /* A batch given by the caller. */
 typedef struct {
     const fpg_layout *layout;
     const float *packed, *obs, *weights;
-    const int64_t *actions;
+    const void *actions;
     int64_t batch, rows_per_slot;
     fpg_worker *workers;
     fpg_slot *slots;
     uint64_t seed, step;
     int deterministic;
     float *out_logits, *out_log_prob, *out_entropy;
-    int64_t *out_actions;
+    void *out_actions;
     fpg_control control;
 } fpg_batch;
 

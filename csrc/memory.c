@@ -38,14 +38,17 @@ void fpg_free(void *p)
 fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_layout *value, const fpg_environment *env,
                            int32_t width)
 {
-    const size_t real = sizeof(float), obs = (size_t)layout->obs_size, actions = (size_t)layout->num_actions;
+    const size_t real = sizeof(float), obs = (size_t)layout->obs_size, outputs = (size_t)layout->num_outputs;
+    const size_t scores = (size_t)layout->num_scores;
     const int32_t widest = value && value->max_width > layout->max_width ? value->max_width : layout->max_width;
-    const size_t backward = 2 * (size_t)widest > actions ? 2 * (size_t)widest : actions;
+    const size_t backward = 2 * (size_t)widest > outputs ? 2 * (size_t)widest : outputs;
     int ok = 1;
     memset(worker, 0, sizeof *worker);
     ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK * real)) != NULL;
     /* Also an observation's lanes, where a value function looks at what follows a cut. */
-    ok &= (worker->dlogits = fpg_calloc((actions > obs ? actions : obs) * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->dlogits = fpg_calloc((scores > obs ? scores : obs) * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->words = fpg_calloc((size_t)layout->num_draws * 4 * FPG_CHUNK * sizeof(uint32_t))) != NULL;
+    ok &= (worker->action = fpg_calloc((size_t)layout->action_size * FPG_CHUNK * sizeof(int32_t))) != NULL; /* or float */
     for (int32_t l = 0; l < layout->num_hidden; l++)
         ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
     for (int32_t l = 0; value && l < value->num_hidden; l++)
@@ -56,7 +59,7 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
     if (env) {
         const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
         if (!fpg_needs_tape(layout)) {
-            const size_t traces = actions * (obs + 1) * (size_t)width;
+            const size_t traces = outputs * (obs + 1) * (size_t)width;
             ok &= (worker->trace = fpg_calloc(traces * real)) != NULL;
             ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
         }
@@ -92,6 +95,8 @@ void fpg_worker_free(fpg_worker *worker)
     }
     fpg_tape_free(&worker->tape);
     fpg_free(worker->noise);
+    fpg_free(worker->words);
+    fpg_free(worker->action);
     memset(worker, 0, sizeof *worker);
 }
 
@@ -116,7 +121,7 @@ int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, in
         return 1;
     steps = steps > old ? steps : old;
     ok &= grow(&tape->obs, old * layout->obs_size * width, steps * layout->obs_size * width);
-    ok &= grow(&tape->score, old * layout->num_actions * width, steps * layout->num_actions * width);
+    ok &= grow(&tape->score, old * layout->num_scores * width, steps * layout->num_scores * width);
     float **rows[] = {&tape->reward, &tape->keep, &tape->running, &tape->active, &tape->value, &tape->bootstrap};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         ok &= grow(rows[i], old * width, steps * width);

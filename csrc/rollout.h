@@ -10,7 +10,7 @@
 
 #include "internal.h"
 #include "philox.h"
-#include "policy/categorical.h"
+#include "policy/head.h"
 #include "policy/mlp.h"
 #include "value.h"
 #include "weights.h"
@@ -27,8 +27,7 @@ typedef struct {
     float discount[FPG_TILE]; /* gamma^t */
     float reward32[FPG_TILE], coefficient[FPG_TILE], entropy[FPG_TILE];
     double entropy_sum[FPG_TILE], reward[FPG_TILE], terminated[FPG_TILE];
-    int32_t action[FPG_TILE], done[FPG_TILE];
-    uint32_t words[4 * FPG_TILE];
+    int32_t done[FPG_TILE];
     int32_t which[FPG_TILE + 1]; /* lanes that start an episode */
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
     int64_t owed[FPG_TILE];   /* episodes beyond this wave */
@@ -105,15 +104,25 @@ static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fi
     fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
 }
 
+/* Real actions, (action_size, width), as the environment allows them; NaN stays. */
+static void fpg_clip_actions(const fpg_environment *env, int32_t width, float *FPG_RESTRICT action)
+{
+    for (int32_t k = 0; k < env->action_size; k++, action += width) {
+        const float low = env->action_low[k], high = env->action_high[k];
+        FPG_SIMD for (int32_t i = 0; i < width; i++)
+            action[i] = action[i] < low ? low : action[i] > high ? high : action[i];
+    }
+}
+
 /* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done. */
-static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const double *noise)
+static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const void *action, const double *noise)
 {
     const int32_t width = pass->width, limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
     double *FPG_RESTRICT episode_return = tile->episode_return;
     int32_t *FPG_RESTRICT elapsed = tile->elapsed;
     const float gamma = (float)pass->collect.gamma;
     int32_t any = 0;
-    pass->env->step(pass->env, width, lane->action, noise, tile->state, lane->reward, lane->terminated);
+    pass->env->step(pass->env, width, action, noise, tile->state, lane->reward, lane->terminated);
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         episode_return[i] += lane->reward[i];
         lane->reward32[i] = (float)lane->reward[i];
@@ -154,7 +163,7 @@ static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int work
                               int keep_hidden, fpg_slot *slot)
 {
     const fpg_layout *layout = pass->layout;
-    const int32_t width = pass->width, lanes = pass->lanes, actions = layout->num_actions;
+    const int32_t width = pass->width, lanes = pass->lanes, scores = layout->num_scores;
     const float shift = (float)pass->shift, scale = (float)pass->scale;
     const int64_t per_chunk = FPG_CHUNK / lanes;
     for (int64_t t = 0; t < steps; t += per_chunk) {
@@ -165,14 +174,14 @@ static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int work
         fpg_load_tape_obs(pass, tape, t, count, worker);
         for (int32_t s = 0; s < count; s++) {
             const float *weight = tape->reward + (t + s) * width;
-            for (int32_t a = 0; a < actions; a++) {
-                const float *FPG_RESTRICT score = tape->score + ((t + s) * actions + a) * width;
+            for (int32_t a = 0; a < scores; a++) {
+                const float *FPG_RESTRICT score = tape->score + ((t + s) * scores + a) * width;
                 float *FPG_RESTRICT dlogits = worker->dlogits + a * FPG_CHUNK + s * lanes;
                 FPG_SIMD for (int32_t i = 0; i < lanes; i++)
                     dlogits[i] = (weight[i] - shift) * scale * score[i];
             }
         }
-        for (int32_t a = 0; a < actions; a++)
+        for (int32_t a = 0; a < scores; a++)
             memset(worker->dlogits + a * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof(float));
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
@@ -191,7 +200,7 @@ typedef struct {
 static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
 {
     const fpg_layout *layout = pass->layout;
-    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_actions + 6);
+    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_scores + 6);
     const int64_t full = bare + (int64_t)sizeof(float) * pass->lanes * layout->hidden_floats;
     const int64_t limit = pass->env->max_episode_steps;
     if (pass->retain) /* the tiles' tapes share what all threads may keep */
@@ -235,7 +244,7 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                             int64_t begin, int keep_hidden, fpg_lanes *lane, fpg_tally *tally)
 {
     const fpg_layout *layout = pass->layout;
-    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
+    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, scores = layout->num_scores;
     const int taped = fpg_is_taped(pass);
     fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
     int64_t step = begin;
@@ -250,19 +259,21 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                 fpg_fail(pass->control, FPG_NO_MEMORY);
                 return -1;
             }
-            x = tape->obs + t * inputs * width, score = tape->score + t * actions * width;
+            x = tape->obs + t * inputs * width, score = tape->score + t * scores * width;
         }
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = taped && keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
         pass->env->observe(pass->env, width, tile->state, x);
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
         if (step % 4 == 0)
-            fpg_philox_fill(width, (uint32_t)first_env, (uint32_t)(step / 4), pass->iteration, FPG_DRAW_ACTION, pass->seed, lane->words);
-        fpg_categorical_sample(actions, width, width, lane->words + step % 4 * width, pass->deterministic, score, lane->action,
-                               lane->entropy);
+            fpg_draw_words(layout, width, (uint32_t)first_env, step, pass->iteration, pass->seed, worker->words);
+        fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
+                        worker->action, lane->entropy);
+        if (layout->kind == FPG_GAUSSIAN)
+            fpg_clip_actions(pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
             fpg_step_noise(pass, first_env, step, worker->noise);
-        const int any_done = fpg_step_lanes(pass, tile, lane, worker->noise);
+        const int any_done = fpg_step_lanes(pass, tile, lane, worker->action, worker->noise);
         if (taped) {
             float *FPG_RESTRICT keep = tape->keep + t * width;
             memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
@@ -271,7 +282,7 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
             for (int32_t i = 0; i < width; i++)
                 keep[i] = lane->done[i] ? 0.0f : 1.0f;
             if (lane->num_active < lanes)
-                for (int32_t a = 0; a < actions; a++)
+                for (int32_t a = 0; a < scores; a++)
                     for (int32_t i = 0; i < width; i++)
                         score[a * width + i] *= lane->active[i];
             if (pass->value_layout)
@@ -293,7 +304,7 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     const int by_episode = pass->collect.episodes > 0, taped = fpg_is_taped(pass);
     fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
     const fpg_tape_plan plan = fpg_plan_tape(pass);
-    const int64_t trace_size = (int64_t)layout->num_actions * (layout->num_inputs + 1) * width;
+    const int64_t trace_size = (int64_t)layout->num_outputs * (layout->num_inputs + 1) * width;
     const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
     fpg_tally *tally = &slot->tally;
     fpg_lanes lane = {.num_active = 0};

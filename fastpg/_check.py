@@ -142,19 +142,6 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
     return np.ascontiguousarray(obs).reshape(-1, obs_size), obs.shape[:-1]
 
 
-def actions(where: str, value: Any, batch_shape: tuple[int, ...], num_actions: int) -> NDArray[np.int64]:
-    """Return integers in 0..num_actions - 1, one for each observation, flattened to (B,)."""
-    array = np.asarray(value) if isinstance(value, int | np.integer) else value
-    if isinstance(value, bool) or not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise TypeError(f"{where}: actions must be an array of integers, got {shown(value)}")
-    if array.shape != batch_shape:
-        raise ValueError(f"{where}: actions must have shape {batch_shape} like obs' batch, got {array.shape}")
-    if array.min() < 0 or array.max() >= num_actions:
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{where}: actions must lie in 0..{num_actions - 1}, got {wrong}")
-    return np.ascontiguousarray(array, np.int64).reshape(-1)
-
-
 def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return an array to write a float32 result into."""
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:

@@ -40,12 +40,18 @@ class Network:
         num_outputs: int,
         activation: str,
         obs_categories: tuple[int, ...] = (),  # one-hot inputs: their sum is num_inputs
+        head: str = "categorical",  # | "bernoulli" | "gaussian"
+        # Of a categorical head: their sum is num_outputs; by default one component.
+        action_categories: tuple[int, ...] = (),
     ) -> None: ...
     num_inputs: int
     obs_size: int  # columns of obs: num_inputs, or one a category
     obs_categories: tuple[int, ...]
     hidden: tuple[int, ...]
     num_outputs: int
+    head: str
+    action_size: int  # components of an action
+    action_categories: tuple[int, ...]  # of each; () if they are real numbers
     activation: str
     num_parameters: int
 
@@ -118,15 +124,15 @@ class Vector:
     def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
     def observe(self, obs: NDArray[Any]) -> None: ...
 
-# Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,
-# weights (B,) float32, out (P,) float32.
-def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # (B, A)
+# Batches given by the caller. obs is (B, D) C-contiguous float32, actions flat (B * action_size,): int64 in
+# range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32.
+def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # the head's outputs, (B, num_outputs)
 def act(
     net: Network, theta: F32, obs: F32, seed: int, step: int, deterministic: bool
-) -> I64: ...  # row i is drawn with the counter (i, step)
-def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: I64) -> tuple[F32, F32]: ...
+) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
+def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[Any]) -> tuple[F32, F32]: ...
 def policy_gradient(
-    net: Network, theta: F32, obs: F32, actions: I64, weights: F32, scale: float, out: F32
+    net: Network, theta: F32, obs: F32, actions: NDArray[Any], weights: F32, scale: float, out: F32
 ) -> None: ...  # out = scale * sum_i weights[i] * grad log pi(actions[i] | obs[i])
 
 # Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for.

@@ -34,6 +34,8 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef enum fpg_activation:
         FPG_TANH, FPG_RELU
+    ctypedef enum fpg_head:
+        FPG_CATEGORICAL, FPG_BERNOULLI, FPG_GAUSSIAN
 
     ctypedef struct fpg_network:
         int32_t num_inputs
@@ -43,6 +45,9 @@ cdef extern from "fastpg.h" nogil:
         int32_t *hidden
         int32_t num_outputs
         fpg_activation activation
+        fpg_head head
+        int32_t action_size
+        int32_t *action_categories
 
     int64_t fpg_num_parameters(const fpg_network *net)
 
@@ -97,10 +102,10 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_observe(const fpg_vector *, void *)
 
     fpg_status fpg_logits(const fpg_network *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, int64_t *, fpg_poll)
-    fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const int64_t *, int64_t, float *,
+    fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const void *, int64_t, float *,
                                         float *, fpg_poll)
-    fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const int64_t *, const float *, int64_t,
+    fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const void *, const float *, int64_t,
                                    double, float *, fpg_poll)
 
     ctypedef enum fpg_form:
@@ -182,6 +187,7 @@ BASELINES = {"none": FPG_NO_BASELINE, "batch_mean": FPG_BATCH_MEAN, "timestep_me
              "value": FPG_VALUE_BASELINE}
 NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
+HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian": FPG_GAUSSIAN}
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
 OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}
 
@@ -216,7 +222,7 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where) except -
     if status == FPG_NO_MEMORY:
         raise MemoryError(f"{where}: out of memory")
     if status == FPG_BAD_ACTION:
-        raise ValueError(f"{where}: actions has an entry outside 0 .. num_actions - 1")
+        raise ValueError(f"{where}: actions has an entry that is none of its component's categories")
     what = {
         FPG_NONFINITE_THETA: "a parameter of the policy (theta) is NaN or infinite",
         FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters "
@@ -313,11 +319,12 @@ ENV_NAMES = _environment_names()
 
 cdef class Network:
     cdef fpg_network net
-    cdef readonly tuple hidden, obs_categories
-    cdef readonly str activation
+    cdef readonly tuple hidden, obs_categories, action_categories
+    cdef readonly str activation, head
     cdef readonly int64_t num_parameters
 
-    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=()):
+    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=(),
+                 str head="categorical", tuple action_categories=()):
         _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
         _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
         _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
@@ -333,6 +340,24 @@ cdef class Network:
         for layer, width in enumerate(hidden):
             _require(1 <= width <= FPG_MAX_WIDTH, f"hidden widths must be in 1 .. {FPG_MAX_WIDTH}, got {width}")
             self.net.hidden[<int>layer] = width
+        if head == "categorical":
+            action_categories = action_categories or (num_outputs,)
+            _require(len(action_categories) <= FPG_MAX_COMPONENTS and min(action_categories) >= 1
+                     and sum(action_categories) == num_outputs,
+                     f"action_categories must be at most {FPG_MAX_COMPONENTS} numbers with the sum {num_outputs}, "
+                     f"got {action_categories}")
+            self.net.action_size = <int32_t>len(action_categories)
+            for k, categories in enumerate(action_categories):
+                self.net.action_categories[<int>k] = categories
+        else:
+            _require(num_outputs <= FPG_MAX_COMPONENTS and not action_categories,
+                     f"a {head} head has at most {FPG_MAX_COMPONENTS} outputs and no action_categories, got {num_outputs} and "
+                     f"{action_categories}")
+            self.net.action_size = num_outputs
+            action_categories = (2,) * num_outputs if head == "bernoulli" else ()
+        self.net.head = HEADS[head]
+        self.head = head
+        self.action_categories = action_categories
         self.hidden = hidden
         self.activation = activation
         self.num_parameters = fpg_num_parameters(&self.net)
@@ -348,6 +373,10 @@ cdef class Network:
     @property
     def num_outputs(self):
         return self.net.num_outputs
+
+    @property
+    def action_size(self):
+        return self.net.action_size
 
 
 class Table(typing.NamedTuple):
@@ -555,9 +584,23 @@ cdef _check_batch(Network net, const float[::1] theta, const float[:, ::1] obs):
 
 cdef _check_pair(Environment env, Network net):
     _require(net.obs_size == env.env.obs_size and net.obs_categories == env.obs_categories
-             and (net.net.num_outputs,) == env.action_categories,
-             f"the network maps {net.net.num_inputs} inputs to {net.net.num_outputs} actions, but {env.name} has "
-             f"{env.env.obs_size} observations and actions {env.action_categories}")
+             and net.net.action_size == env.env.action_size and net.action_categories == env.action_categories,
+             f"the network maps {net.net.num_inputs} inputs to {net.net.action_size} actions {net.action_categories}, but "
+             f"{env.name} has {env.env.obs_size} observations and {env.env.action_size} actions {env.action_categories}")
+
+
+cdef const void *_first_action(Network net, actions, int64_t batch) except NULL:
+    """Checks actions, flat (batch * action_size,), and returns where they begin; the caller keeps them alive."""
+    cdef const int64_t[::1] integers
+    cdef const float[::1] reals
+    cdef int64_t entries = batch * net.net.action_size
+    if net.net.head == FPG_GAUSSIAN:
+        reals = actions
+        _require(reals.shape[0] == entries, f"actions must have {entries} entries, got {reals.shape[0]}")
+        return &reals[0]
+    integers = actions
+    _require(integers.shape[0] == entries, f"actions must have {entries} entries, got {integers.shape[0]}")
+    return &integers[0]
 
 
 # ---- environments that the caller steps ----------------------------------------------------------------------------------------
@@ -701,20 +744,20 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs):
 
 def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic):
     _check_batch(net, theta, obs)
-    result = numpy.empty(obs.shape[0], numpy.int64)
-    cdef int64_t[::1] actions = result
+    result = numpy.empty(obs.shape[0] * net.net.action_size, numpy.float32 if net.net.head == FPG_GAUSSIAN else numpy.int64)
+    cdef void *actions = <void *>_first_action(net, result, obs.shape[0])
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(&net.net, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, &actions[0], poll)
+        status = fpg_act(&net.net, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, poll)
     _raise_for(status, interrupt, "act()")
     return result
 
 
-def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions):
+def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1] obs, actions):
     _check_batch(net, theta, obs)
-    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    cdef const void *first_action = _first_action(net, actions, obs.shape[0])
     first = numpy.empty(obs.shape[0], numpy.float32)
     second = numpy.empty(obs.shape[0], numpy.float32)
     cdef float[::1] log_prob = first
@@ -723,23 +766,23 @@ def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_log_prob_and_entropy(&net.net, &theta[0], &obs[0, 0], &actions[0], obs.shape[0], &log_prob[0],
+        status = fpg_log_prob_and_entropy(&net.net, &theta[0], &obs[0, 0], first_action, obs.shape[0], &log_prob[0],
                                           &entropy[0], poll)
     _raise_for(status, interrupt, "log_prob_and_entropy()")
     return first, second
 
 
-def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions,
-                    const float[::1] weights, double scale, float[::1] out):
+def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights,
+                    double scale, float[::1] out):
     _check_batch(net, theta, obs)
     _check_theta(net, out)
-    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    cdef const void *first_action = _first_action(net, actions, obs.shape[0])
     _require(weights.shape[0] == obs.shape[0], f"weights must have {obs.shape[0]} entries, got {weights.shape[0]}")
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], obs.shape[0], scale, &out[0],
+        status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale, &out[0],
                                      poll)
     _raise_for(status, interrupt, "policy_gradient()")
 

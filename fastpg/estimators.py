@@ -225,7 +225,7 @@ def _baseline(
 def policy_gradient(
     policy: Policy,
     obs: NDArray[np.float32],
-    actions: NDArray[np.int64],
+    actions: NDArray[Any],
     weights: NDArray[np.float32],
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -237,7 +237,7 @@ def policy_gradient(
     ----------
     policy : Policy
     obs : float32 array, shape (..., D); or what else the observation space holds
-    actions : integer array, shape (...)
+    actions : integer or float32 array, shape (...) or (..., n), as `Policy` says
     weights : float32 array, shape (...)
         Phi_t of every transition: returns, advantages.
     reduction : {"mean", "sum"}
@@ -269,7 +269,7 @@ def policy_gradient(
     where = "policy_gradient()"
     network = require_policy(where, policy).network
     rows, batch_shape = policy.observations.rows(where, obs)
-    flat_actions = _check.actions(where, actions, batch_shape, network.num_outputs)
+    flat_actions = policy.actions.flat(where, actions, batch_shape)
     flat_weights = np.ascontiguousarray(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
     _check.choice(where, "reduction", reduction, ("mean", "sum"))
     if out is None:
@@ -283,7 +283,7 @@ def policy_gradient(
 
 
 def log_prob_and_entropy(
-    policy: Policy, obs: NDArray[np.float32], actions: NDArray[np.int64]
+    policy: Policy, obs: NDArray[np.float32], actions: NDArray[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return log pi(actions|obs) and the entropy of pi(.|obs), from one forward pass.
 
@@ -291,7 +291,7 @@ def log_prob_and_entropy(
     ----------
     policy : Policy
     obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
-    actions : integer array, shape (...)
+    actions : integer or float32 array, shape (...) or (..., n), as `Policy` says
 
     Returns
     -------
@@ -334,7 +334,7 @@ def evaluate(
     episodes : int
         How many, E.
     deterministic : bool
-        Take the most likely action at every step instead of drawing one.
+        Take the most likely action at every step (in a Box the mean) instead of drawing one.
     seed : int
         Evaluation draws its own random numbers: episodes differ from those of training with the same seed.
     **env_params
