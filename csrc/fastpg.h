@@ -237,6 +237,7 @@ typedef struct {
     fpg_baseline baseline;
     fpg_normalize normalize;
     double gamma, lam;
+    double entropy_coef;     /* the gradient of this times each step's entropy is added */
     int32_t n_step;          /* FPG_PHI_Q */
     int32_t discount_states; /* nonzero: weights get gamma^t as well; FPG_PHI_TOTAL, which has it, stays as it is */
     /* Exactly one is positive. horizon: that many steps of every environment, continuing its episode; the cut is

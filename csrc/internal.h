@@ -88,7 +88,7 @@ static inline int fpg_needs_tape(const fpg_layout *layout)
 static inline int fpg_is_taped(const fpg_pass *pass)
 {
     return pass->want_gradient && (fpg_needs_tape(pass->layout) || pass->retain || pass->value_layout || pass->collect.baseline ||
-                                   pass->collect.discount_states);
+                                   pass->collect.discount_states || pass->collect.entropy_coef != 0);
 }
 
 /* Sums over episodes and steps; folded in a fixed order. */

@@ -180,6 +180,9 @@ static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int work
                 FPG_SIMD for (int32_t i = 0; i < lanes; i++)
                     dlogits[i] = (weight[i] - shift) * scale * score[i];
             }
+            if (pass->collect.entropy_coef != 0)
+                fpg_head_entropy_gradient(layout, lanes, width, tape->score + (t + s) * scores * width, tape->active + (t + s) * width,
+                                          (float)pass->collect.entropy_coef, FPG_CHUNK, worker->dlogits + s * lanes);
         }
         for (int32_t a = 0; a < scores; a++)
             memset(worker->dlogits + a * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof(float));

@@ -180,6 +180,7 @@ class Sampler:
         lam: float = 1,  # gae
         n_step: int = 1,  # q
         discount_states: bool = False,
+        entropy_coef: float = 0,
         value_theta: F32 | None = None,
     ) -> np.void: ...  # a STATS_DTYPE scalar; NaN or infinity raises FloatingPointError naming what and where
     def evaluate(
@@ -216,6 +217,7 @@ class Trainer:
         lam: float = 1,
         n_step: int = 1,
         discount_states: bool = False,
+        entropy_coef: float = 0,
         value: Network | None = None,
         value_theta: F32 | None = None,  # updated in place as well
         value_learning_rate: float = 0,

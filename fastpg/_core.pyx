@@ -125,7 +125,7 @@ cdef extern from "fastpg.h" nogil:
         fpg_form form
         fpg_baseline baseline
         fpg_normalize normalize
-        double gamma, lam
+        double gamma, lam, entropy_coef
         int32_t n_step, discount_states
         int64_t horizon, episodes
 
@@ -798,14 +798,15 @@ cdef _check_value(Network net, Network value):
              "the value network must have one output and the policy's inputs")
 
 
-cdef fpg_collect _collect(str form, str baseline, str normalize, double gamma, double lam, int32_t n_step, bint discount_states,
-                          bint has_value) except *:
+cdef fpg_collect _collect(str form, str baseline, str normalize, double gamma, double lam, int32_t n_step,
+                          bint discount_states, double entropy_coef, bint has_value) except *:
     cdef fpg_collect collect
     memset(&collect, 0, sizeof(collect))
     _require(has_value or (form in ("total", "reward_to_go") and baseline != "value"), "this form needs a value function")
     _require(n_step >= 1, f"n_step must be at least 1, got {n_step}")
     collect.form, collect.baseline, collect.normalize = FORMS[form], BASELINES[baseline], NORMALIZE[normalize]
     collect.gamma, collect.lam, collect.n_step, collect.discount_states = gamma, lam, n_step, discount_states
+    collect.entropy_coef = entropy_coef
     return collect
 
 
@@ -830,9 +831,10 @@ cdef class Sampler:
 
     def gradient(self, const float[::1] theta, *, str form, double gamma, int64_t horizon, int64_t episodes, str normalize,
                  float[::1] out, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
+                 double entropy_coef=0,
                  const float[::1] value_theta=None):
         cdef fpg_collect collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states,
-                                            value_theta is not None)
+                                            entropy_coef, value_theta is not None)
         cdef const float *values = NULL
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -888,8 +890,10 @@ cdef class Trainer:
                   double gamma, int64_t horizon, int64_t episodes, int64_t steps_per_iteration, str normalize, str optimizer,
                   double learning_rate, double momentum, double beta1, double beta2, double epsilon, int64_t total_steps,
                   double target_return, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
+                  double entropy_coef=0,
                   Network value=None, float[::1] value_theta=None, double value_learning_rate=0, int32_t value_epochs=0,
-                  int32_t value_minibatches=1, bint standardize=False, bint normalize_observations=False, bint linear_schedule=False,
+                  int32_t value_minibatches=1, bint standardize=False, bint normalize_observations=False,
+                  bint linear_schedule=False,
                   double max_grad_norm=numpy.inf):
         cdef fpg_train_config config
         _check_pair(env, net)
@@ -903,7 +907,8 @@ cdef class Trainer:
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")
         _require(value_minibatches >= 1, f"value_minibatches must be at least 1, got {value_minibatches}")
         memset(&config, 0, sizeof(config))
-        config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, value is not None)
+        config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, entropy_coef,
+                                  value is not None)
         config.collect.horizon, config.collect.episodes = horizon, episodes
         config.steps_per_iteration, config.optimizer = steps_per_iteration, OPTIMIZERS[optimizer]
         config.learning_rate, config.momentum = learning_rate, momentum

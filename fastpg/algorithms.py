@@ -32,6 +32,8 @@ class Reinforce:
         adam: decay of the running mean of its square, in [0, 1).
     epsilon : float
         adam: added to the denominator.
+    entropy_coef : float
+        Weight of the policy's entropy in the objective.
     normalize : {"timestep", "trajectory"}
         Divide the summed gradient by the number of steps, or of trajectories.
 
@@ -59,6 +61,7 @@ class Reinforce:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    entropy_coef: float = 0.0
     normalize: Normalize = "timestep"
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class Reinforce:
         _check.real(where, "beta1", self.beta1, "[0, 1)")
         _check.real(where, "beta2", self.beta2, "[0, 1)")
         _check.real(where, "epsilon", self.epsilon, "(0, inf)")
+        _check.real(where, "entropy_coef", self.entropy_coef, "(-inf, inf)")
         _check.choice(where, "normalize", self.normalize, NORMALIZE)
 
     def core_settings(self) -> dict[str, Any]:
@@ -115,6 +119,8 @@ class VPG:
         Let both networks read observations minus their running mean, divided by their running standard
         deviation. The result is folded into the first layer: `run.policy` reads plain observations, with the
         last statistics in it.
+    entropy_coef : float
+        Weight of the policy's entropy in the objective.
     max_grad_norm : float, optional
         Scale the policy's gradient down to this Euclidean norm where it is longer.
     linear_schedule : bool
@@ -150,6 +156,7 @@ class VPG:
     value_hidden: tuple[int, ...] = (64, 64)
     standardize_advantages: bool = True
     normalize_observations: bool = False
+    entropy_coef: float = 0.0
     max_grad_norm: float | None = None
     linear_schedule: bool = False
     beta1: float = 0.9
@@ -169,6 +176,7 @@ class VPG:
         _check.widths(where, "value_hidden", self.value_hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
         _check.boolean(where, "standardize_advantages", self.standardize_advantages)
         _check.boolean(where, "normalize_observations", self.normalize_observations)
+        _check.real(where, "entropy_coef", self.entropy_coef, "(-inf, inf)")
         if self.max_grad_norm is not None:
             _check.real(where, "max_grad_norm", self.max_grad_norm, "(0, inf)")
         _check.boolean(where, "linear_schedule", self.linear_schedule)

@@ -59,6 +59,7 @@ def estimate_gradient(
     lam: float = 0.95,
     n_step: int = 5,
     discount_states: bool = False,
+    entropy_coef: float = 0.0,
     num_envs: int = 1024,
     horizon: int | None = None,
     episodes: int | None = None,
@@ -105,6 +106,8 @@ def estimate_gradient(
         Weight step t of an episode with ``gamma^t`` as well, which makes the discounted estimators unbiased
         for the discounted return; left out in practice, as by default. "total" needs no such weight, and
         gets none.
+    entropy_coef : float
+        Add the gradient of this times the sum of the steps' entropies, states given: an entropy bonus.
     num_envs : int
         How many environments run side by side, N.
     horizon : int, optional
@@ -159,6 +162,7 @@ def estimate_gradient(
     lam = _check.real(where, "lam", lam, "[0, 1]")
     n_step = _check.integer(where, "n_step", n_step, 1, 2**31 - 1)
     discount_states = _check.boolean(where, "discount_states", discount_states)
+    entropy_coef = _check.real(where, "entropy_coef", entropy_coef, "(-inf, inf)")
     num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     _check.exactly_one(where, horizon=horizon, episodes=episodes)
     if horizon is not None:
@@ -181,6 +185,7 @@ def estimate_gradient(
         lam=lam,
         n_step=n_step,
         discount_states=discount_states,
+        entropy_coef=entropy_coef,
         value_theta=None if value is None else value.checked_theta(where),
     )
     return GradientEstimate(

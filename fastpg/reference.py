@@ -291,6 +291,19 @@ def policy_gradient(
     return total / len(weights) if reduction == "mean" else total
 
 
+def entropy_gradient(network: Network, theta: Floats, obs: Floats, step: float = 1e-6) -> Floats:
+    """Return the gradient of the summed entropy, `(P,)`, by central differences: plain, and sure."""
+    result = np.empty_like(theta)
+    for i in range(len(theta)):
+        ends = []
+        for change in (step, -step):
+            moved = theta.copy()
+            moved[i] += change
+            ends.append(entropy(network, moved, obs).sum())
+        result[i] = (ends[0] - ends[1]) / (2.0 * step)
+    return result
+
+
 # ---- returns -----------------------------------------------------------------------------------------------
 
 

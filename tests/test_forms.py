@@ -20,6 +20,11 @@ def value_network(hidden=(7,)):
 
 def weights_of(form, played, values_of):
     """Phi_t by the oracle, and V(s_t)."""
+    if form in reference.FORMS:
+        values = (
+            None if values_of is None else values_of(played.obs.reshape(-1, 4)).reshape(played.rewards.shape)
+        )
+        return reference.FORMS[form](played.rewards, played.terminated, played.truncated, GAMMA), values
     shape = played.rewards.shape
     values, following = (
         values_of(obs.reshape(-1, 4)).reshape(shape) for obs in (played.obs, played.next_obs)
@@ -30,10 +35,8 @@ def weights_of(form, played, values_of):
         weights = reference.nstep_returns(played.rewards, values, *flags, n=N_STEP, **bootstrap)
     elif form == "td":
         weights = reference.td_errors(played.rewards, values, *flags, **bootstrap)
-    elif form == "gae":
-        weights = reference.gae(played.rewards, values, *flags, lam=LAM, **bootstrap)[0]
     else:
-        weights = reference.FORMS[form](played.rewards, *flags, GAMMA)
+        weights = reference.gae(played.rewards, values, *flags, lam=LAM, **bootstrap)[0]
     return weights, values
 
 
@@ -122,6 +125,20 @@ def test_states_are_discounted_by_the_steps_of_their_episode(isa, form):
     value_arguments = (value, value_theta) if form == "gae" else (None, None)
     got = core_gradient(net, theta, 17, form, {"horizon": 33}, *value_arguments, discount_states=True)
     assert relative_error(got, expected_gradient(oracle, theta, played, weights)) < 1e-5
+
+
+@pytest.mark.parametrize("hidden", [(), (5,)], ids=str)
+@pytest.mark.parametrize(("num_envs", "collect"), [(3, {"episodes": 7}), (17, {"horizon": 20})], ids=str)
+def test_the_entropy_bonus_adds_the_entropys_gradient(isa, hidden, num_envs, collect):
+    net, oracle, theta = make(4, hidden, 2)
+    played = oracle_rollout(oracle, theta, num_envs, LIMIT, **collect)
+    weights, _ = weights_of("reward_to_go", played, None)
+    bonus = reference.entropy_gradient(oracle, np.float64(theta), np.float64(played.obs[played.valid]))
+    expected = expected_gradient(oracle, theta, played, weights) + 0.3 * bonus / played.valid.sum()
+    got = core_gradient(net, theta, num_envs, "reward_to_go", collect, entropy_coef=0.3)
+    assert relative_error(got, expected) < 1e-5
+    plain = core_gradient(net, theta, num_envs, "reward_to_go", collect)
+    assert relative_error(got - plain, 0.3 * bonus / played.valid.sum()) < 1e-3
 
 
 @pytest.mark.parametrize("form", ["total", "reward_to_go", "q", "td", "gae"])

@@ -93,4 +93,41 @@ static void fpg_head_log_prob(const fpg_layout *layout, const float *packed, int
     }
 }
 
+/* dscores += coefficient * d entropy / d (outputs, log_std) of each row that is active. Scores tell the probabilities: the
+ * chosen action's is 1 - its score, another's minus its score; so a score that is 0 has a gradient of 0 either way. */
+static void fpg_head_entropy_gradient(const fpg_layout *layout, int32_t rows, ptrdiff_t score_ld, const float *FPG_RESTRICT score,
+                                      const float *FPG_RESTRICT active, float coefficient, ptrdiff_t ld, float *FPG_RESTRICT dscores)
+{
+    if (layout->kind == FPG_GAUSSIAN) { /* entropy is the sum of log_std, but for a constant */
+        for (int32_t k = layout->action_size; k < 2 * layout->action_size; k++)
+            for (int32_t i = 0; i < rows; i++)
+                dscores[k * ld + i] += coefficient * active[i];
+        return;
+    }
+    if (layout->kind == FPG_BERNOULLI) {
+        for (int32_t k = 0; k < layout->action_size; k++)
+            FPG_SIMD for (int32_t i = 0; i < rows; i++) {
+                const float s = score[k * score_ld + i], p = s > 0 ? 1.0f - s : -s, q = 1.0f - p;
+                const float gradient = p * q * (fpg_logf(q) - fpg_logf(p));
+                dscores[k * ld + i] += p > 0 && q > 0 ? coefficient * gradient : 0.0f;
+            }
+        return;
+    }
+    for (int32_t k = 0; k < layout->action_size; k++) {
+        const int32_t n = layout->action_categories[k];
+        float entropy[FPG_CHUNK] = {0};
+        for (int32_t a = 0; a < n; a++)
+            FPG_SIMD for (int32_t i = 0; i < rows; i++) {
+                const float s = score[a * score_ld + i], p = s > 0 ? 1.0f - s : -s;
+                entropy[i] -= p > 0 ? p * fpg_logf(p) : 0.0f;
+            }
+        for (int32_t a = 0; a < n; a++)
+            FPG_SIMD for (int32_t i = 0; i < rows; i++) {
+                const float s = score[a * score_ld + i], p = s > 0 ? 1.0f - s : -s;
+                dscores[a * ld + i] -= p > 0 ? coefficient * p * (fpg_logf(p) + entropy[i]) : 0.0f;
+            }
+        score += n * score_ld, dscores += n * ld;
+    }
+}
+
 #endif
