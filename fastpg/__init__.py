@@ -1,5 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
+from fastpg import exact
 from fastpg._core import version as _version
 from fastpg.algorithms import Reinforce
 from fastpg.envs import VectorEnv, list_envs, make
@@ -30,6 +31,7 @@ __all__ = [
     "build_info",
     "estimate_gradient",
     "evaluate",
+    "exact",
     "get_num_threads",
     "list_envs",
     "log_prob_and_entropy",

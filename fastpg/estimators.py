@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import native_env
 from fastpg.policy import Policy, require_policy
 
@@ -46,7 +47,7 @@ class GradientEstimate:
 
 
 def estimate_gradient(
-    env_id: str,
+    env_id: str | FiniteMDP,
     policy: Policy,
     *,
     form: Form = "reward_to_go",
@@ -67,8 +68,8 @@ def estimate_gradient(
 
     Parameters
     ----------
-    env_id : str
-        One of `fastpg.list_envs()`.
+    env_id : str or fastpg.exact.FiniteMDP
+        One of `fastpg.list_envs()`; or an environment given as arrays.
     policy : Policy
     form : {"reward_to_go", "total"}
         Phi_t: the rewards from t on, ``sum_{k>=t} gamma^(k-t) r_k``, or the whole trajectory's return,
@@ -253,7 +254,7 @@ def log_prob_and_entropy(
 
 
 def evaluate(
-    env_id: str,
+    env_id: str | FiniteMDP,
     policy: Policy,
     *,
     episodes: int = 100,
@@ -265,8 +266,8 @@ def evaluate(
 
     Parameters
     ----------
-    env_id : str
-        One of `fastpg.list_envs()`.
+    env_id : str or fastpg.exact.FiniteMDP
+        One of `fastpg.list_envs()`; or an environment given as arrays.
     policy : Policy
     episodes : int
         How many, E.
