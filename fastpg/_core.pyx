@@ -102,6 +102,8 @@ cdef extern from "fastpg.h" nogil:
                                         float *, fpg_poll)
     fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const int64_t *, const float *, int64_t,
                                    double, float *, fpg_poll)
+    fpg_status fpg_segment_gradients(const fpg_network *, const float *, const float *, const int64_t *, const float *,
+                                     const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef enum fpg_form:
         FPG_TOTAL, FPG_REWARD_TO_GO
@@ -732,6 +734,31 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
     with nogil:
         status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], obs.shape[0], scale, &out[0],
                                      poll)
+    _raise_for(status, interrupt, "policy_gradient()")
+
+
+def segment_gradients(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions,
+                      const float[::1] weights, starts, bint mean, float[:, ::1] out):
+    cdef const int64_t[::1] bounds
+    cdef const int64_t *first = NULL
+    cdef int64_t segments = obs.shape[0]
+    _check_batch(net, theta, obs)
+    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    _require(weights.shape[0] == obs.shape[0], f"weights must have {obs.shape[0]} entries, got {weights.shape[0]}")
+    if starts is not None:
+        bounds = starts
+        segments = bounds.shape[0] - 1
+        _require(segments > 0 and bounds[0] == 0 and bounds[segments] == obs.shape[0] and bool((numpy.diff(starts) > 0).all()),
+                 f"starts must rise from 0 to {obs.shape[0]}")
+        first = &bounds[0]
+    _require(out.shape[0] == segments and out.shape[1] == net.num_parameters,
+             f"out must be ({segments}, {net.num_parameters}), got ({out.shape[0]}, {out.shape[1]})")
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_segment_gradients(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], first, segments, mean,
+                                       &out[0, 0], poll)
     _raise_for(status, interrupt, "policy_gradient()")
 
 
