@@ -24,7 +24,7 @@ def random_mdp(*, states=5, actions=3, ends=0.2, limit=12, seed=0):
     return FiniteMDP(transition, reward, terminal, start / start.sum(), limit, f"random MDP {seed}")
 
 
-def two_step_mdp():
+def two_step_mdp(limit=0):
     """A bandit whose second arm leads to a second bandit, sometimes: episodes of one or two steps."""
     transition, reward = np.zeros((4, 2, 4)), np.zeros((4, 2, 4))
     transition[0] = [[0, 0, 0, 1], [0, 0.5, 0.25, 0.25]]
@@ -32,7 +32,7 @@ def two_step_mdp():
     transition[1, :, 3] = transition[2, :, 3] = 1.0
     reward[1, :, 3], reward[2, :, 3] = [3.0, -1.0], [0.0, 2.0]
     terminal, start = np.array([False, False, False, True]), np.array([1.0, 0.0, 0.0, 0.0])
-    return FiniteMDP(transition, reward, terminal, start, name="two steps")
+    return FiniteMDP(transition, reward, terminal, start, limit, "two steps")
 
 
 def random_policy(env, hidden, *, scale=0.7, seed=1):
