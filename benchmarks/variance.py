@@ -1,7 +1,7 @@
 """The variance of each form's estimate: `variance.py` writes the table of docs/policy_gradients.md.
 
 One estimate is made of one whole episode; its variance is the trace of the covariance.
-An estimate from E episodes has 1/E of it. gamma is 1: with a discount the forms would differ in their mean too.
+An estimate from E episodes has 1/E of it. gamma is 1: with a discount the forms would differ in the mean too.
 """
 
 import argparse
