@@ -154,6 +154,33 @@ fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const
     return run_batch(&batch, net, theta, poll, fpg_active()->batch_gradient, scale, gradient);
 }
 
+fpg_status fpg_segment_gradients(const fpg_network *net, const float *theta, const float *obs, const void *actions,
+                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
+                                 fpg_poll poll)
+{
+    enum { TASKS = 256 }; /* many, as segments may differ in length */
+    const fpg_kernels *kernels = fpg_active();
+    const int64_t per_task = (num_segments + TASKS - 1) / TASKS, num_tasks = (num_segments + per_task - 1) / per_task;
+    const int64_t threads = fpg_get_num_threads();
+    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .starts = starts, .num_segments = num_segments,
+                       .segments_per_task = per_task, .mean = mean, .out_gradients = gradients};
+    fpg_workspace ws;
+    /* As many slots as workers: a slot is a worker's sum here, not a share of the work. */
+    fpg_status status = workspace_init(&ws, net, NULL, num_tasks < threads ? num_tasks : threads, NULL, 0);
+    if (status != FPG_OK)
+        return status;
+    if (fpg_all_finite(theta, ws.layout.num_parameters)) {
+        kernels->pack(&ws.layout, theta, ws.packed);
+        batch.layout = &ws.layout, batch.packed = ws.packed, batch.workers = ws.workers, batch.slots = ws.slots;
+        fpg_control_init(&batch.control, poll);
+        fpg_parallel_for(num_tasks, ws.num_workers, kernels->batch_segments, &batch, &batch.control);
+        status = (fpg_status)atomic_load(&batch.control.status);
+    } else
+        status = FPG_NONFINITE_THETA;
+    workspace_free(&ws);
+    return status;
+}
+
 /* ---- environments: the fused pass -------------------------------------------------------------------------------- */
 
 struct fpg_sampler {

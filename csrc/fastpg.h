@@ -170,6 +170,11 @@ fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, 
 /* gradient (P,) = scale * sum_i weights[i] * d log pi(actions[i] | obs[i]) / d theta */
 fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
+/* The same sum, or mean, over each of several segments: gradients (num_segments, P). Segment s is rows starts[s] ..
+ * starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row is one. */
+fpg_status fpg_segment_gradients(const fpg_network *net, const float *theta, const float *obs, const void *actions,
+                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
+                                 fpg_poll poll);
 
 /* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
 

@@ -143,6 +143,11 @@ typedef struct {
     int deterministic;
     float *out_logits, *out_log_prob, *out_entropy;
     void *out_actions;
+    /* Segments: rows starts[s] .. starts[s + 1] - 1, or row s if it is NULL; slots are then the workers'. */
+    const int64_t *starts;
+    int64_t num_segments, segments_per_task;
+    int mean;
+    float *out_gradients; /* (num_segments, num_parameters) */
     fpg_control control;
 } fpg_batch;
 
@@ -249,6 +254,7 @@ typedef struct {
     double (*fold)(const fpg_layout *layout, fpg_slot *slots, int64_t num_slots, double scale, float *out);
     void (*rollout)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot);
     void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
+    void (*batch_segments)(void *batch, int64_t task, int worker);
     void (*batch_outputs)(void *batch, int64_t slot, int worker);
     /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. */
     void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_step_output *out);

@@ -1,5 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
+from fastpg import exact
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
 from fastpg.envs import VectorEnv, list_envs, make
@@ -47,6 +48,7 @@ __all__ = [
     "episode_returns",
     "estimate_gradient",
     "evaluate",
+    "exact",
     "gae",
     "get_num_threads",
     "list_envs",

@@ -134,6 +134,16 @@ def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[An
 def policy_gradient(
     net: Network, theta: F32, obs: F32, actions: NDArray[Any], weights: F32, scale: float, out: F32
 ) -> None: ...  # out = scale * sum_i weights[i] * grad log pi(actions[i] | obs[i])
+def segment_gradients(
+    net: Network,
+    theta: F32,
+    obs: F32,
+    actions: NDArray[Any],
+    weights: F32,
+    starts: I64 | None,  # (num_segments + 1,), rising from 0 to B; None: every row is a segment
+    mean: bool,
+    out: F32,  # (num_segments, P): the sum, or the mean, over each segment's rows
+) -> None: ...
 
 # Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for.
 # Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where it has two

@@ -107,6 +107,8 @@ cdef extern from "fastpg.h" nogil:
                                         float *, fpg_poll)
     fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const void *, const float *, int64_t,
                                    double, float *, fpg_poll)
+    fpg_status fpg_segment_gradients(const fpg_network *, const float *, const float *, const void *, const float *,
+                                     const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef enum fpg_form:
         FPG_PHI_TOTAL, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE
@@ -784,6 +786,31 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
     with nogil:
         status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale, &out[0],
                                      poll)
+    _raise_for(status, interrupt, "policy_gradient()")
+
+
+def segment_gradients(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights, starts,
+                      bint mean, float[:, ::1] out):
+    cdef const int64_t[::1] bounds
+    cdef const int64_t *first = NULL
+    cdef int64_t segments = obs.shape[0]
+    _check_batch(net, theta, obs)
+    cdef const void *first_action = _first_action(net, actions, obs.shape[0])
+    _require(weights.shape[0] == obs.shape[0], f"weights must have {obs.shape[0]} entries, got {weights.shape[0]}")
+    if starts is not None:
+        bounds = starts
+        segments = bounds.shape[0] - 1
+        _require(segments > 0 and bounds[0] == 0 and bounds[segments] == obs.shape[0] and bool((numpy.diff(starts) > 0).all()),
+                 f"starts must rise from 0 to {obs.shape[0]}")
+        first = &bounds[0]
+    _require(out.shape[0] == segments and out.shape[1] == net.num_parameters,
+             f"out must be ({segments}, {net.num_parameters}), got ({out.shape[0]}, {out.shape[1]})")
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_segment_gradients(&net.net, &theta[0], &obs[0, 0], first_action, &weights[0], first, segments, mean,
+                                       &out[0, 0], poll)
     _raise_for(status, interrupt, "policy_gradient()")
 
 

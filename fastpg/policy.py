@@ -10,6 +10,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, distributions, spaces
+from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import NativeEnv, native_env
 
 Activation = Literal["tanh", "relu"]
@@ -99,14 +100,19 @@ class Policy:
 
     @classmethod
     def for_env(
-        cls, env_id: str, *, hidden: Sequence[int] = (64, 64), activation: Activation = "tanh", seed: int = 0
+        cls,
+        env_id: str | FiniteMDP,
+        *,
+        hidden: Sequence[int] = (64, 64),
+        activation: Activation = "tanh",
+        seed: int = 0,
     ) -> "Policy":
         """Return a new policy with the spaces of a native environment.
 
         Parameters
         ----------
-        env_id : str
-            One of `fastpg.list_envs()`.
+        env_id : str or fastpg.exact.FiniteMDP
+            One of `fastpg.list_envs()`; or an environment given as arrays.
         hidden, activation, seed
             As in `Policy`.
 

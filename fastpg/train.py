@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg.algorithms import VPG, Algorithm, Reinforce
+from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import NativeEnv, native_env
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.policy import Activation, Policy, require_policy
@@ -84,7 +85,7 @@ class TrainResult:
 
 
 def train(
-    env_id: str,
+    env_id: str | FiniteMDP,
     algorithm: Algorithm | None = None,
     *,
     num_envs: int | None = None,
@@ -107,8 +108,8 @@ def train(
 
     Parameters
     ----------
-    env_id : str
-        One of `fastpg.list_envs()`.
+    env_id : str or fastpg.exact.FiniteMDP
+        One of `fastpg.list_envs()`; or an environment given as arrays.
     algorithm : Reinforce, VPG or A2C, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional

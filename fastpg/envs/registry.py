@@ -18,6 +18,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg.envs.finite import FiniteMDP
 
 
 def _show_state(original: Any, state: NDArray[np.float64], obs: Any, action: Any) -> None:
@@ -102,7 +103,7 @@ def list_envs() -> list[str]:
 def env_spec(where: str, env_id: Any) -> EnvSpec:
     """Look an environment up; a wrong id is a ValueError that lists the right ones."""
     if not isinstance(env_id, str):
-        raise TypeError(f"{where}: env_id must be a string, got {_check.shown(env_id)}")
+        raise TypeError(f"{where}: env_id must be a string or a FiniteMDP, got {_check.shown(env_id)}")
     if env_id not in _SPECS:
         close = difflib.get_close_matches(env_id, _SPECS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -118,8 +119,11 @@ def native_env(
 ) -> NativeEnv:
     """Look an environment up and make its kernel; parameters that are not given take their defaults.
 
-    `max_episode_steps` None is the limit under which Gymnasium registers the id; 0 is none.
+    `max_episode_steps` None is the limit under which Gymnasium registers the id, or a FiniteMDP's own; 0 is
+    none.
     """
+    if isinstance(env_id, FiniteMDP):
+        return _finite(where, env_id, params, max_episode_steps)
     spec = env_spec(where, env_id)
     if not isinstance(params, Mapping):
         raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
@@ -144,6 +148,21 @@ def native_env(
     kernel_params = (*settings, *spec.reset_options.values())
     core = _core.Environment(spec.kernel, kernel_params, max_episode_steps)
     return NativeEnv(spec, core, original, settings)
+
+
+def _finite(
+    where: str, mdp: FiniteMDP, params: Mapping[str, Any], max_episode_steps: int | None
+) -> NativeEnv:
+    """Make the kernel of an environment that is given as arrays."""
+    if params:
+        raise TypeError(f"{where}: unexpected argument {min(params)!r}; a FiniteMDP has no parameters")
+    limit = mdp.max_episode_steps if max_episode_steps is None else max_episode_steps
+    table = mdp.table()
+    spaces: gymnasium.Env[Any, Any] = gymnasium.Env()  # there is nothing to render, step or reset
+    spaces.observation_space = gymnasium.spaces.Discrete(len(table.cumulative))
+    spaces.action_space = gymnasium.spaces.Discrete(table.cumulative.shape[1])
+    core = _core.Environment("tabular", (), limit, table)
+    return NativeEnv(EnvSpec(mdp.name, "tabular"), core, spaces, ())
 
 
 def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import NativeEnv, native_env
 from fastpg.errors import InvalidAction, ResetNeeded
 
@@ -26,7 +27,7 @@ MAX_NUM_ENVS = 2**31 - 1
 
 
 def make(
-    env_id: str,
+    env_id: str | FiniteMDP,
     num_envs: int = 1,
     *,
     autoreset: Autoreset | AutoresetMode = "next_step",
@@ -42,8 +43,8 @@ def make(
 
     Parameters
     ----------
-    env_id : str
-        One of `fastpg.list_envs()`.
+    env_id : str or fastpg.exact.FiniteMDP
+        One of `fastpg.list_envs()`; or an environment given as arrays.
     num_envs : int
         How many environments, N.
     autoreset : {"next_step", "same_step", "disabled"} or gymnasium.vector.AutoresetMode
@@ -87,7 +88,11 @@ def make(
     if max_episode_steps is not None:
         max_episode_steps = _check.integer(where, "max_episode_steps", max_episode_steps, 0, 2**31 - 1)
     env = native_env(where, env_id, params, max_episode_steps=max_episode_steps)
+    if isinstance(env_id, FiniteMDP) and render_mode is not None:
+        raise ValueError(f"{where}: render_mode must be None for a FiniteMDP, got {render_mode!r}")
     made = VectorEnv(env, num_envs, autoreset=mode, copy=copy, seed=seed, render_mode=render_mode)
+    if isinstance(env_id, FiniteMDP):
+        return made  # Gymnasium's registry knows nothing of it
     given = {"autoreset": autoreset, "copy": copy, "seed": seed, "render_mode": render_mode}
     given["max_episode_steps"] = max_episode_steps
     made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env_id}"))
