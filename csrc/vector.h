@@ -125,16 +125,20 @@ static void fpg_vector_noise(const fpg_vector *v, int64_t first, double *FPG_RES
     }
 }
 
-/* Where flags (0 or 1) are set. Few are: eight at a time become the bits of a byte, by a product whose partial products
- * never meet. */
+/* Where flags (0 or 1) are set. Eight bytes become the bits of one by a product whose partial products never meet, and 64
+ * flags one word: a loop over the bits of each byte would end at a time that no branch predictor guesses. */
 static int32_t fpg_list_set(int32_t count, const uint8_t *flags, int32_t *which)
 {
     int32_t n = 0;
-    for (int32_t i = 0; i < count; i += 8) {
-        uint64_t eight = 0;
-        memcpy(&eight, flags + i, count - i < 8 ? (size_t)(count - i) : 8);
-        for (uint32_t bits = (uint32_t)(eight * UINT64_C(0x0102040810204080) >> 56); bits; bits &= bits - 1)
-            which[n++] = i + __builtin_ctz(bits);
+    for (int32_t begin = 0; begin < count; begin += 64) {
+        uint64_t bits = 0;
+        for (int32_t i = begin; i < count && i < begin + 64; i += 8) {
+            uint64_t eight = 0;
+            memcpy(&eight, flags + i, count - i < 8 ? (size_t)(count - i) : 8);
+            bits |= eight * UINT64_C(0x0102040810204080) >> 56 << (i - begin);
+        }
+        for (; bits; bits &= bits - 1)
+            which[n++] = begin + __builtin_ctzll(bits);
     }
     return n;
 }
