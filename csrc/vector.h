@@ -89,10 +89,16 @@ static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_sc
 {
     const int32_t width = v->width, size = v->env.reset_noise_size, padded = fpg_round_up(count, FPG_PAD);
     uint32_t key0[FPG_VECTOR_TILE], key1[FPG_VECTOR_TILE], episode[FPG_VECTOR_TILE], words[4 * FPG_VECTOR_TILE];
+    /* A byte may alias anything: without these the compiler reads every pointer again for every lane. */
+    const uint32_t *FPG_RESTRICT keys0 = v->key[0] + first, *FPG_RESTRICT keys1 = v->key[1] + first;
+    uint32_t *FPG_RESTRICT episodes = v->episode + first;
+    int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
+    uint8_t *FPG_RESTRICT done = v->done + first;
+    double *FPG_RESTRICT noise = scratch->noise;
     for (int32_t n = 0; n < count; n++) {
-        const int64_t e = first + which[n];
-        v->elapsed[e] = 0, v->done[e] = 0;
-        key0[n] = v->key[0][e], key1[n] = v->key[1][e], episode[n] = ++v->episode[e];
+        const int32_t i = which[n];
+        elapsed[i] = 0, done[i] = 0;
+        key0[n] = keys0[i], key1[n] = keys1[i], episode[n] = ++episodes[i];
     }
     for (int32_t n = count; n < padded; n++)
         key0[n] = key1[n] = episode[n] = 0;
@@ -102,9 +108,9 @@ static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_sc
                            &words[2 * FPG_VECTOR_TILE + n], &words[3 * FPG_VECTOR_TILE + n]);
         for (int32_t j = 0; j < 4 && k + j < size; j++)
             for (int32_t n = 0; n < count; n++)
-                scratch->noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
+                noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
     }
-    v->env.reset(&v->env, width, count, which, scratch->noise, v->state + first * v->env.state_size);
+    v->env.reset(&v->env, width, count, which, noise, v->state + first * v->env.state_size);
 }
 
 /* The random numbers of a step are those of (seed, episode, steps into it). */

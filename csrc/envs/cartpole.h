@@ -59,11 +59,12 @@ static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const v
                               double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double *FPG_RESTRICT thetas = state + 2 * width;
-    double beyond = 0;
+    const int64_t quarter_pi = (int64_t)fpg_double_bits(FPG_QUARTER_PI);
+    int64_t beyond = 0; /* its sign: positive doubles are in the order of their bits */
     (void)noise;
-    FPG_SIMD_SUM(beyond) for (int32_t i = 0; i < width; i++)
-        beyond += fabs(thetas[i]) > FPG_QUARTER_PI ? 1.0 : 0.0;
-    if (beyond == 0)
+    FPG_SIMD_OR(beyond) for (int32_t i = 0; i < width; i++)
+        beyond |= quarter_pi - (int64_t)(fpg_double_bits(thetas[i]) & INT64_MAX);
+    if (beyond >= 0)
         fpg_cartpole_steps(env, 1, width, actions, state, reward, terminated);
     else
         fpg_cartpole_steps(env, 0, width, actions, state, reward, terminated);
