@@ -10,7 +10,17 @@ import sys
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = ["dispatch", "memory", "parallel", "estimate", "train", "vector", "kernels_baseline"]
+SOURCES = [
+    "dispatch",
+    "memory",
+    "parallel",
+    "normalize",
+    "estimate",
+    "returns",
+    "train",
+    "vector",
+    "kernels_baseline",
+]
 X86_KERNELS = {
     "kernels_avx2": ["-mavx2", "-mfma"],
     "kernels_avx512": [
@@ -75,7 +85,7 @@ setup(
             "fastpg._core",
             ["fastpg/_core.pyx"],
             include_dirs=["csrc"],
-            depends=C_FILES,
+            depends=[*C_FILES, "fastpg/_arrays.pxi"],
             define_macros=MACROS + LIMITED_API,
             extra_compile_args=[flag for flag in CFLAGS if "-O3" not in flag] + ["-O2"],
             extra_link_args=LINK_FLAGS,

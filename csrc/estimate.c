@@ -24,11 +24,12 @@ static int64_t slots_for(int64_t units, int64_t gradient_size)
 
 /* What every pass needs: the layout, the packed parameters, workers and slots. */
 typedef struct {
-    fpg_layout layout;
-    float *packed, *slot_gradients;
+    fpg_layout layout, value_layout;
+    float *packed, *value_packed, *slot_gradients;
     fpg_worker *workers;
     int num_workers;
     fpg_slot *slots;
+    double *moments; /* the slots', with a value function */
     int64_t num_slots;
 } fpg_workspace;
 
@@ -38,7 +39,9 @@ static void workspace_free(fpg_workspace *ws)
         fpg_worker_free(&ws->workers[i]);
     fpg_free(ws->workers);
     fpg_free(ws->packed);
+    fpg_free(ws->value_packed);
     fpg_free(ws->slot_gradients);
+    fpg_free(ws->moments);
     fpg_free(ws->slots);
     memset(ws, 0, sizeof *ws);
 }
@@ -59,25 +62,38 @@ static fpg_status workspace_add_workers(fpg_workspace *ws, const fpg_environment
     fpg_free(ws->workers);
     ws->workers = workers;
     for (; ws->num_workers < wanted; ws->num_workers++)
-        if (fpg_worker_init(&workers[ws->num_workers], &ws->layout, env, width) != FPG_OK)
+        if (fpg_worker_init(&workers[ws->num_workers], &ws->layout, ws->value_packed ? &ws->value_layout : NULL, env, width) !=
+            FPG_OK)
             return FPG_NO_MEMORY;
     return FPG_OK;
 }
 
-static fpg_status workspace_init(fpg_workspace *ws, const fpg_network *net, int64_t units, const fpg_environment *env, int32_t width)
+/* value: the value function's network, or NULL. */
+static fpg_status workspace_init(fpg_workspace *ws, const fpg_network *net, const fpg_network *value, int64_t units,
+                                 const fpg_environment *env, int32_t width)
 {
     memset(ws, 0, sizeof *ws);
     ws->layout = fpg_layout_of(net);
-    ws->num_slots = slots_for(units, ws->layout.gradient_size);
+    int64_t size = ws->layout.gradient_size;
+    if (value) {
+        ws->value_layout = fpg_layout_of(value);
+        ws->value_packed = fpg_alloc((size_t)ws->value_layout.packed_size * sizeof(float));
+        size = ws->value_layout.gradient_size > size ? ws->value_layout.gradient_size : size;
+    }
+    ws->num_slots = slots_for(units, size);
+    if (value)
+        ws->moments = fpg_calloc((size_t)(ws->num_slots * 2 * ws->layout.obs_size) * sizeof *ws->moments);
     ws->packed = fpg_alloc((size_t)ws->layout.packed_size * sizeof(float));
-    ws->slot_gradients = fpg_alloc((size_t)(ws->layout.gradient_size * ws->num_slots) * sizeof(float));
+    ws->slot_gradients = fpg_alloc((size_t)(size * ws->num_slots) * sizeof(float));
     ws->slots = fpg_calloc((size_t)ws->num_slots * sizeof *ws->slots);
-    if (!ws->packed || !ws->slot_gradients || !ws->slots || workspace_add_workers(ws, env, width) != FPG_OK) {
+    if (!ws->packed || (value && (!ws->value_packed || !ws->moments)) || !ws->slot_gradients || !ws->slots || workspace_add_workers(ws, env, width) != FPG_OK) {
         workspace_free(ws);
         return FPG_NO_MEMORY;
     }
-    for (int64_t s = 0; s < ws->num_slots; s++)
-        ws->slots[s].gradient = ws->slot_gradients + s * ws->layout.gradient_size;
+    for (int64_t s = 0; s < ws->num_slots; s++) {
+        ws->slots[s].gradient = ws->slot_gradients + s * size;
+        ws->slots[s].moments = value ? ws->moments + s * 2 * ws->layout.obs_size : NULL;
+    }
     return FPG_OK;
 }
 
@@ -92,7 +108,7 @@ static fpg_status run_batch(fpg_batch *batch, const fpg_network *net, const floa
     /* Small batches are cut finer, so that two threads have something to share. */
     const int64_t per_slot = batch->batch >= 2 * ROWS_PER_SLOT ? ROWS_PER_SLOT : FPG_CHUNK;
     fpg_workspace ws;
-    fpg_status status = workspace_init(&ws, net, (batch->batch + per_slot - 1) / per_slot, NULL, 0);
+    fpg_status status = workspace_init(&ws, net, NULL, (batch->batch + per_slot - 1) / per_slot, NULL, 0);
     if (status != FPG_OK)
         return status;
     if (fpg_all_finite(theta, ws.layout.num_parameters)) {
@@ -118,20 +134,20 @@ fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *o
 }
 
 fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
-                   int deterministic, int64_t *actions, fpg_poll poll)
+                   int deterministic, void *actions, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions};
     return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
 }
 
-fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                     int64_t size, float *log_prob, float *entropy, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .actions = actions, .batch = size, .out_log_prob = log_prob, .out_entropy = entropy};
     return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
 }
 
-fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                const float *weights, int64_t size, double scale, float *gradient, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .batch = size};
@@ -149,6 +165,8 @@ struct fpg_sampler {
     uint32_t iteration;
     int fresh;
     fpg_tile *tiles;
+    fpg_tape *tapes;   /* the tiles', once a pass was retained */
+    fpg_pass retained; /* that pass */
     double *reals;     /* the tiles' states and episode returns */
     int32_t *elapsed;
 };
@@ -162,7 +180,8 @@ static int32_t lanes_for(int64_t num_envs)
     return (int32_t)(quarter <= 4 ? 4 : quarter <= 16 ? (quarter + 3) / 4 * 4 : quarter <= 32 ? 16 : 32);
 }
 
-fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed)
+fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
+                             uint64_t seed)
 {
     fpg_sampler *s = fpg_calloc(sizeof *s);
     if (!s)
@@ -174,7 +193,7 @@ fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net,
     s->tiles = fpg_calloc((size_t)s->num_tiles * sizeof *s->tiles);
     s->reals = fpg_calloc(copies * (size_t)(env->state_size + 1) * sizeof(double));
     s->elapsed = fpg_calloc(copies * sizeof(int32_t));
-    if (!s->tiles || !s->reals || !s->elapsed || workspace_init(&s->ws, net, s->num_tiles, env, s->width) != FPG_OK) {
+    if (!s->tiles || !s->reals || !s->elapsed || workspace_init(&s->ws, net, value, s->num_tiles, env, s->width) != FPG_OK) {
         fpg_sampler_free(s);
         return NULL;
     }
@@ -191,6 +210,9 @@ void fpg_sampler_free(fpg_sampler *s)
     if (!s)
         return;
     workspace_free(&s->ws);
+    for (int64_t i = 0; s->tapes && i < s->num_tiles; i++)
+        fpg_tape_free(&s->tapes[i]);
+    fpg_free(s->tapes);
     fpg_free(s->tiles);
     fpg_free(s->reals);
     fpg_free(s->elapsed);
@@ -208,6 +230,8 @@ static void run_slot(void *context, int64_t index, int worker)
     fpg_sampler *s = job->sampler;
     fpg_slot *slot = &s->ws.slots[index];
     memset(&slot->tally, 0, sizeof slot->tally);
+    if (slot->moments)
+        memset(slot->moments, 0, (size_t)(2 * s->ws.layout.obs_size) * sizeof *slot->moments);
     if (job->pass.want_gradient)
         memset(slot->gradient, 0, (size_t)s->ws.layout.gradient_size * sizeof(float));
     for (int64_t tile = index; tile < s->num_tiles; tile += s->ws.num_slots) {
@@ -229,25 +253,33 @@ static fpg_tally fold_tallies(const fpg_workspace *ws)
         sum.num_steps += t->num_steps, sum.num_episodes += t->num_episodes, sum.num_trajectories += t->num_trajectories;
         sum.sum_length += t->sum_length, sum.sum_return += t->sum_return, sum.sum_square += t->sum_square;
         sum.entropy += t->entropy;
+        sum.sum_weight += t->sum_weight, sum.sum_weight_square += t->sum_weight_square;
+        sum.sum_target += t->sum_target, sum.sum_target_square += t->sum_target_square;
     }
     sum.num_trajectories += sum.num_episodes;
     return sum;
 }
 
-static fpg_status run_pass(fpg_sampler *s, const float *theta, fpg_pass *pass, fpg_tally *tally, fpg_poll poll)
+static fpg_status run_pass(fpg_sampler *s, const float *theta, const float *value_theta, fpg_pass *pass, fpg_tally *tally,
+                           fpg_poll poll)
 {
     fpg_control control;
     pass_job job = {.sampler = s};
     fpg_status status = workspace_add_workers(&s->ws, &s->env, s->width);
     if (status != FPG_OK)
         return status;
-    if (!fpg_all_finite(theta, s->ws.layout.num_parameters))
+    if (!fpg_all_finite(theta, s->ws.layout.num_parameters) ||
+        (value_theta && !fpg_all_finite(value_theta, s->ws.value_layout.num_parameters)))
         return FPG_NONFINITE_THETA;
     fpg_control_init(&control, poll);
     fpg_active()->pack(&s->ws.layout, theta, s->ws.packed);
+    if (value_theta) {
+        fpg_active()->pack(&s->ws.value_layout, value_theta, s->ws.value_packed);
+        pass->value_layout = &s->ws.value_layout, pass->value_packed = s->ws.value_packed;
+    }
     pass->env = &s->env, pass->layout = &s->ws.layout, pass->packed = s->ws.packed, pass->seed = s->seed;
     pass->iteration = s->iteration++ | (pass->returns ? FPG_EVALUATION : 0), pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
-    pass->fresh = s->fresh, pass->control = &control;
+    pass->fresh = s->fresh, pass->control = &control, pass->scale = 1;
     job.pass = *pass;
     fpg_parallel_for(s->ws.num_slots, s->ws.num_workers, run_slot, &job, &control);
     status = (fpg_status)atomic_load(&control.status);
@@ -262,27 +294,139 @@ static fpg_status run_pass(fpg_sampler *s, const float *theta, fpg_pass *pass, f
     return isfinite(tally->sum_return) ? FPG_OK : FPG_NONFINITE_REWARD;
 }
 
-fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const fpg_collect *collect, float *gradient, fpg_stats *stats,
-                                fpg_poll poll)
+static fpg_stats stats_of(const fpg_sampler *s, const fpg_tally *t, double square, double start)
+{
+    const double n = (double)t->num_episodes, mean = t->sum_return / n, variance = t->sum_square / n - mean * mean;
+    return (fpg_stats){
+        .num_steps = t->num_steps, .num_episodes = t->num_episodes, .num_trajectories = t->num_trajectories,
+        .mean_return = n > 0 ? mean : NAN, .return_std = n > 0 ? sqrt(variance > 0 ? variance : 0) : NAN,
+        .min_return = n > 0 ? t->min_return : NAN, .max_return = n > 0 ? t->max_return : NAN,
+        .mean_length = n > 0 ? (double)t->sum_length / n : NAN, .entropy = t->entropy / (double)t->num_steps,
+        .gradient_norm = sqrt(square), .total_steps = s->total_steps, .seconds = fpg_now() - start,
+        .value_loss = NAN, .explained_variance = NAN};
+}
+
+static int64_t divisor_of(const fpg_collect *collect, const fpg_tally *t)
+{
+    return collect->normalize == FPG_PER_TIMESTEP ? t->num_steps : t->num_trajectories;
+}
+
+fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
+                                float *gradient, fpg_stats *stats, fpg_poll poll)
 {
     const double start = fpg_now();
     fpg_pass pass = {.collect = *collect, .want_gradient = 1};
     fpg_tally t;
-    fpg_status status = run_pass(s, theta, &pass, &t, poll);
+    fpg_status status = run_pass(s, theta, value_theta, &pass, &t, poll);
     if (status != FPG_OK)
         return status;
-    const int64_t divisor = collect->normalize == FPG_PER_TIMESTEP ? t.num_steps : t.num_trajectories;
-    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, 1.0 / (double)divisor, gradient);
+    const double scale = 1.0 / (double)divisor_of(collect, &t);
+    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, scale, gradient);
     if (!isfinite(square))
         return FPG_NONFINITE_GRADIENT;
-    const double n = (double)t.num_episodes, mean = t.sum_return / n, variance = t.sum_square / n - mean * mean;
-    *stats = (fpg_stats){
-        .num_steps = t.num_steps, .num_episodes = t.num_episodes, .num_trajectories = t.num_trajectories,
-        .mean_return = n > 0 ? mean : NAN, .return_std = n > 0 ? sqrt(variance > 0 ? variance : 0) : NAN,
-        .min_return = n > 0 ? t.min_return : NAN, .max_return = n > 0 ? t.max_return : NAN,
-        .mean_length = n > 0 ? (double)t.sum_length / n : NAN, .entropy = t.entropy / (double)t.num_steps,
-        .gradient_norm = sqrt(square), .total_steps = s->total_steps, .seconds = fpg_now() - start};
+    *stats = stats_of(s, &t, square, start);
     return FPG_OK;
+}
+
+/* ---- retained passes: first the steps and their weights, then gradients of them ----------------------------------- */
+
+static int add_tapes(fpg_sampler *s)
+{
+    if (!s->tapes)
+        s->tapes = fpg_calloc((size_t)s->num_tiles * sizeof *s->tapes);
+    for (int64_t i = 0; s->tapes && i < s->num_tiles; i++)
+        s->tiles[i].tape = &s->tapes[i];
+    return s->tapes != NULL;
+}
+
+typedef struct {
+    fpg_sampler *sampler;
+    fpg_pass pass;
+    const fpg_minibatch *minibatch; /* NULL: the policy's gradient */
+} tape_job;
+
+static void run_tape_slot(void *context, int64_t index, int worker)
+{
+    const tape_job *job = context;
+    fpg_sampler *s = job->sampler;
+    fpg_slot *slot = &s->ws.slots[index];
+    const fpg_layout *layout = job->minibatch ? &s->ws.value_layout : &s->ws.layout;
+    memset(slot->gradient, 0, (size_t)layout->gradient_size * sizeof(float));
+    slot->loss = 0, slot->rows = 0;
+    for (int64_t tile = index; tile < s->num_tiles; tile += s->ws.num_slots) {
+        if (fpg_should_stop(job->pass.control, worker))
+            return;
+        if (job->minibatch)
+            fpg_active()->value_gradient(&job->pass, &s->tiles[tile], tile * s->lanes, &s->ws.workers[worker], worker, job->minibatch,
+                                         slot);
+        else
+            fpg_active()->tape_gradient(&job->pass, &s->tiles[tile], &s->ws.workers[worker], worker, slot);
+    }
+}
+
+static fpg_status run_tapes(tape_job *job, fpg_poll poll)
+{
+    fpg_control control;
+    fpg_control_init(&control, poll);
+    job->pass.control = &control;
+    fpg_parallel_for(job->sampler->ws.num_slots, job->sampler->ws.num_workers, run_tape_slot, job, &control);
+    return (fpg_status)atomic_load(&control.status);
+}
+
+fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
+                                          int standardize, float *gradient, fpg_stats *stats, fpg_poll poll)
+{
+    const double start = fpg_now();
+    fpg_pass pass = {.collect = *collect, .want_gradient = 1, .retain = 1};
+    fpg_tally t;
+    if (!add_tapes(s))
+        return FPG_NO_MEMORY;
+    fpg_status status = run_pass(s, theta, value_theta, &pass, &t, poll);
+    if (status != FPG_OK)
+        return status;
+    const double n = (double)t.num_steps, mean = t.sum_weight / n, variance = t.sum_weight_square / n - mean * mean;
+    const double target_mean = t.sum_target / n, target_variance = t.sum_target_square / n - target_mean * target_mean;
+    tape_job job = {.sampler = s, .pass = pass};
+    if (standardize)
+        job.pass.shift = mean, job.pass.scale = 1 / (sqrt(variance > 0 ? variance : 0) + 1e-8);
+    s->retained = pass;
+    status = run_tapes(&job, poll);
+    if (status != FPG_OK)
+        return status;
+    const double scale = 1.0 / (double)divisor_of(collect, &t);
+    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, scale, gradient);
+    if (!isfinite(square))
+        return FPG_NONFINITE_GRADIENT;
+    *stats = stats_of(s, &t, square, start);
+    stats->explained_variance = target_variance > 0 ? 1 - variance / target_variance : NAN;
+    return FPG_OK;
+}
+
+void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square)
+{
+    const int32_t size = s->ws.layout.obs_size;
+    memset(sum, 0, (size_t)size * sizeof *sum);
+    memset(sum_square, 0, (size_t)size * sizeof *sum_square);
+    for (int64_t i = 0; i < s->ws.num_slots; i++)
+        for (int32_t d = 0; d < size; d++)
+            sum[d] += s->ws.slots[i].moments[d], sum_square[d] += s->ws.slots[i].moments[size + d];
+}
+
+fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
+                                      double *loss, fpg_poll poll)
+{
+    tape_job job = {.sampler = s, .pass = s->retained, .minibatch = minibatch};
+    int64_t rows = 0;
+    double sum = 0;
+    fpg_active()->pack(&s->ws.value_layout, value_theta, s->ws.value_packed);
+    const fpg_status status = run_tapes(&job, poll);
+    if (status != FPG_OK)
+        return status;
+    for (int64_t i = 0; i < s->ws.num_slots; i++)
+        sum += s->ws.slots[i].loss, rows += s->ws.slots[i].rows;
+    *loss = rows ? sum / (double)rows : 0;
+    const double square = fpg_active()->fold(&s->ws.value_layout, s->ws.slots, s->ws.num_slots, rows ? 1.0 / (double)rows : 0, gradient);
+    return isfinite(square) ? FPG_OK : FPG_NONFINITE_GRADIENT;
 }
 
 fpg_status fpg_sampler_evaluate(fpg_sampler *s, const float *theta, int64_t episodes, int deterministic, double *returns,
@@ -291,5 +435,5 @@ fpg_status fpg_sampler_evaluate(fpg_sampler *s, const float *theta, int64_t epis
     fpg_pass pass = {.collect = {.episodes = episodes, .gamma = 1}, .deterministic = deterministic, .returns = returns,
                      .lengths = lengths};
     fpg_tally tally;
-    return run_pass(s, theta, &pass, &tally, poll);
+    return run_pass(s, theta, NULL, &pass, &tally, poll);
 }

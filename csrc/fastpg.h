@@ -1,7 +1,7 @@
 /* fastpg.h - the whole C API of the compiled core. Reading this header is reading its manual.
  *
  * Conventions. Parameters are one flat float32 vector theta: per layer the weight (out, in) row-major, then the bias
- * (out,), hidden layers first, the head last. Environment state is float64. Arrays are C-contiguous. A function
+ * (out,), hidden layers first, the head last, then log_std where the policy has it. Environment state is float64. Arrays are C-contiguous. A function
  * that can fail returns fpg_status and leaves its outputs unspecified on failure, never theta. No function knows
  * Python; a caller that must stay interruptible passes an fpg_poll.
  */
@@ -23,11 +23,13 @@ typedef enum {
     FPG_OK = 0,
     FPG_INTERRUPTED,      /* the poll asked to stop */
     FPG_NO_MEMORY,
-    FPG_BAD_ACTION,       /* an action of a batch is not in [0, num_outputs) */
+    FPG_BAD_ACTION,       /* an action of a batch is not one of the categories */
     FPG_NONFINITE_THETA,  /* a parameter is NaN or infinite */
     FPG_NONFINITE_OUTPUT, /* the policy's output is: an observation was not finite, or it overflowed */
     FPG_NONFINITE_REWARD, /* the environment returned NaN or an infinite reward */
-    FPG_NONFINITE_GRADIENT
+    FPG_NONFINITE_GRADIENT,
+    FPG_NONFINITE_ESTIMATE, /* an estimate on arrays is: an input that it read was not finite, or it overflowed */
+    FPG_NO_FINAL_VALUES     /* a transition is truncated, and there are no final values to bootstrap from */
 } fpg_status;
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
@@ -53,6 +55,12 @@ double fpg_now(void); /* seconds of a monotonic clock */
 
 typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
 
+/* What the outputs of a policy mean. An action has action_size independent components, so log-probs and entropies add up.
+ * FPG_CATEGORICAL: component k is in [0, action_categories[k]) by a softmax of as many outputs, one component's after the
+ * other's. FPG_BERNOULLI: component k is 1 with the probability sigmoid(output k), else 0. FPG_GAUSSIAN: component k is
+ * normal with the mean output k and the standard deviation exp(log_std[k]), (action_size,) parameters at the end of theta. */
+typedef enum { FPG_CATEGORICAL = 0, FPG_BERNOULLI = 1, FPG_GAUSSIAN = 2 } fpg_head;
+
 /* Observations are rows of num_inputs numbers; or, where num_factors is positive, of that many categories, each an
  * integer in [0, factors[f]) written as a float. They stand for one-hot vectors, one after the other: num_inputs is the sum. */
 typedef struct {
@@ -60,8 +68,10 @@ typedef struct {
     int32_t num_factors, factors[FPG_MAX_COMPONENTS];
     int32_t num_hidden; /* 0: linear */
     int32_t hidden[FPG_MAX_HIDDEN];
-    int32_t num_outputs;
+    int32_t num_outputs; /* the sum of action_categories, or action_size */
     fpg_activation activation;
+    fpg_head head;
+    int32_t action_size, action_categories[FPG_MAX_COMPONENTS]; /* categories: of FPG_CATEGORICAL only */
 } fpg_network;
 
 int64_t fpg_num_parameters(const fpg_network *net);
@@ -75,7 +85,7 @@ int64_t fpg_num_parameters(const fpg_network *net);
  *
  * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
  * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
- * int32 (action_size, width) in range, real ones as float32, within action_low .. action_high where a policy draws them. */
+ * int32 (action_size, width) in range, real ones as float32; what a policy draws is clipped to action_low .. action_high. */
 typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI */
     int32_t state_size, obs_size, action_size;
@@ -125,7 +135,7 @@ typedef struct {
     void *obs, *final_obs;
     double *final_state, *reward;
     uint8_t *terminated, *truncated;
-} fpg_transitions;
+} fpg_step_output;
 
 typedef struct fpg_vector fpg_vector;
 
@@ -140,7 +150,7 @@ void fpg_vector_seed(fpg_vector *v, const uint8_t *mask, const uint64_t *seed);
 void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs);
 /* actions (num_envs, action_size): int64 in range, or finite float32. FPG_BAD_ACTION: nothing was stepped, and *which is the
  * first environment whose action is not allowed. */
-fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_transitions *out, int64_t *which);
+fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_output *out, int64_t *which);
 /* state (num_envs, state_size), elapsed (num_envs,) steps of the episode under way. Setting begins a new life: an episode
  * that had ended goes on. */
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
@@ -149,20 +159,64 @@ void fpg_vector_observe(const fpg_vector *v, void *obs);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
-/* obs (B, num_inputs) or (B, num_factors), actions (B,), weights (B,). */
+/* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
 fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
-/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw. */
+/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
+ * is clipped. */
 fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
-                   int deterministic, int64_t *actions, fpg_poll poll);
-fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+                   int deterministic, void *actions, fpg_poll poll);
+fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                     int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
 /* gradient (P,) = scale * sum_i weights[i] * d log pi(actions[i] | obs[i]) / d theta */
-fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const int64_t *actions,
+fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
                                const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
+
+/* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
+
+typedef enum {
+    FPG_RETURNS = 0,     /* reads rewards, and last_values where given */
+    FPG_EPISODE_RETURNS, /* reads rewards */
+    FPG_NSTEP_RETURNS,   /* reads rewards and values; n */
+    FPG_TD_ERRORS,       /* reads rewards and values */
+    FPG_GAE,             /* reads rewards and values; lam. Writes the advantages, then advantages + values */
+    FPG_VTRACE           /* reads rewards, values and log_rhos; lam, rho_bar, c_bar. Writes vs, then the advantages */
+} fpg_estimate;
+
+/* Entry (t, i) lies at data + t * step_stride + i * env_stride, strides in bytes and of any sign, alignment left open. */
+typedef struct {
+    void *data; /* NULL: not given */
+    int64_t step_stride, env_stride;
+} fpg_array;
+
+/* Every estimate reads terminated and truncated (bytes; any but 0 is true), and mask where given. An array that the estimate
+ * does not read is not given. */
+enum {
+    FPG_REWARDS = 0, FPG_VALUES, FPG_FINAL_VALUES, FPG_LOG_RHOS, FPG_OUT, FPG_OUT_2, FPG_NUM_REAL_ARRAYS,
+    FPG_TERMINATED = FPG_NUM_REAL_ARRAYS, FPG_TRUNCATED, FPG_MASK, FPG_NUM_ARRAYS
+};
+
+typedef struct {
+    fpg_estimate estimate;
+    int is_double; /* the real arrays, last_values among them, are float64; else float32, and so is the arithmetic */
+    int bootstrap_truncated;
+    int64_t num_steps, num_envs, n; /* all at least 1 */
+    double gamma, lam, rho_bar, c_bar;
+    fpg_array arrays[FPG_NUM_ARRAYS];
+    fpg_array last_values; /* (N,); step_stride is not used */
+} fpg_transitions;
+
+/* The estimate's output goes to FPG_OUT, and FPG_OUT_2 where it has a second; neither may overlap an input. Its cost is one
+ * pass over the arrays (n passes over registers for n-step returns). fastpg/returns.py says what the flags mean. */
+fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
 
 /* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
 
-typedef enum { FPG_TOTAL = 0, FPG_REWARD_TO_GO = 1 } fpg_form;
+/* Phi_t, the weight of grad log pi(a_t|s_t). FPG_PHI_Q: the n-step return with V after it. FPG_PHI_TD: r + gamma V(s') - V(s).
+ * FPG_PHI_GAE: the sum of (gamma lam)^k times the TD residuals. The last three need a value function. */
+typedef enum { FPG_PHI_TOTAL = 0, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE } fpg_form;
+/* What is taken off Phi_t. The means are over the other environments of the same tile, so they leave the expectation as it
+ * is: FPG_BATCH_MEAN over all their steps, FPG_TIMESTEP_MEAN over their steps of the same number. */
+typedef enum { FPG_NO_BASELINE = 0, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE } fpg_baseline;
 typedef enum { FPG_PER_TRAJECTORY = 0, FPG_PER_TIMESTEP = 1 } fpg_normalize;
 
 typedef struct {
@@ -174,12 +228,17 @@ typedef struct {
     double gradient_norm;     /* Euclidean */
     int64_t total_steps;      /* transitions since the sampler was made */
     double seconds;           /* wall time of the pass */
+    double value_loss;        /* mean squared error of the value function before its update; NaN if there is none */
+    double explained_variance; /* of the returns it is fitted to; NaN likewise */
 } fpg_stats;
 
 typedef struct {
     fpg_form form;
+    fpg_baseline baseline;
     fpg_normalize normalize;
-    double gamma;
+    double gamma, lam;
+    int32_t n_step;          /* FPG_PHI_Q */
+    int32_t discount_states; /* nonzero: weights get gamma^t as well; FPG_PHI_TOTAL, which has it, stays as it is */
     /* Exactly one is positive. horizon: that many steps of every environment, continuing its episode; the cut is
      * treated as an episode end. episodes: that many whole episodes from fresh resets; environment i runs
      * episodes / num_envs of them, and one more where i < episodes % num_envs, so short ones are not favoured. */
@@ -188,12 +247,14 @@ typedef struct {
 
 typedef struct fpg_sampler fpg_sampler;
 
-/* NULL if memory runs out. Environment i's random numbers depend on (seed, i) and nothing else. */
-fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed);
+/* NULL if memory runs out. Environment i's random numbers depend on (seed, i) and nothing else. value: the value
+ * function's network, with one output, or NULL. */
+fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
+                             uint64_t seed);
 void fpg_sampler_free(fpg_sampler *sampler);
-/* gradient (P,): the ascent direction. The same bits for any number of threads. */
-fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, float *gradient,
-                                fpg_stats *stats, fpg_poll poll);
+/* gradient (P,): the ascent direction. The same bits for any number of threads. value_theta: NULL without one. */
+fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const float *value_theta, const fpg_collect *collect,
+                                float *gradient, fpg_stats *stats, fpg_poll poll);
 /* returns (episodes,) undiscounted, lengths (episodes,): episode k of environment i is entry k * num_envs + i. */
 fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_t episodes, int deterministic, double *returns,
                                 int64_t *lengths, fpg_poll poll);
@@ -207,6 +268,13 @@ typedef struct {
     int64_t steps_per_iteration; /* > 0: whole episodes, as many as the mean length known before suggests */
     fpg_optimizer optimizer;
     double learning_rate, momentum, beta1, beta2, epsilon;
+    int32_t linear_schedule;     /* nonzero: learning rates fall linearly to 0 at total_steps */
+    double max_grad_norm;        /* the policy's gradient is scaled down to this Euclidean norm; infinite: never */
+    int32_t normalize_observations; /* nonzero, real observations and a value network only: see normalize.c */
+    int32_t standardize;         /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */
+    /* The value function's regression after each policy step; with a value network only. */
+    double value_learning_rate;
+    int32_t value_epochs, value_minibatches;
     int64_t total_steps;         /* stop after the iteration that reaches it */
     double target_return;        /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
 } fpg_train_config;
@@ -215,12 +283,13 @@ typedef enum { FPG_RUNNING = 0, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETU
 
 typedef struct fpg_trainer fpg_trainer;
 
-fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed,
-                             const fpg_train_config *config);
+/* value: the value function's network, or NULL. */
+fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
+                             uint64_t seed, const fpg_train_config *config);
 void fpg_trainer_free(fpg_trainer *trainer);
-/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta is
- * updated after every whole iteration and is never left with a value that is not finite. */
-fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, double seconds, int64_t capacity, fpg_stats *stats,
+/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta and value_theta
+ * (NULL without a value function) are updated in every iteration and are never left with a value that is not finite. */
+fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, float *value_theta, double seconds, int64_t capacity, fpg_stats *stats,
                            int64_t *count, fpg_stopped *stopped, fpg_poll poll);
 
 /* ---- for tests ----------------------------------------------------------------------------------------------------- */

@@ -54,6 +54,8 @@ typedef struct {
     double *state;          /* (state_size, width) */
     double *episode_return; /* (width,) undiscounted, of the episode under way */
     int32_t *elapsed;       /* (width,) its steps */
+    struct fpg_tape *tape;  /* where a pass is retained: its steps, until the next pass; else NULL */
+    int64_t steps;          /* on it */
 } fpg_tile;
 
 /* What every task of a pass reads. */
@@ -62,7 +64,11 @@ typedef struct {
     const fpg_layout *layout;
     const float *packed;
     fpg_collect collect;
+    const fpg_layout *value_layout; /* NULL without a value function */
+    const float *value_packed;
     int want_gradient, deterministic, fresh; /* fresh: horizon mode starts from resets */
+    int retain;           /* keep the steps on the tiles' tapes, their weights computed, and add no gradient yet */
+    double shift, scale;  /* of weights, as they enter the gradient: (weight - shift) * scale */
     uint64_t seed;
     uint32_t iteration; /* separates the random numbers of passes */
     int64_t num_envs;
@@ -72,55 +78,105 @@ typedef struct {
     fpg_control *control;
 } fpg_pass;
 
+/* Traces cost as much as a tape of num_inputs steps, all of it touched at every step; and log_std has none. */
+static inline int fpg_needs_tape(const fpg_layout *layout)
+{
+    return layout->num_hidden > 0 || layout->one_hot || layout->kind == FPG_GAUSSIAN;
+}
+
+/* Whether a pass records its steps: traces serve linear policies whose weights need no more than the rewards so far. */
+static inline int fpg_is_taped(const fpg_pass *pass)
+{
+    return pass->want_gradient && (fpg_needs_tape(pass->layout) || pass->retain || pass->value_layout || pass->collect.baseline ||
+                                   pass->collect.discount_states);
+}
+
 /* Sums over episodes and steps; folded in a fixed order. */
 typedef struct {
     int64_t num_steps, num_episodes, num_trajectories, sum_length;
     double sum_return, sum_square, min_return, max_return, entropy;
+    /* Sums of weights and of value targets, and of their squares, over the steps that count. */
+    double sum_weight, sum_weight_square, sum_target, sum_target_square;
 } fpg_tally;
 
 /* A fixed share of the tiles (or of a batch's rows) adds up here, whichever thread runs it. */
 typedef struct {
-    float *gradient; /* (gradient_size,) padded */
+    float *gradient; /* (gradient_size,) padded; of the value function where that is what is computed */
     fpg_tally tally;
+    double *moments; /* (2, obs_size): sums of observations and of their squares, of retained steps; or NULL */
+    double loss;     /* sum of squared errors of values */
+    int64_t rows;    /* in it */
 } fpg_slot;
 
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
-typedef struct {
+typedef struct fpg_tape {
     int64_t capacity;                 /* steps */
-    float *obs, *score;               /* (T, obs_size, width), (T, num_actions, width) */
-    float *reward, *keep, *running;   /* (T, width): reward; 0 where the episode ended, else 1; discounted return so far */
+    float *obs, *score;               /* (T, obs_size, width), (T, num_scores, width) */
+    float *reward, *keep, *running;   /* (T, width): reward, then weight; 0 where the episode ended, else 1; discounted return so far */
+    float *active;                    /* (T, width): 1 where the step counts, else 0 */
+    float *value, *bootstrap;         /* (T, width): V(s_t), then its target; V of what follows the last step before a cut, else 0 */
     float *hidden[FPG_MAX_HIDDEN];    /* (T, lanes, out_pad) where activations are kept, else NULL */
 } fpg_tape;
-
-/* Traces cost as much as a tape of num_inputs steps, all of it touched at every step. */
-static inline int fpg_needs_tape(const fpg_layout *layout) { return layout->num_hidden > 0 || layout->one_hot; }
 
 /* One thread's memory. */
 typedef struct {
     fpg_tape tape;
-    float *x, *dlogits;             /* (obs_size + 1, FPG_CHUNK), the last row ones; (num_actions, FPG_CHUNK) */
+    float *x, *dlogits;             /* (obs_size + 1, FPG_CHUNK), the last row ones; (num_scores, FPG_CHUNK) */
     float *hidden[FPG_MAX_HIDDEN];  /* (FPG_CHUNK, out_pad) */
-    float *backward;                /* (2, FPG_CHUNK, max_width); or (num_actions, FPG_CHUNK) of unused logits */
-    float *trace, *trace_sum;       /* (num_actions, num_inputs + 1, width), policies without a tape */
+    float *value_hidden[FPG_MAX_HIDDEN], *values; /* the same of the value function; (FPG_CHUNK,) */
+    float *backward;                /* (2, FPG_CHUNK, max_width); or (num_outputs, FPG_CHUNK) of unused logits */
+    float *trace, *trace_sum;       /* (num_outputs, num_inputs + 1, width), policies without a tape */
     double *noise;                  /* (max(reset, step) noise, width) */
+    uint32_t *words;                /* (num_draws, 4, FPG_CHUNK): the random words of four steps' actions */
+    void *action;                   /* (action_size, FPG_CHUNK) int32_t or float */
 } fpg_worker;
 
 /* A batch given by the caller. */
 typedef struct {
     const fpg_layout *layout;
     const float *packed, *obs, *weights;
-    const int64_t *actions;
+    const void *actions;
     int64_t batch, rows_per_slot;
     fpg_worker *workers;
     fpg_slot *slots;
     uint64_t seed, step;
     int deterministic;
     float *out_logits, *out_log_prob, *out_entropy;
-    int64_t *out_actions;
+    void *out_actions;
     fpg_control control;
 } fpg_batch;
 
-fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width);
+/* ---- estimates on arrays ------------------------------------------------------------------------------------------ */
+
+#define FPG_SWEEP 1024    /* the most environments that a sweep carries along; divisible by FPG_PAD */
+#define FPG_COPY_WIDTH 64 /* the same where arrays have to be copied, and the rows copied at a time */
+#define FPG_COPY_ROWS 16
+#define FPG_POLL_ROWS 4096
+
+typedef struct {
+    fpg_transitions in;
+    int in_place;                /* every array's rows have unit stride, and there are enough of them for a vector */
+    int in_rows[FPG_NUM_ARRAYS]; /* this array's rows have unit stride */
+    int forbid_truncated;
+    int32_t block;               /* environments in a sweep at most */
+    int64_t envs_per_task;
+    void *levels;                /* (workers, n + 1, block) reals, for n-step returns */
+    fpg_control *control;
+} fpg_estimate_job;
+
+/* Some rows of some environments, as kernels see them. */
+typedef struct {
+    const fpg_estimate_job *job;
+    const fpg_transitions *in;
+    char *rows[FPG_NUM_ARRAYS];      /* the first row of each array */
+    int64_t strides[FPG_NUM_ARRAYS]; /* from row to row, in bytes; 0 where the array is not given */
+    int64_t count;
+    int32_t width, lanes; /* width is a multiple of lanes: 16, 8 or 4 */
+} fpg_chunk;
+
+/* value: the value function's layout, or NULL. */
+fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_layout *value, const fpg_environment *env,
+                           int32_t width);
 void fpg_worker_free(fpg_worker *worker);
 /* Room for `steps` steps, keeping what is there; 0 if memory runs out. */
 int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, int32_t width, int64_t steps, int keep_hidden);
@@ -146,20 +202,61 @@ struct fpg_vector {
     int64_t num_shares;
 };
 
+/* Which chunks of the tapes a step of value regression looks at: those that a random number of (iteration, epoch) chooses. */
+typedef struct {
+    uint32_t epoch;
+    int32_t index, count;
+} fpg_minibatch;
+
+void fpg_tape_free(fpg_tape *tape);
+
+/* ---- normalize.c ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    int32_t size;
+    int64_t count;
+    double *mean, *square; /* of all observations so far: mean, and sum of squared distances from it */
+    double *shift, *std;   /* what networks are folded with: as they were at the last fpg_normalizer_add */
+} fpg_normalizer;
+
+int fpg_normalizer_init(fpg_normalizer *z, int32_t size); /* 0 if memory runs out */
+void fpg_normalizer_free(fpg_normalizer *z);
+void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
+void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
+double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
+
+/* ---- estimate.c, for train.c --------------------------------------------------------------------------------------- */
+
+/* Like fpg_sampler_gradient, with weights centred and scaled to standard deviation 1 over the batch if `standardize` says
+ * so; the steps stay for fpg_sampler_value_gradient. */
+fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
+                                          int standardize, float *gradient, fpg_stats *stats, fpg_poll poll);
+/* gradient: of minus half the mean squared error of the values; *loss: the mean squared error. */
+fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
+                                      double *loss, fpg_poll poll);
+/* Sums over the retained steps of each component of the observations, and of their squares, (obs_size,) each. */
+void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square);
+
 typedef struct {
     const char *isa;
     const fpg_environment *const *environments; /* NULL-terminated, in the order of fpg_environment_name */
     void (*pack)(const fpg_layout *layout, const float *theta, float *packed);
+    /* Gradients of what fpg_rollout retained on a tile: of the policy, and of minus the squared error of values / 2. */
+    void (*tape_gradient)(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot);
+    void (*value_gradient)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index,
+                           const fpg_minibatch *minibatch, fpg_slot *slot);
     /* out = scale * the sum of the slots' gradients, in theta's order; returns the sum of its squares. */
     double (*fold)(const fpg_layout *layout, fpg_slot *slots, int64_t num_slots, double scale, float *out);
     void (*rollout)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot);
     void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
     void (*batch_outputs)(void *batch, int64_t slot, int worker);
     /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. */
-    void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_transitions *out);
+    void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_step_output *out);
     int64_t (*vector_bad_action)(const fpg_vector *v, const void *actions); /* the first environment whose action is wrong, or -1 */
     void (*vector_reset)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs);
     void (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
+    void (*estimate_float)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
+    void (*estimate_double)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
     void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
                  float epsilon);
     void (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);

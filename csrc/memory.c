@@ -35,21 +35,31 @@ void fpg_free(void *p)
     free(raw);
 }
 
-fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_environment *env, int32_t width)
+fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_layout *value, const fpg_environment *env,
+                           int32_t width)
 {
-    const size_t real = sizeof(float), obs = (size_t)layout->obs_size, actions = (size_t)layout->num_actions;
-    const size_t backward = 2 * (size_t)layout->max_width > actions ? 2 * (size_t)layout->max_width : actions;
+    const size_t real = sizeof(float), obs = (size_t)layout->obs_size, outputs = (size_t)layout->num_outputs;
+    const size_t scores = (size_t)layout->num_scores;
+    const int32_t widest = value && value->max_width > layout->max_width ? value->max_width : layout->max_width;
+    const size_t backward = 2 * (size_t)widest > outputs ? 2 * (size_t)widest : outputs;
     int ok = 1;
     memset(worker, 0, sizeof *worker);
     ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK * real)) != NULL;
-    ok &= (worker->dlogits = fpg_calloc(actions * FPG_CHUNK * real)) != NULL;
+    /* Also an observation's lanes, where a value function looks at what follows a cut. */
+    ok &= (worker->dlogits = fpg_calloc((scores > obs ? scores : obs) * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->words = fpg_calloc((size_t)layout->num_draws * 4 * FPG_CHUNK * sizeof(uint32_t))) != NULL;
+    ok &= (worker->action = fpg_calloc((size_t)layout->action_size * FPG_CHUNK * sizeof(int32_t))) != NULL; /* or float */
     for (int32_t l = 0; l < layout->num_hidden; l++)
         ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+    for (int32_t l = 0; value && l < value->num_hidden; l++)
+        ok &= (worker->value_hidden[l] = fpg_calloc((size_t)value->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+    if (value)
+        ok &= (worker->values = fpg_calloc(FPG_CHUNK * real)) != NULL;
     ok &= (worker->backward = fpg_calloc(backward * FPG_CHUNK * real)) != NULL;
     if (env) {
         const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
         if (!fpg_needs_tape(layout)) {
-            const size_t traces = actions * (obs + 1) * (size_t)width;
+            const size_t traces = outputs * (obs + 1) * (size_t)width;
             ok &= (worker->trace = fpg_calloc(traces * real)) != NULL;
             ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
         }
@@ -64,17 +74,29 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
     return FPG_OK;
 }
 
+void fpg_tape_free(fpg_tape *tape)
+{
+    float *buffers[] = {tape->obs, tape->score, tape->reward, tape->keep, tape->running, tape->active, tape->value, tape->bootstrap};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        fpg_free(buffers[i]);
+    for (int l = 0; l < FPG_MAX_HIDDEN; l++)
+        fpg_free(tape->hidden[l]);
+    memset(tape, 0, sizeof *tape);
+}
+
 void fpg_worker_free(fpg_worker *worker)
 {
-    float *buffers[] = {worker->tape.obs, worker->tape.score, worker->tape.reward, worker->tape.keep, worker->tape.running,
-                        worker->x, worker->dlogits, worker->backward, worker->trace, worker->trace_sum};
+    float *buffers[] = {worker->x, worker->dlogits, worker->backward, worker->values, worker->trace, worker->trace_sum};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         fpg_free(buffers[i]);
     for (int l = 0; l < FPG_MAX_HIDDEN; l++) {
         fpg_free(worker->hidden[l]);
-        fpg_free(worker->tape.hidden[l]);
+        fpg_free(worker->value_hidden[l]);
     }
+    fpg_tape_free(&worker->tape);
     fpg_free(worker->noise);
+    fpg_free(worker->words);
+    fpg_free(worker->action);
     memset(worker, 0, sizeof *worker);
 }
 
@@ -99,10 +121,10 @@ int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, in
         return 1;
     steps = steps > old ? steps : old;
     ok &= grow(&tape->obs, old * layout->obs_size * width, steps * layout->obs_size * width);
-    ok &= grow(&tape->score, old * layout->num_actions * width, steps * layout->num_actions * width);
-    ok &= grow(&tape->reward, old * width, steps * width);
-    ok &= grow(&tape->keep, old * width, steps * width);
-    ok &= grow(&tape->running, old * width, steps * width);
+    ok &= grow(&tape->score, old * layout->num_scores * width, steps * layout->num_scores * width);
+    float **rows[] = {&tape->reward, &tape->keep, &tape->running, &tape->active, &tape->value, &tape->bootstrap};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ok &= grow(rows[i], old * width, steps * width);
     for (int32_t l = 0; l < layout->num_hidden && keep_hidden; l++) {
         const int64_t row = (int64_t)lanes * layout->hidden[l].out_pad;
         ok &= grow(&tape->hidden[l], missing_hidden ? 0 : old * row, steps * row);

@@ -4,7 +4,8 @@
  * Packed, for hidden layer l (in -> out; "pad" rounds up to FPG_PAD, padding is zero so padded units stay zero):
  *   forward   (in, out_pad)  the transposed weight      bias (out_pad,)
  *   backward  (out, in_pad)  the weight, rows padded    (l > 0)
- * and for the head (in -> actions): weight (actions, in_pad), bias (actions,).
+ * and for the head (in -> outputs): weight (outputs, in_pad), bias (outputs,). A Gaussian's log_std comes last, packed as
+ * log_std, its exponential and the inverse of that, each (action_size,) padded.
  * Gradient: the first layer's weight is (in, out_pad), transposed, because in is small, and its bias is the next row;
  * the others' are (out, in_pad).
  * A network without hidden layers is its head, with in_pad = in.
@@ -24,7 +25,12 @@ typedef struct {
 
 typedef struct {
     fpg_activation activation;
-    int32_t num_hidden, num_inputs, num_actions;
+    int32_t num_hidden, num_inputs, num_outputs;
+    fpg_head kind;
+    int32_t action_size, action_categories[FPG_MAX_COMPONENTS];
+    int32_t num_draws;                  /* uniforms that an action needs */
+    int32_t num_scores;                 /* d log pi / d: the outputs, then log_std */
+    int64_t log_std_theta, log_std_packed, log_std_gradient; /* offsets */
     int32_t obs_size;                   /* numbers in an observation */
     int32_t one_hot;                    /* they are categories */
     int32_t offset[FPG_MAX_COMPONENTS]; /* the input of each one's category 0 */
@@ -37,7 +43,8 @@ typedef struct {
 static inline fpg_layout fpg_layout_of(const fpg_network *net)
 {
     fpg_layout layout = {.activation = net->activation, .num_hidden = net->num_hidden,
-                         .num_inputs = net->num_inputs, .num_actions = net->num_outputs,
+                         .num_inputs = net->num_inputs, .num_outputs = net->num_outputs,
+                         .kind = net->head, .action_size = net->action_size,
                          .obs_size = net->num_factors ? net->num_factors : net->num_inputs, .one_hot = net->num_factors > 0};
     int64_t theta = 0, packed = 0, gradient = 0;
     for (int32_t f = 1; f < net->num_factors; f++)
@@ -69,6 +76,13 @@ static inline fpg_layout fpg_layout_of(const fpg_network *net)
         }
         in = layer->out, in_pad = layer->out_pad;
     }
+    const int32_t num_log_std = net->head == FPG_GAUSSIAN ? net->action_size : 0;
+    memcpy(layout.action_categories, net->action_categories, sizeof layout.action_categories);
+    layout.num_draws = fpg_round_up(net->action_size, net->head == FPG_GAUSSIAN ? 2 : 1); /* normals come in pairs */
+    layout.num_scores = net->num_outputs + num_log_std;
+    layout.log_std_theta = theta, theta += num_log_std;
+    layout.log_std_packed = packed, packed += 3 * fpg_round_up(num_log_std, FPG_PAD);
+    layout.log_std_gradient = gradient, gradient += fpg_round_up(num_log_std, FPG_PAD);
     layout.num_parameters = theta, layout.packed_size = packed, layout.gradient_size = gradient;
     return layout;
 }

@@ -10,8 +10,10 @@
 
 #include "internal.h"
 #include "philox.h"
-#include "policy/categorical.h"
+#include "policy/head.h"
 #include "policy/mlp.h"
+#include "value.h"
+#include "weights.h"
 
 /* Keeping activations costs this much memory a thread at most; above it the backward pass computes them again. */
 #define FPG_TAPE_BYTES ((int64_t)32 << 20)
@@ -25,8 +27,7 @@ typedef struct {
     float discount[FPG_TILE]; /* gamma^t */
     float reward32[FPG_TILE], coefficient[FPG_TILE], entropy[FPG_TILE];
     double entropy_sum[FPG_TILE], reward[FPG_TILE], terminated[FPG_TILE];
-    int32_t action[FPG_TILE], done[FPG_TILE];
-    uint32_t words[4 * FPG_TILE];
+    int32_t done[FPG_TILE];
     int32_t which[FPG_TILE + 1]; /* lanes that start an episode */
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
     int64_t owed[FPG_TILE];   /* episodes beyond this wave */
@@ -103,15 +104,25 @@ static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fi
     fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
 }
 
+/* Real actions, (action_size, width), as the environment allows them; NaN stays. */
+static void fpg_clip_actions(const fpg_environment *env, int32_t width, float *FPG_RESTRICT action)
+{
+    for (int32_t k = 0; k < env->action_size; k++, action += width) {
+        const float low = env->action_low[k], high = env->action_high[k];
+        FPG_SIMD for (int32_t i = 0; i < width; i++)
+            action[i] = action[i] < low ? low : action[i] > high ? high : action[i];
+    }
+}
+
 /* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done. */
-static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const double *noise)
+static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const void *action, const double *noise)
 {
     const int32_t width = pass->width, limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
     double *FPG_RESTRICT episode_return = tile->episode_return;
     int32_t *FPG_RESTRICT elapsed = tile->elapsed;
     const float gamma = (float)pass->collect.gamma;
     int32_t any = 0;
-    pass->env->step(pass->env, width, lane->action, noise, tile->state, lane->reward, lane->terminated);
+    pass->env->step(pass->env, width, action, noise, tile->state, lane->reward, lane->terminated);
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         episode_return[i] += lane->reward[i];
         lane->reward32[i] = (float)lane->reward[i];
@@ -136,7 +147,7 @@ static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_l
     const fpg_layer *head = &pass->layout->head;
     const int32_t width = pass->width;
     const float gamma = (float)pass->collect.gamma;
-    const int to_go = pass->collect.form == FPG_REWARD_TO_GO;
+    const int to_go = pass->collect.form == FPG_PHI_REWARD_TO_GO;
     fpg_linear_trace(head, x, score, width, lane->decay, worker->trace);
     for (int32_t i = 0; i < width; i++) {
         const float total = lane->done[i] | last ? lane->running[i] : 0.0f;
@@ -147,51 +158,30 @@ static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_l
         fpg_linear_accumulate(head, width, lane->coefficient, worker->trace, worker->trace_sum);
 }
 
-/* Rewards of the tape's steps become weights Phi_t in place, from the last step to the first. */
-static void fpg_tape_weights(const fpg_pass *pass, fpg_tape *tape, int64_t steps)
-{
-    const int32_t width = pass->width;
-    const float gamma = (float)pass->collect.gamma;
-    const int to_go = pass->collect.form == FPG_REWARD_TO_GO;
-    float carry[FPG_TILE] = {0};
-    for (int64_t t = steps - 1; t >= 0; t--) {
-        float *FPG_RESTRICT weight = tape->reward + t * width;
-        const float *FPG_RESTRICT keep = tape->keep + t * width, *FPG_RESTRICT running = tape->running + t * width;
-        const float at_end = t == steps - 1 ? 1.0f : 0.0f;
-        if (to_go)
-            FPG_SIMD for (int32_t i = 0; i < width; i++)
-                weight[i] = carry[i] = weight[i] + gamma * keep[i] * carry[i];
-        else
-            FPG_SIMD for (int32_t i = 0; i < width; i++)
-                weight[i] = carry[i] = keep[i] - at_end > 0.5f ? carry[i] : running[i];
-    }
-}
-
 /* slot->gradient += sum over the tape of weight * grad log pi. */
-static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int worker_index, int64_t steps, int keep_hidden,
-                              fpg_slot *slot)
+static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int worker_index, const fpg_tape *tape, int64_t steps,
+                              int keep_hidden, fpg_slot *slot)
 {
     const fpg_layout *layout = pass->layout;
-    const fpg_tape *tape = &worker->tape;
-    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
+    const int32_t width = pass->width, lanes = pass->lanes, scores = layout->num_scores;
+    const float shift = (float)pass->shift, scale = (float)pass->scale;
     const int64_t per_chunk = FPG_CHUNK / lanes;
     for (int64_t t = 0; t < steps; t += per_chunk) {
         const int32_t count = (int32_t)(steps - t < per_chunk ? steps - t : per_chunk), rows = count * lanes;
         float *hidden[FPG_MAX_HIDDEN];
         if (fpg_should_stop(pass->control, worker_index))
             return;
+        fpg_load_tape_obs(pass, tape, t, count, worker);
         for (int32_t s = 0; s < count; s++) {
             const float *weight = tape->reward + (t + s) * width;
-            for (int32_t d = 0; d < inputs; d++)
-                memcpy(worker->x + d * FPG_CHUNK + s * lanes, tape->obs + ((t + s) * inputs + d) * width, (size_t)lanes * sizeof(float));
-            for (int32_t a = 0; a < actions; a++) {
-                const float *FPG_RESTRICT score = tape->score + ((t + s) * actions + a) * width;
+            for (int32_t a = 0; a < scores; a++) {
+                const float *FPG_RESTRICT score = tape->score + ((t + s) * scores + a) * width;
                 float *FPG_RESTRICT dlogits = worker->dlogits + a * FPG_CHUNK + s * lanes;
                 FPG_SIMD for (int32_t i = 0; i < lanes; i++)
-                    dlogits[i] = weight[i] * score[i];
+                    dlogits[i] = (weight[i] - shift) * scale * score[i];
             }
         }
-        for (int32_t a = 0; a < actions; a++)
+        for (int32_t a = 0; a < scores; a++)
             memset(worker->dlogits + a * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof(float));
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
@@ -210,16 +200,43 @@ typedef struct {
 static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
 {
     const fpg_layout *layout = pass->layout;
-    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_actions + 3);
+    const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_scores + 6);
     const int64_t full = bare + (int64_t)sizeof(float) * pass->lanes * layout->hidden_floats;
     const int64_t limit = pass->env->max_episode_steps;
+    if (pass->retain) /* the tiles' tapes share what all threads may keep */
+        return (fpg_tape_plan){INT64_MAX, pass->collect.horizon > 0 &&
+                                              pass->collect.horizon * full * ((pass->num_envs + pass->lanes - 1) / pass->lanes) <= FPG_TAPE_BYTES};
     if (pass->collect.horizon > 0)
         return (fpg_tape_plan){1, pass->collect.horizon * full <= FPG_TAPE_BYTES};
     if (limit == 0)
         return (fpg_tape_plan){1, 0};
+    if (pass->collect.baseline == FPG_TIMESTEP_MEAN) /* so that a row of the tape is a step of everybody's episode */
+        return (fpg_tape_plan){1, limit * full <= FPG_TAPE_BYTES};
     if (limit * full <= FPG_TAPE_BYTES)
         return (fpg_tape_plan){FPG_TAPE_BYTES / (limit * full), 1};
     return (fpg_tape_plan){limit * bare <= FPG_TAPE_BYTES ? FPG_TAPE_BYTES / (limit * bare) : 1, 0};
+}
+
+/* The policy's gradient from what a pass has retained. */
+static void fpg_tape_gradient(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot)
+{
+    fpg_tape_backward(pass, worker, worker_index, tile->tape, tile->steps, fpg_plan_tape(pass).keep_hidden, slot);
+}
+
+/* V of what follows the steps that a time limit or the horizon cuts, 0 elsewhere. The next episodes have not begun yet. */
+static void fpg_tape_cuts(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, const fpg_lanes *lane, int any_done,
+                          int last, float *bootstrap)
+{
+    int32_t which[FPG_TILE + 1], count = 0;
+    memset(bootstrap, 0, (size_t)pass->width * sizeof *bootstrap);
+    if (!any_done && !last)
+        return;
+    for (int32_t i = 0; i < pass->lanes; i++) {
+        which[count] = i;
+        count += (lane->done[i] | last) && lane->terminated[i] == 0 && lane->active[i] > 0;
+    }
+    if (count > 0)
+        fpg_bootstrap(pass, tile, worker, count, which, bootstrap);
 }
 
 /* Steps the tile until its lanes have run their episodes or the horizon is reached; returns the step it stopped at, or -1. */
@@ -227,9 +244,9 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                             int64_t begin, int keep_hidden, fpg_lanes *lane, fpg_tally *tally)
 {
     const fpg_layout *layout = pass->layout;
-    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, actions = layout->num_actions;
-    const int taped = pass->want_gradient && fpg_needs_tape(layout);
-    fpg_tape *tape = &worker->tape;
+    const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, scores = layout->num_scores;
+    const int taped = fpg_is_taped(pass);
+    fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
     int64_t step = begin;
     for (int last = 0; lane->num_active > 0 && !last; step++) {
         const int64_t t = step - begin;
@@ -242,29 +259,34 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                 fpg_fail(pass->control, FPG_NO_MEMORY);
                 return -1;
             }
-            x = tape->obs + t * inputs * width, score = tape->score + t * actions * width;
+            x = tape->obs + t * inputs * width, score = tape->score + t * scores * width;
         }
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = taped && keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
         pass->env->observe(pass->env, width, tile->state, x);
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
         if (step % 4 == 0)
-            fpg_philox_fill(width, (uint32_t)first_env, (uint32_t)(step / 4), pass->iteration, FPG_DRAW_ACTION, pass->seed, lane->words);
-        fpg_categorical_sample(actions, width, width, lane->words + step % 4 * width, pass->deterministic, score, lane->action,
-                               lane->entropy);
+            fpg_draw_words(layout, width, (uint32_t)first_env, step, pass->iteration, pass->seed, worker->words);
+        fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
+                        worker->action, lane->entropy);
+        if (layout->kind == FPG_GAUSSIAN)
+            fpg_clip_actions(pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
             fpg_step_noise(pass, first_env, step, worker->noise);
-        const int any_done = fpg_step_lanes(pass, tile, lane, worker->noise);
+        const int any_done = fpg_step_lanes(pass, tile, lane, worker->action, worker->noise);
         if (taped) {
             float *FPG_RESTRICT keep = tape->keep + t * width;
             memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
             memcpy(tape->running + t * width, lane->running, (size_t)width * sizeof(float));
+            memcpy(tape->active + t * width, lane->active, (size_t)width * sizeof(float));
             for (int32_t i = 0; i < width; i++)
                 keep[i] = lane->done[i] ? 0.0f : 1.0f;
             if (lane->num_active < lanes)
-                for (int32_t a = 0; a < actions; a++)
+                for (int32_t a = 0; a < scores; a++)
                     for (int32_t i = 0; i < width; i++)
                         score[a * width + i] *= lane->active[i];
+            if (pass->value_layout)
+                fpg_tape_cuts(pass, tile, worker, lane, any_done, last, tape->bootstrap + t * width);
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
         if (any_done)
@@ -279,12 +301,14 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width;
     const int64_t quota = pass->collect.episodes / pass->num_envs, extra = pass->collect.episodes % pass->num_envs;
-    const int by_episode = pass->collect.episodes > 0, taped = pass->want_gradient && fpg_needs_tape(layout);
+    const int by_episode = pass->collect.episodes > 0, taped = fpg_is_taped(pass);
+    fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
     const fpg_tape_plan plan = fpg_plan_tape(pass);
-    const int64_t trace_size = (int64_t)layout->num_actions * (layout->num_inputs + 1) * width;
+    const int64_t trace_size = (int64_t)layout->num_outputs * (layout->num_inputs + 1) * width;
     const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
     fpg_tally *tally = &slot->tally;
     fpg_lanes lane = {.num_active = 0};
+    int32_t first_age[FPG_TILE];
     const int64_t steps_before = tally->sum_length;
     for (int32_t i = 0; i < real; i++)
         lane.owed[i] = by_episode ? quota + (first_env + i < extra) : 0;
@@ -294,12 +318,13 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         memset(worker->trace, 0, (size_t)trace_size * sizeof(float));
         memset(worker->trace_sum, 0, (size_t)trace_size * sizeof(float));
     }
-    if (taped && !fpg_tape_reserve(&worker->tape, layout, pass->lanes, width,
+    if (taped && !fpg_tape_reserve(tape, layout, pass->lanes, width,
                                    by_episode ? FPG_TAPE_STEPS : pass->collect.horizon, plan.keep_hidden)) {
         fpg_fail(pass->control, FPG_NO_MEMORY);
         return;
     }
     int64_t step = 0;
+    tile->steps = 0;
     do { /* one wave of episodes, as many as the tape holds; or the horizon */
         const int64_t begin = step;
         lane.num_active = 0;
@@ -314,12 +339,20 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
             break;
         if (by_episode || pass->fresh)
             fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise);
+        memcpy(first_age, tile->elapsed, (size_t)width * sizeof *first_age);
         step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
         if (step < 0)
             return;
         if (taped) {
-            fpg_tape_weights(pass, &worker->tape, step - begin);
-            fpg_tape_backward(pass, worker, worker_index, step - begin, plan.keep_hidden, slot);
+            if (pass->value_layout)
+                fpg_tape_values(pass, worker, tape, step - begin);
+            fpg_tape_weights(pass, tape, first_age, step - begin);
+            if (!pass->retain)
+                fpg_tape_backward(pass, worker, worker_index, tape, step - begin, plan.keep_hidden, slot);
+            else {
+                fpg_tally_retained(pass, tape, step - begin, slot);
+                tile->steps = step - begin;
+            }
         }
     } while (by_episode);
     if (pass->want_gradient && !taped)

@@ -31,7 +31,7 @@ typedef float fpg_vec;
 #endif
 
 /* Hints only: a compiler that knows neither still compiles the same loops. */
-#define FPG_PRAGMA(text) _Pragma(#text)
+#define FPG_PRAGMA(...) _Pragma(#__VA_ARGS__)
 #if defined(__clang__)
 #  define FPG_UNROLL FPG_PRAGMA(clang loop unroll(full))
 #elif defined(__GNUC__)
@@ -41,11 +41,11 @@ typedef float fpg_vec;
 #endif
 #if defined(__GNUC__) || defined(__clang__)
 #  define FPG_SIMD FPG_PRAGMA(omp simd)
-#  define FPG_SIMD_SUM(x) FPG_PRAGMA(omp simd reduction(+ : x))
+#  define FPG_SIMD_SUM(...) FPG_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #  define FPG_SIMD_OR(x) FPG_PRAGMA(omp simd reduction(| : x))
 #else
 #  define FPG_SIMD
-#  define FPG_SIMD_SUM(x)
+#  define FPG_SIMD_SUM(...)
 #  define FPG_SIMD_OR(x)
 #endif
 

@@ -6,33 +6,58 @@
 /* The target is compared with the mean return of the newest iterations that hold this many episodes together. */
 enum { TARGET_EPISODES = 100, MAX_RECENT = 128 };
 
+/* One network's way uphill. */
+typedef struct {
+    int64_t num_parameters;
+    int32_t first_outputs;          /* of the first layer */
+    float *gradient, *m, *v, *good; /* (P,); good: the parameters before the update under way */
+    float *inner;                   /* (P,): the parameters for normalised observations, where observations are */
+    double beta1_power, beta2_power;
+} ascent;
+
 struct fpg_trainer {
     fpg_sampler *sampler;
     fpg_train_config config;
-    int64_t num_parameters, num_envs, num_iterations;
-    float *gradient, *m, *v, *good; /* (P,); good: theta before the update under way */
-    double mean_length;             /* of the newest episodes; NaN before there are any */
-    double beta1_power, beta2_power;
+    int64_t num_envs, num_iterations, total_steps;
+    ascent policy, value;
+    fpg_normalizer normalizer; /* size 0: observations are taken as they are */
+    double *moments;           /* (2, obs_size) */
+    int has_inner;
+    double mean_length; /* of the newest episodes; NaN before there are any */
     struct { double sum_return; int64_t num_episodes; } recent[MAX_RECENT];
     fpg_stopped stopped;
 };
 
-fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, int64_t num_envs, uint64_t seed,
-                             const fpg_train_config *config)
+static int ascent_init(ascent *a, const fpg_network *net)
+{
+    a->num_parameters = fpg_num_parameters(net);
+    a->beta1_power = a->beta2_power = 1;
+    a->first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs;
+    a->gradient = fpg_calloc((size_t)a->num_parameters * sizeof(float) * 5);
+    if (!a->gradient)
+        return 0;
+    a->m = a->gradient + a->num_parameters, a->v = a->m + a->num_parameters, a->good = a->v + a->num_parameters;
+    a->inner = a->good + a->num_parameters;
+    return 1;
+}
+
+fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
+                             uint64_t seed, const fpg_train_config *config)
 {
     fpg_trainer *t = fpg_calloc(sizeof *t);
     if (!t)
         return NULL;
-    const int64_t n = fpg_num_parameters(net);
-    t->config = *config, t->num_parameters = n, t->num_envs = num_envs, t->mean_length = NAN;
-    t->beta1_power = t->beta2_power = 1;
-    t->sampler = fpg_sampler_new(env, net, num_envs, seed);
-    t->gradient = fpg_calloc((size_t)n * sizeof(float) * 4);
-    if (!t->sampler || !t->gradient) {
+    t->config = *config, t->num_envs = num_envs, t->mean_length = NAN;
+    t->sampler = fpg_sampler_new(env, net, value, num_envs, seed);
+    int ok = t->sampler && ascent_init(&t->policy, net) && (!value || ascent_init(&t->value, value));
+    if (ok && config->normalize_observations) {
+        t->moments = fpg_calloc(2 * (size_t)net->num_inputs * sizeof *t->moments);
+        ok = t->moments && fpg_normalizer_init(&t->normalizer, net->num_inputs);
+    }
+    if (!ok) {
         fpg_trainer_free(t);
         return NULL;
     }
-    t->m = t->gradient + n, t->v = t->m + n, t->good = t->v + n;
     return t;
 }
 
@@ -41,7 +66,10 @@ void fpg_trainer_free(fpg_trainer *t)
     if (!t)
         return;
     fpg_sampler_free(t->sampler);
-    fpg_free(t->gradient);
+    fpg_free(t->policy.gradient);
+    fpg_free(t->value.gradient);
+    fpg_normalizer_free(&t->normalizer);
+    fpg_free(t->moments);
     fpg_free(t);
 }
 
@@ -56,22 +84,107 @@ static fpg_collect next_collect(const fpg_trainer *t)
     return collect;
 }
 
-static fpg_status ascend(fpg_trainer *t, float *theta)
+/* One step of an optimizer. theta is left as it was if it would not be finite. */
+static fpg_status ascend_plain(const fpg_train_config *c, ascent *a, fpg_optimizer optimizer, double learning_rate, float *theta)
 {
-    const fpg_train_config *c = &t->config;
-    const int64_t n = t->num_parameters;
-    memcpy(t->good, theta, (size_t)n * sizeof *theta);
-    if (c->optimizer == FPG_ADAM) {
-        t->beta1_power *= c->beta1, t->beta2_power *= c->beta2;
-        const double root = sqrt(1 - t->beta2_power);
-        fpg_active()->adam(n, theta, t->gradient, t->m, t->v, (float)(c->learning_rate * root / (1 - t->beta1_power)),
+    const int64_t n = a->num_parameters;
+    memcpy(a->good, theta, (size_t)n * sizeof *theta);
+    if (optimizer == FPG_ADAM) {
+        a->beta1_power *= c->beta1, a->beta2_power *= c->beta2;
+        const double root = sqrt(1 - a->beta2_power);
+        fpg_active()->adam(n, theta, a->gradient, a->m, a->v, (float)(learning_rate * root / (1 - a->beta1_power)),
                            (float)c->beta1, (float)c->beta2, (float)(c->epsilon * root));
     } else
-        fpg_active()->sgd(n, theta, t->gradient, t->m, (float)c->learning_rate, (float)c->momentum);
+        fpg_active()->sgd(n, theta, a->gradient, a->m, (float)learning_rate, (float)c->momentum);
     if (fpg_all_finite(theta, n))
         return FPG_OK;
-    memcpy(theta, t->good, (size_t)n * sizeof *theta);
+    memcpy(theta, a->good, (size_t)n * sizeof *theta);
     return FPG_NONFINITE_THETA;
+}
+
+/* The same where the network reads normalised observations: the step is taken on its inner parameters. */
+static fpg_status ascend(fpg_trainer *t, ascent *a, fpg_optimizer optimizer, double learning_rate, float *theta)
+{
+    if (t->normalizer.size == 0)
+        return ascend_plain(&t->config, a, optimizer, learning_rate, theta);
+    const fpg_status status = ascend_plain(&t->config, a, optimizer, learning_rate, a->inner);
+    fpg_normalizer_fold(&t->normalizer, a->first_outputs, a->num_parameters, a->inner, theta);
+    return status;
+}
+
+/* The gradient by the parameters that steps are taken on; returns its Euclidean norm. */
+static double chain(const fpg_trainer *t, ascent *a, double norm)
+{
+    return t->normalizer.size == 0 ? norm : sqrt(fpg_normalizer_chain(&t->normalizer, a->first_outputs, a->num_parameters, a->gradient));
+}
+
+/* Statistics take in the iteration's observations; both networks go on as functions of observations normalised anew. */
+static void renormalize(fpg_trainer *t, int64_t num_steps, float *theta, float *value_theta)
+{
+    double *sum = t->moments, *sum_square = t->moments + t->normalizer.size;
+    fpg_sampler_moments(t->sampler, sum, sum_square);
+    fpg_normalizer_add(&t->normalizer, num_steps, sum, sum_square);
+    fpg_normalizer_fold(&t->normalizer, t->policy.first_outputs, t->policy.num_parameters, t->policy.inner, theta);
+    fpg_normalizer_fold(&t->normalizer, t->value.first_outputs, t->value.num_parameters, t->value.inner, value_theta);
+}
+
+static fpg_status fit_values(fpg_trainer *t, double anneal, float *value_theta, double *first_loss, fpg_poll poll)
+{
+    const fpg_train_config *c = &t->config;
+    for (int32_t epoch = 0; epoch < c->value_epochs; epoch++)
+        for (int32_t index = 0; index < c->value_minibatches; index++) {
+            const fpg_minibatch minibatch = {(uint32_t)epoch, index, c->value_minibatches};
+            double loss;
+            fpg_status status = fpg_sampler_value_gradient(t->sampler, value_theta, &minibatch, t->value.gradient, &loss, poll);
+            if (status == FPG_OK) {
+                chain(t, &t->value, 0);
+                status = ascend(t, &t->value, FPG_ADAM, c->value_learning_rate * anneal, value_theta);
+            }
+            if (status != FPG_OK)
+                return status;
+            if (epoch == 0)
+                *first_loss += loss / c->value_minibatches;
+        }
+    return FPG_OK;
+}
+
+/* The policy's last step is undone. */
+static void take_back(fpg_trainer *t, float *theta)
+{
+    ascent *a = &t->policy;
+    if (t->normalizer.size == 0) {
+        memcpy(theta, a->good, (size_t)a->num_parameters * sizeof *theta);
+        return;
+    }
+    memcpy(a->inner, a->good, (size_t)a->num_parameters * sizeof *a->inner);
+    fpg_normalizer_fold(&t->normalizer, a->first_outputs, a->num_parameters, a->inner, theta);
+}
+
+/* One iteration: collect, estimate, ascend; and with a value function, fit it to what was collected. */
+static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
+{
+    const fpg_train_config *c = &t->config;
+    const fpg_collect collect = next_collect(t);
+    const double left = 1 - (double)t->total_steps / (double)c->total_steps, anneal = c->linear_schedule ? left : 1;
+    fpg_status status = value_theta ? fpg_sampler_advantage_gradient(t->sampler, theta, value_theta, &collect, c->standardize,
+                                                                     t->policy.gradient, stats, poll)
+                                    : fpg_sampler_gradient(t->sampler, theta, NULL, &collect, t->policy.gradient, stats, poll);
+    if (status != FPG_OK)
+        return status;
+    stats->gradient_norm = chain(t, &t->policy, stats->gradient_norm);
+    if (stats->gradient_norm > c->max_grad_norm)
+        for (int64_t i = 0; i < t->policy.num_parameters; i++)
+            t->policy.gradient[i] *= (float)(c->max_grad_norm / stats->gradient_norm);
+    status = ascend(t, &t->policy, c->optimizer, c->learning_rate * anneal, theta);
+    if (status != FPG_OK || !value_theta)
+        return status;
+    stats->value_loss = 0;
+    status = fit_values(t, anneal, value_theta, &stats->value_loss, poll);
+    if (status != FPG_OK) /* an iteration is whole or did not happen */
+        take_back(t, theta);
+    else if (t->normalizer.size > 0)
+        renormalize(t, stats->num_steps, theta, value_theta);
+    return status;
 }
 
 static int target_reached(fpg_trainer *t, const fpg_stats *stats)
@@ -88,20 +201,23 @@ static int target_reached(fpg_trainer *t, const fpg_stats *stats)
     return episodes >= TARGET_EPISODES && sum / (double)episodes >= t->config.target_return;
 }
 
-fpg_status fpg_trainer_run(fpg_trainer *t, float *theta, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count,
-                           fpg_stopped *stopped, fpg_poll poll)
+fpg_status fpg_trainer_run(fpg_trainer *t, float *theta, float *value_theta, double seconds, int64_t capacity, fpg_stats *stats,
+                           int64_t *count, fpg_stopped *stopped, fpg_poll poll)
 {
     const double end = fpg_now() + seconds;
     fpg_status status = FPG_OK;
+    if (t->normalizer.size > 0 && !t->has_inner) { /* before there are statistics, normalising changes nothing */
+        memcpy(t->policy.inner, theta, (size_t)t->policy.num_parameters * sizeof *theta);
+        memcpy(t->value.inner, value_theta, (size_t)t->value.num_parameters * sizeof *value_theta);
+        t->has_inner = 1;
+    }
     *count = 0;
     while (t->stopped == FPG_RUNNING && *count < capacity && (*count == 0 || fpg_now() < end)) {
-        const fpg_collect collect = next_collect(t);
         fpg_stats *now = &stats[*count];
-        status = fpg_sampler_gradient(t->sampler, theta, &collect, t->gradient, now, poll);
-        if (status == FPG_OK)
-            status = ascend(t, theta);
+        status = iterate(t, theta, value_theta, now, poll);
         if (status != FPG_OK)
             break;
+        t->total_steps = now->total_steps;
         t->mean_length = now->num_episodes ? now->mean_length : t->mean_length;
         if (target_reached(t, now))
             t->stopped = FPG_STOPPED_TARGET_RETURN;

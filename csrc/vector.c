@@ -80,7 +80,7 @@ typedef struct {
     fpg_vector *v;
     const uint8_t *mask;
     const void *actions;
-    const fpg_transitions *out;
+    const fpg_step_output *out;
     void *obs;
     int64_t shares;
     double seconds; /* that share 0 took for a tile */
@@ -136,7 +136,7 @@ void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs)
     run_tiles(&job);
 }
 
-fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_transitions *out, int64_t *which)
+fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_output *out, int64_t *which)
 {
     vector_job job = {.v = v, .actions = actions, .out = out};
     *which = fpg_active()->vector_bad_action(v, actions);

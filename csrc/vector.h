@@ -196,7 +196,7 @@ static void fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_
 }
 
 static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions,
-                                 const fpg_transitions *out)
+                                 const fpg_step_output *out)
 {
     const fpg_environment *env = &v->env;
     const int32_t width = v->width, limit = env->max_episode_steps > 0 ? env->max_episode_steps : INT32_MAX;
@@ -215,7 +215,7 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         elapsed[i]++;
         terminated[i] = absorbed[i] != 0;
-        truncated[i] = (elapsed[i] >= limit) & (absorbed[i] == 0);
+        truncated[i] = elapsed[i] >= limit; /* Gymnasium sets both */
     }
     for (int32_t n = 0; n < resets; n++)
         reward[which[n]] = 0, terminated[which[n]] = 0, truncated[which[n]] = 0;

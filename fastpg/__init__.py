@@ -1,7 +1,7 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
 from fastpg._core import version as _version
-from fastpg.algorithms import Reinforce
+from fastpg.algorithms import A2C, VPG, Reinforce
 from fastpg.envs import VectorEnv, list_envs, make
 from fastpg.errors import CheckpointError, InvalidAction, ResetNeeded
 from fastpg.estimators import (
@@ -12,12 +12,25 @@ from fastpg.estimators import (
     policy_gradient,
 )
 from fastpg.policy import Policy
+from fastpg.returns import (
+    done_from_cleanrl,
+    done_from_episode_starts,
+    episode_returns,
+    gae,
+    nstep_returns,
+    returns,
+    td_errors,
+    vtrace,
+)
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.train import TrainResult, train
+from fastpg.value import ValueFunction
 
 __version__ = _version()
 
 __all__ = [
+    "A2C",
+    "VPG",
     "CheckpointError",
     "GradientEstimate",
     "InvalidAction",
@@ -25,16 +38,25 @@ __all__ = [
     "Reinforce",
     "ResetNeeded",
     "TrainResult",
+    "ValueFunction",
     "VectorEnv",
     "__version__",
     "build_info",
+    "done_from_cleanrl",
+    "done_from_episode_starts",
+    "episode_returns",
     "estimate_gradient",
     "evaluate",
+    "gae",
     "get_num_threads",
     "list_envs",
     "log_prob_and_entropy",
     "make",
+    "nstep_returns",
     "policy_gradient",
+    "returns",
     "set_num_threads",
+    "td_errors",
     "train",
+    "vtrace",
 ]

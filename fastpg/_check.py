@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SEED = 2**64 - 1
+MAX_STEPS = 2**62  # more than fit in memory
 
 
 def shown(value: object) -> str:
@@ -141,19 +142,6 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
     return np.ascontiguousarray(obs).reshape(-1, obs_size), obs.shape[:-1]
 
 
-def actions(where: str, value: Any, batch_shape: tuple[int, ...], num_actions: int) -> NDArray[np.int64]:
-    """Return integers in 0..num_actions - 1, one for each observation, flattened to (B,)."""
-    array = np.asarray(value) if isinstance(value, int | np.integer) else value
-    if isinstance(value, bool) or not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise TypeError(f"{where}: actions must be an array of integers, got {shown(value)}")
-    if array.shape != batch_shape:
-        raise ValueError(f"{where}: actions must have shape {batch_shape} like obs' batch, got {array.shape}")
-    if array.min() < 0 or array.max() >= num_actions:
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{where}: actions must lie in 0..{num_actions - 1}, got {wrong}")
-    return np.ascontiguousarray(array, np.int64).reshape(-1)
-
-
 def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return an array to write a float32 result into."""
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
@@ -164,3 +152,145 @@ def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{where}: {name} must be contiguous and writable")
     return value
+
+
+def fraction(where: str, name: str, value: Any) -> float:
+    """Return a number in [0, 1]."""
+    if type(value) is float and 0.0 <= value <= 1.0:  # the usual case, without the cost of the general one
+        return value
+    return real(where, name, value, "[0, 1]")
+
+
+def zeros_and_ones(where: str, name: str, value: Any) -> NDArray[np.bool_]:
+    """Return flags that some libraries keep as numbers, as bools."""
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{where}: {name} must be a bool or numeric array of zeros and ones, got {shown(value)}"
+        )
+    flags = np.asarray(value != 0)
+    if not np.array_equal(flags, value):
+        wrong = np.asarray(value)[value != flags].flat[0]
+        raise ValueError(f"{where}: {name} must hold zeros and ones, but one entry is {wrong}")
+    return flags
+
+
+def transitions(
+    where: str,
+    reals: dict[str, Any],
+    flags: dict[str, Any],
+    last_values: Any,
+    bootstrap_truncated: bool,
+    out: Any,
+    outputs: int,
+    bootstraps: bool,
+) -> None:
+    """Raise what is wrong with the arguments of an estimate on arrays, if anything is.
+
+    Optional arguments may be None. The first of `reals` decides the dtype and the shape of the others.
+    Called only after the core has refused the arguments: it may take its time.
+    """
+    first_name, first = next(iter(reals.items()))
+    for name, array in reals.items():
+        if array is None and name != first_name:
+            continue
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{where}: {name} must be a float32 or float64 numpy array, got {shown(array)}")
+        if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
+            advice = f"; convert it with {name}.astype(numpy.float32)" if array.dtype.kind in "fiu" else ""
+            raise TypeError(f"{where}: {name} must be float32 or float64, got {array.dtype}{advice}")
+        _same_dtype(where, name, array, first_name, first)
+        if array is first and (array.ndim not in (1, 2) or array.size == 0):
+            raise ValueError(
+                f"{where}: {name} must have shape (T, N) or (T,), none of them 0, got {array.shape}"
+            )
+        if array.shape != first.shape:
+            raise ValueError(
+                f"{where}: {name} must have shape {first.shape} like {first_name}, got {array.shape}"
+            )
+    for name, array in flags.items():
+        if array is None and name == "mask":
+            continue
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{where}: {name} must be a bool numpy array, got {shown(array)}")
+        if array.dtype != np.bool_:
+            advice = f"; convert it with {name}.astype(bool)" if array.dtype.kind in "fiu" else ""
+            raise TypeError(f"{where}: {name} must be bool, got {array.dtype}{advice}")
+        if array.shape != first.shape:
+            raise ValueError(
+                f"{where}: {name} must have shape {first.shape} like {first_name}, got {array.shape}"
+            )
+    if last_values is not None:
+        last_values = _last_values(where, last_values, first_name, first)
+    given = [(name, array) for name, array in (reals | flags).items() if array is not None]
+    if isinstance(last_values, np.ndarray):
+        given.append(("last_values", last_values))
+    if out is not None:
+        _estimate_outputs(where, out, outputs, first_name, first, given)
+    mask = flags["mask"]
+    live = np.ones(first.shape, bool) if mask is None else mask
+    truncated = flags["truncated"] & live
+    if bootstraps and bootstrap_truncated and reals["final_values"] is None and truncated.any():
+        raise ValueError(
+            f"{where}: truncated has True entries but final_values is None; pass V(final_obs), or "
+            "bootstrap_truncated=False to treat time limits as terminations"
+        )
+    final = truncated & ~flags["terminated"] & bootstrap_truncated
+    for name, array in reals.items():
+        if array is not None:
+            finite(
+                where, name, np.where(final if name == "final_values" else live, array, first.dtype.type(0))
+            )
+    if last_values is not None:
+        open_end = _open_end(live, flags["terminated"] | flags["truncated"])
+        finite(where, "last_values", np.where(open_end, last_values, first.dtype.type(0)))
+
+
+def _same_dtype(where: str, name: str, array: Any, first_name: str, first: NDArray[Any]) -> None:
+    if array.dtype != first.dtype:
+        raise TypeError(f"{where}: {name} must be {first.dtype} like {first_name}, got {array.dtype}")
+
+
+def _last_values(where: str, value: Any, first_name: str, first: NDArray[Any]) -> Any:
+    """Return the values after the last row: (N,), or one number where arrays are (T,)."""
+    if first.ndim == 1 and type(value) in (int, float):
+        return value
+    if not isinstance(value, np.ndarray) and not (first.ndim == 1 and isinstance(value, np.generic)):
+        expected = f"a {first.dtype} numpy array" if first.ndim == 2 else f"a number or a {first.dtype} array"
+        raise TypeError(f"{where}: last_values must be {expected}, got {shown(value)}")
+    _same_dtype(where, "last_values", value, first_name, first)
+    if value.shape != first.shape[1:]:
+        raise ValueError(f"{where}: last_values must have shape {first.shape[1:]}, got {value.shape}")
+    return value
+
+
+def _estimate_outputs(
+    where: str, out: Any, outputs: int, first_name: str, first: NDArray[Any], given: list[tuple[str, Any]]
+) -> None:
+    """Check the arrays to write to: one, or a tuple of two."""
+    if outputs == 1:
+        named = [("out", out)]
+    elif isinstance(out, tuple) and len(out) == outputs:
+        named = [(f"out[{i}]", one) for i, one in enumerate(out)]
+    else:
+        raise TypeError(f"{where}: out must be a tuple of {outputs} arrays, got {shown(out)}")
+    for name, one in named:
+        if not isinstance(one, np.ndarray):
+            raise TypeError(f"{where}: {name} must be a {first.dtype} numpy array, got {shown(one)}")
+        _same_dtype(where, name, one, first_name, first)
+        if one.shape != first.shape:
+            raise ValueError(
+                f"{where}: {name} must have shape {first.shape} like {first_name}, got {one.shape}"
+            )
+        if not one.flags.writeable:
+            raise ValueError(f"{where}: {name} must be writable")
+        for other_name, other in given:
+            if np.shares_memory(one, other):
+                raise ValueError(f"{where}: {name} must not share memory with {other_name}")
+        given = [*given, (name, one)]
+
+
+def _open_end(live: NDArray[np.bool_], done: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where the last transition left its episode open, so that last_values are read, (N,)."""
+    last = len(live) - 1 - live[::-1].argmax(axis=0)
+    ended = np.take_along_axis(done, np.expand_dims(last, 0), axis=0)[0]
+    return live.any(axis=0) & ~np.asarray(ended)

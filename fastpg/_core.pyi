@@ -40,12 +40,18 @@ class Network:
         num_outputs: int,
         activation: str,
         obs_categories: tuple[int, ...] = (),  # one-hot inputs: their sum is num_inputs
+        head: str = "categorical",  # | "bernoulli" | "gaussian"
+        # Of a categorical head: their sum is num_outputs; by default one component.
+        action_categories: tuple[int, ...] = (),
     ) -> None: ...
     num_inputs: int
     obs_size: int  # columns of obs: num_inputs, or one a category
     obs_categories: tuple[int, ...]
     hidden: tuple[int, ...]
     num_outputs: int
+    head: str
+    action_size: int  # components of an action
+    action_categories: tuple[int, ...]  # of each; () if they are real numbers
     activation: str
     num_parameters: int
 
@@ -118,32 +124,63 @@ class Vector:
     def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
     def observe(self, obs: NDArray[Any]) -> None: ...
 
-# Batches given by the caller. obs is (B, D) C-contiguous float32, actions (B,) int64 in range,
-# weights (B,) float32, out (P,) float32.
-def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # (B, A)
+# Batches given by the caller. obs is (B, D) C-contiguous float32, actions flat (B * action_size,): int64 in
+# range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32.
+def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # the head's outputs, (B, num_outputs)
 def act(
     net: Network, theta: F32, obs: F32, seed: int, step: int, deterministic: bool
-) -> I64: ...  # row i is drawn with the counter (i, step)
-def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: I64) -> tuple[F32, F32]: ...
+) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
+def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[Any]) -> tuple[F32, F32]: ...
 def policy_gradient(
-    net: Network, theta: F32, obs: F32, actions: I64, weights: F32, scale: float, out: F32
+    net: Network, theta: F32, obs: F32, actions: NDArray[Any], weights: F32, scale: float, out: F32
 ) -> None: ...  # out = scale * sum_i weights[i] * grad log pi(actions[i] | obs[i])
+
+# Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for.
+# Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where it has two
+# results. What does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
+class Misfit(ValueError): ...
+
+def estimate(
+    name: str,
+    rewards: Any,
+    values: Any,
+    terminated: Any,
+    truncated: Any,
+    log_rhos: Any,
+    last_values: Any,
+    final_values: Any,
+    mask: Any,
+    bootstrap_truncated: bool,
+    gamma: float,
+    lam: float,
+    rho_bar: float,
+    c_bar: float,
+    n: int,  # >= 1
+    out: Any,
+) -> Any: ...
 
 @final
 class Sampler:
     """``num_envs`` copies of an environment, their states, and the fused rollout-and-gradient pass."""
 
-    def __init__(self, env: Environment, net: Network, num_envs: int, seed: int) -> None: ...
+    def __init__(
+        self, env: Environment, net: Network, num_envs: int, seed: int, value: Network | None = None
+    ) -> None: ...
     def gradient(
         self,
         theta: F32,
         *,
-        form: str,  # "total" | "reward_to_go"
+        form: str,  # "total" | "reward_to_go" | "q" | "td" | "gae"; the last three need value_theta
         gamma: float,
         horizon: int,  # > 0: that many steps of every environment, continuing its episode
         episodes: int,  # > 0: that many whole episodes from fresh resets; exactly one of the two is > 0
         normalize: str,  # "trajectory" | "timestep"
         out: F32,
+        baseline: str = "none",  # | "batch_mean" | "timestep_mean" | "value" (needs value_theta)
+        lam: float = 1,  # gae
+        n_step: int = 1,  # q
+        discount_states: bool = False,
+        value_theta: F32 | None = None,
     ) -> np.void: ...  # a STATS_DTYPE scalar; NaN or infinity raises FloatingPointError naming what and where
     def evaluate(
         self, theta: F32, *, episodes: int, deterministic: bool
@@ -175,6 +212,19 @@ class Trainer:
         epsilon: float,
         total_steps: int,  # stop after the iteration in which this many steps are reached
         target_return: float,  # NaN: none. Reached by the mean of the last >= 100 finished episodes
+        baseline: str = "none",
+        lam: float = 1,
+        n_step: int = 1,
+        discount_states: bool = False,
+        value: Network | None = None,
+        value_theta: F32 | None = None,  # updated in place as well
+        value_learning_rate: float = 0,
+        value_epochs: int = 0,
+        value_minibatches: int = 1,
+        standardize: bool = False,
+        normalize_observations: bool = False,
+        linear_schedule: bool = False,
+        max_grad_norm: float = ...,
     ) -> None: ...
     num_steps: int
     num_iterations: int
@@ -194,4 +244,5 @@ def vecmath(function: str, x: NDArray[Any]) -> NDArray[Any]: ...
 # STATS_DTYPE fields: num_steps i8 (transitions of this batch), num_episodes i8 (episodes finished),
 # num_trajectories i8 (finished + cut), mean_return f8, return_std f8, min_return f8, max_return f8,
 # mean_length f8 (of finished episodes; NaN where there is none), entropy f8 (mean over transitions),
-# gradient_norm f8, total_steps i8 (since the sampler's creation), seconds f8 (of this iteration)
+# gradient_norm f8, total_steps i8 (since the sampler's creation), seconds f8 (of this iteration),
+# value_loss f8, explained_variance f8 (NaN without a value function)

@@ -20,7 +20,7 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
-        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT
+        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
 
     ctypedef struct fpg_poll:
         int (*function)(void *context) noexcept nogil
@@ -34,6 +34,8 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef enum fpg_activation:
         FPG_TANH, FPG_RELU
+    ctypedef enum fpg_head:
+        FPG_CATEGORICAL, FPG_BERNOULLI, FPG_GAUSSIAN
 
     ctypedef struct fpg_network:
         int32_t num_inputs
@@ -43,6 +45,9 @@ cdef extern from "fastpg.h" nogil:
         int32_t *hidden
         int32_t num_outputs
         fpg_activation activation
+        fpg_head head
+        int32_t action_size
+        int32_t *action_categories
 
     int64_t fpg_num_parameters(const fpg_network *net)
 
@@ -75,7 +80,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef enum fpg_autoreset:
         FPG_NEXT_STEP, FPG_SAME_STEP, FPG_NO_AUTORESET
 
-    ctypedef struct fpg_transitions:
+    ctypedef struct fpg_step_output:
         void *obs
         void *final_obs
         double *final_state
@@ -91,20 +96,22 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_set_params(fpg_vector *, const double *)
     void fpg_vector_seed(fpg_vector *, const uint8_t *, const uint64_t *)
     void fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
-    fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_transitions *, int64_t *)
+    fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_step_output *, int64_t *)
     void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     void fpg_vector_observe(const fpg_vector *, void *)
 
     fpg_status fpg_logits(const fpg_network *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, int64_t *, fpg_poll)
-    fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const int64_t *, int64_t, float *,
+    fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const void *, int64_t, float *,
                                         float *, fpg_poll)
-    fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const int64_t *, const float *, int64_t,
+    fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const void *, const float *, int64_t,
                                    double, float *, fpg_poll)
 
     ctypedef enum fpg_form:
-        FPG_TOTAL, FPG_REWARD_TO_GO
+        FPG_PHI_TOTAL, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE
+    ctypedef enum fpg_baseline:
+        FPG_NO_BASELINE, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE
     ctypedef enum fpg_normalize:
         FPG_PER_TRAJECTORY, FPG_PER_TIMESTEP
 
@@ -112,20 +119,23 @@ cdef extern from "fastpg.h" nogil:
         int64_t num_steps, num_episodes, num_trajectories
         double mean_return, return_std, min_return, max_return, mean_length, entropy, gradient_norm
         int64_t total_steps
-        double seconds
+        double seconds, value_loss, explained_variance
 
     ctypedef struct fpg_collect:
         fpg_form form
+        fpg_baseline baseline
         fpg_normalize normalize
-        double gamma
+        double gamma, lam
+        int32_t n_step, discount_states
         int64_t horizon, episodes
 
     ctypedef struct fpg_sampler:
         pass
 
-    fpg_sampler *fpg_sampler_new(const fpg_environment *, const fpg_network *, int64_t, uint64_t)
+    fpg_sampler *fpg_sampler_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t)
     void fpg_sampler_free(fpg_sampler *)
-    fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const fpg_collect *, float *, fpg_stats *, fpg_poll)
+    fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const float *, const fpg_collect *, float *, fpg_stats *,
+                                    fpg_poll)
     fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
 
     ctypedef enum fpg_optimizer:
@@ -135,7 +145,8 @@ cdef extern from "fastpg.h" nogil:
         fpg_collect collect
         int64_t steps_per_iteration
         fpg_optimizer optimizer
-        double learning_rate, momentum, beta1, beta2, epsilon
+        double learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm, value_learning_rate
+        int32_t linear_schedule, standardize, normalize_observations, value_epochs, value_minibatches
         int64_t total_steps
         double target_return
 
@@ -145,9 +156,10 @@ cdef extern from "fastpg.h" nogil:
     ctypedef struct fpg_trainer:
         pass
 
-    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, int64_t, uint64_t, const fpg_train_config *)
+    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t,
+                                 const fpg_train_config *)
     void fpg_trainer_free(fpg_trainer *)
-    fpg_status fpg_trainer_run(fpg_trainer *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
+    fpg_status fpg_trainer_run(fpg_trainer *, float *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
 
     void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)
@@ -162,7 +174,7 @@ STATS_DTYPE = numpy.dtype(
     [(name, "i8") for name in ("num_steps", "num_episodes", "num_trajectories")]
     + [(name, "f8") for name in ("mean_return", "return_std", "min_return", "max_return", "mean_length", "entropy",
                                  "gradient_norm")]
-    + [("total_steps", "i8"), ("seconds", "f8")]
+    + [("total_steps", "i8"), ("seconds", "f8"), ("value_loss", "f8"), ("explained_variance", "f8")]
 )
 MAX_WIDTH = FPG_MAX_WIDTH
 MAX_HIDDEN = FPG_MAX_HIDDEN
@@ -170,9 +182,12 @@ MAX_ACTIONS = FPG_MAX_ACTIONS
 MAX_COMPONENTS = FPG_MAX_COMPONENTS
 MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are as many
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
-FORMS = {"total": FPG_TOTAL, "reward_to_go": FPG_REWARD_TO_GO}
+FORMS = {"total": FPG_PHI_TOTAL, "reward_to_go": FPG_PHI_REWARD_TO_GO, "q": FPG_PHI_Q, "td": FPG_PHI_TD, "gae": FPG_PHI_GAE}
+BASELINES = {"none": FPG_NO_BASELINE, "batch_mean": FPG_BATCH_MEAN, "timestep_mean": FPG_TIMESTEP_MEAN,
+             "value": FPG_VALUE_BASELINE}
 NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
+HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian": FPG_GAUSSIAN}
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
 OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}
 
@@ -207,7 +222,7 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where) except -
     if status == FPG_NO_MEMORY:
         raise MemoryError(f"{where}: out of memory")
     if status == FPG_BAD_ACTION:
-        raise ValueError(f"{where}: actions has an entry outside 0 .. num_actions - 1")
+        raise ValueError(f"{where}: actions has an entry that is none of its component's categories")
     what = {
         FPG_NONFINITE_THETA: "a parameter of the policy (theta) is NaN or infinite",
         FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters "
@@ -304,11 +319,12 @@ ENV_NAMES = _environment_names()
 
 cdef class Network:
     cdef fpg_network net
-    cdef readonly tuple hidden, obs_categories
-    cdef readonly str activation
+    cdef readonly tuple hidden, obs_categories, action_categories
+    cdef readonly str activation, head
     cdef readonly int64_t num_parameters
 
-    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=()):
+    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=(),
+                 str head="categorical", tuple action_categories=()):
         _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
         _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
         _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
@@ -324,6 +340,24 @@ cdef class Network:
         for layer, width in enumerate(hidden):
             _require(1 <= width <= FPG_MAX_WIDTH, f"hidden widths must be in 1 .. {FPG_MAX_WIDTH}, got {width}")
             self.net.hidden[<int>layer] = width
+        if head == "categorical":
+            action_categories = action_categories or (num_outputs,)
+            _require(len(action_categories) <= FPG_MAX_COMPONENTS and min(action_categories) >= 1
+                     and sum(action_categories) == num_outputs,
+                     f"action_categories must be at most {FPG_MAX_COMPONENTS} numbers with the sum {num_outputs}, "
+                     f"got {action_categories}")
+            self.net.action_size = <int32_t>len(action_categories)
+            for k, categories in enumerate(action_categories):
+                self.net.action_categories[<int>k] = categories
+        else:
+            _require(num_outputs <= FPG_MAX_COMPONENTS and not action_categories,
+                     f"a {head} head has at most {FPG_MAX_COMPONENTS} outputs and no action_categories, got {num_outputs} and "
+                     f"{action_categories}")
+            self.net.action_size = num_outputs
+            action_categories = (2,) * num_outputs if head == "bernoulli" else ()
+        self.net.head = HEADS[head]
+        self.head = head
+        self.action_categories = action_categories
         self.hidden = hidden
         self.activation = activation
         self.num_parameters = fpg_num_parameters(&self.net)
@@ -339,6 +373,10 @@ cdef class Network:
     @property
     def num_outputs(self):
         return self.net.num_outputs
+
+    @property
+    def action_size(self):
+        return self.net.action_size
 
 
 class Table(typing.NamedTuple):
@@ -546,9 +584,23 @@ cdef _check_batch(Network net, const float[::1] theta, const float[:, ::1] obs):
 
 cdef _check_pair(Environment env, Network net):
     _require(net.obs_size == env.env.obs_size and net.obs_categories == env.obs_categories
-             and (net.net.num_outputs,) == env.action_categories,
-             f"the network maps {net.net.num_inputs} inputs to {net.net.num_outputs} actions, but {env.name} has "
-             f"{env.env.obs_size} observations and actions {env.action_categories}")
+             and net.net.action_size == env.env.action_size and net.action_categories == env.action_categories,
+             f"the network maps {net.net.num_inputs} inputs to {net.net.action_size} actions {net.action_categories}, but "
+             f"{env.name} has {env.env.obs_size} observations and {env.env.action_size} actions {env.action_categories}")
+
+
+cdef const void *_first_action(Network net, actions, int64_t batch) except NULL:
+    """Checks actions, flat (batch * action_size,), and returns where they begin; the caller keeps them alive."""
+    cdef const int64_t[::1] integers
+    cdef const float[::1] reals
+    cdef int64_t entries = batch * net.net.action_size
+    if net.net.head == FPG_GAUSSIAN:
+        reals = actions
+        _require(reals.shape[0] == entries, f"actions must have {entries} entries, got {reals.shape[0]}")
+        return &reals[0]
+    integers = actions
+    _require(integers.shape[0] == entries, f"actions must have {entries} entries, got {integers.shape[0]}")
+    return &integers[0]
 
 
 # ---- environments that the caller steps ----------------------------------------------------------------------------------------
@@ -557,7 +609,7 @@ cdef class Vector:
     cdef fpg_vector *vector
     cdef Environment env
     cdef bint categorical_obs, categorical_actions, busy
-    cdef fpg_transitions out
+    cdef fpg_step_output out
     cdef tuple bound  # keeps the memory that `out` points to
     cdef readonly int64_t num_envs
 
@@ -692,20 +744,20 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs):
 
 def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic):
     _check_batch(net, theta, obs)
-    result = numpy.empty(obs.shape[0], numpy.int64)
-    cdef int64_t[::1] actions = result
+    result = numpy.empty(obs.shape[0] * net.net.action_size, numpy.float32 if net.net.head == FPG_GAUSSIAN else numpy.int64)
+    cdef void *actions = <void *>_first_action(net, result, obs.shape[0])
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(&net.net, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, &actions[0], poll)
+        status = fpg_act(&net.net, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, poll)
     _raise_for(status, interrupt, "act()")
     return result
 
 
-def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions):
+def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1] obs, actions):
     _check_batch(net, theta, obs)
-    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    cdef const void *first_action = _first_action(net, actions, obs.shape[0])
     first = numpy.empty(obs.shape[0], numpy.float32)
     second = numpy.empty(obs.shape[0], numpy.float32)
     cdef float[::1] log_prob = first
@@ -714,41 +766,62 @@ def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_log_prob_and_entropy(&net.net, &theta[0], &obs[0, 0], &actions[0], obs.shape[0], &log_prob[0],
+        status = fpg_log_prob_and_entropy(&net.net, &theta[0], &obs[0, 0], first_action, obs.shape[0], &log_prob[0],
                                           &entropy[0], poll)
     _raise_for(status, interrupt, "log_prob_and_entropy()")
     return first, second
 
 
-def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, const int64_t[::1] actions,
-                    const float[::1] weights, double scale, float[::1] out):
+def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights,
+                    double scale, float[::1] out):
     _check_batch(net, theta, obs)
     _check_theta(net, out)
-    _require(actions.shape[0] == obs.shape[0], f"actions must have {obs.shape[0]} entries, got {actions.shape[0]}")
+    cdef const void *first_action = _first_action(net, actions, obs.shape[0])
     _require(weights.shape[0] == obs.shape[0], f"weights must have {obs.shape[0]} entries, got {weights.shape[0]}")
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], &actions[0], &weights[0], obs.shape[0], scale, &out[0],
+        status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale, &out[0],
                                      poll)
     _raise_for(status, interrupt, "policy_gradient()")
 
 
+include "_arrays.pxi"
+
+
 # ---- the fused pass, and training --------------------------------------------------------------------------------------------
+
+cdef _check_value(Network net, Network value):
+    _require(value is None or (value.net.num_outputs == 1 and value.net.num_inputs == net.net.num_inputs
+                               and value.obs_categories == net.obs_categories),
+             "the value network must have one output and the policy's inputs")
+
+
+cdef fpg_collect _collect(str form, str baseline, str normalize, double gamma, double lam, int32_t n_step, bint discount_states,
+                          bint has_value) except *:
+    cdef fpg_collect collect
+    memset(&collect, 0, sizeof(collect))
+    _require(has_value or (form in ("total", "reward_to_go") and baseline != "value"), "this form needs a value function")
+    _require(n_step >= 1, f"n_step must be at least 1, got {n_step}")
+    collect.form, collect.baseline, collect.normalize = FORMS[form], BASELINES[baseline], NORMALIZE[normalize]
+    collect.gamma, collect.lam, collect.n_step, collect.discount_states = gamma, lam, n_step, discount_states
+    return collect
+
 
 cdef class Sampler:
     cdef fpg_sampler *sampler
     cdef Environment env
-    cdef Network net
+    cdef Network net, value
     cdef int64_t num_envs
     cdef bint busy
 
-    def __cinit__(self, Environment env, Network net, int64_t num_envs, uint64_t seed):
+    def __cinit__(self, Environment env, Network net, int64_t num_envs, uint64_t seed, Network value=None):
         _check_pair(env, net)
+        _check_value(net, value)
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
-        self.env, self.net, self.num_envs = env, net, num_envs
-        self.sampler = fpg_sampler_new(&env.env, &net.net, num_envs, seed)
+        self.env, self.net, self.value, self.num_envs = env, net, value, num_envs
+        self.sampler = fpg_sampler_new(&env.env, &net.net, NULL if value is None else &value.net, num_envs, seed)
         if self.sampler == NULL:
             raise MemoryError(f"no memory for {num_envs} environments")
 
@@ -756,22 +829,28 @@ cdef class Sampler:
         fpg_sampler_free(self.sampler)
 
     def gradient(self, const float[::1] theta, *, str form, double gamma, int64_t horizon, int64_t episodes, str normalize,
-                 float[::1] out):
-        cdef fpg_collect collect
+                 float[::1] out, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
+                 const float[::1] value_theta=None):
+        cdef fpg_collect collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states,
+                                            value_theta is not None)
+        cdef const float *values = NULL
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
         cdef fpg_poll poll = interrupt.poll()
         _check_theta(self.net, theta)
         _check_theta(self.net, out)
+        if value_theta is not None:
+            _require(self.value is not None, "this Sampler has no value function")
+            _check_theta(self.value, value_theta)
+            values = &value_theta[0]
         _require((horizon > 0) != (episodes > 0), "exactly one of horizon and episodes must be positive")
         _require(not self.busy, "this Sampler is at work in another thread")
-        collect.form, collect.normalize = FORMS[form], NORMALIZE[normalize]
-        collect.gamma, collect.horizon, collect.episodes = gamma, horizon, episodes
+        collect.horizon, collect.episodes = horizon, episodes
         record = numpy.empty(1, STATS_DTYPE)
         cdef uint8_t[::1] raw = record.view(numpy.uint8)
         self.busy = True
         with nogil:
-            status = fpg_sampler_gradient(self.sampler, &theta[0], &collect, &out[0], <fpg_stats *>&raw[0], poll)
+            status = fpg_sampler_gradient(self.sampler, &theta[0], values, &collect, &out[0], <fpg_stats *>&raw[0], poll)
         self.busy = False
         _raise_for(status, interrupt, "estimate_gradient()")
         return record[0]
@@ -798,8 +877,8 @@ cdef class Sampler:
 cdef class Trainer:
     cdef fpg_trainer *trainer
     cdef Environment env
-    cdef Network net
-    cdef float[::1] theta
+    cdef Network net, value
+    cdef float[::1] theta, value_theta
     cdef fpg_stopped stopped
     cdef readonly int64_t num_steps
     cdef readonly int64_t num_iterations
@@ -808,22 +887,36 @@ cdef class Trainer:
     def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, str form,
                   double gamma, int64_t horizon, int64_t episodes, int64_t steps_per_iteration, str normalize, str optimizer,
                   double learning_rate, double momentum, double beta1, double beta2, double epsilon, int64_t total_steps,
-                  double target_return):
+                  double target_return, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
+                  Network value=None, float[::1] value_theta=None, double value_learning_rate=0, int32_t value_epochs=0,
+                  int32_t value_minibatches=1, bint standardize=False, bint normalize_observations=False, bint linear_schedule=False,
+                  double max_grad_norm=numpy.inf):
         cdef fpg_train_config config
         _check_pair(env, net)
         _check_theta(net, theta)
+        _check_value(net, value)
+        _require((value is None) == (value_theta is None), "value and value_theta go together")
+        if value is not None:
+            _check_theta(value, value_theta)
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
         _require((horizon > 0) + (episodes > 0) + (steps_per_iteration > 0) == 1,
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")
+        _require(value_minibatches >= 1, f"value_minibatches must be at least 1, got {value_minibatches}")
         memset(&config, 0, sizeof(config))
-        config.collect.form, config.collect.normalize = FORMS[form], NORMALIZE[normalize]
-        config.collect.gamma, config.collect.horizon, config.collect.episodes = gamma, horizon, episodes
+        config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, value is not None)
+        config.collect.horizon, config.collect.episodes = horizon, episodes
         config.steps_per_iteration, config.optimizer = steps_per_iteration, OPTIMIZERS[optimizer]
         config.learning_rate, config.momentum = learning_rate, momentum
         config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
+        config.value_learning_rate, config.value_epochs = value_learning_rate, value_epochs
+        config.value_minibatches, config.standardize = value_minibatches, standardize
+        _require(not normalize_observations or (value is not None and not net.obs_categories),
+                 "normalize_observations needs a value function, and observations that are real numbers")
+        config.normalize_observations = normalize_observations
+        config.linear_schedule, config.max_grad_norm = linear_schedule, max_grad_norm
         config.total_steps, config.target_return = total_steps, target_return
-        self.env, self.net, self.theta = env, net, theta
-        self.trainer = fpg_trainer_new(&env.env, &net.net, num_envs, seed, &config)
+        self.env, self.net, self.theta, self.value, self.value_theta = env, net, theta, value, value_theta
+        self.trainer = fpg_trainer_new(&env.env, &net.net, NULL if value is None else &value.net, num_envs, seed, &config)
         if self.trainer == NULL:
             raise MemoryError(f"no memory for {num_envs} environments")
 
@@ -836,6 +929,7 @@ cdef class Trainer:
 
     def run(self, double seconds):
         cdef int64_t count = 0
+        cdef float *values = NULL if self.value is None else &self.value_theta[0]
         cdef int64_t capacity = 16384  # more iterations than this in one slice: the caller just calls again
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -845,7 +939,7 @@ cdef class Trainer:
         cdef uint8_t[::1] raw = records.view(numpy.uint8)
         self.busy = True
         with nogil:
-            status = fpg_trainer_run(self.trainer, &self.theta[0], seconds, capacity, <fpg_stats *>&raw[0], &count,
+            status = fpg_trainer_run(self.trainer, &self.theta[0], values, seconds, capacity, <fpg_stats *>&raw[0], &count,
                                      &self.stopped, poll)
         self.busy = False
         records = records[:count].copy()

@@ -1,4 +1,4 @@
-"""The command line: `fastpg train ENV_ID`, `fastpg eval PATH`, `fastpg info`.
+"""The command line: `fastpg train ENV_ID`, `fastpg eval PATH`, `fastpg envs`, `fastpg info`.
 
 The options of `train` are generated from `fastpg.train` and `fastpg.Reinforce`: names, defaults and help.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C.
@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg.algorithms import Reinforce
-from fastpg.envs import env_spec
+from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.estimators import evaluate
 from fastpg.policy import Policy
 from fastpg.system import build_info
 from fastpg.train import TrainProgress, train
 
 EVALUATION_EPISODES = 100
-NOT_OPTIONS = ("policy", "callback", "progress", "env_params")  # train() takes Python objects for these
+# Of train(), these take Python objects.
+NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params")
 
 
 def _train_options() -> type[Any]:
@@ -82,6 +84,11 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
+class EnvsOptions:
+    """List the native environments: spaces, step limit, reward threshold."""
+
+
+@dataclass(frozen=True)
 class InfoOptions:
     """Show versions, instruction sets and threads."""
 
@@ -92,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         if isinstance(options, EvalOptions):
             return _eval(options)
+        if isinstance(options, EnvsOptions):
+            return _envs()
         if isinstance(options, InfoOptions):
             return _info()
         return _train(options)
@@ -107,7 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> Any:
     """Options from the command line; what tyro objects to becomes one line."""
-    commands: dict[str, Any] = {"train": _train_options(), "eval": EvalOptions, "info": InfoOptions}
+    commands: dict[str, Any] = {
+        "train": _train_options(),
+        "eval": EvalOptions,
+        "envs": EnvsOptions,
+        "info": InfoOptions,
+    }
     panel = io.StringIO()
     try:
         with contextlib.redirect_stderr(panel):
@@ -182,6 +196,35 @@ def _eval(options: EvalOptions) -> int:
     print(f"  return  mean {returns.mean():.1f}, {spread}")
     print(f"  length  mean {lengths.mean():.1f}")
     return 0
+
+
+def _envs() -> int:
+    rows = [("id", "observations", "actions", "step limit", "reward threshold")]
+    for env_id in list_envs():
+        env = native_env("envs", env_id, {})
+        limit, threshold = env.spec.gymnasium_spec.max_episode_steps, env.spec.gymnasium_spec.reward_threshold
+        rows.append(
+            (
+                env_id,
+                _space(env.observation_space),
+                _space(env.action_space),
+                "none" if limit is None else str(limit),
+                "none" if threshold is None else f"{threshold:g}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _space(space: Space[Any]) -> str:
+    """Return a space on one line, a Box without its bounds: Box(4), Discrete(2), Tuple(...)."""
+    if isinstance(space, Box):
+        return f"Box({', '.join(map(str, space.shape))})"
+    if isinstance(space, Tuple):
+        return f"Tuple({', '.join(map(_space, space.spaces))})"
+    return str(space)
 
 
 def _info() -> int:

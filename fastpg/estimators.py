@@ -1,7 +1,7 @@
 """Policy gradients: of an environment, in one compiled pass, or of a batch that the caller has."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.envs.registry import native_env
 from fastpg.policy import Policy, require_policy
+from fastpg.value import ValueFunction
 
-Form = Literal["total", "reward_to_go"]
+Form = Literal["total", "reward_to_go", "q", "td", "gae"]
+MeanBaseline = Literal["batch_mean", "timestep_mean"]
 Normalize = Literal["trajectory", "timestep"]
-FORMS: tuple[Form, ...] = ("total", "reward_to_go")
+FORMS: tuple[Form, ...] = ("total", "reward_to_go", "q", "td", "gae")
+MEAN_BASELINES: tuple[MeanBaseline, ...] = ("batch_mean", "timestep_mean")
 NORMALIZE: tuple[Normalize, ...] = ("trajectory", "timestep")
 MAX_NUM_ENVS = 2**31 - 1
 MAX_COUNT = 2**40  # steps or episodes in one call
@@ -50,9 +53,12 @@ def estimate_gradient(
     policy: Policy,
     *,
     form: Form = "reward_to_go",
-    baseline: None = None,
+    baseline: MeanBaseline | ValueFunction | None = None,
+    value: ValueFunction | None = None,
     gamma: float = 1.0,
     lam: float = 0.95,
+    n_step: int = 5,
+    discount_states: bool = False,
     num_envs: int = 1024,
     horizon: int | None = None,
     episodes: int | None = None,
@@ -70,15 +76,35 @@ def estimate_gradient(
     env_id : str
         One of `fastpg.list_envs()`.
     policy : Policy
-    form : {"reward_to_go", "total"}
-        Phi_t: the rewards from t on, ``sum_{k>=t} gamma^(k-t) r_k``, or the whole trajectory's return,
-        ``sum_k gamma^k r_k``. Both have the same mean at gamma=1; the first has less variance.
-    baseline : None
-        This version has no baselines.
+    form : {"reward_to_go", "total", "q", "td", "gae"}
+        Phi_t, the weight of a step:
+
+        - "total": the whole trajectory's return, ``sum_k gamma^k r_k``;
+        - "reward_to_go": the rewards from t on, ``sum_{k>=t} gamma^(k-t) r_k``; the same mean at gamma=1,
+          and less variance;
+        - "q": the return of `n_step` steps and ``gamma^n V(s_{t+n})``;
+        - "td": ``r_t + gamma V(s_{t+1}) - V(s_t)``;
+        - "gae": ``sum_k (gamma lam)^k`` times the "td" of step t+k, generalised advantages.
+
+        The last three bootstrap: at a time limit and at the horizon's cut V of the observation there stands
+        for the rest. They are unbiased where V is the policy's true value (with "gae" at lam=1, for any V,
+        if every episode ends by itself).
+    baseline : {"batch_mean", "timestep_mean"}, ValueFunction or None
+        What is taken off Phi_t. A mean is over the other environments of the same tile of up to 64, over all
+        their steps or over their steps of the same number, so it leaves the expectation as it is. "td" and
+        "gae" have V(s_t) in them: with them a ValueFunction is the same as `value`.
+    value : ValueFunction, optional
+        V of the forms that bootstrap.
     gamma : float
         Discount, in [0, 1].
     lam : float
-        Trace decay of generalised advantage estimation, in [0, 1]; the forms above do not use it.
+        "gae": trace decay, in [0, 1]; 0 is "td".
+    n_step : int
+        "q": the steps whose rewards are counted.
+    discount_states : bool
+        Weight step t of an episode with ``gamma^t`` as well, which makes the discounted estimators unbiased
+        for the discounted return; left out in practice, as by default. "total" needs no such weight, and
+        gets none.
     num_envs : int
         How many environments run side by side, N.
     horizon : int, optional
@@ -111,7 +137,8 @@ def estimate_gradient(
     References
     ----------
     Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement
-    learning", 1992.
+    learning", 1992; Schulman et al., "High-dimensional continuous control using generalized advantage
+    estimation", 2016.
 
     Examples
     --------
@@ -125,10 +152,13 @@ def estimate_gradient(
     require_policy(where, policy).check_fits(where, env)
     _check.choice(where, "form", form, FORMS)
     _check.choice(where, "normalize", normalize, NORMALIZE)
-    if baseline is not None:
-        raise ValueError(f"{where}: baseline must be None in this version, got {_check.shown(baseline)}")
+    baseline_name, value = _baseline(where, form, baseline, value)
+    if value is not None:
+        value.check_fits(where, "value", env.observation_space)
     gamma = _check.real(where, "gamma", gamma, "[0, 1]")
-    _check.real(where, "lam", lam, "[0, 1]")
+    lam = _check.real(where, "lam", lam, "[0, 1]")
+    n_step = _check.integer(where, "n_step", n_step, 1, 2**31 - 1)
+    discount_states = _check.boolean(where, "discount_states", discount_states)
     num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     _check.exactly_one(where, horizon=horizon, episodes=episodes)
     if horizon is not None:
@@ -136,7 +166,8 @@ def estimate_gradient(
     if episodes is not None:
         episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
         num_envs = min(num_envs, episodes)
-    sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed))
+    value_network = None if value is None else value.network
+    sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed), value_network)
     gradient = np.empty_like(policy.theta)
     stats = sampler.gradient(
         policy.checked_theta(where),
@@ -146,6 +177,11 @@ def estimate_gradient(
         episodes=episodes or 0,
         normalize=normalize,
         out=gradient,
+        baseline=baseline_name,
+        lam=lam,
+        n_step=n_step,
+        discount_states=discount_states,
+        value_theta=None if value is None else value.checked_theta(where),
     )
     return GradientEstimate(
         gradient=gradient,
@@ -159,10 +195,37 @@ def estimate_gradient(
     )
 
 
+def _baseline(
+    where: str, form: Form, baseline: Any, value: ValueFunction | None
+) -> tuple[str, ValueFunction | None]:
+    """Return the core's name of the baseline, and the value function that the estimate reads, if any."""
+    if value is not None and not isinstance(value, ValueFunction):
+        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    name = "none"
+    if isinstance(baseline, ValueFunction):
+        if value is not None and value is not baseline:
+            raise ValueError(f"{where}: baseline and value must be the same ValueFunction, got two")
+        value, name = baseline, "none" if form in ("td", "gae") else "value"
+    elif baseline is not None:
+        if not isinstance(baseline, str):
+            raise TypeError(
+                f"{where}: baseline must be 'batch_mean', 'timestep_mean', a fastpg.ValueFunction or None, "
+                f"got {_check.shown(baseline)}; for another function of observations collect the batch and "
+                "use fastpg.policy_gradient"
+            )
+        name = _check.choice(where, "baseline", baseline, MEAN_BASELINES)
+    if form in ("q", "td", "gae"):
+        if value is None:
+            raise ValueError(f"{where}: form={form!r} needs value, a fastpg.ValueFunction")
+    elif name != "value" and value is not None:
+        raise ValueError(f"{where}: form={form!r} does not read value; pass it as baseline to subtract it")
+    return name, value
+
+
 def policy_gradient(
     policy: Policy,
     obs: NDArray[np.float32],
-    actions: NDArray[np.int64],
+    actions: NDArray[Any],
     weights: NDArray[np.float32],
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -174,7 +237,7 @@ def policy_gradient(
     ----------
     policy : Policy
     obs : float32 array, shape (..., D); or what else the observation space holds
-    actions : integer array, shape (...)
+    actions : integer or float32 array, shape (...) or (..., n), as `Policy` says
     weights : float32 array, shape (...)
         Phi_t of every transition: returns, advantages.
     reduction : {"mean", "sum"}
@@ -206,7 +269,7 @@ def policy_gradient(
     where = "policy_gradient()"
     network = require_policy(where, policy).network
     rows, batch_shape = policy.observations.rows(where, obs)
-    flat_actions = _check.actions(where, actions, batch_shape, network.num_outputs)
+    flat_actions = policy.actions.flat(where, actions, batch_shape)
     flat_weights = np.ascontiguousarray(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
     _check.choice(where, "reduction", reduction, ("mean", "sum"))
     if out is None:
@@ -220,7 +283,7 @@ def policy_gradient(
 
 
 def log_prob_and_entropy(
-    policy: Policy, obs: NDArray[np.float32], actions: NDArray[np.int64]
+    policy: Policy, obs: NDArray[np.float32], actions: NDArray[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return log pi(actions|obs) and the entropy of pi(.|obs), from one forward pass.
 
@@ -228,7 +291,7 @@ def log_prob_and_entropy(
     ----------
     policy : Policy
     obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
-    actions : integer array, shape (...)
+    actions : integer or float32 array, shape (...) or (..., n), as `Policy` says
 
     Returns
     -------
@@ -271,7 +334,7 @@ def evaluate(
     episodes : int
         How many, E.
     deterministic : bool
-        Take the most likely action at every step instead of drawing one.
+        Take the most likely action at every step (in a Box the mean) instead of drawing one.
     seed : int
         Evaluation draws its own random numbers: episodes differ from those of training with the same seed.
     **env_params

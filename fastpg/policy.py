@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from gymnasium.spaces import Discrete, Space
+from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
-from fastpg import _check, _core, spaces
+from fastpg import _check, _core, distributions, spaces
 from fastpg.envs.registry import NativeEnv, native_env
 
 Activation = Literal["tanh", "relu"]
@@ -17,28 +17,37 @@ ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
 
 
 class Policy:
-    """A stochastic policy: a linear map or a small MLP with a softmax over discrete actions.
+    """A stochastic policy: a linear map or a small MLP whose outputs are a distribution of actions.
+
+    Discrete actions have a softmax; MultiDiscrete ones an independent softmax for each component;
+    MultiBinary ones an independent probability, the sigmoid of an output, that each bit is 1. Actions in a
+    Box are normal: the outputs are the means, and the logarithms of the standard deviations, `log_std`, are
+    parameters that do not depend on the observation. They are drawn without regard to the Box's bounds. Where
+    fastpg runs an environment, it clips them on their way there; the log-probability stays that of the
+    unclipped action.
 
     Parameters
     ----------
     observation_space : gymnasium.spaces.Box, Discrete, MultiDiscrete, or Tuple of Discrete
         A Box has to be one-dimensional, of floats: its length D is the width of the input. The others are
         read as one-hot vectors, as `gymnasium.spaces.flatten` makes them, D categories together.
-    action_space : gymnasium.spaces.Discrete
-        Its n actions are 0..n-1; another `start` is not supported.
+    action_space : gymnasium.spaces.Discrete, MultiDiscrete, MultiBinary, or Box of float32
+        One-dimensional, of at most 32 components n; integers start at 0. Arrays of actions have the shape
+        (...) of the batch for Discrete, else (..., n). They are integers, or float32 for a Box.
     hidden : sequence of int
         Widths of the hidden layers, 0 to 3 of them, each from 1 to 512. () is the linear policy.
     activation : {"tanh", "relu"}
         The activation function of the hidden layers.
     seed : int
         Seeds the initial parameters: orthogonal weights with gain sqrt(2), and 0.01 in the head so that the
-        first policy is nearly uniform; zero biases.
+        first policy is nearly uniform; zero biases and log_std.
 
     Attributes
     ----------
     theta : float32 array, shape (P,)
         The parameters, the storage of record: write into it, or assign to it to copy another vector in.
-        Per layer the weight (out, in) row-major, then the bias (out,); hidden layers first, the head last.
+        Per layer the weight (out, in) row-major, then the bias (out,); hidden layers first, then the head,
+        then log_std (n,) where actions are in a Box.
     observation_space, action_space, hidden, activation
         As given.
     env_id : str or None
@@ -84,7 +93,7 @@ class Policy:
         self._set_shape(observation_space, action_space, widths, activation)
         for name, view in self.parameters().items():
             if name.endswith("weight"):
-                view[:] = _orthogonal(
+                view[:] = orthogonal(
                     rng, view.shape, gain=0.01 if name.startswith("head") else math.sqrt(2.0)
                 )
 
@@ -125,14 +134,20 @@ class Policy:
         env_id: str | None = None,
     ) -> None:
         self.observations = spaces.observations("Policy()", observation_space)
-        num_actions = _num_actions(action_space)
+        self.actions = spaces.actions("Policy()", action_space)
         self.observation_space = observation_space
         self.action_space = action_space
         self.hidden = hidden
         self.activation = activation
         self.env_id = env_id
         self.network = _core.Network(
-            self.observations.num_inputs, hidden, num_actions, activation, self.observations.categories
+            self.observations.num_inputs,
+            hidden,
+            self.actions.num_outputs,
+            activation,
+            self.observations.categories,
+            self.actions.head,
+            self.actions.categories if self.actions.head == "categorical" else (),
         )
         self._theta = np.zeros(self.network.num_parameters, np.float32)
 
@@ -144,7 +159,7 @@ class Policy:
         network = self.network
         known = "" if self.env_id is None else f", env_id={self.env_id!r}"
         return (
-            f"Policy({network.num_inputs} inputs, {network.num_outputs} actions, hidden={self.hidden}, "
+            f"Policy({network.num_inputs} inputs, {self.actions}, hidden={self.hidden}, "
             f"activation={self.activation!r}, {self._theta.size} parameters{known})"
         )
 
@@ -160,25 +175,22 @@ class Policy:
     def parameters(self) -> dict[str, NDArray[np.float32]]:
         """Return views of theta, by name: "hidden.0.weight" (out, in), ..., "head.bias" (out,).
 
+        Where actions are in a Box, "log_std" (n,) is the last.
+
         Examples
         --------
         >>> policy = Policy.for_env("CartPole-v1", hidden=(8,))
         >>> {name: view.shape for name, view in policy.parameters().items()}
         {'hidden.0.weight': (8, 4), 'hidden.0.bias': (8,), 'head.weight': (2, 8), 'head.bias': (2,)}
         """
-        views: dict[str, NDArray[np.float32]] = {}
-        offset, inputs = 0, self.network.num_inputs
-        names = [f"hidden.{i}" for i in range(len(self.hidden))] + ["head"]
-        for name, outputs in zip(names, (*self.hidden, self.network.num_outputs), strict=True):
-            views[f"{name}.weight"] = self._theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
-            offset += outputs * inputs
-            views[f"{name}.bias"] = self._theta[offset : offset + outputs]
-            offset, inputs = offset + outputs, outputs
+        views = named_views(self.network, self._theta)
+        if self.actions.head == "gaussian":
+            views["log_std"] = self._theta[-self.network.num_outputs :]
         return views
 
     def act(
         self, obs: NDArray[np.float32], *, seed: int, step: int = 0, deterministic: bool = False
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """Choose an action for each observation.
 
         Parameters
@@ -190,12 +202,13 @@ class Policy:
         step : int
             Count it up over time so that the draws of successive calls are independent.
         deterministic : bool
-            Take the most likely action (the first of equals) instead of drawing one.
+            Take the most likely action (the first of equals; in a Box the mean) instead of drawing one.
 
         Returns
         -------
-        int64 array, shape (...)
-            A NumPy scalar for a single observation.
+        int64 or float32 array, shape (...) or (..., n)
+            A NumPy scalar for a single observation and a Discrete action. Actions in a Box are not clipped:
+            ``numpy.clip(action, space.low, space.high)`` is what an environment should get.
 
         Raises
         ------
@@ -203,6 +216,8 @@ class Policy:
             obs is not float32.
         ValueError
             obs has the wrong length or is not finite; theta is not finite.
+        FloatingPointError
+            The network's output is not finite.
 
         Examples
         --------
@@ -218,16 +233,17 @@ class Policy:
         step = _check.integer(where, "step", step, 0, 2**32 - 1)
         deterministic = _check.boolean(where, "deterministic", deterministic)
         theta = self.checked_theta(where)
-        # [()] turns the zero-dimensional result for a single observation into a scalar.
-        return _core.act(self.network, theta, rows, seed, step, deterministic).reshape(batch_shape)[()]
+        return self.actions.shaped(
+            _core.act(self.network, theta, rows, seed, step, deterministic), batch_shape
+        )
 
-    def log_prob(self, obs: NDArray[np.float32], actions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return log pi(actions|obs).
+    def log_prob(self, obs: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[np.float32]:
+        """Return log pi(actions|obs): a density in a Box, else a probability, of all components together.
 
         Parameters
         ----------
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
-        actions : integer array, shape (...)
+        actions : integer or float32 array, shape (...) or (..., n)
 
         Returns
         -------
@@ -237,7 +253,7 @@ class Policy:
         Raises
         ------
         TypeError, ValueError
-            As in `act`; actions are not integers, not of obs' batch shape, or out of range.
+            As in `act`; actions have the wrong dtype or shape, or are out of range or not finite.
 
         Examples
         --------
@@ -250,7 +266,7 @@ class Policy:
         return self.log_prob_and_entropy("Policy.log_prob()", obs, actions)[0]
 
     def entropy(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the entropy of pi(.|obs) in nats.
+        """Return the entropy of pi(.|obs) in nats; in a Box it is the differential entropy.
 
         Parameters
         ----------
@@ -276,16 +292,67 @@ class Policy:
         """
         where = "Policy.entropy()"
         rows, batch_shape = self.observations.rows(where, obs)
-        any_actions = np.zeros(len(rows), np.int64)
+        any_actions = np.zeros(len(rows) * self.actions.size, self.actions.dtype)
         theta = self.checked_theta(where)
         return _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1].reshape(batch_shape)[()]
 
+    def kl(self, other: "Policy", obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the divergence KL(self || other) of the action's distribution at each observation, in nats.
+
+        Parameters
+        ----------
+        other : Policy
+            With the same spaces; its network may have another shape.
+        obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
+
+        Returns
+        -------
+        float32 array, shape (...)
+            A NumPy scalar for a single observation.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `act`; other is not a Policy, or has other spaces.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> policy = Policy.for_env("CartPole-v1", hidden=())
+        >>> other = policy.copy()
+        >>> other.parameters()["head.bias"][:] += [0.0, 1.0]
+        >>> policy.kl(policy, np.zeros((2, 4), np.float32))
+        array([0., 0.], dtype=float32)
+        >>> round(float(policy.kl(other, np.zeros(4, np.float32))), 4)
+        0.1201
+        """
+        where = "Policy.kl()"
+        if not isinstance(other, Policy):
+            raise TypeError(f"{where}: other must be a fastpg.Policy, got {_check.shown(other)}")
+        if not self.has_spaces_like(other.observations, other.actions):
+            raise ValueError(
+                f"{where}: other must map {self.observation_space} to {self.action_space} as this policy "
+                f"does, but it maps {other.observation_space} to {other.action_space}"
+            )
+        rows, batch_shape = self.observations.rows(where, obs)
+        divergence = distributions.kl(self.actions, *self._outputs(where, rows), *other._outputs(where, rows))
+        # Rounding may leave a little less than nothing, which a square root would not take.
+        return np.maximum(divergence, 0.0).astype(np.float32).reshape(batch_shape)[()]
+
+    def _outputs(
+        self, where: str, rows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the network's outputs (B, num_outputs), and log_std (n,), of length 0 if there is none."""
+        outputs = _core.logits(self.network, self.checked_theta(where), rows).astype(np.float64)
+        log_std = self.parameters().get("log_std", self._theta[:0])
+        return outputs, log_std.astype(np.float64)
+
     def log_prob_and_entropy(
-        self, where: str, obs: NDArray[np.float32], actions: NDArray[np.int64]
+        self, where: str, obs: NDArray[np.float32], actions: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Do the work of `log_prob` and `fastpg.log_prob_and_entropy`; `where` is the caller."""
         rows, batch_shape = self.observations.rows(where, obs)
-        flat_actions = _check.actions(where, actions, batch_shape, self.network.num_outputs)
+        flat_actions = self.actions.flat(where, actions, batch_shape)
         theta = self.checked_theta(where)
         log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
         return log_prob.reshape(batch_shape)[()], entropy.reshape(batch_shape)[()]
@@ -297,15 +364,17 @@ class Policy:
 
     def check_fits(self, where: str, env: NativeEnv) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
-        wanted = spaces.observations(where, env.observation_space)
-        given = self.observations
-        if (given.num_inputs, given.categories) != (wanted.num_inputs, wanted.categories) or (
-            self.network.num_outputs != _num_actions(env.action_space)
+        if not self.has_spaces_like(
+            spaces.observations(where, env.observation_space), spaces.actions(where, env.action_space)
         ):
             raise ValueError(
                 f"{where}: policy maps {self.observation_space} to {self.action_space}, "
                 f"but {env.id} has {env.observation_space} and {env.action_space}"
             )
+
+    def has_spaces_like(self, observations: spaces.Observations, actions: spaces.Actions) -> bool:
+        """Return whether observations and actions have this policy's widths and kinds; bounds are free."""
+        return observations.shape == self.observations.shape and actions.shape == self.actions.shape
 
     def copy(self) -> "Policy":
         """Return an independent policy with the same shape and parameters."""
@@ -382,29 +451,20 @@ def require_policy(where: str, value: Any) -> Policy:
     return value
 
 
-def _num_actions(action_space: Any) -> int:
-    """Return the width of the network's output, for the spaces that are supported."""
-    if not isinstance(action_space, Space):
-        raise TypeError(f"Policy(): action_space must be a gymnasium space, got {_check.shown(action_space)}")
-    if not isinstance(action_space, Discrete):
-        raise ValueError(
-            f"Policy(): action_space must be Discrete, got {action_space}; "
-            "other action spaces are not supported"
-        )
-    num_actions = int(action_space.n)
-    if action_space.start != 0:
-        raise ValueError(
-            f"Policy(): action_space must be Discrete with start=0, got {action_space}; "
-            "subtract start from the actions and declare Discrete(n)"
-        )
-    if num_actions > _core.MAX_ACTIONS:
-        raise ValueError(
-            f"Policy(): action_space must have at most {_core.MAX_ACTIONS} actions, got {num_actions}"
-        )
-    return num_actions
+def named_views(network: _core.Network, theta: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return the views of theta that `Policy.parameters` describes."""
+    views: dict[str, NDArray[np.float32]] = {}
+    offset, inputs = 0, network.num_inputs
+    names = [f"hidden.{i}" for i in range(len(network.hidden))] + ["head"]
+    for name, outputs in zip(names, (*network.hidden, network.num_outputs), strict=True):
+        views[f"{name}.weight"] = theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
+        offset += outputs * inputs
+        views[f"{name}.bias"] = theta[offset : offset + outputs]
+        offset, inputs = offset + outputs, outputs
+    return views
 
 
-def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:
+def orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:
     """Draw a matrix with orthonormal rows or columns, whichever are fewer, times `gain`."""
     tall = rng.standard_normal((max(shape), min(shape)))
     q, r = np.linalg.qr(tall)

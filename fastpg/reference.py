@@ -3,11 +3,12 @@
 Everything the compiled core does is written here once more, as small pure functions without any concern
 for speed. The tests hold the core to these functions, and these to central differences and worked examples.
 `theta` is always the flat vector: per layer the weight `(out, in)` row-major, then the bias `(out,)`;
-hidden layers first, the head last. Arrays over time are `(T, N)`: T steps of N environments.
+hidden layers first, then the head, then a Gaussian's `log_std`. Arrays over time are `(T, N)`: T steps of
+N environments.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -61,17 +62,27 @@ def philox4x32(counter: Words, key: Words) -> Words:
     return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1).astype(np.uint32)
 
 
-# ---- the policy: an MLP with a softmax head ----------------------------------------------------------------
+# ---- the policy: an MLP and what its outputs mean ----------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Network:
-    """An MLP's shape. `hidden=()` is the linear policy; `activation` is "tanh" or "relu"."""
+    """An MLP's shape. `hidden=()` is the linear policy; `activation` is "tanh" or "relu".
+
+    An action has independent components. By `head`, component k is
+
+    - "categorical": an integer below action_categories[k], by the softmax of as many outputs; `()` stands for
+      one component, whose actions are then `(B,)` instead of `(B, n)`;
+    - "bernoulli": 1 with the probability sigmoid(output k), else 0;
+    - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]).
+    """
 
     num_inputs: int
     hidden: tuple[int, ...]
     num_outputs: int
     activation: str = "tanh"
+    head: str = "categorical"
+    action_categories: tuple[int, ...] = ()
 
 
 def layer_sizes(network: Network) -> list[tuple[int, int]]:
@@ -88,7 +99,13 @@ def num_parameters(network: Network) -> int:
     >>> num_parameters(Network(4, (64, 64), 2))
     4610
     """
-    return sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
+    in_layers = sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
+    return in_layers + (network.num_outputs if network.head == "gaussian" else 0)
+
+
+def log_std(network: Network, theta: Floats) -> Floats:
+    """Return the Gaussian's parameters at the end of theta, `(n,)`."""
+    return theta[len(theta) - network.num_outputs :]
 
 
 def layers(network: Network, theta: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -121,7 +138,7 @@ def layer_inputs(network: Network, theta: Floats, obs: Floats) -> tuple[list[Flo
 
 
 def logits(network: Network, theta: Floats, obs: Floats) -> Floats:
-    """Return unnormalised log-probabilities of the actions, `(B, A)`, for observations `(B, D)`."""
+    """Return the outputs of the head, `(B, A)`, for observations `(B, D)`: logits, or a Gaussian's means."""
     return layer_inputs(network, theta, obs)[1]
 
 
@@ -132,21 +149,54 @@ def log_softmax(x: Floats) -> Floats:
     return result
 
 
-def log_prob(network: Network, theta: Floats, obs: Floats, actions: Ints) -> Floats:
-    """Return `log pi(a|s)`, `(B,)`."""
-    log_probs = log_softmax(logits(network, theta, obs))
-    return log_probs[np.arange(len(actions)), actions]
+def component_log_probs(network: Network, z: Floats) -> list[Floats]:
+    """Return the log-probabilities `(B, n_k)` of every component's values; a bit's logits are (0, output)."""
+    if network.head == "bernoulli":
+        return [log_softmax(np.stack([np.zeros_like(bit), bit], axis=-1)) for bit in z.T]
+    sizes = network.action_categories or (network.num_outputs,)
+    return [log_softmax(part) for part in np.split(z, np.cumsum(sizes)[:-1], axis=-1)]
 
 
-def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
-    """Return `-sum_a pi(a|s) log pi(a|s)`, in nats, `(B,)`."""
-    log_probs = log_softmax(logits(network, theta, obs))
-    result: Floats = -(np.exp(log_probs) * log_probs).sum(axis=-1)
+def summed(components: Iterable[Floats]) -> Floats:
+    """Return the sum of the components' values, each `(B,)`."""
+    result: Floats = np.sum(list(components), axis=0)
     return result
 
 
+def log_prob(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
+    """Return `log pi(a|s)`, `(B,)`: the sum over the action's components."""
+    z = logits(network, theta, obs)
+    if network.head == "gaussian":
+        std = np.exp(log_std(network, theta))
+        densities = -0.5 * ((actions - z) / std) ** 2 - np.log(std) - 0.5 * math.log(2.0 * math.pi)
+        return summed(densities.T)
+    tables = component_log_probs(network, z)
+    chosen = np.reshape(actions, (len(z), len(tables))).astype(np.int64).T
+    return summed(table[np.arange(len(z)), value] for table, value in zip(tables, chosen, strict=True))
+
+
+def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
+    """Return `-E[log pi(a|s)]`, in nats, `(B,)`."""
+    z = logits(network, theta, obs)
+    if network.head == "gaussian":
+        each = log_std(network, theta) + 0.5 * math.log(2.0 * math.pi * math.e)
+        return np.full(len(z), each.sum())
+    return summed(-(np.exp(table) * table).sum(axis=-1) for table in component_log_probs(network, z))
+
+
+def kl(network: Network, theta: Floats, other: Floats, obs: Floats) -> Floats:
+    """Return `E[log pi(a|s) - log pi_other(a|s)]` with a drawn from pi, `(B,)`."""
+    p, q = logits(network, theta, obs), logits(network, other, obs)
+    if network.head == "gaussian":
+        std_p, std_q = np.exp(log_std(network, theta)), np.exp(log_std(network, other))
+        each = np.log(std_q / std_p) + (std_p**2 + (p - q) ** 2) / (2.0 * std_q**2) - 0.5
+        return summed(each.T)
+    pairs = zip(component_log_probs(network, p), component_log_probs(network, q), strict=True)
+    return summed((np.exp(log_p) * (log_p - log_q)).sum(axis=-1) for log_p, log_q in pairs)
+
+
 def sample(logits: Floats, uniform: Floats) -> Ints:
-    """Invert the cumulative distribution at `uniform`, `(B,)` in [0, 1).
+    """Invert the cumulative distribution of a softmax at `uniform`, `(B,)` in [0, 1).
 
     The action is the number of actions whose cumulative probability is at most `uniform`.
     """
@@ -156,17 +206,58 @@ def sample(logits: Floats, uniform: Floats) -> Ints:
     return result
 
 
+def draw(network: Network, theta: Floats, obs: Floats, uniforms: Floats) -> Ints | Floats:
+    """Draw actions, `(B, n)`, from uniforms in (0, 1), `(B, n)`; of a Gaussian `(B, n rounded up to even)`.
+
+    Discrete components invert their cumulative distributions. Normals come in pairs, from two uniforms each
+    (Box and Muller, 1958): sqrt(-2 log u) times the cosine and the sine of 2 pi u'.
+    """
+    z = logits(network, theta, obs)
+    if network.head != "gaussian":
+        tables = component_log_probs(network, z)
+        return np.stack([sample(table, u) for table, u in zip(tables, uniforms.T, strict=True)], axis=-1)
+    radius, angle = np.sqrt(-2.0 * np.log(uniforms[:, ::2])), 2.0 * np.pi * uniforms[:, 1::2]
+    normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(len(z), -1)
+    result: Floats = z + np.exp(log_std(network, theta)) * normal[:, : network.num_outputs]
+    return result
+
+
 # ---- the score, grad log pi --------------------------------------------------------------------------------
 
 
-def backpropagate(network: Network, theta: Floats, obs: Floats, actions: Ints) -> list[tuple[Floats, Floats]]:
+def output_score(network: Network, theta: Floats, z: Floats, actions: Ints | Floats) -> Floats:
+    """Return the derivative of log pi(a|s) with respect to the outputs z, both `(B, A)`."""
+    if network.head == "gaussian":
+        result: Floats = (actions - z) / np.exp(log_std(network, theta)) ** 2
+        return result
+    if network.head == "bernoulli":
+        return actions - 1.0 / (1.0 + np.exp(-z))
+    parts = []
+    tables = component_log_probs(network, z)
+    for table, value in zip(tables, np.reshape(actions, (len(z), len(tables))).T, strict=True):
+        parts.append(np.eye(table.shape[1])[value] - np.exp(table))  # onehot(a) - pi
+    return np.concatenate(parts, axis=1)
+
+
+def log_std_score(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
+    """Return the derivative of log pi(a|s) with respect to log_std, `(B, n)`; `(B, 0)` if there is none."""
+    if network.head != "gaussian":
+        return np.zeros((len(obs), 0))
+    deviate = (actions - logits(network, theta, obs)) / np.exp(log_std(network, theta))
+    result: Floats = deviate**2 - 1.0
+    return result
+
+
+def backpropagate(
+    network: Network, theta: Floats, obs: Floats, actions: Ints | Floats
+) -> list[tuple[Floats, Floats]]:
     """Return, per layer, its input `(B, in)` and its delta `(B, out)`.
 
     Delta is the derivative of log pi(a|s) with respect to the layer's output before the activation: the score
     with respect to the bias. Its outer product with the input is the score with respect to the weight.
     """
     inputs, z = layer_inputs(network, theta, obs)
-    delta = np.eye(network.num_outputs)[actions] - np.exp(log_softmax(z))  # onehot(a) - pi
+    delta = output_score(network, theta, z, actions)
     pairs = [(inputs[-1], delta)]
     weights = [weight for weight, _ in layers(network, theta)]
     for weight, y, x in zip(weights[:0:-1], inputs[:0:-1], inputs[-2::-1], strict=True):
@@ -175,23 +266,28 @@ def backpropagate(network: Network, theta: Floats, obs: Floats, actions: Ints) -
     return pairs
 
 
-def score(network: Network, theta: Floats, obs: Floats, actions: Ints) -> Floats:
+def score(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
     """Return `grad log pi(a|s)` of every sample, `(B, P)`."""
     parts: list[Floats] = []
     for x, delta in backpropagate(network, theta, obs, actions):
         parts += [(delta[:, :, None] * x[:, None, :]).reshape(len(x), -1), delta]
-    return np.concatenate(parts, axis=1)
+    return np.concatenate([*parts, log_std_score(network, theta, obs, actions)], axis=1)
 
 
 def policy_gradient(
-    network: Network, theta: Floats, obs: Floats, actions: Ints, weights: Floats, reduction: str = "mean"
+    network: Network,
+    theta: Floats,
+    obs: Floats,
+    actions: Ints | Floats,
+    weights: Floats,
+    reduction: str = "mean",
 ) -> Floats:
     """Return the sum or the mean of `weights * grad log pi(a|s)`, `(P,)`."""
     parts: list[Floats] = []
     for x, delta in backpropagate(network, theta, obs, actions):
         weighted = weights[:, None] * delta
         parts += [(weighted.T @ x).ravel(), weighted.sum(axis=0)]
-    total = np.concatenate(parts)
+    total = np.concatenate([*parts, weights @ log_std_score(network, theta, obs, actions)])
     return total / len(weights) if reduction == "mean" else total
 
 
@@ -237,6 +333,204 @@ FORMS: dict[str, Callable[[Floats, Bools, Bools, float], Floats]] = {
     "total": episode_returns,
     "reward_to_go": reward_to_go,
 }
+
+
+# ---- estimates on arrays: by their defining sums, one environment at a time --------------------------------
+
+
+class Episodes(NamedTuple):
+    """One environment's transitions, in time order, rows that are none already taken out: arrays `(T,)`."""
+
+    rewards: Floats
+    values: Floats
+    terminated: Bools
+    truncated: Bools
+    final_values: Floats  # V of the final observation, read where an episode was truncated
+    last_value: float  # V of the observation after the last row
+
+    def end(self, t: int) -> int:
+        """Return the last row of the episode that row t belongs to."""
+        done = np.flatnonzero(self.terminated[t:] | self.truncated[t:])
+        return t + int(done[0]) if len(done) else len(self.rewards) - 1
+
+    def next_value(self, t: int) -> float:
+        """Return the value after row t: `V(s_{t+1})`."""
+        if self.terminated[t]:
+            return 0.0
+        if self.truncated[t]:
+            return float(self.final_values[t])
+        return float(self.values[t + 1]) if t + 1 < len(self.values) else self.last_value
+
+    def td_error(self, t: int, gamma: float) -> float:
+        """Return `delta_t = r_t + gamma V(s_{t+1}) - V(s_t)`."""
+        return float(self.rewards[t] + gamma * self.next_value(t) - self.values[t])
+
+    def nstep_return(self, t: int, gamma: float, n: int) -> float:
+        """Return `sum_{k<n} gamma^k r_{t+k} + gamma^n V(s_{t+n})`, cut where the episode ends."""
+        stop = min(t + n, self.end(t) + 1)
+        rewards = sum(gamma ** (k - t) * self.rewards[k] for k in range(t, stop))
+        return float(rewards + gamma ** (stop - t) * self.next_value(stop - 1))
+
+    def advantage(self, t: int, gamma: float, lam: float) -> float:
+        """Return `sum_k (gamma lam)^k delta_{t+k}`."""
+        rows = range(t, self.end(t) + 1)
+        return sum((gamma * lam) ** (k - t) * self.td_error(k, gamma) for k in rows)
+
+    def vtrace(self, t: int, gamma: float, rhos: Floats, cs: Floats) -> float:
+        """Return `V(s_t) + sum_k gamma^(k-t) c_t ... c_{k-1} rho_k delta_k` (Espeholt et al., equation 1)."""
+        corrections = (
+            gamma ** (k - t) * np.prod(cs[t:k]) * rhos[k] * self.td_error(k, gamma)
+            for k in range(t, self.end(t) + 1)
+        )
+        return float(self.values[t] + sum(corrections))
+
+
+def each_environment(
+    rewards: Floats,
+    values: Floats | None,
+    terminated: Bools,
+    truncated: Bools,
+    last_values: Floats | None,
+    final_values: Floats | None,
+    mask: Bools | None,
+    bootstrap_truncated: bool,
+) -> Iterator[tuple[Any, Episodes]]:
+    """Yield the index of one environment's transitions in an array `(T, N)`, and those transitions."""
+    live = np.ones(rewards.shape, bool) if mask is None else mask
+    if bootstrap_truncated and final_values is None and (truncated & live).any():
+        raise ValueError("truncated has True entries but final_values is None")
+    for n in range(rewards.shape[1]):
+        index = (live[:, n], n)
+        yield (
+            index,
+            Episodes(
+                rewards[index],
+                np.zeros(index[0].sum()) if values is None else values[index],
+                (terminated if bootstrap_truncated else terminated | truncated)[index],
+                truncated[index],
+                np.zeros(index[0].sum()) if final_values is None else final_values[index],
+                0.0 if last_values is None else float(last_values[n]),
+            ),
+        )
+
+
+def returns(
+    rewards: Floats,
+    terminated: Bools,
+    truncated: Bools,
+    *,
+    gamma: float = 1.0,
+    last_values: Floats | None = None,
+    final_values: Floats | None = None,
+    mask: Bools | None = None,
+    bootstrap_truncated: bool = True,
+) -> Floats:
+    """Return the reward-to-go with bootstrap, `(T, N)`: the n-step return whose window never closes."""
+    result = np.zeros(rewards.shape)
+    for index, episodes in each_environment(
+        rewards, None, terminated, truncated, last_values, final_values, mask, bootstrap_truncated
+    ):
+        rows = range(len(episodes.rewards))
+        result[index] = [episodes.nstep_return(t, gamma, len(rewards)) for t in rows]
+    return result
+
+
+def nstep_returns(
+    rewards: Floats,
+    values: Floats,
+    terminated: Bools,
+    truncated: Bools,
+    *,
+    n: int,
+    last_values: Floats,
+    final_values: Floats | None = None,
+    gamma: float,
+    mask: Bools | None = None,
+    bootstrap_truncated: bool = True,
+) -> Floats:
+    """Return the n-step return of every transition, `(T, N)`."""
+    result = np.zeros(rewards.shape)
+    for index, episodes in each_environment(
+        rewards, values, terminated, truncated, last_values, final_values, mask, bootstrap_truncated
+    ):
+        result[index] = [episodes.nstep_return(t, gamma, n) for t in range(len(episodes.rewards))]
+    return result
+
+
+def td_errors(
+    rewards: Floats,
+    values: Floats,
+    terminated: Bools,
+    truncated: Bools,
+    *,
+    last_values: Floats,
+    final_values: Floats | None = None,
+    gamma: float,
+    mask: Bools | None = None,
+    bootstrap_truncated: bool = True,
+) -> Floats:
+    """Return the temporal-difference residual of every transition, `(T, N)`."""
+    result = np.zeros(rewards.shape)
+    for index, episodes in each_environment(
+        rewards, values, terminated, truncated, last_values, final_values, mask, bootstrap_truncated
+    ):
+        result[index] = [episodes.td_error(t, gamma) for t in range(len(episodes.rewards))]
+    return result
+
+
+def gae(
+    rewards: Floats,
+    values: Floats,
+    terminated: Bools,
+    truncated: Bools,
+    *,
+    last_values: Floats,
+    final_values: Floats | None = None,
+    gamma: float,
+    lam: float,
+    mask: Bools | None = None,
+    bootstrap_truncated: bool = True,
+) -> tuple[Floats, Floats]:
+    """Return generalised advantage estimates, and these plus the values, both `(T, N)`."""
+    advantages, totals = np.zeros(rewards.shape), np.zeros(rewards.shape)
+    for index, episodes in each_environment(
+        rewards, values, terminated, truncated, last_values, final_values, mask, bootstrap_truncated
+    ):
+        advantages[index] = [episodes.advantage(t, gamma, lam) for t in range(len(episodes.rewards))]
+        totals[index] = advantages[index] + episodes.values
+    return advantages, totals
+
+
+def vtrace(
+    rewards: Floats,
+    values: Floats,
+    terminated: Bools,
+    truncated: Bools,
+    log_rhos: Floats,
+    *,
+    last_values: Floats,
+    final_values: Floats | None = None,
+    gamma: float,
+    lam: float = 1.0,
+    rho_bar: float = 1.0,
+    c_bar: float = 1.0,
+    mask: Bools | None = None,
+    bootstrap_truncated: bool = True,
+) -> tuple[Floats, Floats]:
+    """Return V-trace targets, and the advantages `rho_t (r_t + gamma vs_{t+1} - V(s_t))`, both `(T, N)`."""
+    targets, advantages = np.zeros(rewards.shape), np.zeros(rewards.shape)
+    for index, episodes in each_environment(
+        rewards, values, terminated, truncated, last_values, final_values, mask, bootstrap_truncated
+    ):
+        ratios = np.exp(log_rhos[index])
+        rhos, cs = np.minimum(rho_bar, ratios), lam * np.minimum(c_bar, ratios)
+        rows = range(len(episodes.rewards))
+        targets[index] = [episodes.vtrace(t, gamma, rhos, cs) for t in rows]
+        # The same transitions with vs in the place of V: their next value is vs_{t+1}.
+        corrected = episodes._replace(values=targets[index])
+        follows = np.array([corrected.next_value(t) for t in rows])
+        advantages[index] = rhos * (episodes.rewards + gamma * follows - episodes.values)
+    return targets, advantages
 
 
 # ---- CartPole ----------------------------------------------------------------------------------------------
@@ -288,11 +582,12 @@ class Batch(NamedTuple):
     """What a rollout saw. `valid[t, n]` is False once environment n has played its quota of episodes."""
 
     obs: NDArray[np.float32]  # (T, N, 4)
-    actions: Ints  # (T, N)
+    actions: Any  # (T, N), or (T, N, n)
     rewards: Floats  # (T, N)
     terminated: Bools  # (T, N)
     truncated: Bools  # (T, N)
     valid: Bools  # (T, N)
+    next_obs: NDArray[np.float32] | None = None  # (T, N, 4) before a reset, if there is one
 
 
 def episode_quota(episodes: int, num_envs: int) -> Ints:
@@ -337,7 +632,7 @@ def rollout(
         state, rewards, terminated = cartpole_step(state, actions, sutton_barto_reward)
         age += 1
         truncated = ~terminated & (age >= max_episode_steps)
-        rows.append((obs, actions, rewards, terminated, truncated, valid))
+        rows.append((obs, actions, rewards, terminated, truncated, valid, state.astype(np.float32)))
         for n in np.flatnonzero(terminated | truncated):
             finished[n] += 1
             age[n] = 0

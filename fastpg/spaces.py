@@ -1,11 +1,11 @@
-"""Gymnasium's spaces as the compiled core sees them: rows of real numbers, or of categories."""
+"""Spaces as the core sees them: observations as rows of numbers or categories, actions as a head's draws."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space, Tuple
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
@@ -19,6 +19,11 @@ class Observations:
     num_inputs: int  # of the network: the length of a Box, or the categories of all components together
     categories: tuple[int, ...]  # of each component; () if they are real numbers
     starts: tuple[int, ...]  # the number of each component's first category
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Return what two policies must share to read the same observations."""
+        return self.num_inputs, self.categories
 
     def rows(self, where: str, obs: Any) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         """Check a batch of observations; return its rows and the shape of the batch."""
@@ -90,6 +95,104 @@ def observations(where: str, space: Any) -> Observations:
     return Observations(space, sum(categories), categories, starts)
 
 
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """How actions of a space become the core's flat arrays (B * action_size,), and which head draws them."""
+
+    space: Space[Any]
+    head: str  # "categorical", "bernoulli" or "gaussian", as _core.Network takes it
+    num_outputs: int  # of the network: the categories of all components together, or one a component
+    categories: tuple[int, ...]  # of each component; () if they are real numbers
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Return what two policies must share to mean the same actions."""
+        return self.head, self.num_outputs, self.categories, self.space.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Return what actions are stored as."""
+        return np.float32 if self.head == "gaussian" else np.int64
+
+    @property
+    def size(self) -> int:
+        """Return the number of components."""
+        return len(self.categories) or self.num_outputs
+
+    def flat(self, where: str, value: Any, batch_shape: tuple[int, ...]) -> NDArray[Any]:
+        """Check the actions of a batch, one for each observation, and flatten them."""
+        shape = (*batch_shape, *(self.space.shape or ()))
+        if not self.categories:
+            return np.ascontiguousarray(_check.floats(where, "actions", value, shape)).reshape(-1)
+        array = np.asarray(value) if isinstance(value, int | np.integer) else value
+        if isinstance(value, bool) or not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+            raise TypeError(f"{where}: actions must be an array of integers, got {_check.shown(value)}")
+        if array.shape != shape:
+            after = "" if isinstance(self.space, Discrete) else f" and then the {self.size} of an action"
+            raise ValueError(
+                f"{where}: actions must have shape {shape} like obs' batch{after}, got {array.shape}"
+            )
+        rows = array.reshape(-1, self.size)
+        for k, categories in enumerate(self.categories):
+            column = rows[:, k]
+            if column.min() < 0 or column.max() >= categories:
+                wrong = column.min() if column.min() < 0 else column.max()
+                which = "actions" if isinstance(self.space, Discrete) else f"actions[..., {k}]"
+                raise ValueError(f"{where}: {which} must lie in 0..{categories - 1}, got {wrong}")
+        return np.ascontiguousarray(array, np.int64).reshape(-1)
+
+    def shaped(self, flat: NDArray[Any], batch_shape: tuple[int, ...]) -> NDArray[Any]:
+        """Give actions of the core the shape of the batch; a single Discrete one becomes a scalar."""
+        result: NDArray[Any] = flat.reshape((*batch_shape, *(self.space.shape or ())))[()]
+        return result
+
+    def __str__(self) -> str:
+        if isinstance(self.space, Discrete):
+            return f"{self.num_outputs} actions"
+        if isinstance(self.space, MultiDiscrete):
+            return f"{' x '.join(map(str, self.categories))} actions"
+        kind = "binary" if self.head == "bernoulli" else "Gaussian"
+        return f"{self.num_outputs} {kind} action{'s' * (self.num_outputs > 1)}"
+
+
+def actions(where: str, space: Any) -> Actions:
+    """Return how actions of a space are drawn; an unsupported one is a ValueError."""
+    if not isinstance(space, Space):
+        raise TypeError(f"{where}: action_space must be a gymnasium space, got {_check.shown(space)}")
+    categories: tuple[int, ...] = ()
+    if isinstance(space, Discrete):
+        head, categories, start = "categorical", (int(space.n),), bool(space.start != 0)
+    elif isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
+        head, categories, start = "categorical", tuple(space.nvec.tolist()), bool(space.start.any())
+    elif isinstance(space, MultiBinary) and len(space.shape) == 1:
+        head, categories, start = "bernoulli", (2,) * space.shape[0], False
+    elif isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32:
+        head, start = "gaussian", False
+    else:
+        raise ValueError(
+            f"{where}: action_space must be Discrete, or a one-dimensional MultiDiscrete, MultiBinary or "
+            f"float32 Box, got {space}; other action spaces are not supported"
+        )
+    if start:
+        raise ValueError(
+            f"{where}: action_space must be {type(space).__name__} with start=0, got {space}; "
+            "subtract start from the actions and declare the space without it"
+        )
+    num_outputs = sum(categories) if head == "categorical" else space.shape[0]
+    size = len(categories) or num_outputs
+    if not 1 <= size <= _core.MAX_COMPONENTS:
+        raise ValueError(
+            f"{where}: action_space must have 1 to {_core.MAX_COMPONENTS} components, got {size}: {space}"
+        )
+    if num_outputs > _core.MAX_ACTIONS:
+        together = "" if size == 1 else " of all components together"
+        raise ValueError(
+            f"{where}: action_space must have at most {_core.MAX_ACTIONS} actions{together}, "
+            f"got {num_outputs}"
+        )
+    return Actions(space, head, num_outputs, categories)
+
+
 # ---- as JSON, for checkpoints ------------------------------------------------------------------------------
 
 
@@ -103,6 +206,8 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
         return {"type": "Discrete", "n": int(space.n), **start}
     if isinstance(space, MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, MultiBinary):
+        return {"type": "MultiBinary", "n": int(space.shape[0])}
     assert isinstance(space, Tuple)  # the only other space that a Policy accepts
     return {"type": "Tuple", "spaces": [to_json(part) for part in space.spaces]}
 
@@ -118,6 +223,8 @@ def from_json(data: dict[str, Any]) -> Space[Any]:
         return Discrete(data["n"], start=data.get("start", 0))
     if kind == "MultiDiscrete":
         return MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
+    if kind == "MultiBinary":
+        return MultiBinary(data["n"])
     if kind == "Tuple":
         return Tuple([from_json(part) for part in data["spaces"]])
     raise ValueError(f"unknown space {kind!r}")

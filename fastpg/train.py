@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
-from fastpg.algorithms import Reinforce
+from fastpg.algorithms import VPG, Algorithm, Reinforce
 from fastpg.envs.registry import NativeEnv, native_env
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.policy import Activation, Policy, require_policy
 from fastpg.progress import ProgressLine
+from fastpg.value import ValueFunction
 
 DEFAULT_NUM_ENVS = 16
 DEFAULT_STEPS_PER_ITERATION = 5000
@@ -58,11 +59,12 @@ class TrainResult:
     ----------
     policy : Policy
         The trained policy.
-    value : None
-        The value function; no algorithm has one yet.
+    value : ValueFunction or None
+        The value function, of algorithms that have one.
     history : dict of str to array, each of shape (iterations,)
         num_steps, num_episodes, num_trajectories, mean_return, return_std, min_return, max_return,
-        mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration).
+        mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration), value_loss
+        (mean squared error before the iteration's fit) and explained_variance, NaN without a value function.
     config : dict
         Every setting of the run, the defaults filled in.
     stopped_because : {"total_steps", "target_return", "callback"}
@@ -73,7 +75,7 @@ class TrainResult:
     """
 
     policy: Policy
-    value: None
+    value: ValueFunction | None
     history: dict[str, NDArray[Any]]
     config: dict[str, Any]
     stopped_because: str
@@ -83,7 +85,7 @@ class TrainResult:
 
 def train(
     env_id: str,
-    algorithm: Reinforce | None = None,
+    algorithm: Algorithm | None = None,
     *,
     num_envs: int | None = None,
     horizon: int | None = None,
@@ -92,6 +94,7 @@ def train(
     hidden: tuple[int, ...] = (64, 64),
     activation: Activation = "tanh",
     policy: Policy | None = None,
+    value: ValueFunction | None = None,
     total_steps: int = 1_000_000,
     target_return: float | None = None,
     seed: int = 0,
@@ -106,7 +109,7 @@ def train(
     ----------
     env_id : str
         One of `fastpg.list_envs()`.
-    algorithm : Reinforce, optional
+    algorithm : Reinforce, VPG or A2C, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional
         Environments that run side by side; by default 16.
@@ -125,6 +128,8 @@ def train(
     policy : Policy, optional
         Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
         a new one.
+    value : ValueFunction, optional
+        The same for the value function of VPG and A2C.
     total_steps : int
         Stop after the iteration in which the run reaches this many steps.
     target_return : float, optional
@@ -165,8 +170,10 @@ def train(
     env = native_env(where, env_id, {} if env_params is None else env_params)
     if algorithm is None:
         algorithm = Reinforce()
-    elif not isinstance(algorithm, Reinforce):
-        raise TypeError(f"{where}: algorithm must be a fastpg.Reinforce, got {_check.shown(algorithm)}")
+    elif not isinstance(algorithm, Reinforce | VPG):
+        raise TypeError(
+            f"{where}: algorithm must be a fastpg.Reinforce, VPG or A2C, got {_check.shown(algorithm)}"
+        )
     num_envs, collection = _collection(where, num_envs, horizon, episodes, steps_per_iteration)
     total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
     if target_return is not None:
@@ -177,6 +184,7 @@ def train(
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
     learner = _initial_policy(where, env, policy, hidden, activation, seed)
+    critic = _initial_value(where, env, value, algorithm, activation, seed)
     config = {
         "env_id": env.id,
         "env_params": dict(env_params or {}),
@@ -190,7 +198,9 @@ def train(
         "target_return": target_return,
         "seed": seed,
     }
-    settings: dict[str, Any] = {**collection, **_settings(algorithm)}
+    settings: dict[str, Any] = {**collection, **algorithm.core_settings()}
+    if critic is not None:
+        settings.update(value=critic.network, value_theta=critic.theta)
     trainer = _core.Trainer(
         env.core,
         learner.network,
@@ -228,7 +238,7 @@ def train(
         learner.save(save_to)
     table = np.concatenate(records)
     history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
-    return TrainResult(learner, None, history, config, stopped_because, trainer.num_steps, seconds)
+    return TrainResult(learner, critic, history, config, stopped_because, trainer.num_steps, seconds)
 
 
 def _collection(
@@ -274,10 +284,31 @@ def _initial_policy(
     return learner
 
 
-def _settings(algorithm: Reinforce) -> dict[str, Any]:
-    """Return the algorithm's parameters as the compiled core takes them: every number a float."""
-    fields = dataclasses.asdict(algorithm)
-    return {name: value if isinstance(value, str) else float(value) for name, value in fields.items()}
+def _initial_value(
+    where: str,
+    env: NativeEnv,
+    value: ValueFunction | None,
+    algorithm: Algorithm,
+    activation: Activation,
+    seed: int,
+) -> ValueFunction | None:
+    if value is not None and not isinstance(value, ValueFunction):
+        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if not isinstance(algorithm, VPG):
+        if value is not None:
+            raise ValueError(f"{where}: {type(algorithm).__name__} has no value function, but value is given")
+        return None
+    if value is None:
+        # Another seed than the policy's: the networks must not start alike.
+        return ValueFunction(
+            env.observation_space,
+            hidden=algorithm.value_hidden,
+            activation=activation,
+            seed=(seed + 2**63) % 2**64,
+        )
+    value.check_fits(where, "value", env.observation_space)
+    value.checked_theta(where)
+    return value.copy()
 
 
 def _mean_return(records: NDArray[np.void], before: float) -> float:

@@ -3,7 +3,7 @@
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
 
@@ -88,6 +88,7 @@ def test_every_use_refuses_parameters_that_are_not_finite(policy):
         "Policy.act()": lambda: policy.act(OBS, seed=0),
         "Policy.log_prob()": lambda: policy.log_prob(OBS, ACTIONS),
         "Policy.entropy()": lambda: policy.entropy(OBS),
+        "Policy.kl()": lambda: policy.kl(policy, OBS),
         "estimate_gradient()": lambda: fastpg.estimate_gradient("CartPole-v1", policy, episodes=2),
         "evaluate()": lambda: fastpg.evaluate("CartPole-v1", policy),
         "train()": lambda: fastpg.train("CartPole-v1", policy=policy),
@@ -107,9 +108,32 @@ def test_every_use_refuses_parameters_that_are_not_finite(policy):
         ({"observation_space": Box(0, 9, (2,), np.int64)}, ValueError, ["one-dimensional Box of floats"]),
         ({"observation_space": Dict({"x": BOX})}, ValueError, ["observation_space", "Dict("]),
         ({"observation_space": 4}, TypeError, ["observation_space must be a gymnasium space, got 4"]),
-        ({"action_space": BOX}, ValueError, ["action_space must be Discrete, got Box("]),
-        ({"action_space": MultiDiscrete([2, 2])}, ValueError, ["action_space must be Discrete"]),
-        ({"action_space": Discrete(2, start=1)}, ValueError, ["start=0"]),
+        (
+            {"action_space": Box(-1, 1, (2, 2))},
+            ValueError,
+            ["action_space must be Discrete, or a one-dimensional MultiDiscrete, MultiBinary or float32 Box"],
+        ),
+        ({"action_space": Box(-1, 1, (2,), np.float64)}, ValueError, ["float32 Box, got Box(", "float64"]),
+        ({"action_space": Box(0, 9, (2,), np.int64)}, ValueError, ["one-dimensional", "int64"]),
+        ({"action_space": Box(-1, 1, ())}, ValueError, ["one-dimensional"]),
+        ({"action_space": MultiDiscrete([[2, 2]])}, ValueError, ["one-dimensional MultiDiscrete"]),
+        ({"action_space": MultiBinary((2, 2))}, ValueError, ["one-dimensional MultiDiscrete, MultiBinary"]),
+        ({"action_space": 2}, TypeError, ["action_space must be a gymnasium space, got 2"]),
+        ({"action_space": Discrete(2, start=1)}, ValueError, ["Discrete with start=0", "subtract start"]),
+        (
+            {"action_space": MultiDiscrete([2, 2], start=[0, 1])},
+            ValueError,
+            ["MultiDiscrete with start=0", "subtract start"],
+        ),
+        ({"action_space": Box(-1, 1, (33,))}, ValueError, ["have 1 to 32 components, got 33"]),
+        ({"action_space": Box(-1, 1, (0,))}, ValueError, ["have 1 to 32 components, got 0"]),
+        ({"action_space": MultiBinary(33)}, ValueError, ["have 1 to 32 components, got 33"]),
+        ({"action_space": MultiDiscrete([2] * 33)}, ValueError, ["have 1 to 32 components, got 33"]),
+        (
+            {"action_space": MultiDiscrete([256, 257])},
+            ValueError,
+            ["at most 512 actions of all components together, got 513"],
+        ),
         ({"action_space": Discrete(513)}, ValueError, ["at most 512 actions, got 513"]),
         ({"hidden": 64}, TypeError, ["hidden must be a sequence of widths as (64, 64), got 64"]),
         ({"hidden": "64"}, TypeError, ["hidden must be a sequence"]),
@@ -143,6 +167,79 @@ def test_assignment_to_theta_refuses_what_does_not_fit(policy):
 
 
 @pytest.mark.parametrize(
+    ("space", "actions", "error", "words"),
+    [
+        (
+            MultiDiscrete([3, 2]),
+            np.zeros(3, np.int64),
+            ValueError,
+            ["shape (3, 2) like obs' batch and then the 2 of an action, got (3,)"],
+        ),
+        (MultiDiscrete([3, 2]), np.full((3, 2), 2), ValueError, ["actions[..., 1] must lie in 0..1, got 2"]),
+        (
+            MultiDiscrete([3, 2]),
+            np.full((3, 2), -1),
+            ValueError,
+            ["actions[..., 0] must lie in 0..2, got -1"],
+        ),
+        (MultiDiscrete([3, 2]), np.zeros((3, 2)), TypeError, ["actions must be an array of integers"]),
+        (MultiBinary(2), np.full((3, 2), 2), ValueError, ["actions[..., 0] must lie in 0..1, got 2"]),
+        (MultiBinary(2), np.zeros((3, 2), bool), TypeError, ["actions must be an array of integers", "bool"]),
+        (MultiBinary(2), np.zeros((2, 3), int), ValueError, ["actions must have shape (3, 2)", "got (2, 3)"]),
+        (Box(-1, 1, (2,)), np.zeros((3, 2)), TypeError, ["actions must be float32, got float64", "astype"]),
+        (Box(-1, 1, (2,)), np.zeros((3, 2), int), TypeError, ["actions must be float32, got int64"]),
+        (Box(-1, 1, (2,)), [[0.0, 0.0]] * 3, TypeError, ["actions must be a float32 numpy array"]),
+        (Box(-1, 1, (1,)), WEIGHTS, ValueError, ["actions must have shape (3, 1), got (3,)"]),
+        (
+            Box(-1, 1, (2,)),
+            with_entry(np.zeros((3, 2), np.float32), NAN),
+            ValueError,
+            ["actions must be finite, but actions[1, 0] is nan"],
+        ),
+    ],
+    ids=str,
+)
+def test_actions_that_do_not_fit_the_space_are_refused_everywhere(space, actions, error, words):
+    policy = fastpg.Policy(BOX, space, hidden=())
+    uses = {
+        "policy_gradient()": lambda: fastpg.policy_gradient(policy, OBS, actions, WEIGHTS),
+        "log_prob_and_entropy()": lambda: fastpg.log_prob_and_entropy(policy, OBS, actions),
+        "Policy.log_prob()": lambda: policy.log_prob(OBS, actions),
+    }
+    for where, use in uses.items():
+        refuse(use, error, f"{where}: ", *words)
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "words"),
+    [
+        (None, TypeError, ["other must be a fastpg.Policy, got None"]),
+        (fastpg.Policy(BOX, Discrete(3)), ValueError, ["other must map Box(", "but it maps", "Discrete(3)"]),
+        (fastpg.Policy(Box(-1, 1, (3,)), Discrete(2)), ValueError, ["other must map Box("]),
+        (fastpg.Policy(BOX, MultiBinary(2)), ValueError, ["MultiBinary(2)"]),
+    ],
+    ids=str,
+)
+def test_kl_refuses(other, error, words, policy):
+    refuse(lambda: policy.kl(other, OBS), error, "Policy.kl(): ", *words)
+
+
+def test_kl_refuses_parameters_of_the_other_policy_that_are_not_finite(policy):
+    other = policy.copy()
+    other.theta[5] = NAN
+    refuse(
+        lambda: policy.kl(other, OBS), ValueError, "Policy.kl(): theta must be finite, but theta[5] is nan"
+    )
+
+
+@pytest.mark.parametrize("space", [MultiBinary(1), MultiDiscrete([2]), Box(-1, 1, (2,))], ids=str)
+def test_a_policy_with_another_head_is_refused_by_an_environment(space):
+    policy = fastpg.Policy(BOX, space)
+    words = f"policy maps {policy.observation_space} to {space}, but CartPole-v1 has Box("
+    refuse(lambda: fastpg.evaluate("CartPole-v1", policy), ValueError, "evaluate()", words)
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
         ({"seed": True}, TypeError, ["seed"]),
@@ -158,7 +255,7 @@ def test_act_refuses(arguments, error, words, policy):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"form": "gae"}, ValueError, ["form must be one of 'total', 'reward_to_go', got 'gae'"]),
+        ({"form": "ppo"}, ValueError, ["form must be one of 'total', 'reward_to_go', ", "got 'ppo'"]),
         ({"form": None}, TypeError, ["form must be one of"]),
         ({"gamma": 1.5}, ValueError, ["gamma must be a number in [0, 1], got 1.5"]),
         ({"gamma": NAN}, ValueError, ["gamma", "got nan"]),
@@ -184,7 +281,7 @@ def test_act_refuses(arguments, error, words, policy):
             ["normalize must be one of 'trajectory', 'timestep', got 'step'"],
         ),
         ({"seed": -1}, ValueError, ["seed"]),
-        ({"baseline": "mean"}, ValueError, ["baseline", "None", "'mean'"]),
+        ({"baseline": "mean"}, ValueError, ["baseline", "'batch_mean'", "got 'mean'"]),
         ({"lam": 1.5}, ValueError, ["lam", "[0, 1]", "1.5"]),
         ({"gravity": 3.0}, TypeError, ["unexpected argument 'gravity'", "sutton_barto_reward"]),
         ({"sutton_barto_reward": 1}, TypeError, ["sutton_barto_reward must be True or False, got 1"]),
@@ -257,7 +354,7 @@ def test_reinforce_refuses(arguments, error, words):
     ("arguments", "error", "words"),
     [
         ({"env_id": "Pong"}, ValueError, ["env_id 'Pong'"]),
-        ({"algorithm": "reinforce"}, TypeError, ["algorithm must be a fastpg.Reinforce, got 'reinforce'"]),
+        ({"algorithm": "reinforce"}, TypeError, ["must be a fastpg.Reinforce, VPG or A2C, got 'reinforce'"]),
         ({"num_envs": 0}, ValueError, ["num_envs"]),
         ({"horizon": 0}, ValueError, ["horizon"]),
         ({"horizon": 8, "episodes": 8}, ValueError, ["exactly one of", "got horizon and episodes"]),

@@ -52,6 +52,16 @@ def test_help_has_every_parameter_of_the_algorithm_and_the_run(tmp_path):
     assert "Discount, in [0, 1]. (default: 0.99)" in shown.stdout
 
 
+def test_envs_lists_every_native_environment(tmp_path):
+    shown = run("envs", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    heading, *lines = shown.stdout.splitlines()
+    assert heading.split("  ")[0] == "id"
+    assert [line.split()[0] for line in lines] == fastpg.list_envs()
+    (cartpole,) = (line for line in lines if line.startswith("CartPole-v1"))
+    assert cartpole.split() == ["CartPole-v1", "Box(4)", "Discrete(2)", "500", "475"]
+
+
 def test_info_names_the_instruction_set(tmp_path):
     shown = run("info", cwd=tmp_path)
     assert shown.returncode == 0
@@ -61,7 +71,7 @@ def test_info_names_the_instruction_set(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, eval, info}"),
+        ("", "{train, eval, envs, info}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),

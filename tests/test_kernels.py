@@ -4,35 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import EVALUATION, SEED, make, oracle_rollout, relative_error
 
 from fastpg import _core, reference
 
 HIDDEN = [(), (1,), (5,), (33,), (130,), (64, 64), (33, 5), (17, 130, 5)]
-
-
-@pytest.fixture
-def threads():
-    before = _core.get_num_threads()
-    yield _core.set_num_threads
-    _core.set_num_threads(before)
-
-
-def make(num_inputs, hidden, num_outputs, activation="tanh", seed=0):
-    """A network, its oracle, and parameters that give every action a fair chance."""
-    rng = np.random.default_rng(seed)
-    net = _core.Network(num_inputs, hidden, num_outputs, activation)
-    oracle = reference.Network(num_inputs, hidden, num_outputs, activation)
-    theta = np.concatenate(
-        [
-            np.concatenate([rng.normal(size=out * fan_in) / np.sqrt(fan_in), 0.1 * rng.normal(size=out)])
-            for out, fan_in in reference.layer_sizes(oracle)
-        ]
-    )
-    return net, oracle, theta.astype(np.float32)
-
-
-def relative_error(got, expected):
-    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
 
 
 # ---- random numbers and vector math ------------------------------------------------------------------------
@@ -191,39 +167,6 @@ def test_actions_are_drawn_with_the_policys_probabilities(isa):
 
 
 # ---- the fused pass ----------------------------------------------------------------------------------------
-
-SEED = 0x123456789
-
-
-def draws(purpose, envs, step, iteration=0):
-    """The words that the core draws: counter (environment, step, iteration, purpose)."""
-    counter = np.zeros((len(envs), 4), np.uint32)
-    counter[:, 0], counter[:, 1], counter[:, 2], counter[:, 3] = envs, step, iteration, purpose
-    key = np.array([SEED & 0xFFFFFFFF, SEED >> 32], np.uint32)
-    return reference.philox4x32(counter, key)
-
-
-EVALUATION = 1 << 31  # of the iteration word
-
-
-def oracle_rollout(oracle, theta, num_envs, limit, iteration=0, **collect):
-    """A rollout of the oracle with the core's own random numbers."""
-
-    def reset_state(env, step):
-        return -0.05 + 0.1 * (draws(1, np.array([env]), step, iteration)[0] + 0.5) / 2**32
-
-    def action_uniform(step):
-        return ((draws(0, np.arange(num_envs), step // 4, iteration)[:, step % 4] >> 9) + 0.5) / 2**23
-
-    return reference.rollout(
-        oracle,
-        np.float64(theta),
-        num_envs=num_envs,
-        reset_state=reset_state,
-        action_uniform=action_uniform,
-        max_episode_steps=limit,
-        **collect,
-    )
 
 
 def core_estimate(net, theta, num_envs, limit, form, gamma, normalize, horizon=0, episodes=0):

@@ -1,5 +1,7 @@
 """The oracle itself: published vectors, central differences, worked examples, Gymnasium."""
 
+import itertools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -13,6 +15,10 @@ NETWORKS = [
     Network(3, (5,), 4, "relu"),
     Network(4, (6, 3), 2, "tanh"),
     Network(2, (4, 5, 3), 3, "relu"),
+    Network(3, (5,), 6, "tanh", "categorical", (3, 1, 2)),
+    Network(2, (), 3, "tanh", "bernoulli"),
+    Network(3, (4,), 2, "tanh", "gaussian"),
+    Network(2, (), 1, "tanh", "gaussian"),
 ]
 
 
@@ -29,7 +35,35 @@ def central_differences(function, theta, step=1e-6):
 
 def batch(network, rng, size=7):
     theta = rng.normal(size=reference.num_parameters(network))
-    return theta, rng.normal(size=(size, network.num_inputs)), rng.integers(network.num_outputs, size=size)
+    obs = rng.normal(size=(size, network.num_inputs))
+    if network.head == "gaussian":
+        return theta, obs, rng.normal(size=(size, network.num_outputs))
+    if network.head == "bernoulli":
+        return theta, obs, rng.integers(2, size=(size, network.num_outputs))
+    shape = (size, len(network.action_categories)) if network.action_categories else size
+    return theta, obs, rng.integers(network.action_categories or network.num_outputs, size=shape)
+
+
+def outcomes(network, theta, obs):
+    """Every action of the batch's rows with its probability, (B,); of a Gaussian Gauss-Hermite nodes and
+    weights, which integrate the polynomials log pi and its score exactly."""
+    if network.head == "gaussian":
+        nodes, weights = np.polynomial.hermite.hermgauss(3)
+        mean, std = (
+            reference.logits(network, theta, obs),
+            np.exp(reference.log_std(network, theta)),
+        )
+        for index in itertools.product(range(3), repeat=network.num_outputs):
+            yield (
+                mean + std * np.sqrt(2) * nodes[list(index)],
+                np.full(len(obs), np.prod(weights[list(index)]) / np.pi ** (network.num_outputs / 2)),
+            )
+        return
+    sizes = (2,) * network.num_outputs if network.head == "bernoulli" else network.action_categories
+    for value in itertools.product(*map(range, sizes or (network.num_outputs,))):
+        actions = np.tile(value, (len(obs), 1))
+        actions = actions if sizes else actions[:, 0]
+        yield actions, np.exp(reference.log_prob(network, theta, obs, actions))
 
 
 @pytest.mark.parametrize(
@@ -71,12 +105,29 @@ def test_policy_gradient_is_the_weighted_score(network, rng):
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_expected_score_is_zero(network, rng):
     theta, obs, _ = batch(network, rng)
-    probs = np.exp(reference.log_softmax(reference.logits(network, theta, obs)))
-    each = [
-        probs[:, [a]] * reference.score(network, theta, obs, np.full(len(obs), a))
-        for a in range(network.num_outputs)
-    ]
-    np.testing.assert_allclose(sum(each), 0.0, atol=1e-12)
+    each = [p[:, None] * reference.score(network, theta, obs, a) for a, p in outcomes(network, theta, obs)]
+    np.testing.assert_allclose(sum(each), 0.0, atol=1e-11)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_entropy_and_kl_are_the_expectations_that_define_them(network, rng):
+    theta, obs, _ = batch(network, rng)
+    other = rng.normal(size=theta.shape)
+    entropy = kl = 0.0
+    for actions, probability in outcomes(network, theta, obs):
+        log_prob = reference.log_prob(network, theta, obs, actions)
+        entropy -= probability * log_prob
+        kl += probability * (log_prob - reference.log_prob(network, other, obs, actions))
+    np.testing.assert_allclose(reference.entropy(network, theta, obs), entropy, rtol=1e-12)
+    np.testing.assert_allclose(reference.kl(network, theta, other, obs), kl, rtol=1e-11)
+
+
+def test_draws_of_a_gaussian_at_chosen_uniforms():
+    network = Network(1, (), 2, head="gaussian")
+    theta = np.array([0.0, 0.0, 1.0, 2.0, np.log(3.0), 0.0])  # means 1 and 2, std 3 and 1
+    uniforms = np.array([[np.exp(-0.5), 0.25], [np.exp(-2.0), 0.5]])  # radius 1 upwards; radius 2 to the left
+    drawn = reference.draw(network, theta, np.zeros((2, 1)), uniforms)
+    np.testing.assert_allclose(drawn, [[1.0, 3.0], [-5.0, 2.0]], atol=1e-12)
 
 
 def test_entropy_of_the_uniform_policy_is_log_n():

@@ -1,6 +1,6 @@
 /* linear.h - a policy without hidden layers: logits = W x + b. Lanes run along rows (or environments).
  *
- * x is (num_inputs, ld), logits and their gradients are (num_actions, ld).
+ * x is (num_inputs, ld), logits and their gradients are (num_outputs, ld).
  */
 #ifndef FPG_LINEAR_H
 #define FPG_LINEAR_H
@@ -50,7 +50,7 @@ static void fpg_linear_backward(const fpg_layer *head, const float *x, const flo
 /* Eligibility traces make a linear policy's gradient tape-free: with z_t = decay_t z_{t-1} + grad log pi(a_t|s_t),
  *     sum_t grad log pi_t sum_{k>=t} gamma^(k-t) r_k = sum_k r_k z_k     (decay = gamma, 0 at an episode's start)
  * (Baxter & Bartlett, "Infinite-horizon policy-gradient estimation", 2001). trace and sum are
- * (num_actions, num_inputs + 1, width), the last input being the constant 1 of the bias. */
+ * (num_outputs, num_inputs + 1, width), the last input being the constant 1 of the bias. */
 static void fpg_linear_trace(const fpg_layer *head, const float *FPG_RESTRICT x, const float *FPG_RESTRICT score, int32_t width,
                              const float *FPG_RESTRICT decay, float *FPG_RESTRICT trace)
 {

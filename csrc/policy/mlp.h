@@ -1,6 +1,6 @@
 /* mlp.h - multilayer perceptrons of 0 to 3 hidden layers: pack, forward, backward.
  *
- * A chunk is R rows. Inputs and outputs are transposed, x (obs_size, ld) and logits (num_actions, ld), because
+ * A chunk is R rows. Inputs and outputs are transposed, x (obs_size, ld) and logits (num_outputs, ld), because
  * environments and the softmax run along rows; hidden activations are rows, (R, out_pad), lanes along units.
  * All matrix products are gemm.h.
  */
@@ -9,6 +9,7 @@
 
 #include "../network.h"
 #include "../vecmath.h"
+#include "gaussian.h"
 #include "gemm.h"
 #include "linear.h"
 #include "onehot.h"
@@ -31,6 +32,8 @@ static void fpg_pack(const fpg_layout *layout, const float *theta, float *packed
                        (size_t)layer->in * sizeof *w);
         memcpy(packed + layer->bias, theta + layer->theta_bias, (size_t)layer->out * sizeof *w);
     }
+    if (layout->kind == FPG_GAUSSIAN)
+        fpg_gaussian_pack(layout->action_size, theta + layout->log_std_theta, packed + layout->log_std_packed);
 }
 
 /* The padded gradient in theta's order. */
@@ -46,6 +49,8 @@ static void fpg_unpack_gradient(const fpg_layout *layout, const float *gradient,
                     !is_head && l == 0 ? w[(int64_t)i * layer->out_pad + o] : w[(int64_t)o * layer->in_pad + i];
         memcpy(out + layer->theta_bias, gradient + layer->gradient_bias, (size_t)layer->out * sizeof *out);
     }
+    memcpy(out + layout->log_std_theta, gradient + layout->log_std_gradient,
+           (size_t)(layout->num_parameters - layout->log_std_theta) * sizeof *out);
 }
 
 static void fpg_activate(fpg_activation activation, int64_t n, float *h)
@@ -113,7 +118,7 @@ FPG_INLINE void fpg_head_block(const fpg_layer *head, const float *packed, const
     }
 }
 
-/* logits (num_actions, ld) of rows of hidden activations: few outputs, so dot products, FPG_LANES rows at a time. */
+/* logits (num_outputs, ld) of rows of hidden activations: few outputs, so dot products, FPG_LANES rows at a time. */
 static void fpg_head_forward(const fpg_layer *head, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
 {
     int32_t r = 0;
@@ -123,7 +128,7 @@ static void fpg_head_forward(const fpg_layer *head, const float *packed, const f
         fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
 }
 
-/* hidden[l] (R, out_pad) and logits (num_actions, ld); ld >= R rounded up to FPG_PAD. */
+/* hidden[l] (R, out_pad) and logits (num_outputs, ld); ld >= R rounded up to FPG_PAD. */
 static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const float *x, int32_t rows, ptrdiff_t ld,
                             float *const *hidden, float *logits)
 {
@@ -161,7 +166,7 @@ FPG_INLINE void fpg_weight_gradient(const float *a, ptrdiff_t a_m, ptrdiff_t a_k
 }
 
 /* gradient += sum over rows of d(sum dlogits * logits) / d theta. x (obs_size + 1, ld) ends with a row of ones; dlogits
- * is zero past the last row, up to FPG_PAD. scratch: 2 * R * max_width floats. */
+ * (num_scores, ld) is zero past the last row, up to FPG_PAD; log_std's rows are its gradient already. scratch: 2 * R * max_width floats. */
 static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, const float *x, const float *dlogits, int32_t rows,
                              ptrdiff_t ld, float *const *hidden, float *scratch, float *gradient)
 {
@@ -169,6 +174,8 @@ static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, cons
     const fpg_layer *head = &layout->head;
     const int32_t width = fpg_round_up(rows, FPG_PAD);
     const fpg_gemm_end slope = layout->activation == FPG_TANH ? FPG_END_TANH_SLOPE : FPG_END_RELU_SLOPE;
+    for (int32_t k = head->out; k < layout->num_scores; k++)
+        gradient[layout->log_std_gradient + k - head->out] += fpg_dot(dlogits + k * ld, x + layout->obs_size * ld, width);
     if (layout->num_hidden == 0) {
         if (layout->one_hot)
             fpg_onehot_linear_backward(layout, x, dlogits, rows, ld, gradient);

@@ -31,6 +31,8 @@ class SingleEnv(gymnasium.Env[Any, Any]):
     (4,)
     """
 
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012  # gymnasium.make reads the class
+
     def __init__(self, env_id: str, *, render_mode: str | None = None, **params: Any) -> None:
         self._batch = make(
             env_id, 1, autoreset="disabled", max_episode_steps=0, render_mode=render_mode, **params

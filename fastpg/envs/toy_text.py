@@ -23,33 +23,44 @@ def _desc(where: str, name: str, value: Any) -> list[str] | None:
     """Return a map as rows of letters."""
     if value is None:
         return None
-    expected = "rows of the letters S, F, H and G as ['SFF', 'FHG']"
+    expected = f"{where}: {name} must be rows of the letters S, F, H and G as ['SFF', 'FHG']"
     rows = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(rows, str | bytes) or not isinstance(rows, Sequence):
-        raise TypeError(f"{where}: {name} must be {expected}, got {_check.shown(value)}")
-    lines = []
+        raise TypeError(f"{expected}, got {_check.shown(value)}")
+    lines: list[str] = []
     for i, row in enumerate(rows):
-        letters = row.decode("latin-1") if isinstance(row, bytes) else row
-        if isinstance(letters, Sequence) and all(isinstance(one, str | bytes) for one in letters):
-            lines.append("".join(one.decode("latin-1") if isinstance(one, bytes) else one for one in letters))
-        else:
-            raise TypeError(f"{where}: {name} must be {expected}, got {_check.shown(row)} for {name}[{i}]")
-        if not lines[i] or len(lines[i]) != len(lines[0]) or set(lines[i]) - set("SFHG"):
+        line = _letters(row)
+        if line is None:
+            raise TypeError(f"{expected}, got {_check.shown(row)} for {name}[{i}]")
+        if not line or set(line) - set("SFHG"):
+            raise ValueError(f"{expected}, got {_check.shown(line)} for {name}[{i}]")
+        lines.append(line)
+        if len(line) != len(lines[0]):
             raise ValueError(
-                f"{where}: {name} must be {expected} of one length, got {_check.shown(lines[i])} "
-                f"for {name}[{i}] after {len(lines[0])} letters in {name}[0]"
+                f"{where}: {name} must have rows of one length, "
+                f"but {name}[0] has {len(lines[0])} letters and {name}[{i}] has {len(line)}"
             )
     if "S" not in "".join(lines):
-        raise ValueError(f"{where}: {name} must have a start, S, but has none")
+        raise ValueError(f"{where}: {name} must have an S, the start, somewhere; got {_check.shown(value)}")
     return lines
+
+
+def _letters(row: Any) -> str | None:
+    """Join a row given as str, bytes, or a sequence of such; None if it is something else."""
+    if isinstance(row, bytes):
+        return row.decode("latin-1")
+    if not isinstance(row, Sequence) or not all(isinstance(one, str | bytes) for one in row):
+        return None
+    return "".join(one.decode("latin-1") if isinstance(one, bytes) else one for one in row)
 
 
 def _reward_schedule(where: str, name: str, value: Any) -> tuple[float, ...]:
     """Return the rewards for reaching the goal, a hole, and anything else."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 3:
-        raise TypeError(
-            f"{where}: {name} must be three numbers, for goal, hole and ice, got {_check.shown(value)}"
-        )
+    expected = f"{where}: {name} must be three numbers, for goal, hole and ice"
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+        raise TypeError(f"{expected}, got {_check.shown(value)}")
+    if len(value) != 3:
+        raise ValueError(f"{expected}, got {_check.shown(value)}")
     return tuple(_check.real(where, f"{name}[{i}]", reward, "(-inf, inf)") for i, reward in enumerate(value))
 
 

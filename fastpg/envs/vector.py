@@ -407,17 +407,18 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 raise ValueError(
                     f"{where}: seed must have one entry per environment, {self.num_envs}, got {len(seed)}"
                 )
+            seeds = self._seeds.copy()
             for i, one in enumerate(seed):
                 if one is not None:
-                    self._seeds[i] = _check.integer(where, f"seed[{i}]", one, 0, _check.MAX_SEED)
+                    seeds[i] = _check.integer(where, f"seed[{i}]", one, 0, _check.MAX_SEED)
                 elif not self._was_seeded:
-                    self._seeds[i] = secrets.randbits(48)
+                    seeds[i] = secrets.randbits(48)
                 else:
                     chosen[i] = False
         else:
             first = _check.integer(where, "seed", seed, 0, _check.MAX_SEED)
             seeds = np.arange(self.num_envs, dtype=np.uint64) + np.uint64(first)  # wraps around
-            self._seeds = np.where(chosen, seeds, self._seeds)
+        self._seeds = np.where(chosen, seeds, self._seeds)
         self._was_seeded = True
         self._core.seed(self._seeds, chosen.view(np.uint8))
 

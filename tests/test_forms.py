@@ -1,0 +1,198 @@
+"""Every form and baseline of the fused pass, replayed by the oracle with the core's random numbers."""
+
+import numpy as np
+import pytest
+from oracle import SEED, make, oracle_rollout, relative_error
+
+import fastpg
+from fastpg import _core, reference
+
+GAMMA, LAM, N_STEP = 0.97, 0.8, 3
+LIMIT = 12  # short, so that many episodes are truncated
+
+
+def value_network(hidden=(7,)):
+    net = _core.Network(4, hidden, 1, "tanh")
+    oracle = reference.Network(4, hidden, 1)
+    theta = np.random.default_rng(3).normal(0, 0.7, net.num_parameters).astype(np.float32)
+    return net, theta, lambda obs: reference.logits(oracle, np.float64(theta), np.float64(obs))[..., 0]
+
+
+def weights_of(form, played, values_of):
+    """Phi_t by the oracle, and V(s_t)."""
+    shape = played.rewards.shape
+    values, following = (
+        values_of(obs.reshape(-1, 4)).reshape(shape) for obs in (played.obs, played.next_obs)
+    )
+    flags = played.terminated, played.truncated
+    bootstrap = {"last_values": following[-1], "final_values": following, "gamma": GAMMA}
+    if form == "q":
+        weights = reference.nstep_returns(played.rewards, values, *flags, n=N_STEP, **bootstrap)
+    elif form == "td":
+        weights = reference.td_errors(played.rewards, values, *flags, **bootstrap)
+    elif form == "gae":
+        weights = reference.gae(played.rewards, values, *flags, lam=LAM, **bootstrap)[0]
+    else:
+        weights = reference.FORMS[form](played.rewards, *flags, GAMMA)
+    return weights, values
+
+
+def tile_lanes(num_envs):
+    quarter = (num_envs + 3) // 4
+    if num_envs >= 1024:
+        return 64
+    return 4 if quarter <= 4 else (quarter + 3) // 4 * 4 if quarter <= 16 else 16 if quarter <= 32 else 32
+
+
+def leave_one_out(baseline, weights, valid):
+    """The mean over the other environments of a tile, of all their steps or row by row."""
+    result = np.zeros_like(weights)
+    lanes = tile_lanes(weights.shape[1])
+    for first in range(0, weights.shape[1], lanes):
+        tile = slice(first, first + lanes)
+        w, v = np.where(valid, weights, 0.0)[:, tile], valid[:, tile]
+        sums, counts = (w, v.astype(int)) if baseline == "timestep_mean" else (w.sum(0)[None], v.sum(0)[None])
+        others = counts.sum(1, keepdims=True) - counts
+        mean = (sums.sum(1, keepdims=True) - sums) / np.maximum(others, 1)
+        result[:, tile] = np.where(others > 0, mean, 0.0)
+    return result
+
+
+def expected_gradient(oracle, theta, played, weights):
+    obs = np.float64(played.obs[played.valid])
+    total = reference.policy_gradient(
+        oracle, np.float64(theta), obs, played.actions[played.valid], weights[played.valid], "sum"
+    )
+    return total / played.valid.sum()
+
+
+def core_gradient(net, theta, num_envs, form, collect, value=None, value_theta=None, **options):
+    env = _core.Environment("cartpole", (), LIMIT)
+    sampler = _core.Sampler(env, net, num_envs, SEED, value)
+    gradient = np.empty(net.num_parameters, np.float32)
+    settings = {"horizon": 0, "episodes": 0, **collect, "lam": LAM, "n_step": N_STEP, **options}
+    sampler.gradient(
+        theta, form=form, gamma=GAMMA, normalize="timestep", out=gradient, value_theta=value_theta, **settings
+    )
+    return gradient
+
+
+COLLECTIONS = [(1, {"episodes": 3}), (3, {"episodes": 7}), (17, {"horizon": 33}), (70, {"horizon": 20})]
+
+
+@pytest.mark.parametrize("form", ["q", "td", "gae"])
+@pytest.mark.parametrize("hidden", [(), (33,), (64, 64)], ids=str)
+@pytest.mark.parametrize(("num_envs", "collect"), COLLECTIONS, ids=str)
+@pytest.mark.parametrize("value_hidden", [(), (7,), (32, 16)], ids=str)
+def test_forms_that_bootstrap_equal_the_oracle(isa, form, hidden, num_envs, collect, value_hidden):
+    net, oracle, theta = make(4, hidden, 2)
+    value, value_theta, values_of = value_network(value_hidden)
+    played = oracle_rollout(oracle, theta, num_envs, LIMIT, **collect)
+    weights, _ = weights_of(form, played, values_of)
+    got = core_gradient(net, theta, num_envs, form, collect, value, value_theta)
+    assert relative_error(got, expected_gradient(oracle, theta, played, weights)) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["total", "reward_to_go", "q"])
+@pytest.mark.parametrize("baseline", ["value", "batch_mean", "timestep_mean"])
+@pytest.mark.parametrize("hidden", [(), (33,)], ids=str)
+@pytest.mark.parametrize(
+    ("num_envs", "collect"), [(1, {"episodes": 3}), (17, {"horizon": 33}), (70, {"horizon": 20})], ids=str
+)
+def test_baselines_equal_the_oracle(isa, form, baseline, hidden, num_envs, collect):
+    net, oracle, theta = make(4, hidden, 2)
+    value, value_theta, values_of = value_network()
+    played = oracle_rollout(oracle, theta, num_envs, LIMIT, **collect)
+    weights, values = weights_of(form, played, values_of)
+    weights = weights - (values if baseline == "value" else leave_one_out(baseline, weights, played.valid))
+    got = core_gradient(net, theta, num_envs, form, collect, value, value_theta, baseline=baseline)
+    assert relative_error(got, expected_gradient(oracle, theta, played, weights)) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["reward_to_go", "gae"])
+def test_states_are_discounted_by_the_steps_of_their_episode(isa, form):
+    net, oracle, theta = make(4, (5,), 2)
+    value, value_theta, values_of = value_network()
+    played = oracle_rollout(oracle, theta, 17, LIMIT, horizon=33)
+    weights, _ = weights_of(form, played, values_of)
+    age = np.zeros(17, int)
+    for t in range(33):
+        weights[t] *= GAMMA**age
+        age = np.where(played.terminated[t] | played.truncated[t], 0, age + 1)
+    value_arguments = (value, value_theta) if form == "gae" else (None, None)
+    got = core_gradient(net, theta, 17, form, {"horizon": 33}, *value_arguments, discount_states=True)
+    assert relative_error(got, expected_gradient(oracle, theta, played, weights)) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["total", "reward_to_go", "q", "td", "gae"])
+@pytest.mark.parametrize("baseline", ["none", "batch_mean", "timestep_mean"])
+def test_the_number_of_threads_changes_no_bit(threads, form, baseline):
+    net, _, theta = make(4, (16,), 2)
+    value, value_theta, _ = value_network()
+    arguments = (value, value_theta) if form in ("q", "td", "gae") else (None, None)
+    results = set()
+    for n in (1, 2, 3):
+        threads(n)
+        got = core_gradient(net, theta, 300, form, {"horizon": 40}, *arguments, baseline=baseline)
+        results.add(got.tobytes())
+    assert len(results) == 1
+
+
+def test_gae_at_lam_0_is_td_and_at_lam_1_the_return_minus_the_value():
+    net, _, theta = make(4, (16,), 2)
+    value, value_theta, _ = value_network()
+    run = {"collect": {"horizon": 40}, "value": value, "value_theta": value_theta}
+    td = core_gradient(net, theta, 8, "td", **run)
+    assert (core_gradient(net, theta, 8, "gae", **run, lam=0.0) == td).all()
+
+
+# ---- what users call ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"form": "gae"}, ValueError, "form='gae' needs value"),
+        ({"form": "q", "baseline": "batch_mean"}, ValueError, "form='q' needs value"),
+        ({"baseline": "mean"}, ValueError, "baseline must be one of 'batch_mean', 'timestep_mean'"),
+        ({"baseline": np.zeros(3)}, TypeError, "baseline must be .* fastpg.policy_gradient"),
+        ({"form": "gae", "value": 3}, TypeError, "value must be a fastpg.ValueFunction, got 3"),
+        ({"form": "q", "value": "V", "n_step": 0}, ValueError, "n_step must be an integer"),
+        ({"form": "reward_to_go", "value": "V"}, ValueError, "does not read value"),
+        ({"form": "gae", "value": "other"}, ValueError, "value reads"),
+        ({"form": "gae", "value": "V", "baseline": "W"}, ValueError, "must be the same ValueFunction"),
+        ({"discount_states": 1}, TypeError, "discount_states must be True or False"),
+    ],
+    ids=str,
+)
+def test_estimate_gradient_refuses(arguments, error, words, policy):
+    functions = {
+        "V": fastpg.ValueFunction.for_env("CartPole-v1"),
+        "W": fastpg.ValueFunction.for_env("CartPole-v1"),
+        "other": fastpg.ValueFunction.for_env("Acrobot-v1"),
+    }
+    given = {
+        name: functions.get(value, value) if isinstance(value, str) else value
+        for name, value in arguments.items()
+    }
+    with pytest.raises(error, match=words):
+        fastpg.estimate_gradient("CartPole-v1", policy, episodes=2, **given)
+
+
+def test_a_value_function_that_is_not_finite_is_refused(policy):
+    value = fastpg.ValueFunction.for_env("CartPole-v1", hidden=(8,))
+    value.theta[3] = np.nan
+    with pytest.raises(ValueError, match="theta of the value function must be finite"):
+        fastpg.estimate_gradient("CartPole-v1", policy, form="gae", value=value, episodes=2)
+
+
+def test_a_value_function_equals_the_oracle(rng):
+    value = fastpg.ValueFunction.for_env("CartPole-v1", hidden=(33, 5), seed=2)
+    oracle = reference.Network(4, (33, 5), 1)
+    obs = rng.normal(size=(3, 7, 4)).astype(np.float32)
+    expected = reference.logits(oracle, np.float64(value.theta), np.float64(obs.reshape(-1, 4)))
+    np.testing.assert_allclose(value(obs), expected.reshape(3, 7), rtol=1e-5, atol=1e-6)
+    assert value(obs[0, 0]).shape == ()
+    twin = value.copy()
+    twin.theta[:] = 0
+    assert (value.theta != 0).any()
