@@ -201,7 +201,7 @@ static inline void fpg_sincos(double x, double *sine, double *cosine)
     *cosine = fpg_bits_double(fpg_double_bits(c) ^ swap ^ (((quadrant + 1) << 62) & sign_bit));
 }
 
-/* The same bits for |x| <= FPG_QUARTER_PI, or NaN, without the reduction, which leaves such x as they are. Cost TODO. */
+/* The same bits for |x| <= FPG_QUARTER_PI, or NaN, without the reduction, which leaves such x as they are. */
 #define FPG_QUARTER_PI 0x1.921fb54442d18p-1
 static inline void fpg_sincos_small(double x, double *sine, double *cosine) { fpg_sincos_reduced(x, 0.0, sine, cosine); }
 

@@ -202,7 +202,8 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
     const int32_t width = v->width, limit = env->max_episode_steps > 0 ? env->max_episode_steps : INT32_MAX;
     const int64_t first = tile * width;
     const int32_t count = (int32_t)(v->num_envs - first < width ? v->num_envs - first : width);
-    double reward[FPG_VECTOR_TILE], absorbed[FPG_VECTOR_TILE];
+    double rewards[FPG_VECTOR_TILE], absorbed[FPG_VECTOR_TILE];
+    double *const reward = count == width ? out->reward + first : rewards; /* no room there for padding */
     int32_t which[FPG_VECTOR_TILE], resets = 0, ends = 0;
     uint8_t terminated[FPG_VECTOR_TILE], truncated[FPG_VECTOR_TILE];
     uint8_t *FPG_RESTRICT done = v->done + first;
@@ -223,7 +224,8 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
         done[i] = terminated[i] | truncated[i];
         ends += done[i];
     }
-    memcpy(out->reward + first, reward, (size_t)count * sizeof *reward);
+    if (count < width)
+        memcpy(out->reward + first, reward, (size_t)count * sizeof *reward);
     memcpy(out->terminated + first, terminated, (size_t)count);
     memcpy(out->truncated + first, truncated, (size_t)count);
     if (ends > 0 && v->autoreset == FPG_SAME_STEP) {
