@@ -1,18 +1,23 @@
 """fastpg beside its peers on the same work, in turn, on this machine: `compare.py --peers-python PYTHON`.
 
-Writes docs/benchmarks.md. PYTHON is the interpreter of a virtual environment with peers/requirements.txt. Rounds are
-interleaved, so that a slow moment of a shared machine falls on both; what is reported is the median over rounds.
+Writes docs/benchmarks.md, or with `--only SECTION ...` those sections of it. PYTHON is the interpreter of a virtual
+environment with peers/requirements.txt. Rounds are interleaved, so that a slow moment of a shared machine falls on both;
+what is reported is the median over rounds.
 """
 
 import argparse
 import os
 import platform
+import re
+import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import fastpg
 
@@ -51,8 +56,6 @@ def medians(rounds: int, **runs) -> dict[str, float]:
 
 
 def training(python: str, rounds: int) -> Iterator[str]:
-    yield "## Training iterations: rollout, gradient, Adam"
-    yield ""
     yield "CartPole-v1, reward-to-go, T=128, all cores; million steps a second. The peer is JAX with gymnax, the whole loop jitted"
     yield "(`peers/reinforce_jax.py`)."
     yield ""
@@ -73,9 +76,108 @@ def training(python: str, rounds: int) -> Iterator[str]:
     yield ""
 
 
-def roofline(rounds: int) -> Iterator[str]:
-    yield "## Threads, instruction sets, and the share of the machine's peak"
+def env_peers(python: str, env_id: str, num_envs: int, steps: int) -> dict[str, Callable[[], float]]:
+    """What steps this environment beside fastpg, which comes first."""
+    kinds = {
+        "vector": {"CartPole-v0", "CartPole-v1"},
+        "sync": set(fastpg.list_envs()),
+        "envpool": set(fastpg.list_envs()) - {"CliffWalking-v1", "Taxi-v4"},
+        "gymnax": {"CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"},
+    }
+    work = (env_id, num_envs, steps)
+    peers: dict[str, Callable[[], float]] = {"fastpg": lambda: ours("vector_env", *work)}
+    for kind, env_ids in kinds.items():
+        if env_id in env_ids:
+            peers[kind] = lambda k=kind: number(python, "peers/env_step.py", k, *work)
+    return peers
+
+
+def millions(rate: float) -> str:
+    return f"{rate / 1e6:.3g}"
+
+
+def stepping(python: str, rounds: int) -> Iterator[str]:
+    yield "Million steps a second with all cores, autoreset, and the same random action of an environment at every step"
+    yield "(`peers/env_step.py`). fastpg is `fastpg.make(..., copy=False).step`; Gymnasium's vector is the NumPy environment that it has"
+    yield "for CartPole, sync its SyncVectorEnv; gymnax is one jitted scan, without a call from Python for every step."
     yield ""
+    yield "### CartPole-v1"
+    yield ""
+    yield "| N | fastpg | Gymnasium's vector | sync | envpool | gymnax | over vector | target | over sync | over envpool | target | over gymnax |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
+    for num_envs, over_vector, over_envpool in ((64, "10 x", ""), (1024, "15 x", "100 x"), (4096, "", "")):
+        rate = medians(rounds, **env_peers(python, "CartPole-v1", num_envs, 128))
+        ratio = {kind: f"{rate['fastpg'] / value:.1f} x" for kind, value in rate.items()}
+        cells = [
+            *map(millions, rate.values()),
+            ratio["vector"],
+            over_vector,
+            ratio["sync"],
+            ratio["envpool"],
+            over_envpool,
+        ]
+        yield f"| {num_envs:,} | " + " | ".join([*cells, ratio["gymnax"]]) + " |"
+    yield ""
+    yield "### The other environments, N=1024"
+    yield ""
+    yield "Targets: 100 x SyncVectorEnv, 10 x gymnax. Where a cell is empty, the peer does not have the environment."
+    yield ""
+    yield "| environment | fastpg | sync | envpool | gymnax | over sync | over envpool | over gymnax |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for env_id in sorted(set(fastpg.list_envs()) - {"CartPole-v0", "CartPole-v1"}):
+        rate = medians(rounds, **env_peers(python, env_id, 1024, 32))
+        kinds = ("sync", "envpool", "gymnax")
+        values = [millions(rate[kind]) if kind in rate else "" for kind in ("fastpg", *kinds)]
+        ratios = [f"{rate['fastpg'] / rate[kind]:.1f} x" if kind in rate else "" for kind in kinds]
+        yield f"| {env_id} | " + " | ".join(values + ratios) + " |"
+    yield ""
+    yield "### The compiled loop beside plain C, one thread"
+    yield ""
+    yield from plain_c(rounds)
+    yield ""
+
+
+def plain_c(rounds: int) -> Iterator[str]:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        yield "Skipped: there is no C compiler called cc."
+        return
+    flags = [
+        "-O3",
+        "-march=native",
+        "-fopenmp-simd",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-ffp-contract=fast",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        library = str(Path(folder) / "loops.so")
+        command = [compiler, *flags, "-I", str(HERE.parent / "csrc"), "-shared", "-fPIC", "-o", library]
+        command.append(str(HERE / "plain_c" / "loops.c"))
+        for more in (["-mprefer-vector-width=512"], []):  # not every compiler and processor has it
+            done = subprocess.run([*command, *more], capture_output=True, text=True)
+            if not done.returncode:
+                break
+        else:
+            yield f"Skipped: cc does not compile plain_c/loops.c: {done.stderr.splitlines()[-1]}"
+            return
+        yield "Million steps a second of the kernels, called as a rollout calls them, and of a loop written by hand for one environment, its"
+        yield f"default parameters and this machine (`plain_c/loops.c`, `cc {' '.join(flags)}`). Target: 60 %."
+        yield ""
+        yield "| environment | N | fastpg | plain C | share |"
+        yield "|---|---|---|---|---|"
+        for kernel in ("cartpole", "mountain_car", "pendulum"):
+            for num_envs in (64, 1024):
+                rate = medians(
+                    rounds,
+                    kernel=lambda k=kernel, n=num_envs: ours("c_loop", "kernel", library, k, n),
+                    plain=lambda k=kernel, n=num_envs: ours("c_loop", "plain", library, k, n),
+                )
+                share = rate["kernel"] / rate["plain"]
+                yield f"| {kernel} | {num_envs:,} | {millions(rate['kernel'])} | {millions(rate['plain'])} | {share:.0%} |"
+
+
+def roofline(python: str, rounds: int) -> Iterator[str]:
     yield "Training iterations at N=1024, T=128. The peak is numpy's sgemm, 1024 x 1024, on one thread, in the same rounds."
     yield ""
     yield "| policy | 1 thread, M steps/s | 2 threads over 1 | AVX2 over AVX-512 | baseline over AVX-512 | share of sgemm peak |"
@@ -101,9 +203,7 @@ def roofline(rounds: int) -> Iterator[str]:
     yield ""
 
 
-def parts(rounds: int) -> Iterator[str]:
-    yield "## Where the time of a step goes"
-    yield ""
+def parts(python: str, rounds: int) -> Iterator[str]:
     yield "Nanoseconds a step, one thread, N=1024, T=128. Environment: step and observe alone. Act: the policy's forward pass and the"
     yield "drawing of the action, on rows that come from memory. Backward: score and backward pass, as the gradient of a batch less"
     yield "its forward pass. Rest: what a whole iteration takes beyond these: rewards, returns, tape, episode ends, the fold and Adam;"
@@ -134,8 +234,6 @@ def parts(rounds: int) -> Iterator[str]:
 
 
 def batches(python: str, rounds: int) -> Iterator[str]:
-    yield "## `policy_gradient` on a batch that the caller has, 64-64"
-    yield ""
     yield "All cores; million samples a second; the ratio is to the fastest peer of the row (`peers/batch_gradient.py`)."
     yield ""
     yield "| samples | fastpg | torch | torch.compile | JAX | ratio | target |"
@@ -154,7 +252,7 @@ def batches(python: str, rounds: int) -> Iterator[str]:
     yield ""
 
 
-def others(rounds: int) -> Iterator[str]:
+def others(python: str, rounds: int) -> Iterator[str]:
     seen = medians(
         rounds,
         short=lambda: ours("memory", 1_000_000, 128),
@@ -162,8 +260,6 @@ def others(rounds: int) -> Iterator[str]:
         interrupt=lambda: ours("interrupt"),
         imports=lambda: ours("imports"),
     )
-    yield "## Memory, interruption, import"
-    yield ""
     yield f"- One million linear CartPoles, T=128: {seen['short']:.0f} MB peak; T=512: {seen['long']:.0f} MB."
     yield (
         f"- Ctrl-C in an iteration that would take minutes (N=4096, T=2000, 512-512-512): "
@@ -179,29 +275,48 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor()
 
 
+def measured(rounds: int) -> str:
+    info = fastpg.build_info()
+    return (
+        f"{date.today()}, {cpu_name()}, {os.cpu_count()} cores, {platform.system()}; fastpg {info['version']} ({info['isa']}, "
+        f"{info['compiler']}), Python {info['python']}, numpy {info['numpy']}; median of {rounds} interleaved rounds."
+    )
+
+
+class Section(NamedTuple):
+    title: str
+    lines: Callable[[str, int], Iterator[str]]  # (the peers' python, rounds)
+
+
+SECTIONS = {  # in the order of the document
+    "training": Section("Training iterations: rollout, gradient, Adam", training),
+    "env": Section("Stepping environments", stepping),
+    "roofline": Section("Threads, instruction sets, and the share of the machine's peak", roofline),
+    "parts": Section("Where the time of a step goes", parts),
+    "batches": Section("`policy_gradient` on a batch that the caller has, 64-64", batches),
+    "others": Section("Memory, interruption, import", others),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers-python", required=True)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=tuple(SECTIONS), metavar="SECTION")
     parser.add_argument("--output", type=Path, default=HERE.parent / "docs" / "benchmarks.md")
     options = parser.parse_args()
-    info = fastpg.build_info()
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `python benchmarks/compare.py`; see benchmarks/README.md. Only ratios within one table mean anything:",
-        "machines differ, and this one is shared.",
-        "",
-        f"{date.today()}, {cpu_name()}, {os.cpu_count()} cores, {platform.system()}; fastpg {info['version']} ({info['isa']}, "
-        f"{info['compiler']}), Python {info['python']}, numpy {info['numpy']}; median of {options.rounds} interleaved rounds.",
-        "",
-        *training(options.peers_python, options.rounds),
-        *roofline(options.rounds),
-        *parts(options.rounds),
-        *batches(options.peers_python, options.rounds),
-        *others(options.rounds),
-    ]
-    options.output.write_text("\n".join(lines).rstrip() + "\n")
+    before = options.output.read_text() if options.output.exists() else ""
+    bodies = dict(re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", before, re.MULTILINE))
+    for name in options.only:
+        title, lines = SECTIONS[name]
+        written = "\n".join(("", *lines(options.peers_python, options.rounds), measured(options.rounds)))
+        bodies[title] = written.rstrip() + "\n\n"
+    head = (
+        "# Benchmarks\n\nWritten by `python benchmarks/compare.py`; see benchmarks/README.md. Only ratios within one table mean "
+        "anything:\nmachines differ, and this one is shared.\n\n"
+    )
+    known = (f"## {title}\n{bodies[title]}" for title, _ in SECTIONS.values() if title in bodies)
+    options.output.write_text((head + "".join(known)).rstrip() + "\n")
 
 
 if __name__ == "__main__":

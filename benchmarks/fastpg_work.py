@@ -91,6 +91,64 @@ def environment() -> float:
     return median_rate(run, 101)
 
 
+def vector_env(env_id: str, num_envs: str, steps: str) -> float:
+    """Steps per second of what `peers/env_step.py` measures: one random action an environment, autoreset."""
+    import fastpg
+
+    env = fastpg.make(env_id, int(num_envs), copy=False)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = env.action_space.sample()
+
+    def run() -> int:
+        for _ in range(int(steps)):
+            env.step(actions)
+        return int(num_envs) * int(steps)
+
+    run()
+    return median_rate(run, 101)
+
+
+def c_loop(kind: str, library: str, kernel: str, num_envs: str) -> float:
+    """Steps per second of plain_c/loops.c, compiled into `library`; kind is "kernel" or "plain"."""
+    import ctypes
+
+    from fastpg import _core
+
+    env, n, steps = _core.Environment(kernel, (), 0), int(num_envs), 2_000_000 // int(num_envs)
+    rng = np.random.default_rng(0)
+    noise, start = rng.uniform(size=(env.reset_noise_size, n)), np.zeros((env.state_size, n))
+    env.reset(np.arange(n, dtype=np.int32), noise, start)
+    if env.action_categories:
+        actions = rng.integers(env.action_categories[0], size=n, dtype=np.int32)
+    else:
+        actions = rng.uniform(-2, 2, n).astype(np.float32)
+    init = ctypes.cast(ctypes.CDLL(_core.__file__).fpg_environment_init, ctypes.c_void_p)
+    loop = ctypes.CDLL(library).run
+    final = {kind: np.zeros(env.state_size) for kind in ("kernel", "plain")}
+
+    def run(kind: str, steps: int) -> int:
+        pointers = (ctypes.c_void_p(array.ctypes.data) for array in (start, actions, final[kind]))
+        first, action, last = pointers
+        known = loop(
+            init if kind == "kernel" else None,
+            kernel.encode(),
+            ctypes.c_int64(n),
+            ctypes.c_int64(steps),
+            first,
+            ctypes.c_int32(env.state_size),
+            action,
+            last,
+        )
+        assert known, kernel
+        return n * steps
+
+    for one in final:  # eight steps: the two compute the same
+        run(one, 8)
+    np.testing.assert_allclose(final["plain"], final["kernel"], rtol=1e-6, atol=1e-9)
+    return median_rate(lambda: run(kind, steps), 51)
+
+
 def tanh() -> float:
     """Hyperbolic tangents per second, 65536 in one call, so that the call itself does not show."""
     from fastpg import _core
@@ -154,6 +212,6 @@ def imports() -> float:
 
 
 if __name__ == "__main__":
-    all_work = (train, on_a_batch, environment, tanh, sgemm, memory, interrupt, imports)
+    all_work = (train, on_a_batch, environment, vector_env, c_loop, tanh, sgemm, memory, interrupt, imports)
     works = {work.__name__: work for work in all_work}
     print(works[sys.argv[1]](*sys.argv[2:]))

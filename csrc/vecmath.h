@@ -161,6 +161,21 @@ static inline float fpg_cosf(float x)
     return fpg_sin_quadrantf(r, quadrant + 1);
 }
 
+/* sin(r + low) and cos(r + low) for |r| <= pi/4. */
+static inline void fpg_sincos_reduced(double r, double low, double *sine, double *cosine)
+{
+    double z = r * r, z2 = z * z;
+    double s = 0x1.5ca1121095bdbp-33 * z - 0x1.ae5b007ef6bdap-26;
+    s = s * z2 + (0x1.71de30f02802dp-19 * z - 0x1.a01a01969bb61p-13);
+    s = s * z2 + (0x1.111111110cac2p-7 * z - 0x1.555555555552ap-3);
+    double c = -0x1.9b04df31c2f3ep-37 * z + 0x1.1f0101f42bd8dp-29;
+    c = c * z2 + (-0x1.27e51c0763935p-22 * z + 0x1.a01a01d1ce0b4p-16);
+    c = c * z2 + (-0x1.6c16c16c399c4p-10 * z + 0x1.5555555555670p-5);
+    double w = 1.0 - 0.5 * z;
+    *sine = r + ((r * z) * s + low * w);
+    *cosine = w + (((1.0 - w) - 0.5 * z) + (c * z2 - r * low));
+}
+
 /* sin(x) and cos(x) in double. Reduction (Cody-Waite): |x| = n pi/2 + r + low, pi/2 in parts of 35, 35 and 53
  * bits. n times either short part is exact for n < 2^18, so the reduction is the same with and without FMA and low
  * carries what r cannot. sin(r) = r + r z S(z), cos(r) = 1 - z/2 + z^2 C(z), z = r^2, S and C of degree 5; low
@@ -177,22 +192,18 @@ static inline void fpg_sincos(double x, double *sine, double *cosine)
     double high = a - n * 0x1.921fb5444p+0;
     double r = high - n * 0x1.68c234c4cp-39;
     double low = ((high - r) - n * 0x1.68c234c4cp-39) - n * 0x1.98a2e03707345p-77;
-    double z = r * r, z2 = z * z;
-    double s = 0x1.5ca1121095bdbp-33 * z - 0x1.ae5b007ef6bdap-26;
-    s = s * z2 + (0x1.71de30f02802dp-19 * z - 0x1.a01a01969bb61p-13);
-    s = s * z2 + (0x1.111111110cac2p-7 * z - 0x1.555555555552ap-3);
-    double c = -0x1.9b04df31c2f3ep-37 * z + 0x1.1f0101f42bd8dp-29;
-    c = c * z2 + (-0x1.27e51c0763935p-22 * z + 0x1.a01a01d1ce0b4p-16);
-    c = c * z2 + (-0x1.6c16c16c399c4p-10 * z + 0x1.5555555555670p-5);
-    double w = 1.0 - 0.5 * z;
-    s = r + ((r * z) * s + low * w);
-    c = w + (((1.0 - w) - 0.5 * z) + (c * z2 - r * low));
+    double s, c;
+    fpg_sincos_reduced(r, low, &s, &c);
     /* Odd quadrants swap the two; bit 1 of n, and of n + 1, negates. By masks: SSE2 cannot compare 64-bit lanes. */
     uint64_t quadrant = fpg_double_bits(shifted);
     uint64_t swap = (fpg_double_bits(s) ^ fpg_double_bits(c)) & (0 - (quadrant & 1));
     *sine = fpg_bits_double(fpg_double_bits(s) ^ swap ^ ((fpg_double_bits(x) ^ (quadrant << 62)) & sign_bit));
     *cosine = fpg_bits_double(fpg_double_bits(c) ^ swap ^ (((quadrant + 1) << 62) & sign_bit));
 }
+
+/* The same bits for |x| <= FPG_QUARTER_PI, or NaN, without the reduction, which leaves such x as they are. */
+#define FPG_QUARTER_PI 0x1.921fb54442d18p-1
+static inline void fpg_sincos_small(double x, double *sine, double *cosine) { fpg_sincos_reduced(x, 0.0, sine, cosine); }
 
 /* One of the two alone; the compiler drops most of what the other needs. Errors as fpg_sincos, cost 4.3 / 5.3 /
  * 15.8. */

@@ -83,26 +83,38 @@ typedef struct {
     const fpg_step_output *out;
     void *obs;
     int64_t shares;
+    double seconds; /* that share 0 took for a tile */
 } vector_job;
 
 static void run_share(void *context, int64_t share, int worker)
 {
-    const vector_job *job = context;
+    vector_job *job = context;
     const fpg_kernels *kernels = fpg_active();
-    const int64_t end = (share + 1) * job->v->num_tiles / job->shares;
+    const int64_t first = share * job->v->num_tiles / job->shares, end = (share + 1) * job->v->num_tiles / job->shares;
+    const double begin = share == 0 ? fpg_now() : 0;
     (void)worker;
-    for (int64_t tile = share * job->v->num_tiles / job->shares; tile < end; tile++) {
+    for (int64_t tile = first; tile < end; tile++) {
         if (job->out)
             kernels->vector_step(job->v, tile, &job->v->scratch[share], job->actions, job->out);
         else
             kernels->vector_reset(job->v, tile, &job->v->scratch[share], job->mask, job->obs);
     }
+    if (share == 0)
+        job->seconds = (fpg_now() - begin) / (double)(end - first);
+}
+
+/* Of the work alone, not of the wait for the other threads, which on a busy machine would keep them waited for; and a share
+ * that another process interrupted counts for little: the estimate falls at once and rises by a tenth. */
+static void estimate_tile(fpg_vector *v, double seconds)
+{
+    const double before = v->seconds_per_tile;
+    v->seconds_per_tile = before == 0 || seconds < 1.1 * before ? seconds : 1.1 * before;
 }
 
 static void run_tiles(vector_job *job)
 {
     fpg_vector *v = job->v;
-    const double begin = fpg_now(), expected = v->seconds_per_tile * (double)v->num_tiles;
+    const double expected = v->seconds_per_tile * (double)v->num_tiles;
     const int threads = fpg_get_num_threads();
     job->shares = 1;
     if (expected > PARALLEL_SECONDS && threads > 1) {
@@ -115,8 +127,7 @@ static void run_tiles(vector_job *job)
         fpg_parallel_for(job->shares, threads, run_share, job, &control);
     } else
         run_share(job, 0, 0);
-    const double seconds = (fpg_now() - begin) * (double)job->shares / (double)v->num_tiles;
-    v->seconds_per_tile += 0.1 * (seconds - v->seconds_per_tile);
+    estimate_tile(v, job->seconds);
 }
 
 void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs)

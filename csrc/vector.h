@@ -89,10 +89,16 @@ static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_sc
 {
     const int32_t width = v->width, size = v->env.reset_noise_size, padded = fpg_round_up(count, FPG_PAD);
     uint32_t key0[FPG_VECTOR_TILE], key1[FPG_VECTOR_TILE], episode[FPG_VECTOR_TILE], words[4 * FPG_VECTOR_TILE];
+    /* A byte may alias anything: without these the compiler reads every pointer again for every lane. */
+    const uint32_t *FPG_RESTRICT keys0 = v->key[0] + first, *FPG_RESTRICT keys1 = v->key[1] + first;
+    uint32_t *FPG_RESTRICT episodes = v->episode + first;
+    int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
+    uint8_t *FPG_RESTRICT done = v->done + first;
+    double *FPG_RESTRICT noise = scratch->noise;
     for (int32_t n = 0; n < count; n++) {
-        const int64_t e = first + which[n];
-        v->elapsed[e] = 0, v->done[e] = 0;
-        key0[n] = v->key[0][e], key1[n] = v->key[1][e], episode[n] = ++v->episode[e];
+        const int32_t i = which[n];
+        elapsed[i] = 0, done[i] = 0;
+        key0[n] = keys0[i], key1[n] = keys1[i], episode[n] = ++episodes[i];
     }
     for (int32_t n = count; n < padded; n++)
         key0[n] = key1[n] = episode[n] = 0;
@@ -102,9 +108,9 @@ static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_sc
                            &words[2 * FPG_VECTOR_TILE + n], &words[3 * FPG_VECTOR_TILE + n]);
         for (int32_t j = 0; j < 4 && k + j < size; j++)
             for (int32_t n = 0; n < count; n++)
-                scratch->noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
+                noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
     }
-    v->env.reset(&v->env, width, count, which, scratch->noise, v->state + first * v->env.state_size);
+    v->env.reset(&v->env, width, count, which, noise, v->state + first * v->env.state_size);
 }
 
 /* The random numbers of a step are those of (seed, episode, steps into it). */
@@ -125,16 +131,20 @@ static void fpg_vector_noise(const fpg_vector *v, int64_t first, double *FPG_RES
     }
 }
 
-/* Where flags (0 or 1) are set. Few are: eight at a time become the bits of a byte, by a product whose partial products
- * never meet. */
+/* Where flags (0 or 1) are set. Eight bytes become the bits of one by a product whose partial products never meet, and 64
+ * flags one word: a loop over the bits of each byte would end at a time that no branch predictor guesses. */
 static int32_t fpg_list_set(int32_t count, const uint8_t *flags, int32_t *which)
 {
     int32_t n = 0;
-    for (int32_t i = 0; i < count; i += 8) {
-        uint64_t eight = 0;
-        memcpy(&eight, flags + i, count - i < 8 ? (size_t)(count - i) : 8);
-        for (uint32_t bits = (uint32_t)(eight * UINT64_C(0x0102040810204080) >> 56); bits; bits &= bits - 1)
-            which[n++] = i + __builtin_ctz(bits);
+    for (int32_t begin = 0; begin < count; begin += 64) {
+        uint64_t bits = 0;
+        for (int32_t i = begin; i < count && i < begin + 64; i += 8) {
+            uint64_t eight = 0;
+            memcpy(&eight, flags + i, count - i < 8 ? (size_t)(count - i) : 8);
+            bits |= eight * UINT64_C(0x0102040810204080) >> 56 << (i - begin);
+        }
+        for (; bits; bits &= bits - 1)
+            which[n++] = begin + __builtin_ctzll(bits);
     }
     return n;
 }
@@ -192,7 +202,8 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
     const int32_t width = v->width, limit = env->max_episode_steps > 0 ? env->max_episode_steps : INT32_MAX;
     const int64_t first = tile * width;
     const int32_t count = (int32_t)(v->num_envs - first < width ? v->num_envs - first : width);
-    double reward[FPG_VECTOR_TILE], absorbed[FPG_VECTOR_TILE];
+    double rewards[FPG_VECTOR_TILE], absorbed[FPG_VECTOR_TILE];
+    double *const reward = count == width ? out->reward + first : rewards; /* no room there for padding */
     int32_t which[FPG_VECTOR_TILE], resets = 0, ends = 0;
     uint8_t terminated[FPG_VECTOR_TILE], truncated[FPG_VECTOR_TILE];
     uint8_t *FPG_RESTRICT done = v->done + first;
@@ -213,7 +224,8 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
         done[i] = terminated[i] | truncated[i];
         ends += done[i];
     }
-    memcpy(out->reward + first, reward, (size_t)count * sizeof *reward);
+    if (count < width)
+        memcpy(out->reward + first, reward, (size_t)count * sizeof *reward);
     memcpy(out->terminated + first, terminated, (size_t)count);
     memcpy(out->truncated + first, truncated, (size_t)count);
     if (ends > 0 && v->autoreset == FPG_SAME_STEP) {

@@ -192,6 +192,21 @@ def test_the_transitions_compared_reach_walls_limits_and_ends():
     assert (np.abs(after[:2] - before[:2]) > 5).sum() > 1000  # wrapped angles
 
 
+def test_a_fallen_pole_does_not_change_its_neighbours(isa):
+    """Where an angle of the tile needs the reduction, all are reduced: to the same bits."""
+    env = native("CartPole-v1").core
+    rng = np.random.default_rng(0)
+    standing = rng.uniform(-np.pi / 4, np.pi / 4, (4, SIZE // 16 * 16))
+    standing[2, :4] = np.pi / 4, -np.pi / 4, 0.0, -0.0
+    action, noise = rng.integers(2, size=standing.shape[1], dtype=np.int32), np.zeros((1, standing.shape[1]))
+    for fallen in (0.8, -3.0, np.inf):
+        state, among = standing.copy(), standing.copy()
+        among[2, -1] = fallen
+        env.step(action, noise, state)
+        env.step(action, noise, among)
+        np.testing.assert_array_equal(state[:, :-1].view(np.int64), among[:, :-1].view(np.int64))
+
+
 # ---- whole episodes ----------------------------------------------------------------------------------------
 
 CONTROLLERS = {

@@ -34,7 +34,7 @@ POLICIES = [(), (8,)]
 
 @cache
 def policy_in(name, hidden):
-    return random_policy((MDPS | NEVER_ENDING)[name], hidden)
+    return random_policy((MDPS | NEVER_ENDING | ENDING)[name], hidden)
 
 
 # ---- the region --------------------------------------------------------------------------------------------
@@ -75,20 +75,65 @@ COMPILED = {
     "reward_to_go": ({"form": "reward_to_go"}, {}),
     "total, discounted": ({"form": "total", "gamma": 0.8}, {"gamma": 0.8, "discount_states": True}),
     "reward_to_go, discounted": ({"form": "reward_to_go", "gamma": 0.8}, {"gamma": 0.8}),
+    "reward_to_go, states discounted": (
+        {"form": "reward_to_go", "gamma": 0.8, "discount_states": True},
+        {"gamma": 0.8, "discount_states": True},
+    ),
+    "total - V": ({"form": "total", "baseline": "value", "values": "any"}, {}),
+    "reward_to_go - V": ({"form": "reward_to_go", "baseline": "value", "values": "any"}, {}),
+    "total - mean": ({"form": "total", "baseline": "batch_mean"}, {}),
+    "reward_to_go - mean": ({"form": "reward_to_go", "baseline": "batch_mean"}, {}),
+    "reward_to_go - mean at t": ({"form": "reward_to_go", "baseline": "timestep_mean"}, {}),
+}
+# Those that bootstrap, in environments whose episodes end by themselves; with the policy's own V, or any.
+ENDING = {"endless random MDP": random_mdp(limit=0), "two steps": two_step_mdp()}
+BOOTSTRAPPED = {
+    "q": {"form": "q", "n_step": 2, "values": "true"},
+    "q - mean": {"form": "q", "n_step": 1, "values": "true", "baseline": "batch_mean"},
+    "q - V": {"form": "q", "n_step": 1, "values": "true", "baseline": "value"},
+    "q of all steps - V": {"form": "q", "n_step": 10_000, "values": "any", "baseline": "value"},
+    "td": {"form": "td", "values": "true"},
+    "gae": {"form": "gae", "lam": 0.7, "values": "true"},
+    "gae, lam 1": {"form": "gae", "lam": 1.0, "values": "any"},
 }
 
 
+def value_function(name, hidden, kind):
+    """The policy's V, or one that knows nothing of it; a linear function of a one-hot state can be any."""
+    env = (MDPS | NEVER_ENDING | ENDING)[name]
+    value = fastpg.ValueFunction.for_env(env, hidden=())
+    states = value.parameters()["head.weight"][0]
+    if kind == "true":
+        states[:] = exact.policy_gradient(env, policy_in(name, hidden)).values
+    else:
+        states[:] = np.random.default_rng(5).normal(1.0, 2.0, len(states))
+    return value
+
+
 def compiled(
-    name, hidden, form, *, gamma=1.0, horizon=0, episodes=0, normalize="trajectory", count=NUM_ESTIMATES
+    name,
+    hidden,
+    form,
+    *,
+    gamma=1.0,
+    horizon=0,
+    episodes=0,
+    normalize="trajectory",
+    count=NUM_ESTIMATES,
+    values=None,
+    **options,
 ):
     """Independent estimates of the fused pass, (count, P)."""
     policy = policy_in(name, hidden)
-    core = native_env("test", (MDPS | NEVER_ENDING)[name], {}).core
+    core = native_env("test", (MDPS | NEVER_ENDING | ENDING)[name], {}).core
+    value = None if values is None else value_function(name, hidden, values)
     estimates = np.empty((count, policy.theta.size), np.float32)
     for seed, out in enumerate(estimates):
         # Every pass draws new random numbers; but a cut at a horizon would be gone on from.
         if seed == 0 or horizon:
-            sampler = _core.Sampler(core, policy.network, episodes or 4, 7 + seed)
+            sampler = _core.Sampler(
+                core, policy.network, episodes or 4, 7 + seed, None if value is None else value.network
+            )
         sampler.gradient(
             policy.theta,
             form=form,
@@ -97,6 +142,8 @@ def compiled(
             episodes=episodes,
             normalize=normalize,
             out=out,
+            value_theta=None if value is None else value.theta,
+            **options,
         )
     return estimates
 
@@ -133,6 +180,40 @@ def test_the_mean_of_the_compiled_estimates_is_the_exact_gradient(name, hidden, 
     # The region is small enough to mean something.
     assert distance(0 * expected) > 2.5
     assert distance(1.5 * expected) > 1.2
+
+
+@pytest.mark.parametrize("form", BOOTSTRAPPED)
+@pytest.mark.parametrize("hidden", POLICIES, ids=str)
+@pytest.mark.parametrize("name", ENDING)
+def test_forms_that_bootstrap_are_unbiased_where_their_values_are_right(name, hidden, form):
+    expected = exact.policy_gradient(ENDING[name], policy_in(name, hidden)).gradient
+    distance = region(compiled(name, hidden, **BOOTSTRAPPED[form], episodes=EPISODES))
+    assert distance(expected) < 1
+    assert distance(0 * expected) > 2.5
+
+
+@pytest.mark.parametrize("form", ["q", "td", "gae"])
+@pytest.mark.parametrize("hidden", POLICIES, ids=str)
+def test_forms_that_bootstrap_are_biased_where_their_values_are_wrong(hidden, form):
+    name = "endless random MDP"
+    expected = exact.policy_gradient(ENDING[name], policy_in(name, hidden)).gradient
+    wrong = BOOTSTRAPPED[form] | {"values": "any"}
+    assert region(compiled(name, hidden, **wrong, episodes=EPISODES))(expected) > 2
+
+
+@pytest.mark.parametrize("hidden", POLICIES, ids=str)
+def test_variance_falls_from_total_to_reward_to_go_to_a_baseline_to_the_true_advantage(hidden):
+    name = "endless random MDP"
+    steps = [
+        {"form": "total"},
+        {"form": "reward_to_go"},
+        {"form": "reward_to_go", "baseline": "value", "values": "true"},
+        {"form": "gae", "lam": 0.7, "values": "true"},
+        {"form": "td", "values": "true"},
+    ]
+    variances = [compiled(name, hidden, **one, episodes=4, count=4000).var(axis=0).sum() for one in steps]
+    ratios = np.divide(variances[1:], variances[:-1])
+    assert (ratios < [0.8, 0.8, 0.9, 0.9]).all(), ratios
 
 
 @pytest.mark.parametrize("form", COMPILED)

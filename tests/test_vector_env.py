@@ -379,6 +379,19 @@ def test_the_first_bad_action_is_named_wherever_it_is(num_envs):
         refused(env, lambda actions=actions: env.step(actions), ValueError, f"action of environment {where} ")
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_actions_may_be_a_column_of_a_larger_array(env_id):
+    envs = [fastpg.make(env_id, 5) for _ in range(2)]
+    actions = envs[0].action_space.sample()
+    column = np.stack([actions, actions], axis=1)[:, 0]
+    assert not column.flags.c_contiguous
+    results = []
+    for env, given in zip(envs, (actions, column), strict=True):
+        env.reset(seed=0)
+        results.append(env.step(given)[0])
+    np.testing.assert_array_equal(*results)
+
+
 def test_a_list_of_actions_is_taken():
     env = fastpg.make("CartPole-v1", 2)
     env.reset(seed=0)

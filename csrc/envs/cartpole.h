@@ -21,8 +21,9 @@ static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, int32_
             state[k * width + which[n]] = low + range * noise[k * width + which[n]];
 }
 
-static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
-                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+/* Where the caller passes a constant `small`, one of the two is compiled. */
+FPG_INLINE void fpg_cartpole_steps(const fpg_environment *env, const int small, int32_t width, const int32_t *FPG_RESTRICT action,
+                                   double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double gravity = 9.8, masspole = 0.1, total_mass = 1.1, length = 0.5, tau = 0.02, force_mag = 10.0;
     const double polemass_length = masspole * length;
@@ -30,13 +31,14 @@ static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const v
     const double reward_alive = env->params[0] != 0 ? 0.0 : 1.0, reward_end = env->params[0] != 0 ? -1.0 : 1.0;
     double *FPG_RESTRICT xs = state, *FPG_RESTRICT x_dots = state + width;
     double *FPG_RESTRICT thetas = state + 2 * width, *FPG_RESTRICT theta_dots = state + 3 * width;
-    const int32_t *FPG_RESTRICT action = actions;
-    (void)noise;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         const double x_dot = x_dots[i], theta_dot = theta_dots[i];
         const double force = action[i] ? force_mag : -force_mag;
         double sintheta, costheta;
-        fpg_sincos(thetas[i], &sintheta, &costheta);
+        if (small)
+            fpg_sincos_small(thetas[i], &sintheta, &costheta);
+        else
+            fpg_sincos(thetas[i], &sintheta, &costheta);
         const double temp = (force + polemass_length * theta_dot * theta_dot * sintheta) * (1.0 / total_mass);
         const double thetaacc = (gravity * sintheta - costheta * temp) /
                                 (length * (4.0 / 3.0) - length * masspole / total_mass * costheta * costheta);
@@ -50,6 +52,22 @@ static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const v
         reward[i] = end ? reward_end : reward_alive;
         terminated[i] = end ? 1.0 : 0.0;
     }
+}
+
+/* A pole that has not fallen is far from pi / 4; only a state that the caller has set, or padding, is beyond it. */
+static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
+                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+{
+    const double *FPG_RESTRICT thetas = state + 2 * width;
+    const int64_t quarter_pi = (int64_t)fpg_double_bits(FPG_QUARTER_PI);
+    int64_t beyond = 0; /* its sign: positive doubles are in the order of their bits */
+    (void)noise;
+    FPG_SIMD_OR(beyond) for (int32_t i = 0; i < width; i++)
+        beyond |= quarter_pi - (int64_t)(fpg_double_bits(thetas[i]) & INT64_MAX);
+    if (beyond >= 0)
+        fpg_cartpole_steps(env, 1, width, actions, state, reward, terminated);
+    else
+        fpg_cartpole_steps(env, 0, width, actions, state, reward, terminated);
 }
 
 static void fpg_cartpole_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)

@@ -187,7 +187,8 @@ def _original(where: str, spec: EnvSpec, values: Mapping[str, Any]) -> Any:
     constructor = {name: value for name, value in values.items() if name not in spec.attributes}
     try:
         registered = spec.gymnasium_spec
-        creator: Any = load_env_creator(registered.entry_point)
+        entry: Any = registered.entry_point
+        creator: Any = entry if callable(entry) else load_env_creator(entry)
         original: Any = creator(**{**registered.kwargs, **constructor})
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(

@@ -163,6 +163,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._final_state = np.empty((num_envs, env.core.state_size)) if self._has_infos else None
         # Gymnasium says 1 or 1.0 after a reset, depending on the environment.
         self._reset_prob_type: Any = type(env.original.reset()[1]["prob"]) if self._has_prob else float
+        self._is_box = isinstance(env.observation_space, Box)
         self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
         self._action_shape = self.action_space.shape
 
@@ -273,7 +274,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         infos = self._infos(self._core.get_state()[0]) if self._has_infos else {}
         if self._autoreset != "next_step":
             self._end_episodes(infos)
-        return self._observations(self._obs), self._rewards, self._terminated, self._truncated, infos
+        obs = self._obs if self._is_box else self._observations(self._obs)
+        return obs, self._rewards, self._terminated, self._truncated, infos
 
     def get_state(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return what `set_state` takes: states (num_envs, state_size) and steps taken (num_envs,).
@@ -442,7 +444,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                     f"VectorEnv.step(): actions must be {self._action_dtype}, got {array.dtype}; "
                     f"convert them with actions.astype(numpy.{self._action_dtype})"
                 )
-        return array.reshape(-1)
+        return array.ravel()  # contiguous, whatever the caller cut it out of
 
     def _raise_invalid(self, array: NDArray[Any], which: int) -> None:
         size = self._native.core.action_size
