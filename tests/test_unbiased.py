@@ -103,10 +103,11 @@ def value_function(name, hidden, kind):
     env = (MDPS | NEVER_ENDING | ENDING)[name]
     value = fastpg.ValueFunction.for_env(env, hidden=())
     states = value.parameters()["head.weight"][0]
+    exactly = exact.policy_gradient(env, policy_in(name, hidden))
     if kind == "true":
-        states[:] = exact.policy_gradient(env, policy_in(name, hidden)).values
+        states[:] = exactly.values
     else:
-        states[:] = np.random.default_rng(5).normal(1.0, 2.0, len(states))
+        states[:] = exactly.objective * np.random.default_rng(5).normal(0.5, 1.0, len(states))
     return value
 
 
