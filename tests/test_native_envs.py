@@ -1,0 +1,50 @@
+"""Every native environment is one that policies are trained in."""
+
+import numpy as np
+import pytest
+
+import fastpg
+
+
+@pytest.mark.parametrize("env_id", fastpg.list_envs())
+@pytest.mark.parametrize(
+    "algorithm", [fastpg.Reinforce(), fastpg.VPG(value_hidden=(8,)), fastpg.A2C()], ids=repr
+)
+def test_training_runs_and_changes_every_part_of_the_policy(env_id, algorithm):
+    run = fastpg.train(env_id, algorithm, num_envs=24, horizon=32, hidden=(8,), total_steps=3000, seed=1)
+    start = fastpg.Policy.for_env(env_id, hidden=(8,), seed=1)
+    assert run.num_steps == 3072
+    assert np.isfinite(run.policy.theta).all()
+    # A world that has paid nothing yet teaches REINFORCE nothing.
+    if not isinstance(algorithm, fastpg.Reinforce) or "FrozenLake" not in env_id:
+        for name, view in run.policy.parameters().items():
+            assert (view != start.parameters()[name]).any(), name
+    assert (run.value is None) == isinstance(algorithm, fastpg.Reinforce)
+
+
+@pytest.mark.parametrize("env_id", fastpg.list_envs())
+@pytest.mark.parametrize("hidden", [(), (8,)], ids=str)
+def test_gradients_are_estimated_with_the_same_bits_on_any_number_of_threads(env_id, hidden, threads):
+    policy = fastpg.Policy.for_env(env_id, hidden=hidden, seed=3)
+    value = fastpg.ValueFunction.for_env(env_id, hidden=(4,), seed=3)
+    results = set()
+    for n in (1, 2, 3):
+        threads(n)
+        estimate = fastpg.estimate_gradient(
+            env_id, policy, form="gae", value=value, horizon=20, num_envs=100, entropy_coef=0.01
+        )
+        results.add(estimate.gradient.tobytes())
+    assert len(results) == 1
+    assert np.isfinite(estimate.gradient).all()
+
+
+@pytest.mark.parametrize("env_id", fastpg.list_envs())
+def test_evaluation_returns_what_episodes_earn(env_id):
+    policy = fastpg.Policy.for_env(env_id, hidden=(), seed=2)
+    if env_id.startswith("CliffWalking"):
+        policy.parameters()["head.weight"][:] = 0.0  # without a limit: one that ends sooner or later
+    returns, lengths = fastpg.evaluate(env_id, policy, episodes=7, deterministic=False)
+    assert returns.shape == lengths.shape == (7,)
+    limit = fastpg.make(env_id).spec.max_episode_steps
+    assert (lengths >= 1).all()
+    assert limit is None or (lengths <= limit).all()
