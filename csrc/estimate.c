@@ -194,6 +194,8 @@ struct fpg_sampler {
     fpg_tile *tiles;
     fpg_tape *tapes;   /* the tiles', once a pass was retained */
     fpg_pass retained; /* that pass */
+    fpg_tally recorded; /* of fpg_sampler_record */
+    double record_start;
     double *reals;     /* the tiles' states and episode returns */
     int32_t *elapsed;
 };
@@ -426,6 +428,64 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
         return FPG_NONFINITE_GRADIENT;
     *stats = stats_of(s, &t, square, start);
     stats->explained_variance = target_variance > 0 ? 1 - variance / target_variance : NAN;
+    return FPG_OK;
+}
+
+/* ---- baselines of the caller ---------------------------------------------------------------------------------------- */
+
+static int32_t real_lanes(const fpg_sampler *s, int64_t tile)
+{
+    const int64_t left = s->num_envs - tile * s->lanes;
+    return (int32_t)(left < s->lanes ? left : s->lanes);
+}
+
+fpg_status fpg_sampler_record(fpg_sampler *s, const float *theta, const fpg_collect *collect, int64_t *rows, fpg_poll poll)
+{
+    fpg_pass pass = {.collect = *collect, .want_gradient = 1, .retain = 1, .caller_values = 1};
+    s->record_start = fpg_now();
+    if (!add_tapes(s))
+        return FPG_NO_MEMORY;
+    const fpg_status status = run_pass(s, theta, NULL, &pass, &s->recorded, poll);
+    s->retained = pass;
+    *rows = 0;
+    for (int64_t i = 0; i < s->num_tiles; i++)
+        *rows += s->tiles[i].steps * real_lanes(s, i);
+    return status;
+}
+
+void fpg_sampler_recorded(const fpg_sampler *s, float *obs, uint8_t *counts)
+{
+    const int32_t size = s->ws.layout.obs_size;
+    int64_t row = 0;
+    for (int64_t i = 0; i < s->num_tiles; i++)
+        for (int64_t t = 0; t < s->tiles[i].steps; t++)
+            for (int32_t k = 0; k < real_lanes(s, i); k++, row++) {
+                const fpg_tape *tape = s->tiles[i].tape;
+                for (int32_t d = 0; d < size; d++)
+                    obs[row * size + d] = tape->obs[(t * size + d) * s->width + k];
+                counts[row] = tape->active[t * s->width + k] > 0;
+            }
+}
+
+fpg_status fpg_sampler_recorded_gradient(fpg_sampler *s, const float *baseline, float *gradient, fpg_stats *stats, fpg_poll poll)
+{
+    tape_job job = {.sampler = s, .pass = s->retained};
+    int64_t row = 0;
+    for (int64_t i = 0; i < s->num_tiles; i++)
+        for (int64_t t = 0; t < s->tiles[i].steps; t++) {
+            float *value = s->tiles[i].tape->value + t * s->width;
+            memset(value, 0, (size_t)s->width * sizeof *value);
+            for (int32_t k = 0; k < real_lanes(s, i); k++, row++)
+                value[k] = s->tiles[i].tape->active[t * s->width + k] > 0 ? baseline[row] : 0.0f;
+        }
+    const fpg_status status = run_tapes(&job, poll);
+    if (status != FPG_OK)
+        return status;
+    const double scale = 1.0 / (double)divisor_of(&s->retained.collect, &s->recorded);
+    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, scale, gradient);
+    if (!isfinite(square))
+        return FPG_NONFINITE_GRADIENT;
+    *stats = stats_of(s, &s->recorded, square, s->record_start);
     return FPG_OK;
 }
 

@@ -261,6 +261,13 @@ void fpg_sampler_free(fpg_sampler *sampler);
 /* gradient (P,): the ascent direction. The same bits for any number of threads. value_theta: NULL without one. */
 fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const float *value_theta, const fpg_collect *collect,
                                 float *gradient, fpg_stats *stats, fpg_poll poll);
+/* The same in two steps, for baselines that C does not know (FPG_PHI_TOTAL and FPG_PHI_REWARD_TO_GO, FPG_VALUE_BASELINE):
+ * first the steps, *rows of them, then, with the caller's baseline of each, the gradient. In between the rows' observations,
+ * (rows, obs_size), and whether they count (0: an environment that had played its episodes; its baseline is not read). */
+fpg_status fpg_sampler_record(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, int64_t *rows, fpg_poll poll);
+void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs, uint8_t *counts);
+fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *baseline, float *gradient, fpg_stats *stats,
+                                         fpg_poll poll);
 /* returns (episodes,) undiscounted, lengths (episodes,): episode k of environment i is entry k * num_envs + i. */
 fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_t episodes, int deterministic, double *returns,
                                 int64_t *lengths, fpg_poll poll);

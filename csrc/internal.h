@@ -67,6 +67,7 @@ typedef struct {
     const fpg_layout *value_layout; /* NULL without a value function */
     const float *value_packed;
     int want_gradient, deterministic, fresh; /* fresh: horizon mode starts from resets */
+    int caller_values;    /* with retain: weights wait until the caller has written the tapes' values */
     int retain;           /* keep the steps on the tiles' tapes, their weights computed, and add no gradient yet */
     double shift, scale;  /* of weights, as they enter the gradient: (weight - shift) * scale */
     uint64_t seed;
@@ -111,6 +112,7 @@ typedef struct {
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
 typedef struct fpg_tape {
     int64_t capacity;                 /* steps */
+    int32_t first_age[FPG_TILE];      /* steps of the episodes under way where the tape begins */
     float *obs, *score;               /* (T, obs_size, width), (T, num_scores, width) */
     float *reward, *keep, *running;   /* (T, width): reward, then weight; 0 where the episode ended, else 1; discounted return so far */
     float *active;                    /* (T, width): 1 where the step counts, else 0 */

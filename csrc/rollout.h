@@ -223,6 +223,8 @@ static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
 /* The policy's gradient from what a pass has retained. */
 static void fpg_tape_gradient(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot)
 {
+    if (tile->steps > 0 && pass->caller_values)
+        fpg_tape_weights(pass, tile->tape, tile->steps);
     fpg_tape_backward(pass, worker, worker_index, tile->tape, tile->steps, fpg_plan_tape(pass).keep_hidden, slot);
 }
 
@@ -311,7 +313,6 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
     fpg_tally *tally = &slot->tally;
     fpg_lanes lane = {.num_active = 0};
-    int32_t first_age[FPG_TILE];
     const int64_t steps_before = tally->sum_length;
     for (int32_t i = 0; i < real; i++)
         lane.owed[i] = by_episode ? quota + (first_env + i < extra) : 0;
@@ -342,14 +343,15 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
             break;
         if (by_episode || pass->fresh)
             fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise);
-        memcpy(first_age, tile->elapsed, (size_t)width * sizeof *first_age);
+        memcpy(tape->first_age, tile->elapsed, (size_t)width * sizeof *tile->elapsed);
         step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
         if (step < 0)
             return;
         if (taped) {
             if (pass->value_layout)
                 fpg_tape_values(pass, worker, tape, step - begin);
-            fpg_tape_weights(pass, tape, first_age, step - begin);
+            if (!pass->caller_values)
+                fpg_tape_weights(pass, tape, step - begin);
             if (!pass->retain)
                 fpg_tape_backward(pass, worker, worker_index, tape, step - begin, plan.keep_hidden, slot);
             else {

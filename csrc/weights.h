@@ -92,8 +92,8 @@ static void fpg_subtract_mean(int32_t width, int64_t begin, int64_t end, const f
             tape->reward[t * width + i] -= baseline[i];
 }
 
-/* Rewards become weights in place. first_age: steps of the episodes under way when the tape began. */
-static void fpg_tape_weights(const fpg_pass *pass, const fpg_tape *tape, const int32_t *first_age, int64_t steps)
+/* Rewards become weights in place. */
+static void fpg_tape_weights(const fpg_pass *pass, const fpg_tape *tape, int64_t steps)
 {
     const int32_t width = pass->width;
     const fpg_collect *collect = &pass->collect;
@@ -120,7 +120,7 @@ static void fpg_tape_weights(const fpg_pass *pass, const fpg_tape *tape, const i
     if (collect->discount_states && collect->form != FPG_PHI_TOTAL) {
         double discount[FPG_TILE];
         for (int32_t i = 0; i < width; i++)
-            discount[i] = pow(collect->gamma, first_age[i]);
+            discount[i] = pow(collect->gamma, tape->first_age[i]);
         for (int64_t t = 0; t < steps; t++)
             for (int32_t i = 0; i < width; i++) {
                 tape->reward[t * width + i] *= (float)discount[i];

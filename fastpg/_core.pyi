@@ -5,6 +5,7 @@ users read are written by the modules above this one. Every long call releases t
 signals about every 50 ms and raises ``KeyboardInterrupt`` with nothing modified.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -193,6 +194,22 @@ class Sampler:
         entropy_coef: float = 0,
         value_theta: F32 | None = None,
     ) -> np.void: ...  # a STATS_DTYPE scalar; NaN or infinity raises FloatingPointError naming what and where
+    # The same for the forms without a value function, minus baseline(rows) of the rows (R, obs_size) that
+    # were visited: any function of them to float32 (R,).
+    def gradient_minus(
+        self,
+        theta: F32,
+        baseline: Callable[[F32], F32],
+        *,
+        form: str,
+        gamma: float,
+        horizon: int,
+        episodes: int,
+        normalize: str,
+        out: F32,
+        discount_states: bool = False,
+        entropy_coef: float = 0,
+    ) -> np.void: ...
     def evaluate(
         self, theta: F32, *, episodes: int, deterministic: bool
     ) -> tuple[F64, I64]: ...  # (E,) undiscounted returns, (E,) lengths

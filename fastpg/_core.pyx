@@ -138,6 +138,9 @@ cdef extern from "fastpg.h" nogil:
     void fpg_sampler_free(fpg_sampler *)
     fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const float *, const fpg_collect *, float *, fpg_stats *,
                                     fpg_poll)
+    fpg_status fpg_sampler_record(fpg_sampler *, const float *, const fpg_collect *, int64_t *, fpg_poll)
+    void fpg_sampler_recorded(const fpg_sampler *, float *, uint8_t *)
+    fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, float *, fpg_stats *, fpg_poll)
     fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
 
     ctypedef enum fpg_optimizer:
@@ -883,6 +886,46 @@ cdef class Sampler:
         self.busy = False
         _raise_for(status, interrupt, "estimate_gradient()")
         return record[0]
+
+    def gradient_minus(self, const float[::1] theta, baseline, *, str form, double gamma, int64_t horizon, int64_t episodes,
+                       str normalize, float[::1] out, bint discount_states=False, double entropy_coef=0):
+        cdef fpg_collect collect = _collect(form, "value", normalize, gamma, 1, 1, discount_states, entropy_coef, True)
+        cdef int64_t rows = 0
+        cdef fpg_status status
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef fpg_poll poll = interrupt.poll()
+        _check_theta(self.net, theta)
+        _check_theta(self.net, out)
+        _require((horizon > 0) != (episodes > 0), "exactly one of horizon and episodes must be positive")
+        _require(form in ("total", "reward_to_go"), "this form has its own baseline")
+        _require(not self.busy, "this Sampler is at work in another thread")
+        collect.horizon, collect.episodes = horizon, episodes
+        self.busy = True
+        try:
+            with nogil:
+                status = fpg_sampler_record(self.sampler, &theta[0], &collect, &rows, poll)
+            _raise_for(status, interrupt, "estimate_gradient()")
+            observations = numpy.empty((rows, self.net.obs_size), numpy.float32)
+            flags = numpy.empty(rows, numpy.uint8)
+            values = numpy.zeros(rows, numpy.float32)
+            record = numpy.empty(1, STATS_DTYPE)
+            self._recorded(observations, flags)
+            counts = flags.view(numpy.bool_)
+            values[counts] = baseline(observations[counts])
+            status = self._recorded_gradient(values, out, record.view(numpy.uint8), poll)
+            _raise_for(status, interrupt, "estimate_gradient()")
+        finally:
+            self.busy = False
+        return record[0]
+
+    cdef _recorded(self, float[:, ::1] obs, uint8_t[::1] flags):
+        fpg_sampler_recorded(self.sampler, &obs[0, 0], &flags[0])
+
+    cdef fpg_status _recorded_gradient(self, const float[::1] values, float[::1] out, uint8_t[::1] raw, fpg_poll poll):
+        cdef fpg_status status
+        with nogil:
+            status = fpg_sampler_recorded_gradient(self.sampler, &values[0], &out[0], <fpg_stats *>&raw[0], poll)
+        return status
 
     def evaluate(self, const float[::1] theta, *, int64_t episodes, bint deterministic):
         cdef fpg_status status

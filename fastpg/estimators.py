@@ -1,5 +1,6 @@
 """Policy gradients: of an environment, in one compiled pass, or of a batch that the caller has."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ def estimate_gradient(
     policy: Policy,
     *,
     form: Form = "reward_to_go",
-    baseline: MeanBaseline | ValueFunction | None = None,
+    baseline: MeanBaseline | ValueFunction | Callable[[Any], Any] | NDArray[Any] | None = None,
     value: ValueFunction | None = None,
     gamma: float = 1.0,
     lam: float = 0.95,
@@ -91,10 +92,12 @@ def estimate_gradient(
         The last three bootstrap: at a time limit and at the horizon's cut V of the observation there stands
         for the rest. They are unbiased where V is the policy's true value (with "gae" at lam=1, for any V,
         if every episode ends by itself).
-    baseline : {"batch_mean", "timestep_mean"}, ValueFunction or None
+    baseline : {"batch_mean", "timestep_mean"}, ValueFunction, callable, array or None
         What is taken off Phi_t. A mean is over the other environments of the same tile of up to 64, over all
         their steps or over their steps of the same number, so it leaves the expectation as it is. "td" and
-        "gae" have V(s_t) in them: with them a ValueFunction is the same as `value`.
+        "gae" have V(s_t) in them: with them a ValueFunction is the same as `value`. With the first two forms
+        it can be any function of a batch of observations to numbers, one each, or for Discrete observations
+        the array of them; Python calls it once, between the steps and their gradient, with all B steps.
     value : ValueFunction, optional
         V of the forms that bootstrap.
     gamma : float
@@ -171,24 +174,27 @@ def estimate_gradient(
     if episodes is not None:
         episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
         num_envs = min(num_envs, episodes)
+    gradient = np.empty_like(policy.theta)
+    settings: dict[str, Any] = {
+        "form": form,
+        "gamma": gamma,
+        "horizon": horizon or 0,
+        "episodes": episodes or 0,
+        "normalize": normalize,
+        "out": gradient,
+        "discount_states": discount_states,
+        "entropy_coef": entropy_coef,
+    }
     value_network = None if value is None else value.network
     sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed), value_network)
-    gradient = np.empty_like(policy.theta)
-    stats = sampler.gradient(
-        policy.checked_theta(where),
-        form=form,
-        gamma=gamma,
-        horizon=horizon or 0,
-        episodes=episodes or 0,
-        normalize=normalize,
-        out=gradient,
-        baseline=baseline_name,
-        lam=lam,
-        n_step=n_step,
-        discount_states=discount_states,
-        entropy_coef=entropy_coef,
-        value_theta=None if value is None else value.checked_theta(where),
-    )
+    theta = policy.checked_theta(where)
+    if baseline_name == "caller":
+        stats = sampler.gradient_minus(theta, _row_baseline(where, policy, baseline), **settings)
+    else:
+        value_theta = None if value is None else value.checked_theta(where)
+        stats = sampler.gradient(
+            theta, **settings, baseline=baseline_name, lam=lam, n_step=n_step, value_theta=value_theta
+        )
     return GradientEstimate(
         gradient=gradient,
         num_steps=int(stats["num_steps"]),
@@ -199,6 +205,34 @@ def estimate_gradient(
         return_std=float(stats["return_std"]),
         entropy=float(stats["entropy"]),
     )
+
+
+def _row_baseline(
+    where: str, policy: Policy, baseline: Any
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return a baseline of the caller as a function of the core's rows."""
+
+    def checked(values: Any, count: int) -> NDArray[np.float32]:
+        numbers = np.asarray(values)
+        if numbers.shape != (count,) or numbers.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{where}: baseline must return {count} numbers for {count} observations, "
+                f"got {_check.shown(numbers)}"
+            )
+        _check.finite(where, "what baseline returned", numbers)
+        return numbers.astype(np.float32)
+
+    if isinstance(baseline, np.ndarray):
+        categories = policy.observations.categories
+        if len(categories) != 1 or baseline.shape != categories:
+            raise ValueError(
+                f"{where}: an array as baseline goes with Discrete observations, one number each, "
+                f"got shape {baseline.shape} for {policy.observation_space}"
+            )
+        table = baseline
+        return lambda rows: checked(table[rows[:, 0].astype(np.int64)], len(rows))
+
+    return lambda rows: checked(baseline(policy.observations.batch(rows)), len(rows))
 
 
 def _baseline(
@@ -212,12 +246,18 @@ def _baseline(
         if value is not None and value is not baseline:
             raise ValueError(f"{where}: baseline and value must be the same ValueFunction, got two")
         value, name = baseline, "none" if form in ("td", "gae") else "value"
+    elif callable(baseline) or isinstance(baseline, np.ndarray):
+        if form not in ("total", "reward_to_go"):
+            raise ValueError(
+                f"{where}: with form={form!r} baseline must be 'batch_mean', 'timestep_mean', "
+                "a fastpg.ValueFunction or None"
+            )
+        name = "caller"
     elif baseline is not None:
         if not isinstance(baseline, str):
             raise TypeError(
-                f"{where}: baseline must be 'batch_mean', 'timestep_mean', a fastpg.ValueFunction or None, "
-                f"got {_check.shown(baseline)}; for another function of observations collect the batch and "
-                "use fastpg.policy_gradient"
+                f"{where}: baseline must be 'batch_mean', 'timestep_mean', a fastpg.ValueFunction, another "
+                f"function of observations or None, got {_check.shown(baseline)}"
             )
         name = _check.choice(where, "baseline", baseline, MEAN_BASELINES)
     if form in ("q", "td", "gae"):

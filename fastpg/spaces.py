@@ -42,6 +42,15 @@ class Observations:
             rows[:, k] = column.reshape(-1) - start
         return rows, batch_shape
 
+    def batch(self, rows: NDArray[np.float32]) -> Any:
+        """Return the observations that the core's rows stand for, (B, ...), in the form of the space."""
+        if not self.categories:
+            return rows
+        columns = [rows[:, k].astype(np.int64) + start for k, start in enumerate(self.starts)]
+        if isinstance(self.space, Discrete):
+            return columns[0]
+        return tuple(columns) if isinstance(self.space, Tuple) else np.stack(columns, axis=1)
+
     def _columns(self, where: str, obs: Any) -> list[NDArray[Any]]:
         """Return the components of categorical observations, each an integer array of the batch's shape."""
         if isinstance(self.space, Discrete):

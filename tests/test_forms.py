@@ -127,6 +127,30 @@ def test_states_are_discounted_by_the_steps_of_their_episode(isa, form):
     assert relative_error(got, expected_gradient(oracle, theta, played, weights)) < 1e-5
 
 
+@pytest.mark.parametrize("form", ["total", "reward_to_go"])
+@pytest.mark.parametrize("hidden", [(), (8,)], ids=str)
+@pytest.mark.parametrize("collect", [{"episodes": 23}, {"horizon": 20}], ids=str)
+def test_a_function_of_observations_is_a_baseline_like_a_value_function(form, hidden, collect):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=hidden, seed=1)
+    value = fastpg.ValueFunction.for_env("CartPole-v1", hidden=(7,), seed=2)
+    settings = {"form": form, "gamma": 0.9, "num_envs": 9, "discount_states": True, **collect}
+    fused = fastpg.estimate_gradient("CartPole-v1", policy, baseline=value, **settings)
+    called = fastpg.estimate_gradient("CartPole-v1", policy, baseline=lambda obs: value(obs), **settings)
+    assert relative_error(called.gradient, fused.gradient) < 1e-5
+    assert called.num_steps == fused.num_steps
+    assert called.mean_return == pytest.approx(fused.mean_return, nan_ok=True)
+
+
+def test_an_array_is_a_baseline_of_discrete_observations():
+    policy = fastpg.Policy.for_env("FrozenLake-v1", hidden=(8,), seed=1)
+    table = np.random.default_rng(0).normal(size=16)
+    by_array = fastpg.estimate_gradient("FrozenLake-v1", policy, baseline=table, episodes=50)
+    by_function = fastpg.estimate_gradient("FrozenLake-v1", policy, baseline=lambda s: table[s], episodes=50)
+    plain = fastpg.estimate_gradient("FrozenLake-v1", policy, episodes=50)
+    assert (by_array.gradient == by_function.gradient).all()
+    assert (by_array.gradient != plain.gradient).any()
+
+
 @pytest.mark.parametrize("hidden", [(), (5,)], ids=str)
 @pytest.mark.parametrize(("num_envs", "collect"), [(3, {"episodes": 7}), (17, {"horizon": 20})], ids=str)
 def test_the_entropy_bonus_adds_the_entropys_gradient(isa, hidden, num_envs, collect):
@@ -172,7 +196,15 @@ def test_gae_at_lam_0_is_td_and_at_lam_1_the_return_minus_the_value():
         ({"form": "gae"}, ValueError, "form='gae' needs value"),
         ({"form": "q", "baseline": "batch_mean"}, ValueError, "form='q' needs value"),
         ({"baseline": "mean"}, ValueError, "baseline must be one of 'batch_mean', 'timestep_mean'"),
-        ({"baseline": np.zeros(3)}, TypeError, "baseline must be .* fastpg.policy_gradient"),
+        ({"baseline": 3}, TypeError, "baseline must be .* another function of observations or None, got 3"),
+        ({"baseline": np.zeros(3)}, ValueError, "an array as baseline goes with Discrete observations"),
+        ({"baseline": lambda obs: obs}, ValueError, "baseline must return [0-9]+ numbers for"),
+        ({"baseline": lambda obs: obs[:, 0] * np.nan}, ValueError, "what baseline returned must be finite"),
+        (
+            {"form": "gae", "value": "V", "baseline": lambda obs: 0},
+            ValueError,
+            "with form='gae' baseline must",
+        ),
         ({"form": "gae", "value": 3}, TypeError, "value must be a fastpg.ValueFunction, got 3"),
         ({"form": "q", "value": "V", "n_step": 0}, ValueError, "n_step must be an integer"),
         ({"form": "reward_to_go", "value": "V"}, ValueError, "does not read value"),
