@@ -100,8 +100,7 @@ typedef struct {
 typedef struct {
     float *gradient; /* (gradient_size,) padded; of the value function where that is what is computed */
     fpg_tally tally;
-    double loss;     /* sum of squared errors of values */
-    int64_t rows;    /* in it */
+    int64_t rows;    /* that a gradient of values sums over */
 } fpg_slot;
 
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
@@ -210,9 +209,9 @@ void fpg_tape_free(fpg_tape *tape);
  * so; the steps stay for fpg_sampler_value_gradient. */
 fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
                                           int standardize, float *gradient, fpg_stats *stats, fpg_poll poll);
-/* gradient: of minus half the mean squared error of the values; *loss: the mean squared error. */
+/* gradient: of minus half the mean squared error of the values; *rows: the steps in it, perhaps none. */
 fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
-                                      double *loss, fpg_poll poll);
+                                      int64_t *rows, fpg_poll poll);
 
 typedef struct {
     const char *isa;

@@ -9,8 +9,9 @@ enum { TARGET_EPISODES = 100, MAX_RECENT = 128 };
 /* One network's way uphill. */
 typedef struct {
     int64_t num_parameters;
-    float *gradient, *m, *v, *good; /* (P,); good: the parameters before the update under way */
-    double beta1_power, beta2_power;
+    float *gradient, *m, *v;                    /* (P,) */
+    float *theta_before, *m_before, *v_before;  /* (P,): what they were before the iteration under way */
+    double beta1_power, beta2_power, beta1_power_before, beta2_power_before;
 } ascent;
 
 struct fpg_trainer {
@@ -27,11 +28,31 @@ static int ascent_init(ascent *a, const fpg_network *net)
 {
     a->num_parameters = fpg_num_parameters(net);
     a->beta1_power = a->beta2_power = 1;
-    a->gradient = fpg_calloc((size_t)a->num_parameters * sizeof(float) * 4);
+    a->gradient = fpg_calloc((size_t)a->num_parameters * sizeof(float) * 6);
     if (!a->gradient)
         return 0;
-    a->m = a->gradient + a->num_parameters, a->v = a->m + a->num_parameters, a->good = a->v + a->num_parameters;
+    a->m = a->gradient + a->num_parameters, a->v = a->m + a->num_parameters;
+    a->theta_before = a->v + a->num_parameters, a->m_before = a->theta_before + a->num_parameters;
+    a->v_before = a->m_before + a->num_parameters;
     return 1;
+}
+
+static void ascent_save(ascent *a, const float *theta)
+{
+    const size_t size = (size_t)a->num_parameters * sizeof(float);
+    memcpy(a->theta_before, theta, size);
+    memcpy(a->m_before, a->m, size);
+    memcpy(a->v_before, a->v, size);
+    a->beta1_power_before = a->beta1_power, a->beta2_power_before = a->beta2_power;
+}
+
+static void ascent_restore(ascent *a, float *theta)
+{
+    const size_t size = (size_t)a->num_parameters * sizeof(float);
+    memcpy(theta, a->theta_before, size);
+    memcpy(a->m, a->m_before, size);
+    memcpy(a->v, a->v_before, size);
+    a->beta1_power = a->beta1_power_before, a->beta2_power = a->beta2_power_before;
 }
 
 fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
@@ -74,7 +95,6 @@ static fpg_collect next_collect(const fpg_trainer *t)
 static fpg_status ascend(const fpg_train_config *c, ascent *a, fpg_optimizer optimizer, double learning_rate, float *theta)
 {
     const int64_t n = a->num_parameters;
-    memcpy(a->good, theta, (size_t)n * sizeof *theta);
     if (optimizer == FPG_ADAM) {
         a->beta1_power *= c->beta1, a->beta2_power *= c->beta2;
         const double root = sqrt(1 - a->beta2_power);
@@ -82,32 +102,32 @@ static fpg_status ascend(const fpg_train_config *c, ascent *a, fpg_optimizer opt
                            (float)c->beta1, (float)c->beta2, (float)(c->epsilon * root));
     } else
         fpg_active()->sgd(n, theta, a->gradient, a->m, (float)learning_rate, (float)c->momentum);
-    if (fpg_all_finite(theta, n))
-        return FPG_OK;
-    memcpy(theta, a->good, (size_t)n * sizeof *theta);
-    return FPG_NONFINITE_THETA;
+    /* A second moment that overflows would stop its parameter for good, without a word. */
+    if (!fpg_all_finite(a->m, n) || !fpg_all_finite(a->v, n))
+        return FPG_NONFINITE_GRADIENT;
+    return fpg_all_finite(theta, n) ? FPG_OK : FPG_NONFINITE_THETA;
 }
 
-static fpg_status fit_values(fpg_trainer *t, double anneal, float *value_theta, double *first_loss, fpg_poll poll)
+/* The regression of the value function on what was collected. */
+static fpg_status fit_values(fpg_trainer *t, double anneal, float *value_theta, fpg_poll poll)
 {
     const fpg_train_config *c = &t->config;
     for (int32_t epoch = 0; epoch < c->value_epochs; epoch++)
         for (int32_t index = 0; index < c->value_minibatches; index++) {
             const fpg_minibatch minibatch = {(uint32_t)epoch, index, c->value_minibatches};
-            double loss;
-            fpg_status status = fpg_sampler_value_gradient(t->sampler, value_theta, &minibatch, t->value.gradient, &loss, poll);
-            if (status == FPG_OK)
+            int64_t rows;
+            fpg_status status = fpg_sampler_value_gradient(t->sampler, value_theta, &minibatch, t->value.gradient, &rows, poll);
+            if (status == FPG_OK && rows > 0)
                 status = ascend(c, &t->value, FPG_ADAM, c->value_learning_rate * anneal, value_theta);
             if (status != FPG_OK)
-                return status;
-            if (epoch == 0)
-                *first_loss += loss / c->value_minibatches;
+                return status == FPG_NONFINITE_THETA ? FPG_NONFINITE_VALUE_THETA
+                                                     : status == FPG_NONFINITE_GRADIENT ? FPG_NONFINITE_VALUE : status;
         }
     return FPG_OK;
 }
 
-/* One iteration: collect, estimate, ascend; and with a value function, fit it to what was collected. */
-static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
+/* Collect, estimate, ascend; and with a value function, fit it to what was collected. */
+static fpg_status learn(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
 {
     const fpg_train_config *c = &t->config;
     const fpg_collect collect = next_collect(t);
@@ -121,12 +141,23 @@ static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_
         for (int64_t i = 0; i < t->policy.num_parameters; i++)
             t->policy.gradient[i] *= (float)(c->max_grad_norm / stats->gradient_norm);
     status = ascend(c, &t->policy, c->optimizer, c->learning_rate * anneal, theta);
-    if (status != FPG_OK || !value_theta)
-        return status;
-    stats->value_loss = 0;
-    status = fit_values(t, anneal, value_theta, &stats->value_loss, poll);
-    if (status != FPG_OK) /* an iteration is whole or did not happen */
-        memcpy(theta, t->policy.good, (size_t)t->policy.num_parameters * sizeof *theta);
+    return status == FPG_OK && value_theta ? fit_values(t, anneal, value_theta, poll) : status;
+}
+
+/* One iteration, which is whole or did not happen. */
+static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
+{
+    const double start = fpg_now();
+    ascent_save(&t->policy, theta);
+    if (value_theta)
+        ascent_save(&t->value, value_theta);
+    const fpg_status status = learn(t, theta, value_theta, stats, poll);
+    if (status != FPG_OK) {
+        ascent_restore(&t->policy, theta);
+        if (value_theta)
+            ascent_restore(&t->value, value_theta);
+    }
+    stats->seconds = fpg_now() - start;
     return status;
 }
 
