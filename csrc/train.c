@@ -112,10 +112,14 @@ static fpg_status ascend(const fpg_train_config *c, ascent *a, fpg_optimizer opt
 static fpg_status fit_values(fpg_trainer *t, double anneal, float *value_theta, fpg_poll poll)
 {
     const fpg_train_config *c = &t->config;
+    fpg_control control; /* of the whole fit: a single step is over before its first poll would be due */
+    fpg_control_init(&control, poll);
     for (int32_t epoch = 0; epoch < c->value_epochs; epoch++)
         for (int32_t index = 0; index < c->value_minibatches; index++) {
             const fpg_minibatch minibatch = {(uint32_t)epoch, index, c->value_minibatches};
             int64_t rows;
+            if (fpg_should_stop(&control, 0))
+                return (fpg_status)atomic_load(&control.status);
             fpg_status status = fpg_sampler_value_gradient(t->sampler, value_theta, &minibatch, t->value.gradient, &rows, poll);
             if (status == FPG_OK && rows > 0)
                 status = ascend(c, &t->value, FPG_ADAM, c->value_learning_rate * anneal, value_theta);
