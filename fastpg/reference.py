@@ -235,7 +235,8 @@ def explained_variance(values: Floats, targets: Floats) -> float:
 
 def standardize(weights: Floats) -> Floats:
     """Return the weights with mean 0 and standard deviation 1; those of a constant are 0."""
-    return (weights - weights.mean()) / (weights.std() + 1e-8)
+    result: Floats = (weights - weights.mean()) / (weights.std() + 1e-8)
+    return result
 
 
 # ---- returns -----------------------------------------------------------------------------------------------

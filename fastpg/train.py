@@ -185,7 +185,7 @@ def train(
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
     learner = _initial_policy(where, env, policy, hidden, activation, seed)
-    critic = _initial_value(where, env, value, algorithm, learner.activation, seed)
+    critic = _initial_value(where, env, value, algorithm, learner, seed)
     config = {
         "env_id": env.id,
         "env_params": dict(env_params or {}),
@@ -291,7 +291,7 @@ def _initial_value(
     env: NativeEnv,
     value: ValueFunction | None,
     algorithm: Algorithm,
-    activation: Activation,
+    learner: Policy,
     seed: int,
 ) -> ValueFunction | None:
     if value is not None and not isinstance(value, ValueFunction):
@@ -305,7 +305,7 @@ def _initial_value(
         return ValueFunction(
             env.observation_space,
             hidden=algorithm.value_hidden,
-            activation=activation,
+            activation=learner.activation,  # type: ignore[arg-type]
             seed=(seed + 2**63) % 2**64,
         )
     value.check_fits(where, "value", env.observation_space)
