@@ -46,7 +46,7 @@ SETTINGS = [
         fastpg.VPG(gamma=0.999, learning_rate=0.03, value_learning_rate=0.03, **TABULAR),
         {"hidden": (), "num_envs": 64, "horizon": 32},
         0.7,
-        "Gymnasium's threshold; the optimum is 0.74",
+        "Gymnasium's threshold; the optimum in 100 steps is 0.744",
     ),
     Setting(
         "CliffWalking-v1",
@@ -61,7 +61,7 @@ SETTINGS = [
         fastpg.VPG(learning_rate=0.03, value_learning_rate=0.1, **TABULAR),
         {"hidden": (), "num_envs": 64, "horizon": 64, "total_steps": 4_000_000},
         7,
-        "the optimum is about 7.9",
+        "the optimum is 7.93",
         deterministic=False,
     ),
     Setting("MountainCar-v0", fastpg.VPG(), {"total_steps": 2_000_000}, -110, "Gymnasium's threshold"),
@@ -167,6 +167,9 @@ Seconds and steps are those of the median run, which uses one thread.
   a shaped reward; other discounts and horizons were tried and change nothing.
 - **CliffWalking-v1** has no time limit. With a discount below 1 staying in a corner for ever costs less than one fall, and
   some policies end there: their episodes do not end, and they are not evaluated. Without discounting that way out is shut.
+  What is left between seeds are safe ways round, of 15 or 17 steps, that never see the edge again.
+- **FrozenLake-v1**: a win or nothing, so 100 episodes know a seed's return only to 0.044 (one standard error);
+  20,000 episodes, played once, put all ten between 0.729 and 0.737.
 - **Taxi-v4** and **CliffWalking-v1** are played with drawn actions: a deterministic policy that walks into a wall in one
   state would never leave it.
 - **Pendulum-v1** and **MountainCarContinuous-v0** are missing: their actions are real numbers, which policies cannot yet draw
