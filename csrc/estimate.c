@@ -297,9 +297,10 @@ static fpg_status run_pass(fpg_sampler *s, const float *theta, const float *valu
     fpg_status status = workspace_add_workers(&s->ws, &s->env, s->width);
     if (status != FPG_OK)
         return status;
-    if (!fpg_all_finite(theta, s->ws.layout.num_parameters) ||
-        (value_theta && !fpg_all_finite(value_theta, s->ws.value_layout.num_parameters)))
+    if (!fpg_all_finite(theta, s->ws.layout.num_parameters))
         return FPG_NONFINITE_THETA;
+    if (value_theta && !fpg_all_finite(value_theta, s->ws.value_layout.num_parameters))
+        return FPG_NONFINITE_VALUE_THETA;
     fpg_control_init(&control, poll);
     fpg_active()->pack(&s->ws.layout, theta, s->ws.packed);
     if (value_theta) {
@@ -381,7 +382,7 @@ static void run_tape_slot(void *context, int64_t index, int worker)
     fpg_slot *slot = &s->ws.slots[index];
     const fpg_layout *layout = job->minibatch ? &s->ws.value_layout : &s->ws.layout;
     memset(slot->gradient, 0, (size_t)layout->gradient_size * sizeof(float));
-    slot->loss = 0, slot->rows = 0;
+    slot->rows = 0;
     for (int64_t tile = index; tile < s->num_tiles; tile += s->ws.num_slots) {
         if (fpg_should_stop(job->pass.control, worker))
             return;
@@ -413,6 +414,8 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
     fpg_status status = run_pass(s, theta, value_theta, &pass, &t, poll);
     if (status != FPG_OK)
         return status;
+    if (!isfinite(t.sum_weight_square) || !isfinite(t.sum_target_square))
+        return FPG_NONFINITE_VALUE;
     const double n = (double)t.num_steps, mean = t.sum_weight / n, variance = t.sum_weight_square / n - mean * mean;
     const double target_mean = t.sum_target / n, target_variance = t.sum_target_square / n - target_mean * target_mean;
     tape_job job = {.sampler = s, .pass = pass};
@@ -427,6 +430,8 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
     if (!isfinite(square))
         return FPG_NONFINITE_GRADIENT;
     *stats = stats_of(s, &t, square, start);
+    /* The weights are target - V(s_t). */
+    stats->value_loss = t.sum_weight_square / n;
     stats->explained_variance = target_variance > 0 ? 1 - variance / target_variance : NAN;
     return FPG_OK;
 }
@@ -500,19 +505,18 @@ void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square)
 }
 
 fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
-                                      double *loss, fpg_poll poll)
+                                      int64_t *rows, fpg_poll poll)
 {
     tape_job job = {.sampler = s, .pass = s->retained, .minibatch = minibatch};
-    int64_t rows = 0;
-    double sum = 0;
     fpg_active()->pack(&s->ws.value_layout, value_theta, s->ws.value_packed);
     const fpg_status status = run_tapes(&job, poll);
     if (status != FPG_OK)
         return status;
+    *rows = 0;
     for (int64_t i = 0; i < s->ws.num_slots; i++)
-        sum += s->ws.slots[i].loss, rows += s->ws.slots[i].rows;
-    *loss = rows ? sum / (double)rows : 0;
-    const double square = fpg_active()->fold(&s->ws.value_layout, s->ws.slots, s->ws.num_slots, rows ? 1.0 / (double)rows : 0, gradient);
+        *rows += s->ws.slots[i].rows;
+    const double scale = *rows > 0 ? 1.0 / (double)*rows : 0;
+    const double square = fpg_active()->fold(&s->ws.value_layout, s->ws.slots, s->ws.num_slots, scale, gradient);
     return isfinite(square) ? FPG_OK : FPG_NONFINITE_GRADIENT;
 }
 

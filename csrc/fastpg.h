@@ -27,9 +27,11 @@ typedef enum {
     FPG_NONFINITE_THETA,  /* a parameter is NaN or infinite */
     FPG_NONFINITE_OUTPUT, /* the policy's output is: an observation was not finite, or it overflowed */
     FPG_NONFINITE_REWARD, /* the environment returned NaN or an infinite reward */
-    FPG_NONFINITE_GRADIENT,
+    FPG_NONFINITE_GRADIENT, /* it is, or it is too large for Adam to square */
     FPG_NONFINITE_ESTIMATE, /* an estimate on arrays is: an input that it read was not finite, or it overflowed */
-    FPG_NO_FINAL_VALUES     /* a transition is truncated, and there are no final values to bootstrap from */
+    FPG_NO_FINAL_VALUES,    /* a transition is truncated, and there are no final values to bootstrap from */
+    FPG_NONFINITE_VALUE_THETA, /* a parameter of the value function is */
+    FPG_NONFINITE_VALUE     /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
 } fpg_status;
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
@@ -232,7 +234,7 @@ typedef struct {
     double entropy;           /* mean over transitions, nats */
     double gradient_norm;     /* Euclidean */
     int64_t total_steps;      /* transitions since the sampler was made */
-    double seconds;           /* wall time of the pass */
+    double seconds;           /* wall time of the pass; of the whole iteration where it trains */
     double value_loss;        /* mean squared error of the value function before its update; NaN if there is none */
     double explained_variance; /* of the returns it is fitted to; NaN likewise */
 } fpg_stats;
@@ -301,7 +303,8 @@ fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net,
                              uint64_t seed, const fpg_train_config *config);
 void fpg_trainer_free(fpg_trainer *trainer);
 /* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta and value_theta
- * (NULL without a value function) are updated in every iteration and are never left with a value that is not finite. */
+ * (NULL without a value function) are updated in every iteration and are never left with a value that is not finite: an
+ * iteration that fails or is interrupted changes neither them nor the optimizer's moments. */
 fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, float *value_theta, double seconds, int64_t capacity, fpg_stats *stats,
                            int64_t *count, fpg_stopped *stopped, fpg_poll poll);
 

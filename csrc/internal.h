@@ -105,8 +105,7 @@ typedef struct {
     float *gradient; /* (gradient_size,) padded; of the value function where that is what is computed */
     fpg_tally tally;
     double *moments; /* (2, obs_size): sums of observations and of their squares, of retained steps; or NULL */
-    double loss;     /* sum of squared errors of values */
-    int64_t rows;    /* in it */
+    int64_t rows;    /* that a gradient of values sums over */
 } fpg_slot;
 
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
@@ -238,9 +237,9 @@ double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t nu
  * so; the steps stay for fpg_sampler_value_gradient. */
 fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
                                           int standardize, float *gradient, fpg_stats *stats, fpg_poll poll);
-/* gradient: of minus half the mean squared error of the values; *loss: the mean squared error. */
+/* gradient: of minus half the mean squared error of the values; *rows: the steps in it, perhaps none. */
 fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
-                                      double *loss, fpg_poll poll);
+                                      int64_t *rows, fpg_poll poll);
 /* Sums over the retained steps of each component of the observations, and of their squares, (obs_size,) each. */
 void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square);
 

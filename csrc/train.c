@@ -9,10 +9,11 @@ enum { TARGET_EPISODES = 100, MAX_RECENT = 128 };
 /* One network's way uphill. */
 typedef struct {
     int64_t num_parameters;
-    int32_t first_outputs;          /* of the first layer */
-    float *gradient, *m, *v, *good; /* (P,); good: the parameters before the update under way */
-    float *inner;                   /* (P,): the parameters for normalised observations, where observations are */
-    double beta1_power, beta2_power;
+    int32_t first_outputs;                     /* of the first layer */
+    float *gradient, *m, *v;                   /* (P,) */
+    float *inner;                              /* (P,): the parameters for normalised observations, where observations are */
+    float *theta_before, *m_before, *v_before, *inner_before; /* (P,): what they were before the iteration under way */
+    double beta1_power, beta2_power, beta1_power_before, beta2_power_before;
 } ascent;
 
 struct fpg_trainer {
@@ -32,13 +33,36 @@ static int ascent_init(ascent *a, const fpg_network *net)
 {
     a->num_parameters = fpg_num_parameters(net);
     a->beta1_power = a->beta2_power = 1;
+    const size_t n = (size_t)a->num_parameters;
+    float **arrays[] = {&a->gradient, &a->m, &a->v, &a->inner, &a->theta_before, &a->m_before, &a->v_before, &a->inner_before};
+    const size_t count = sizeof arrays / sizeof *arrays;
     a->first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs;
-    a->gradient = fpg_calloc((size_t)a->num_parameters * sizeof(float) * 5);
+    a->gradient = fpg_calloc(n * sizeof(float) * count);
     if (!a->gradient)
         return 0;
-    a->m = a->gradient + a->num_parameters, a->v = a->m + a->num_parameters, a->good = a->v + a->num_parameters;
-    a->inner = a->good + a->num_parameters;
+    for (size_t i = 1; i < count; i++)
+        *arrays[i] = a->gradient + i * n;
     return 1;
+}
+
+static void ascent_save(ascent *a, const float *theta)
+{
+    const size_t size = (size_t)a->num_parameters * sizeof(float);
+    memcpy(a->theta_before, theta, size);
+    memcpy(a->m_before, a->m, size);
+    memcpy(a->v_before, a->v, size);
+    memcpy(a->inner_before, a->inner, size);
+    a->beta1_power_before = a->beta1_power, a->beta2_power_before = a->beta2_power;
+}
+
+static void ascent_restore(ascent *a, float *theta)
+{
+    const size_t size = (size_t)a->num_parameters * sizeof(float);
+    memcpy(theta, a->theta_before, size);
+    memcpy(a->m, a->m_before, size);
+    memcpy(a->v, a->v_before, size);
+    memcpy(a->inner, a->inner_before, size);
+    a->beta1_power = a->beta1_power_before, a->beta2_power = a->beta2_power_before;
 }
 
 fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
@@ -84,11 +108,10 @@ static fpg_collect next_collect(const fpg_trainer *t)
     return collect;
 }
 
-/* One step of an optimizer. theta is left as it was if it would not be finite. */
+/* One step of an optimizer. After a failure the caller restores what it saved. */
 static fpg_status ascend_plain(const fpg_train_config *c, ascent *a, fpg_optimizer optimizer, double learning_rate, float *theta)
 {
     const int64_t n = a->num_parameters;
-    memcpy(a->good, theta, (size_t)n * sizeof *theta);
     if (optimizer == FPG_ADAM) {
         a->beta1_power *= c->beta1, a->beta2_power *= c->beta2;
         const double root = sqrt(1 - a->beta2_power);
@@ -96,10 +119,10 @@ static fpg_status ascend_plain(const fpg_train_config *c, ascent *a, fpg_optimiz
                            (float)c->beta1, (float)c->beta2, (float)(c->epsilon * root));
     } else
         fpg_active()->sgd(n, theta, a->gradient, a->m, (float)learning_rate, (float)c->momentum);
-    if (fpg_all_finite(theta, n))
-        return FPG_OK;
-    memcpy(theta, a->good, (size_t)n * sizeof *theta);
-    return FPG_NONFINITE_THETA;
+    /* A second moment that overflows would stop its parameter for good, without a word. */
+    if (!fpg_all_finite(a->m, n) || !fpg_all_finite(a->v, n))
+        return FPG_NONFINITE_GRADIENT;
+    return fpg_all_finite(theta, n) ? FPG_OK : FPG_NONFINITE_THETA;
 }
 
 /* The same where the network reads normalised observations: the step is taken on its inner parameters. */
@@ -128,40 +151,32 @@ static void renormalize(fpg_trainer *t, int64_t num_steps, float *theta, float *
     fpg_normalizer_fold(&t->normalizer, t->value.first_outputs, t->value.num_parameters, t->value.inner, value_theta);
 }
 
-static fpg_status fit_values(fpg_trainer *t, double anneal, float *value_theta, double *first_loss, fpg_poll poll)
+/* The regression of the value function on what was collected. */
+static fpg_status fit_values(fpg_trainer *t, double anneal, float *value_theta, fpg_poll poll)
 {
     const fpg_train_config *c = &t->config;
+    fpg_control control; /* of the whole fit: a single step is over before its first poll would be due */
+    fpg_control_init(&control, poll);
     for (int32_t epoch = 0; epoch < c->value_epochs; epoch++)
         for (int32_t index = 0; index < c->value_minibatches; index++) {
             const fpg_minibatch minibatch = {(uint32_t)epoch, index, c->value_minibatches};
-            double loss;
-            fpg_status status = fpg_sampler_value_gradient(t->sampler, value_theta, &minibatch, t->value.gradient, &loss, poll);
-            if (status == FPG_OK) {
+            int64_t rows;
+            if (fpg_should_stop(&control, 0))
+                return (fpg_status)atomic_load(&control.status);
+            fpg_status status = fpg_sampler_value_gradient(t->sampler, value_theta, &minibatch, t->value.gradient, &rows, poll);
+            if (status == FPG_OK && rows > 0) {
                 chain(t, &t->value, 0);
                 status = ascend(t, &t->value, FPG_ADAM, c->value_learning_rate * anneal, value_theta);
             }
             if (status != FPG_OK)
-                return status;
-            if (epoch == 0)
-                *first_loss += loss / c->value_minibatches;
+                return status == FPG_NONFINITE_THETA ? FPG_NONFINITE_VALUE_THETA
+                                                     : status == FPG_NONFINITE_GRADIENT ? FPG_NONFINITE_VALUE : status;
         }
     return FPG_OK;
 }
 
-/* The policy's last step is undone. */
-static void take_back(fpg_trainer *t, float *theta)
-{
-    ascent *a = &t->policy;
-    if (t->normalizer.size == 0) {
-        memcpy(theta, a->good, (size_t)a->num_parameters * sizeof *theta);
-        return;
-    }
-    memcpy(a->inner, a->good, (size_t)a->num_parameters * sizeof *a->inner);
-    fpg_normalizer_fold(&t->normalizer, a->first_outputs, a->num_parameters, a->inner, theta);
-}
-
-/* One iteration: collect, estimate, ascend; and with a value function, fit it to what was collected. */
-static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
+/* Collect, estimate, ascend; and with a value function, fit it to what was collected. */
+static fpg_status learn(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
 {
     const fpg_train_config *c = &t->config;
     const fpg_collect collect = next_collect(t);
@@ -176,14 +191,27 @@ static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_
         for (int64_t i = 0; i < t->policy.num_parameters; i++)
             t->policy.gradient[i] *= (float)(c->max_grad_norm / stats->gradient_norm);
     status = ascend(t, &t->policy, c->optimizer, c->learning_rate * anneal, theta);
-    if (status != FPG_OK || !value_theta)
-        return status;
-    stats->value_loss = 0;
-    status = fit_values(t, anneal, value_theta, &stats->value_loss, poll);
-    if (status != FPG_OK) /* an iteration is whole or did not happen */
-        take_back(t, theta);
-    else if (t->normalizer.size > 0)
+    if (status == FPG_OK && value_theta)
+        status = fit_values(t, anneal, value_theta, poll);
+    if (status == FPG_OK && t->normalizer.size > 0)
         renormalize(t, stats->num_steps, theta, value_theta);
+    return status;
+}
+
+/* One iteration, which is whole or did not happen. */
+static fpg_status iterate(fpg_trainer *t, float *theta, float *value_theta, fpg_stats *stats, fpg_poll poll)
+{
+    const double start = fpg_now();
+    ascent_save(&t->policy, theta);
+    if (value_theta)
+        ascent_save(&t->value, value_theta);
+    const fpg_status status = learn(t, theta, value_theta, stats, poll);
+    if (status != FPG_OK) {
+        ascent_restore(&t->policy, theta);
+        if (value_theta)
+            ascent_restore(&t->value, value_theta);
+    }
+    stats->seconds = fpg_now() - start;
     return status;
 }
 

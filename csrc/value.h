@@ -99,7 +99,6 @@ static void fpg_value_gradient(const fpg_pass *pass, fpg_tile *tile, int64_t fir
             for (int32_t i = 0; i < lanes; i++) {
                 const float error = active[i] > 0 ? target[i] - worker->values[s * lanes + i] : 0.0f;
                 worker->values[s * lanes + i] = error;
-                slot->loss += (double)error * error;
                 slot->rows += active[i] > 0;
             }
         }

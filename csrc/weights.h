@@ -10,7 +10,7 @@
 
 #include "internal.h"
 
-/* sum_{k>=t} gamma^(k-t) r_k within the episode; and with it bootstrap, where there is one. */
+/* sum_{k>=t} gamma^(k-t) r_k within the episode and the tape. */
 static void fpg_reward_to_go(int32_t width, int64_t steps, float gamma, const fpg_tape *tape)
 {
     float carry[FPG_TILE] = {0};

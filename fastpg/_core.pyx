@@ -21,6 +21,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE
 
     ctypedef struct fpg_poll:
         int (*function)(void *context) noexcept nogil
@@ -233,7 +234,10 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where) except -
         FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters "
                               "are too large",
         FPG_NONFINITE_REWARD: "the environment returned a reward that is NaN or infinite",
-        FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite",
+        FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite, or too large for the optimizer to square",
+        FPG_NONFINITE_VALUE_THETA: "a parameter of the value function is NaN or infinite",
+        FPG_NONFINITE_VALUE: "the value function's values, targets or gradient are NaN or infinite, or too large: its "
+                             "parameters are too large, or the rewards are",
     }[status]
     raise FloatingPointError(f"{where}: {what}")
 
@@ -972,6 +976,9 @@ cdef class Trainer:
         _require((value is None) == (value_theta is None), "value and value_theta go together")
         if value is not None:
             _check_theta(value, value_theta)
+            # Weights are then target - V(s_t), which the statistics of the value function rest on.
+            _require((form, baseline) in (("gae", "none"), ("td", "none"), ("q", "value"), ("reward_to_go", "value"))
+                     and not discount_states, f"form {form!r} and baseline {baseline!r} leave the value function no targets")
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
         _require((horizon > 0) + (episodes > 0) + (steps_per_iteration > 0) == 1,
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")

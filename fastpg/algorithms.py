@@ -125,8 +125,12 @@ class VPG:
         Scale the policy's gradient down to this Euclidean norm where it is longer.
     linear_schedule : bool
         Let both learning rates fall linearly to 0 at `total_steps`.
-    beta1, beta2, epsilon : float
-        Of Adam, for both.
+    beta1 : float
+        Of Adam, for both: decay of the gradient's running mean, in [0, 1).
+    beta2 : float
+        Decay of the running mean of its square, in [0, 1).
+    epsilon : float
+        Added to the denominator.
 
     Raises
     ------

@@ -1,9 +1,10 @@
 """The command line: `fastpg train ENV_ID`, `fastpg eval PATH`, `fastpg envs`, `fastpg info`.
 
-The options of `train` are generated from `fastpg.train` and `fastpg.Reinforce`: names, defaults and help.
+The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import inspect
@@ -15,12 +16,12 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
-from fastpg.algorithms import Reinforce
+from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.estimators import evaluate
 from fastpg.policy import Policy
@@ -28,15 +29,19 @@ from fastpg.system import build_info
 from fastpg.train import TrainProgress, train
 
 EVALUATION_EPISODES = 100
+ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C}
+DEFAULT_ALGORITHM = "reinforce"
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params")
 
 
-def _train_options() -> type[Any]:
-    """Make a dataclass of train()'s parameters, for tyro to make options of."""
+def _train_options(name: str) -> type[Any]:
+    """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of."""
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID")]
-    types["algorithm"] = tyro.conf.OmitArgPrefixes[Reinforce]
+    algorithm = ALGORITHMS[name]
+    choose = f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
     # Where the command line's default differs from train()'s, so does the help.
     target_return = (
         "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
@@ -53,9 +58,20 @@ def _train_options() -> type[Any]:
         if one.name not in ("env_id", "algorithm", *NOT_OPTIONS)
     ]
     required = [("env_id", types["env_id"])]
-    algorithm = [("algorithm", types["algorithm"], dataclasses.field(default=Reinforce()))]
+    chosen = [
+        ("algorithm", types["algorithm"], dataclasses.field(default=DEFAULT_ALGORITHM)),
+        (name, Annotated[algorithm, tyro.conf.OmitArgPrefixes], dataclasses.field(default=algorithm())),
+    ]
     documented = {"__doc__": train.__doc__}
-    return dataclasses.make_dataclass("TrainOptions", [*required, *algorithm, *fields], namespace=documented)
+    return dataclasses.make_dataclass("TrainOptions", [*required, *chosen, *fields], namespace=documented)
+
+
+def _chosen_algorithm(arguments: Sequence[str] | None) -> str:
+    """Look for --algorithm before there are the options that it decides on; a wrong name is left to tyro."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--algorithm", nargs="?")
+    name = parser.parse_known_args(arguments)[0].algorithm
+    return name if name in ALGORITHMS else DEFAULT_ALGORITHM
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> Any:
     """Options from the command line; what tyro objects to becomes one line."""
     commands: dict[str, Any] = {
-        "train": _train_options(),
+        "train": _train_options(_chosen_algorithm(arguments)),
         "eval": EvalOptions,
         "envs": EnvsOptions,
         "info": InfoOptions,
@@ -156,6 +172,7 @@ def _train(options: Any) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     spec = env_spec("train()", settings.pop("env_id"))
     threshold = spec.gymnasium_spec.reward_threshold
+    settings["algorithm"] = settings.pop(settings["algorithm"])
     path = settings.pop("checkpoint") or Path(f"{spec.id}.safetensors")
     if settings["target_return"] is None:
         settings["target_return"] = threshold

@@ -304,6 +304,50 @@ def entropy_gradient(network: Network, theta: Floats, obs: Floats, step: float =
     return result
 
 
+# ---- the value function ------------------------------------------------------------------------------------
+
+
+def state_values(network: Network, theta: Floats, obs: Floats) -> Floats:
+    """Return V(s), `(B,)`: the only output of the network."""
+    return layer_inputs(network, theta, obs)[1][:, 0]
+
+
+def value_loss(network: Network, theta: Floats, obs: Floats, targets: Floats) -> float:
+    """Return the mean of `(target - V(s))^2`."""
+    return float(((targets - state_values(network, theta, obs)) ** 2).mean())
+
+
+def value_gradient(network: Network, theta: Floats, obs: Floats, targets: Floats) -> Floats:
+    """Return the gradient of minus half of `value_loss`, the mean of `(target - V(s)) grad V(s)`, `(P,)`."""
+    inputs, z = layer_inputs(network, theta, obs)
+    delta = (targets[:, None] - z) / len(targets)
+    parts = [(delta.T @ inputs[-1]).ravel(), delta.sum(axis=0)]
+    weights = [weight for weight, _ in layers(network, theta)]
+    for weight, y, x in zip(weights[:0:-1], inputs[:0:-1], inputs[-2::-1], strict=True):
+        delta = (delta @ weight) * activation_slope(network, y)
+        parts = [(delta.T @ x).ravel(), delta.sum(axis=0), *parts]
+    return np.concatenate(parts)
+
+
+def explained_variance(values: Floats, targets: Floats) -> float:
+    """Return `1 - Var(target - V(s)) / Var(target)`: 1 is perfect, 0 as good as a constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> targets = np.array([1.0, 2.0, 3.0])
+    >>> explained_variance(targets, targets), explained_variance(np.zeros(3), targets)
+    (1.0, 0.0)
+    """
+    return float(1.0 - (targets - values).var() / targets.var())
+
+
+def standardize(weights: Floats) -> Floats:
+    """Return the weights with mean 0 and standard deviation 1; those of a constant are 0."""
+    result: Floats = (weights - weights.mean()) / (weights.std() + 1e-8)
+    return result
+
+
 # ---- returns -----------------------------------------------------------------------------------------------
 
 
@@ -678,6 +722,19 @@ def estimate_gradient(
 
 
 # ---- optimizers (ascent) -----------------------------------------------------------------------------------
+
+
+def clip_norm(gradient: Floats, max_norm: float) -> Floats:
+    """Return the gradient, scaled down to the Euclidean norm `max_norm` where it is longer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clip_norm(np.array([3.0, 4.0]), 2.5).tolist(), clip_norm(np.array([3.0, 4.0]), 6.0).tolist()
+    ([1.5, 2.0], [3.0, 4.0])
+    """
+    norm = float(np.linalg.norm(gradient))
+    return gradient * (max_norm / norm) if norm > max_norm else gradient
 
 
 class AdamState(NamedTuple):

@@ -116,7 +116,8 @@ def train(
         Environments that run side by side; by default 16.
     horizon : int, optional
         Each iteration takes this many steps of every environment and continues the episodes in the next.
-        The cut at the end is treated as an episode end without bootstrap, which biases the gradient.
+        At the cut, V of the observation there stands for the rest in forms that bootstrap ("gae", "td", "q").
+        Other forms treat it as an episode's end without bootstrap, which biases the gradient.
     episodes : int, optional
         Each iteration plays this many whole episodes, a fixed number per environment.
     steps_per_iteration : int, optional
@@ -155,7 +156,7 @@ def train(
     TypeError, ValueError
         An argument is of the wrong kind or out of range; the policy does not fit the environment.
     FloatingPointError
-        A parameter, reward or gradient became NaN or infinite; nothing is saved.
+        A parameter, value, reward or gradient became NaN or infinite; nothing is saved.
     KeyboardInterrupt
         Ctrl-C; the checkpoint, if one was asked for, is saved first.
 
@@ -185,12 +186,13 @@ def train(
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
     learner = _initial_policy(where, env, policy, hidden, activation, seed)
-    critic = _initial_value(where, env, value, algorithm, activation, seed)
+    critic = _initial_value(where, env, value, algorithm, learner, seed)
     config = {
         "env_id": env.id,
         "env_params": dict(env_params or {}),
         "algorithm": type(algorithm).__name__,
         **dataclasses.asdict(algorithm),
+        **({} if critic is None else {"value_hidden": critic.hidden}),
         "num_envs": num_envs,
         **collection,
         "hidden": learner.hidden,
@@ -290,7 +292,7 @@ def _initial_value(
     env: NativeEnv,
     value: ValueFunction | None,
     algorithm: Algorithm,
-    activation: Activation,
+    learner: Policy,
     seed: int,
 ) -> ValueFunction | None:
     if value is not None and not isinstance(value, ValueFunction):
@@ -304,7 +306,7 @@ def _initial_value(
         return ValueFunction(
             env.observation_space,
             hidden=algorithm.value_hidden,
-            activation=activation,
+            activation=learner.activation,  # type: ignore[arg-type]
             seed=(seed + 2**63) % 2**64,
         )
     value.check_fits(where, "value", env.observation_space)

@@ -350,6 +350,64 @@ def test_reinforce_refuses(arguments, error, words):
     refuse(lambda: fastpg.Reinforce(**arguments), error, "Reinforce(): ", *words)
 
 
+@pytest.mark.parametrize("algorithm", [fastpg.VPG, fastpg.A2C])
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (
+            {"form": "total"},
+            ValueError,
+            ["form must be one of 'reward_to_go', 'q', 'td', 'gae', got 'total'"],
+        ),
+        ({"form": None}, TypeError, ["form"]),
+        ({"gamma": 1.01}, ValueError, ["gamma must be a number in [0, 1], got 1.01"]),
+        ({"lam": -0.1}, ValueError, ["lam must be a number in [0, 1], got -0.1"]),
+        ({"lam": NAN}, ValueError, ["lam", "got nan"]),
+        ({"n_step": 0}, ValueError, ["n_step must be an integer from 1", "got 0"]),
+        ({"n_step": 5.0}, TypeError, ["n_step must be an integer", "got 5.0"]),
+        ({"learning_rate": 0}, ValueError, ["learning_rate must be a number in (0, inf), got 0"]),
+        ({"value_learning_rate": -1.0}, ValueError, ["value_learning_rate", "got -1.0"]),
+        ({"value_learning_rate": "1"}, TypeError, ["value_learning_rate", "got '1'"]),
+        ({"value_epochs": -1}, ValueError, ["value_epochs must be an integer from 0", "got -1"]),
+        ({"value_epochs": True}, TypeError, ["value_epochs", "got True"]),
+        ({"value_minibatches": 0}, ValueError, ["value_minibatches must be an integer from 1", "got 0"]),
+        ({"value_hidden": (0,)}, ValueError, ["value_hidden[0] must be an integer from 1 to 512, got 0"]),
+        ({"value_hidden": 64}, TypeError, ["value_hidden must be a sequence of widths"]),
+        ({"value_hidden": (1,) * 4}, ValueError, ["value_hidden must have at most 3 layers"]),
+        ({"standardize_advantages": 1}, TypeError, ["standardize_advantages must be True or False, got 1"]),
+        ({"max_grad_norm": 0.0}, ValueError, ["max_grad_norm must be a number in (0, inf), got 0.0"]),
+        ({"max_grad_norm": INF}, ValueError, ["max_grad_norm", "got inf"]),
+        ({"linear_schedule": None}, TypeError, ["linear_schedule must be True or False, got None"]),
+        ({"beta1": 1.0}, ValueError, ["beta1 must be a number in [0, 1), got 1.0"]),
+        ({"beta2": 1}, ValueError, ["beta2"]),
+        ({"epsilon": 0.0}, ValueError, ["epsilon must be a number in (0, inf), got 0.0"]),
+    ],
+    ids=str,
+)
+def test_vpg_refuses(algorithm, arguments, error, words):
+    refuse(lambda: algorithm(**arguments), error, f"{algorithm.__name__}(): ", *words)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ("V", TypeError, ["value must be a fastpg.ValueFunction, got 'V'"]),
+        (fastpg.ValueFunction.for_env("Acrobot-v1"), ValueError, ["value reads"]),
+    ],
+)
+def test_train_refuses_a_value_function(value, error, words):
+    refuse(lambda: fastpg.train("CartPole-v1", fastpg.VPG(), value=value), error, "train(): ", *words)
+
+
+def test_train_refuses_a_value_function_that_nobody_would_use_or_that_is_not_finite():
+    value = fastpg.ValueFunction.for_env("CartPole-v1")
+    words = "train(): Reinforce has no value function, but value is given"
+    refuse(lambda: fastpg.train("CartPole-v1", value=value), ValueError, words)
+    value.theta[2] = NAN
+    words = "train(): theta of the value function must be finite"
+    refuse(lambda: fastpg.train("CartPole-v1", fastpg.VPG(), value=value), ValueError, words)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

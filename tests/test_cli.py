@@ -52,6 +52,54 @@ def test_help_has_every_parameter_of_the_algorithm_and_the_run(tmp_path):
     assert "Discount, in [0, 1]. (default: 0.99)" in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "only", "default"),
+    [
+        ("reinforce", "--momentum", "Step size of the optimizer. (default: 0.003)"),
+        ("vpg", "--value-minibatches", "Passes of the value function over each batch. (default: 10)"),
+        ("a2c", "--standardize-advantages", "Passes of the value function over each batch. (default: 1)"),
+    ],
+)
+def test_help_shows_the_options_of_the_chosen_algorithm_and_how_to_see_others(name, only, default, tmp_path):
+    shown = run("train", "--algorithm", name, "--help", cwd=tmp_path).stdout
+    words = " ".join(shown.replace("│", " ").split())
+    assert only in words
+    assert default in words
+    assert f"those of {name}. For another's: fastpg train --algorithm NAME --help." in words
+    assert ("--value-epochs" in words) == (name != "reinforce")
+
+
+@pytest.mark.parametrize("algorithm", [["--algorithm", "vpg"], ["--algorithm=a2c", "--horizon", "16"]])
+def test_train_saves_the_policy_of_every_algorithm(algorithm, tmp_path):
+    trained = run(
+        *("train", *algorithm, "CartPole-v1", "--total-steps", "20000", "--hidden", "16"),
+        *("--value-hidden", "8", "8", "--max-grad-norm", "1", "--no-standardize-advantages", "--lam", "0.9"),
+        cwd=tmp_path,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (16,)
+
+
+def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
+    seen = []
+
+    @functools.wraps(cli.train)
+    def remember(*arguments, **settings):
+        seen.append(settings["algorithm"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train", remember)
+    monkeypatch.chdir(tmp_path)
+    cli.main(["train", "CartPole-v1"])
+    cli.main(["train", "CartPole-v1", "--algorithm", "vpg", "--form", "q", "--n-step", "9", "--value-hidden"])
+    cli.main(["train", "CartPole-v1", "--linear-schedule", "--algorithm=a2c"])
+    assert seen == [
+        fastpg.Reinforce(),
+        fastpg.VPG(form="q", n_step=9, value_hidden=()),
+        fastpg.A2C(linear_schedule=True),
+    ]
+
+
 def test_envs_lists_every_native_environment(tmp_path):
     shown = run("envs", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
@@ -78,6 +126,12 @@ def test_info_names_the_instruction_set(tmp_path):
         ("train CartPole-v1 --gamma high", "--gamma"),
         ("train CartPole-v1 --gamma 2", "gamma must be a number in [0, 1], got 2.0"),
         ("train CartPole-v1 --form gae", "'--form'"),
+        ("train CartPole-v1 --algorithm ppo", "'ppo'"),
+        ("train CartPole-v1 --algorithm", "'--algorithm'"),
+        ("train CartPole-v1 --lam 0.9", "--lam"),
+        ("train CartPole-v1 --algorithm vpg --momentum 0.9", "--momentum"),
+        ("train CartPole-v1 --algorithm vpg --lam 2", "lam must be a number in [0, 1], got 2.0"),
+        ("train CartPole-v1 --algorithm a2c --form total", "'--form'"),
         ("train CartPole-v1 --num-envs 0", "num_envs must be an integer from 1"),
         ("train CartPole-v1 --num-envs many", "--num-envs"),
         ("train CartPole-v1 --hidden 0", "hidden[0]"),
