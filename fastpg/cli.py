@@ -242,7 +242,7 @@ def _diagnose(options: DiagnoseOptions) -> int:
     _check.integer(where, "episodes", options.episodes, 1)
     _check.integer(where, "batches", options.batches, 2)
     if options.plot is not None:
-        diagnostics.check_plot_path(where, options.plot)
+        diagnostics.can_plot(where, options.plot)
     if options.policy is None:
         policy = _half_trained(spec.id, spec.gymnasium_spec.reward_threshold, options)
     else:

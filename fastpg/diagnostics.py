@@ -152,11 +152,8 @@ class FormComparison:
             path is not a path, has no format's ending, or lies in a directory that does not exist.
         """
         where = "FormComparison.plot()"
-        target = check_plot_path(where, path)
-        try:
-            figure = importlib.import_module("matplotlib.figure").Figure(layout="constrained")
-        except ImportError as error:
-            raise ImportError(f'{where} needs matplotlib: pip install "fastpg-rl[plot]"') from error
+        target, matplotlib_figure = can_plot(where, path)
+        figure = matplotlib_figure.Figure(layout="constrained")
         figure.set_size_inches(9, 1.2 + 0.35 * len(self.records))
         names = [record.name for record in self.records]
         left, right = figure.subplots(1, 2, sharey=True)
@@ -359,11 +356,14 @@ def fit_value(
     return run.value
 
 
-def check_plot_path(where: str, path: Any) -> Path:
-    """Return a path that a picture can be written to; called before the work, not after it."""
+def can_plot(where: str, path: Any) -> tuple[Path, Any]:
+    """Return the path and matplotlib's module of figures; asked for before the work, not after it."""
     target = _check.output_path(where, "path", path)
     _check.choice(where, "the ending of path", target.suffix, PLOT_FORMATS)
-    return target
+    try:
+        return target, importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise ImportError(f'{where} needs matplotlib: pip install "fastpg-rl[plot]"') from error
 
 
 def _names(where: str, forms: Any, value: ValueFunction | None) -> tuple[str, ...]:
