@@ -137,7 +137,7 @@ class FormComparison:
         return "\n".join([heading, *table, f"cosine to: {self.reference} gradient", score])
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw variance and signal-to-noise ratio of the forms.
+        """Draw the forms' relative variances and signal-to-noise ratios.
 
         Parameters
         ----------
@@ -157,8 +157,8 @@ class FormComparison:
         figure.set_size_inches(9, 1.2 + 0.35 * len(self.records))
         names = [record.name for record in self.records]
         left, right = figure.subplots(1, 2, sharey=True)
-        left.barh(names, [record.variance for record in self.records])
-        left.set(xlabel="variance of the estimate", xscale="log")
+        left.barh(names, [record.relative_variance for record in self.records])
+        left.set(xlabel="variance, that of total being 1")
         right.barh(names, [record.signal_to_noise for record in self.records], color="tab:green")
         right.set(xlabel="signal-to-noise ratio")
         left.invert_yaxis()
