@@ -1,22 +1,17 @@
-"""The variance of each form's estimate: `variance.py` writes the table of docs/policy_gradients.md.
+"""The variance of each form's estimate: `variance.py` writes the tables of docs/policy_gradients.md.
 
-One estimate is made of one whole episode; its variance is the trace of the covariance.
-An estimate from E episodes has 1/E of it. gamma is 1: with a discount the forms would differ in the mean too.
+One estimate is made of 64 whole episodes, the same ones for every form (diagnostics.compare_forms). gamma
+is 1. V is fitted to the policy that is asked about, which stays as it is (diagnostics.fit_value).
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import fastpg
+from fastpg.diagnostics import FORMS, compare_forms, fit_value
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "policy_gradients.md"
 BEGIN, END = "<!-- variance.py begins -->\n", "<!-- variance.py ends -->\n"
-FORMS = {  # what estimate_gradient takes; the first is what the others are compared with
-    "`total`": {"form": "total"},
-    "`reward_to_go`": {"form": "reward_to_go"},
-}
 ENVIRONMENTS = {"CartPole-v1": 150.0, "FrozenLake-v1": 0.4}  # mean return that the second policy has reached
 HIDDEN = (16,)
 
@@ -29,36 +24,49 @@ def policies(env_id):
     yield "half trained", run.policy
 
 
-def variance(env_id, policy, settings, episodes):
-    """Return the variance of an estimate from one episode."""
-    estimates = np.array(
-        [
-            fastpg.estimate_gradient(env_id, policy, num_envs=1, episodes=1, seed=seed, **settings).gradient
-            for seed in range(episodes)
-        ],
-        np.float64,
-    )
-    return estimates.var(axis=0, ddof=1).sum()
-
-
-def table(episodes):
-    yield f"{episodes:,} estimates of one episode each, the same episodes for every form; one hidden layer of"
-    yield f"{HIDDEN[0]} units, gamma = 1. Written by `python benchmarks/variance.py`."
-    yield ""
-    yield "| environment | policy | mean return | " + " | ".join(FORMS) + " |"
-    yield "|---|---|---|" + "---|" * len(FORMS)
+def comparisons(batches):
+    """Every environment's comparisons, by the heading of their column."""
     for env_id in ENVIRONMENTS:
         for name, policy in policies(env_id):
-            returns, _ = fastpg.evaluate(env_id, policy, episodes=episodes, deterministic=False)
-            found = [variance(env_id, policy, settings, episodes) for settings in FORMS.values()]
-            columns = [f"{one:.3g} ({one / found[0]:.2f})" for one in found]
-            yield f"| {env_id} | {name} | {returns.mean():.3g} | " + " | ".join(columns) + " |"
+            compared = compare_forms(env_id, policy, value=fit_value(env_id, policy), batches=batches)
+            yield f"{env_id}, {name}", compared
+
+
+def table(batches):
+    found = dict(comparisons(batches))
+    one = next(iter(found.values()))
+    yield f"{batches:,} estimates of {one.episodes} episodes each; one hidden layer of {HIDDEN[0]} units,"
+    yield "gamma = 1, lam = 0.95, n_step = 5. Written by `python benchmarks/variance.py`."
+
+    def variance(record):
+        return f"{record.variance:.3g} ({record.relative_variance:.3g})"
+
+    def direction(record):
+        return f"{record.signal_to_noise:.3g}; {record.cosine:.3f}"
+
+    columns = {
+        "variance (ratio to `total`)": variance,
+        "signal-to-noise ratio; cosine to the reference": direction,
+    }
+    for title, shown in columns.items():
+        yield ""
+        yield f"| {title} | " + " | ".join(found) + " |"
+        yield "|---|" + "---|" * len(found)
+        for form in FORMS:
+            yield f"| `{form}` | " + " | ".join(shown(compared[form]) for compared in found.values()) + " |"
+        if shown is variance:
+            returns = (f"{compared.mean_return:.3g}" for compared in found.values())
+            yield "| mean return | " + " | ".join(returns) + " |"
+        else:
+            yield "| reference | " + " | ".join(compared.reference for compared in found.values()) + " |"
+            errors = (f"{compared.mean_score_standard_errors:+.1f}" for compared in found.values())
+            yield "| mean score, standard errors from 0 | " + " | ".join(errors) + " |"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=4000)
-    lines = "\n".join(table(parser.parse_args().episodes))
+    parser.add_argument("--batches", type=int, default=400)
+    lines = "\n".join(table(parser.parse_args().batches))
     print(lines)
     before, rest = DOCUMENT.read_text().split(BEGIN)
     _, after = rest.split(END)

@@ -1,6 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
-from fastpg import exact
+from fastpg import diagnostics, exact
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
 from fastpg.envs import VectorEnv, list_envs, make
@@ -43,6 +43,7 @@ __all__ = [
     "VectorEnv",
     "__version__",
     "build_info",
+    "diagnostics",
     "done_from_cleanrl",
     "done_from_episode_starts",
     "episode_returns",

@@ -1,4 +1,4 @@
-"""The command line: `fastpg train ENV_ID`, `fastpg eval PATH`, `fastpg envs`, `fastpg info`.
+"""The command line: `fastpg train ENV_ID`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
 
 The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C.
@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
+from fastpg import _check, diagnostics
 from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.estimators import evaluate
@@ -31,6 +32,7 @@ from fastpg.train import TrainProgress, train
 EVALUATION_EPISODES = 100
 ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C}
 DEFAULT_ALGORITHM = "reinforce"
+DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params")
 
@@ -100,6 +102,39 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
+class DiagnoseOptions:
+    """Compare the forms of the policy gradient: variance, signal to noise, direction.
+
+    A value function is first fitted to the policy, for the forms that need one.
+
+    Parameters
+    ----------
+    env_id
+        Environment.
+    policy
+        A policy that `fastpg train` saved; by default one is trained half way to the reward threshold.
+    episodes
+        Episodes in a batch, of which one estimate is made.
+    batches
+        Estimates of each form.
+    gamma
+        Discount, in [0, 1].
+    seed
+        Seeds the training and the episodes.
+    plot
+        Draw a picture as well: .png, .svg or .pdf; needs matplotlib.
+    """
+
+    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV_ID")]
+    policy: Path | None = None
+    episodes: int = 64
+    batches: int = 200
+    gamma: float = 1.0
+    seed: int = 0
+    plot: Path | None = None
+
+
+@dataclass(frozen=True)
 class EnvsOptions:
     """List the native environments: spaces, step limit, reward threshold."""
 
@@ -115,6 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         if isinstance(options, EvalOptions):
             return _eval(options)
+        if isinstance(options, DiagnoseOptions):
+            return _diagnose(options)
         if isinstance(options, EnvsOptions):
             return _envs()
         if isinstance(options, InfoOptions):
@@ -124,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
     except (TypeError, ValueError) as error:
         return _fail(str(error), 2)
-    except (FloatingPointError, MemoryError) as error:
+    except (FloatingPointError, ImportError, MemoryError) as error:
         return _fail(str(error) or "out of memory", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -135,6 +172,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     commands: dict[str, Any] = {
         "train": _train_options(_chosen_algorithm(arguments)),
         "eval": EvalOptions,
+        "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
         "info": InfoOptions,
     }
@@ -213,6 +251,49 @@ def _eval(options: EvalOptions) -> int:
     print(f"  return  mean {returns.mean():.1f}, {spread}")
     print(f"  length  mean {lengths.mean():.1f}")
     return 0
+
+
+def _diagnose(options: DiagnoseOptions) -> int:
+    where = "diagnose"
+    spec = env_spec(where, options.env_id)
+    _check.integer(where, "episodes", options.episodes, 1)
+    _check.integer(where, "batches", options.batches, 2)
+    if options.plot is not None:
+        diagnostics.can_plot(where, options.plot)
+    if options.policy is None:
+        policy = _half_trained(spec.id, spec.gymnasium_spec.reward_threshold, options)
+    else:
+        policy = Policy.load(options.policy)
+    compared = diagnostics.compare_forms(
+        spec.id,
+        policy,
+        value=diagnostics.fit_value(spec.id, policy, gamma=options.gamma, seed=options.seed),
+        gamma=options.gamma,
+        episodes=options.episodes,
+        batches=options.batches,
+        seed=options.seed,
+    )
+    print(compared)
+    if options.plot is not None:
+        compared.plot(options.plot)
+    return 0
+
+
+def _half_trained(env_id: str, threshold: float | None, options: DiagnoseOptions) -> Policy:
+    """Train a policy half way from its first return to the threshold: where there is something to learn."""
+    target = None
+    if threshold is not None:
+        untrained = Policy.for_env(env_id, seed=options.seed)
+        returns, _ = evaluate(env_id, untrained, deterministic=False, seed=options.seed)
+        target = (float(returns.mean()) + threshold) / 2
+    run = train(
+        env_id,
+        VPG(gamma=options.gamma),
+        total_steps=DIAGNOSIS_TRAINING_STEPS,
+        target_return=target,
+        seed=options.seed,
+    )
+    return run.policy
 
 
 def _envs() -> int:

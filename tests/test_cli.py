@@ -44,6 +44,19 @@ def test_hidden_without_widths_is_the_linear_policy(tmp_path):
     assert fastpg.Policy.load(tmp_path / "linear.safetensors").hidden == ()
 
 
+def test_diagnose_prints_a_row_for_every_form(tmp_path, policy):
+    policy.save(tmp_path / "policy.safetensors")
+    for arguments in (["--policy", "policy.safetensors"], []):  # one that is there, one that it trains
+        shown = run(
+            *("diagnose", "CartPole-v1", "--episodes", "8", "--batches", "10", *arguments), cwd=tmp_path
+        )
+        assert shown.returncode == 0, shown.stderr
+        heading, _, *rows = shown.stdout.splitlines()
+        assert heading.startswith("CartPole-v1: mean return ")
+        assert [row.split("  ")[0] for row in rows[:-2]] == list(fastpg.diagnostics.FORMS)
+        assert "standard errors from zero" in rows[-1]
+
+
 def test_help_has_every_parameter_of_the_algorithm_and_the_run(tmp_path):
     shown = run("train", "--help", cwd=tmp_path)
     assert shown.returncode == 0
@@ -119,7 +132,7 @@ def test_info_names_the_instruction_set(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, eval, envs, info}"),
+        ("", "{train, eval, diagnose, envs, info}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -148,6 +161,10 @@ def test_info_names_the_instruction_set(tmp_path):
         ("eval broken.safetensors", "damaged or not a safetensors file"),
         ("eval good.safetensors --episodes 0", "episodes must be an integer from 1"),
         ("eval good.safetensors --env Pong", "'Pong' is not implemented natively"),
+        ("diagnose Pong", "'Pong' is not implemented natively"),
+        ("diagnose CartPole-v1 --batches 1", "batches must be an integer >= 2, got 1"),
+        ("diagnose CartPole-v1 --plot forms.txt", "the ending of path must be one of '.png', '.svg', '.pdf'"),
+        ("diagnose CartPole-v1 --policy missing.safetensors", "missing.safetensors: No such file"),
         ("info --verbose", "--verbose"),
     ],
 )
