@@ -1,6 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
-from fastpg import diagnostics, exact
+from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
 from fastpg.envs import VectorEnv, list_envs, make

@@ -157,6 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(options, InfoOptions):
             return _info()
         return _train(options)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
     except (TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,15 @@ def test_number_of_threads_is_set():
         assert fastpg.get_num_threads() == fastpg.build_info()["num_threads"] == 3
     finally:
         fastpg.set_num_threads(before)
+
+
+def test_a_source_tree_without_the_core_says_so(tmp_path):
+    package = tmp_path / "fastpg"
+    package.mkdir()
+    source = Path(fastpg.__file__).parent
+    for name in ("__init__.py", "_built.py"):
+        (package / name).write_text((source / name).read_text())
+    result = subprocess.run(
+        [sys.executable, "-c", "import fastpg"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "holds fastpg's sources, without the compiled core" in result.stderr
