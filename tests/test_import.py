@@ -46,6 +46,6 @@ def test_a_source_tree_without_the_core_says_so(tmp_path):
     for name in ("__init__.py", "_built.py"):
         (package / name).write_text((source / name).read_text())
     result = subprocess.run(
-        [sys.executable, "-c", "import fastpg"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-S", "-c", "import fastpg"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "holds fastpg's sources, without the compiled core" in result.stderr
