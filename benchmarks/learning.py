@@ -186,7 +186,7 @@ Seconds and steps are those of the median run, which uses one thread.
   20,000 episodes, played once, put all ten between 0.729 and 0.737.
 - **Taxi-v4** and **CliffWalking-v1** are played with drawn actions: a deterministic policy that walks into a wall in one
   state would never leave it.
-- **Pendulum-v1** and **MountainCarContinuous-v0**: first guesses, nothing was searched. One gradient step an iteration
+- **Pendulum-v1** and **MountainCarContinuous-v0**: first guesses, looked at once on seeds 0 and 1; nothing was searched. One gradient step an iteration
   takes Pendulum far more steps than algorithms need that use each batch many times.
 - **A2C** takes one small step on each short batch, so it needs many; `VPG` asks more of each batch.
 """
