@@ -2,7 +2,7 @@
 #include "internal.h"
 
 /* Below this much work a second thread costs more than it saves. */
-static const double PARALLEL_SECONDS = 40e-6;
+static const double PARALLEL_SECONDS = 20e-6;
 
 /* Scratch memory for that many shares, or for as many as there is memory. */
 static void add_scratch(fpg_vector *v, int64_t shares)
