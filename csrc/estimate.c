@@ -336,9 +336,16 @@ static fpg_stats stats_of(const fpg_sampler *s, const fpg_tally *t, double squar
         .value_loss = NAN, .explained_variance = NAN};
 }
 
-static int64_t divisor_of(const fpg_collect *collect, const fpg_tally *t)
+/* The slots' policy gradients, normalised, and what is known of the pass. */
+static fpg_status fold_gradient(fpg_sampler *s, const fpg_collect *collect, const fpg_tally *t, double start, float *gradient,
+                                fpg_stats *stats)
 {
-    return collect->normalize == FPG_PER_TIMESTEP ? t->num_steps : t->num_trajectories;
+    const int64_t divisor = collect->normalize == FPG_PER_TIMESTEP ? t->num_steps : t->num_trajectories;
+    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, 1.0 / (double)divisor, gradient);
+    if (!isfinite(square))
+        return FPG_NONFINITE_GRADIENT;
+    *stats = stats_of(s, t, square, start);
+    return FPG_OK;
 }
 
 fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
@@ -350,12 +357,7 @@ fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const float 
     fpg_status status = run_pass(s, theta, value_theta, &pass, &t, poll);
     if (status != FPG_OK)
         return status;
-    const double scale = 1.0 / (double)divisor_of(collect, &t);
-    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, scale, gradient);
-    if (!isfinite(square))
-        return FPG_NONFINITE_GRADIENT;
-    *stats = stats_of(s, &t, square, start);
-    return FPG_OK;
+    return fold_gradient(s, collect, &t, start, gradient, stats);
 }
 
 /* ---- retained passes: first the steps and their weights, then gradients of them ----------------------------------- */
@@ -425,11 +427,9 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
     status = run_tapes(&job, poll);
     if (status != FPG_OK)
         return status;
-    const double scale = 1.0 / (double)divisor_of(collect, &t);
-    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, scale, gradient);
-    if (!isfinite(square))
-        return FPG_NONFINITE_GRADIENT;
-    *stats = stats_of(s, &t, square, start);
+    status = fold_gradient(s, collect, &t, start, gradient, stats);
+    if (status != FPG_OK)
+        return status;
     /* The weights are target - V(s_t). */
     stats->value_loss = t.sum_weight_square / n;
     stats->explained_variance = target_variance > 0 ? 1 - variance / target_variance : NAN;
@@ -486,12 +486,7 @@ fpg_status fpg_sampler_recorded_gradient(fpg_sampler *s, const float *baseline, 
     const fpg_status status = run_tapes(&job, poll);
     if (status != FPG_OK)
         return status;
-    const double scale = 1.0 / (double)divisor_of(&s->retained.collect, &s->recorded);
-    const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, scale, gradient);
-    if (!isfinite(square))
-        return FPG_NONFINITE_GRADIENT;
-    *stats = stats_of(s, &s->recorded, square, s->record_start);
-    return FPG_OK;
+    return fold_gradient(s, &s->retained.collect, &s->recorded, s->record_start, gradient, stats);
 }
 
 void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square)

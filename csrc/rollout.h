@@ -355,8 +355,9 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
             if (!pass->retain)
                 fpg_tape_backward(pass, worker, worker_index, tape, step - begin, plan.keep_hidden, slot);
             else {
-                fpg_tally_retained(pass, tape, step - begin, slot);
                 tile->steps = step - begin;
+                if (!pass->caller_values) /* which are not there yet */
+                    fpg_tally_retained(pass, tape, tile->steps, slot);
             }
         }
     } while (by_episode);
