@@ -15,6 +15,8 @@ SOURCES = [
     "memory",
     "parallel",
     "normalize",
+    "workspace",
+    "batch",
     "estimate",
     "returns",
     "train",

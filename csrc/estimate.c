@@ -1,187 +1,10 @@
-/* estimate.c - passes over batches and environments: cut the work into slots, run them on the pool, fold.
- *
- * A slot is a fixed share of the work with sums of its own. The number of slots and who belongs to which depend on the
- * problem only, and slots are folded in order, so results are the same bits for any number of threads.
- */
+/* estimate.c - passes over environments: cut the tiles into slots, run them on the pool, fold. */
 #include "internal.h"
 
 #include <math.h>
 
-enum { ROWS_PER_SLOT = 512, MAX_SLOTS = 64 };
-
 /* The bit of the iteration that keeps an evaluation's random numbers apart from a training run's with the same seed. */
 static const uint32_t FPG_EVALUATION = UINT32_C(1) << 31;
-
-/* Sums of gradients take this much memory at most (but two slots at least). */
-static const int64_t MAX_SLOT_FLOATS = 8 << 20;
-
-static int64_t slots_for(int64_t units, int64_t gradient_size)
-{
-    int64_t most = MAX_SLOT_FLOATS / gradient_size;
-    most = most < 2 ? 2 : most > MAX_SLOTS ? MAX_SLOTS : most;
-    return units < 1 ? 1 : units < most ? units : most;
-}
-
-/* What every pass needs: the layout, the packed parameters, workers and slots. */
-typedef struct {
-    fpg_layout layout, value_layout;
-    float *packed, *value_packed, *slot_gradients;
-    fpg_worker *workers;
-    int num_workers;
-    fpg_slot *slots;
-    double *moments; /* the slots', with a value function */
-    int64_t num_slots;
-} fpg_workspace;
-
-static void workspace_free(fpg_workspace *ws)
-{
-    for (int i = 0; i < ws->num_workers; i++)
-        fpg_worker_free(&ws->workers[i]);
-    fpg_free(ws->workers);
-    fpg_free(ws->packed);
-    fpg_free(ws->value_packed);
-    fpg_free(ws->slot_gradients);
-    fpg_free(ws->moments);
-    fpg_free(ws->slots);
-    memset(ws, 0, sizeof *ws);
-}
-
-/* Workers for the threads in use now; they are kept from pass to pass. */
-static fpg_status workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width)
-{
-    int wanted = fpg_get_num_threads();
-    if (wanted > ws->num_slots)
-        wanted = (int)ws->num_slots;
-    if (ws->num_workers >= wanted)
-        return FPG_OK;
-    fpg_worker *workers = fpg_calloc((size_t)wanted * sizeof *workers);
-    if (!workers)
-        return FPG_NO_MEMORY;
-    if (ws->workers)
-        memcpy(workers, ws->workers, (size_t)ws->num_workers * sizeof *workers);
-    fpg_free(ws->workers);
-    ws->workers = workers;
-    for (; ws->num_workers < wanted; ws->num_workers++)
-        if (fpg_worker_init(&workers[ws->num_workers], &ws->layout, ws->value_packed ? &ws->value_layout : NULL, env, width) !=
-            FPG_OK)
-            return FPG_NO_MEMORY;
-    return FPG_OK;
-}
-
-/* value: the value function's network, or NULL. */
-static fpg_status workspace_init(fpg_workspace *ws, const fpg_network *net, const fpg_network *value, int64_t units,
-                                 const fpg_environment *env, int32_t width)
-{
-    memset(ws, 0, sizeof *ws);
-    ws->layout = fpg_layout_of(net);
-    int64_t size = ws->layout.gradient_size;
-    if (value) {
-        ws->value_layout = fpg_layout_of(value);
-        ws->value_packed = fpg_alloc((size_t)ws->value_layout.packed_size * sizeof(float));
-        size = ws->value_layout.gradient_size > size ? ws->value_layout.gradient_size : size;
-    }
-    ws->num_slots = slots_for(units, size);
-    if (value)
-        ws->moments = fpg_calloc((size_t)(ws->num_slots * 2 * ws->layout.obs_size) * sizeof *ws->moments);
-    ws->packed = fpg_alloc((size_t)ws->layout.packed_size * sizeof(float));
-    ws->slot_gradients = fpg_alloc((size_t)(size * ws->num_slots) * sizeof(float));
-    ws->slots = fpg_calloc((size_t)ws->num_slots * sizeof *ws->slots);
-    if (!ws->packed || (value && (!ws->value_packed || !ws->moments)) || !ws->slot_gradients || !ws->slots || workspace_add_workers(ws, env, width) != FPG_OK) {
-        workspace_free(ws);
-        return FPG_NO_MEMORY;
-    }
-    for (int64_t s = 0; s < ws->num_slots; s++) {
-        ws->slots[s].gradient = ws->slot_gradients + s * size;
-        ws->slots[s].moments = value ? ws->moments + s * 2 * ws->layout.obs_size : NULL;
-    }
-    return FPG_OK;
-}
-
-int64_t fpg_num_parameters(const fpg_network *net) { return fpg_layout_of(net).num_parameters; }
-
-/* ---- batches that the caller has ------------------------------------------------------------------------------ */
-
-static fpg_status run_batch(fpg_batch *batch, const fpg_network *net, const float *theta, fpg_poll poll, fpg_task task, double scale,
-                            float *gradient)
-{
-    const fpg_kernels *kernels = fpg_active();
-    /* Small batches are cut finer, so that two threads have something to share. */
-    const int64_t per_slot = batch->batch >= 2 * ROWS_PER_SLOT ? ROWS_PER_SLOT : FPG_CHUNK;
-    fpg_workspace ws;
-    fpg_status status = workspace_init(&ws, net, NULL, (batch->batch + per_slot - 1) / per_slot, NULL, 0);
-    if (status != FPG_OK)
-        return status;
-    if (fpg_all_finite(theta, ws.layout.num_parameters)) {
-        const int64_t rows = (batch->batch + ws.num_slots - 1) / ws.num_slots;
-        kernels->pack(&ws.layout, theta, ws.packed);
-        batch->layout = &ws.layout, batch->packed = ws.packed, batch->workers = ws.workers, batch->slots = ws.slots;
-        batch->rows_per_slot = (rows + FPG_CHUNK - 1) / FPG_CHUNK * FPG_CHUNK;
-        fpg_control_init(&batch->control, poll);
-        fpg_parallel_for(ws.num_slots, ws.num_workers, task, batch, &batch->control);
-        status = (fpg_status)atomic_load(&batch->control.status);
-        if (status == FPG_OK && gradient && !isfinite(kernels->fold(&ws.layout, ws.slots, ws.num_slots, scale, gradient)))
-            status = FPG_NONFINITE_GRADIENT;
-    } else
-        status = FPG_NONFINITE_THETA;
-    workspace_free(&ws);
-    return status;
-}
-
-fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
-{
-    fpg_batch batch = {.obs = obs, .batch = size, .out_logits = out};
-    return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
-}
-
-fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
-                   int deterministic, void *actions, fpg_poll poll)
-{
-    fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions};
-    return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
-}
-
-fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const void *actions,
-                                    int64_t size, float *log_prob, float *entropy, fpg_poll poll)
-{
-    fpg_batch batch = {.obs = obs, .actions = actions, .batch = size, .out_log_prob = log_prob, .out_entropy = entropy};
-    return run_batch(&batch, net, theta, poll, fpg_active()->batch_outputs, 1, NULL);
-}
-
-fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
-                               const float *weights, int64_t size, double scale, float *gradient, fpg_poll poll)
-{
-    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .batch = size};
-    return run_batch(&batch, net, theta, poll, fpg_active()->batch_gradient, scale, gradient);
-}
-
-fpg_status fpg_segment_gradients(const fpg_network *net, const float *theta, const float *obs, const void *actions,
-                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
-                                 fpg_poll poll)
-{
-    enum { TASKS = 256 }; /* many, as segments may differ in length */
-    const fpg_kernels *kernels = fpg_active();
-    const int64_t per_task = (num_segments + TASKS - 1) / TASKS, num_tasks = (num_segments + per_task - 1) / per_task;
-    const int64_t threads = fpg_get_num_threads();
-    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .starts = starts, .num_segments = num_segments,
-                       .segments_per_task = per_task, .mean = mean, .out_gradients = gradients};
-    fpg_workspace ws;
-    /* As many slots as workers: a slot is a worker's sum here, not a share of the work. */
-    fpg_status status = workspace_init(&ws, net, NULL, num_tasks < threads ? num_tasks : threads, NULL, 0);
-    if (status != FPG_OK)
-        return status;
-    if (fpg_all_finite(theta, ws.layout.num_parameters)) {
-        kernels->pack(&ws.layout, theta, ws.packed);
-        batch.layout = &ws.layout, batch.packed = ws.packed, batch.workers = ws.workers, batch.slots = ws.slots;
-        fpg_control_init(&batch.control, poll);
-        fpg_parallel_for(num_tasks, ws.num_workers, kernels->batch_segments, &batch, &batch.control);
-        status = (fpg_status)atomic_load(&batch.control.status);
-    } else
-        status = FPG_NONFINITE_THETA;
-    workspace_free(&ws);
-    return status;
-}
-
-/* ---- environments: the fused pass -------------------------------------------------------------------------------- */
 
 struct fpg_sampler {
     fpg_environment env;
@@ -222,7 +45,8 @@ fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net,
     s->tiles = fpg_calloc((size_t)s->num_tiles * sizeof *s->tiles);
     s->reals = fpg_calloc(copies * (size_t)(env->state_size + 1) * sizeof(double));
     s->elapsed = fpg_calloc(copies * sizeof(int32_t));
-    if (!s->tiles || !s->reals || !s->elapsed || workspace_init(&s->ws, net, value, s->num_tiles, env, s->width) != FPG_OK) {
+    if (!s->tiles || !s->reals || !s->elapsed || fpg_workspace_init(&s->ws, net, value) != FPG_OK ||
+        fpg_workspace_divide(&s->ws, s->num_tiles, env, s->width) != FPG_OK) {
         fpg_sampler_free(s);
         return NULL;
     }
@@ -238,7 +62,7 @@ void fpg_sampler_free(fpg_sampler *s)
 {
     if (!s)
         return;
-    workspace_free(&s->ws);
+    fpg_workspace_free(&s->ws);
     for (int64_t i = 0; s->tapes && i < s->num_tiles; i++)
         fpg_tape_free(&s->tapes[i]);
     fpg_free(s->tapes);
@@ -294,7 +118,7 @@ static fpg_status run_pass(fpg_sampler *s, const float *theta, const float *valu
 {
     fpg_control control;
     pass_job job = {.sampler = s};
-    fpg_status status = workspace_add_workers(&s->ws, &s->env, s->width);
+    fpg_status status = fpg_workspace_add_workers(&s->ws, &s->env, s->width);
     if (status != FPG_OK)
         return status;
     if (!fpg_all_finite(theta, s->ws.layout.num_parameters))

@@ -161,22 +161,33 @@ void fpg_vector_observe(const fpg_vector *v, void *obs);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
+/* A network, and the memory that a call with it needs, kept from call to call. Any thread may call at any time: a call that
+ * meets another's takes memory of its own. */
+typedef struct fpg_batcher fpg_batcher;
+
+fpg_batcher *fpg_batcher_new(const fpg_network *net); /* NULL if memory runs out */
+void fpg_batcher_free(fpg_batcher *b);
+
 /* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
-fpg_status fpg_logits(const fpg_network *net, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
+fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
 /* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
  * is clipped. */
-fpg_status fpg_act(const fpg_network *net, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
+fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
                    int deterministic, void *actions, fpg_poll poll);
-fpg_status fpg_log_prob_and_entropy(const fpg_network *net, const float *theta, const float *obs, const void *actions,
-                                    int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
-/* gradient (P,) = scale * sum_i weights[i] * d log pi(actions[i] | obs[i]) / d theta */
-fpg_status fpg_policy_gradient(const fpg_network *net, const float *theta, const float *obs, const void *actions,
-                               const float *weights, int64_t batch, double scale, float *gradient, fpg_poll poll);
-/* The same sum, or mean, over each of several segments: gradients (num_segments, P). Segment s is rows starts[s] ..
- * starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row is one. */
-fpg_status fpg_segment_gradients(const fpg_network *net, const float *theta, const float *obs, const void *actions,
-                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
-                                 fpg_poll poll);
+fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t batch,
+                                    float *log_prob, float *entropy, fpg_poll poll);
+/* *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
+ * wanted. gradient (P,): of it by theta. */
+fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+                               int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);
+/* Of a value function: *square_error = sum_i (targets[i] - V(obs[i]))^2; gradient (P,): of -scale / 2 times it, uphill. */
+fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *obs, const float *targets, int64_t batch, double scale,
+                              float *gradient, double *square_error, fpg_poll poll);
+/* The sum, or mean, of weights * grad log pi over each of several segments: gradients (num_segments, P). Segment s is rows
+ * starts[s] .. starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row
+ * is one. */
+fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+                                 const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll);
 
 /* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
 

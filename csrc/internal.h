@@ -106,6 +106,7 @@ typedef struct {
     fpg_tally tally;
     double *moments; /* (2, obs_size): sums of observations and of their squares, of retained steps; or NULL */
     int64_t rows;    /* that a gradient of values sums over */
+    double sum;      /* of a batch's objective, or of its squared errors */
 } fpg_slot;
 
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
@@ -136,8 +137,11 @@ typedef struct {
 typedef struct {
     const fpg_layout *layout;
     const float *packed, *obs, *weights;
+    const float *targets; /* of a value function, which has no actions; else NULL */
     const void *actions;
     int64_t batch, rows_per_slot;
+    float entropy_coef;
+    int want_sum; /* of what the gradient is of */
     fpg_worker *workers;
     fpg_slot *slots;
     uint64_t seed, step;
@@ -180,12 +184,32 @@ typedef struct {
     int32_t width, lanes; /* width is a multiple of lanes: 16, 8 or 4 */
 } fpg_chunk;
 
-/* value: the value function's layout, or NULL. */
+/* value: the value function's layout, or NULL. env: NULL where there is none. */
 fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const fpg_layout *value, const fpg_environment *env,
                            int32_t width);
 void fpg_worker_free(fpg_worker *worker);
 /* Room for `steps` steps, keeping what is there; 0 if memory runs out. */
 int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, int32_t width, int64_t steps, int keep_hidden);
+
+/* ---- workspace.c: what every pass needs ------------------------------------------------------------------------- */
+
+typedef struct {
+    fpg_layout layout, value_layout;
+    float *packed, *value_packed, *slot_gradients;
+    fpg_worker *workers;
+    int num_workers;
+    fpg_slot *slots;
+    double *moments; /* the slots', with a value function */
+    int64_t num_slots, max_slots; /* in use; that there is memory for */
+} fpg_workspace;
+
+/* value: the value function's network, or NULL. */
+fpg_status fpg_workspace_init(fpg_workspace *ws, const fpg_network *net, const fpg_network *value);
+void fpg_workspace_free(fpg_workspace *ws);
+/* As many slots as `units` of work want, and workers for them; what is there is kept. */
+fpg_status fpg_workspace_divide(fpg_workspace *ws, int64_t units, const fpg_environment *env, int32_t width);
+/* Workers for the threads in use now. */
+fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width);
 
 /* Environments that the caller steps, in tiles of `width`: field k of environment i of a tile is state[k * width + i]. */
 typedef struct {

@@ -75,8 +75,8 @@ static void fpg_tally_retained(const fpg_pass *pass, const fpg_tape *tape, int64
 }
 
 /* slot->gradient += d/d theta of -1/2 sum (V(s_t) - target_t)^2, over the minibatch's chunks of a retained tape. */
-static void fpg_value_gradient(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index,
-                               const fpg_minibatch *minibatch, fpg_slot *slot)
+static void fpg_tape_value_gradient(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index,
+                                    const fpg_minibatch *minibatch, fpg_slot *slot)
 {
     const fpg_tape *tape = tile->tape;
     const int32_t width = pass->width, lanes = pass->lanes;

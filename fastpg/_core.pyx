@@ -102,13 +102,20 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     void fpg_vector_observe(const fpg_vector *, void *)
 
-    fpg_status fpg_logits(const fpg_network *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(const fpg_network *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, fpg_poll)
-    fpg_status fpg_log_prob_and_entropy(const fpg_network *, const float *, const float *, const void *, int64_t, float *,
-                                        float *, fpg_poll)
-    fpg_status fpg_policy_gradient(const fpg_network *, const float *, const float *, const void *, const float *, int64_t,
-                                   double, float *, fpg_poll)
-    fpg_status fpg_segment_gradients(const fpg_network *, const float *, const float *, const void *, const float *,
+    ctypedef struct fpg_batcher:
+        pass
+
+    fpg_batcher *fpg_batcher_new(const fpg_network *)
+    void fpg_batcher_free(fpg_batcher *)
+    fpg_status fpg_logits(fpg_batcher *, const float *, const float *, int64_t, float *, fpg_poll)
+    fpg_status fpg_act(fpg_batcher *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(fpg_batcher *, const float *, const float *, const void *, int64_t, float *, float *,
+                                        fpg_poll)
+    fpg_status fpg_policy_gradient(fpg_batcher *, const float *, const float *, const void *, const float *, int64_t, double,
+                                   double, float *, double *, fpg_poll)
+    fpg_status fpg_value_gradient(fpg_batcher *, const float *, const float *, const float *, int64_t, double, float *, double *,
+                                  fpg_poll)
+    fpg_status fpg_segment_gradients(fpg_batcher *, const float *, const float *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef enum fpg_form:
@@ -328,6 +335,7 @@ ENV_NAMES = _environment_names()
 
 cdef class Network:
     cdef fpg_network net
+    cdef fpg_batcher *batcher
     cdef readonly tuple hidden, obs_categories, action_categories
     cdef readonly str activation, head
     cdef readonly int64_t num_parameters
@@ -370,6 +378,13 @@ cdef class Network:
         self.hidden = hidden
         self.activation = activation
         self.num_parameters = fpg_num_parameters(&self.net)
+        fpg_batcher_free(self.batcher)
+        self.batcher = fpg_batcher_new(&self.net)
+        if self.batcher == NULL:
+            raise MemoryError("no memory for a network")
+
+    def __dealloc__(self):
+        fpg_batcher_free(self.batcher)
 
     @property
     def num_inputs(self):
@@ -746,7 +761,7 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs):
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_logits(&net.net, &theta[0], &obs[0, 0], obs.shape[0], &out[0, 0], poll)
+        status = fpg_logits(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], &out[0, 0], poll)
     _raise_for(status, interrupt, "logits()")
     return result
 
@@ -759,7 +774,7 @@ def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t s
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(&net.net, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, poll)
+        status = fpg_act(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, poll)
     _raise_for(status, interrupt, "act()")
     return result
 
@@ -775,25 +790,45 @@ def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_log_prob_and_entropy(&net.net, &theta[0], &obs[0, 0], first_action, obs.shape[0], &log_prob[0],
+        status = fpg_log_prob_and_entropy(net.batcher, &theta[0], &obs[0, 0], first_action, obs.shape[0], &log_prob[0],
                                           &entropy[0], poll)
     _raise_for(status, interrupt, "log_prob_and_entropy()")
     return first, second
 
 
 def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights,
-                    double scale, float[::1] out):
+                    double scale, float[::1] out, double entropy_coef=0, bint want_objective=False):
     _check_batch(net, theta, obs)
     _check_theta(net, out)
     cdef const void *first_action = _first_action(net, actions, obs.shape[0])
     _require(weights.shape[0] == obs.shape[0], f"weights must have {obs.shape[0]} entries, got {weights.shape[0]}")
+    cdef double objective = 0
+    cdef double *wanted = &objective if want_objective else NULL
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_policy_gradient(&net.net, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale, &out[0],
-                                     poll)
+        status = fpg_policy_gradient(net.batcher, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale,
+                                     entropy_coef, &out[0], wanted, poll)
     _raise_for(status, interrupt, "policy_gradient()")
+    return objective
+
+
+def value_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, const float[::1] targets, double scale,
+                   float[::1] out):
+    _check_batch(net, theta, obs)
+    _check_theta(net, out)
+    _require(net.net.num_outputs == 1, f"a value network has one output, got {net.net.num_outputs}")
+    _require(targets.shape[0] == obs.shape[0], f"targets must have {obs.shape[0]} entries, got {targets.shape[0]}")
+    cdef double square_error = 0
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_value_gradient(net.batcher, &theta[0], &obs[0, 0], &targets[0], obs.shape[0], scale, &out[0], &square_error,
+                                    poll)
+    _raise_for(status, interrupt, "value_gradient()")
+    return square_error
 
 
 def segment_gradients(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights, starts,
@@ -816,7 +851,7 @@ def segment_gradients(Network net, const float[::1] theta, const float[:, ::1] o
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_segment_gradients(&net.net, &theta[0], &obs[0, 0], first_action, &weights[0], first, segments, mean,
+        status = fpg_segment_gradients(net.batcher, &theta[0], &obs[0, 0], first_action, &weights[0], first, segments, mean,
                                        &out[0, 0], poll)
     _raise_for(status, interrupt, "policy_gradient()")
 

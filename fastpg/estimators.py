@@ -275,6 +275,7 @@ def policy_gradient(
     weights: NDArray[np.float32],
     *,
     reduction: Literal["mean", "sum"] | None = None,
+    entropy_coef: float = 0.0,
     per: Literal["sample", "trajectory"] | None = None,
     lengths: NDArray[np.int64] | None = None,
     out: NDArray[np.float32] | None = None,
@@ -292,6 +293,9 @@ def policy_gradient(
         Over what is reduced to one gradient. By default the mean over a whole batch, and the sum over a
         trajectory: the mean of these sums over trajectories is then the estimate that
         ``normalize="trajectory"`` makes.
+    entropy_coef : float
+        Add the gradient of this times the entropy at each observation, reduced like the rest: an entropy
+        bonus. Of a whole batch only.
     per : {"sample", "trajectory"}, optional
         One gradient for each transition, or for each trajectory; by default one for the whole batch. Their
         rows take 4 P bytes each; what is computed beside them does not grow with their number.
@@ -348,6 +352,9 @@ def policy_gradient(
         shape = (len(starts) - 1, *shape)
     elif lengths is not None:
         raise ValueError(f'{where}: lengths goes with per="trajectory", got it with per={per!r}')
+    entropy_coef = _check.real(where, "entropy_coef", entropy_coef, "(-inf, inf)")
+    if entropy_coef != 0 and per is not None:
+        raise ValueError(f"{where}: entropy_coef goes with a whole batch, got it with per={per!r}")
     theta = policy.checked_theta(where)
     if out is None:
         out = np.empty(shape, np.float32)
@@ -358,7 +365,7 @@ def policy_gradient(
                 raise ValueError(f"{where}: out must not share memory with {name}")
     if per is None:
         scale = 1.0 if reduction == "sum" else 1.0 / len(rows)
-        _core.policy_gradient(network, theta, rows, flat_actions, flat_weights, scale, out)
+        _core.policy_gradient(network, theta, rows, flat_actions, flat_weights, scale, out, entropy_coef)
     else:
         gradients = out.reshape(-1, theta.size)
         mean = reduction == "mean"
