@@ -288,7 +288,8 @@ def _action_space(where: str, file: Path, functions: _core.Functions) -> Space[A
         if not low < high:
             raise ValueError(
                 f"{where}: the environment of {str(file)!r} has action_low[{k}] = {low} "
-                f"and action_high[{k}] = {high}: the first must be less; or give action_categories, if actions are integers"
+                f"and action_high[{k}] = {high}: the first must be less; "
+                "or give action_categories, if actions are integers"
             )
     return Box(np.array(functions.action_low, np.float32), np.array(functions.action_high, np.float32))
 
