@@ -9,6 +9,7 @@ import sys
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 SOURCES = [
     "dispatch",
@@ -81,6 +82,19 @@ class BuildPerInstructionSet(build_ext):
         super().build_extension(ext)
 
 
+class WithHeaders(build_py):
+    """Puts the headers that fastpg.get_include() is about into the package."""
+
+    def run(self) -> None:
+        """Copy them beside the modules; a source tree has them in csrc/."""
+        super().run()
+        if not self.editable_mode:
+            target = os.path.join(self.build_lib, "fastpg", "include")
+            self.mkpath(target)
+            for name in ("fastpg.h", "vecmath.h"):
+                self.copy_file(os.path.join("csrc", name), target)
+
+
 setup(
     ext_modules=[
         Extension(
@@ -94,6 +108,6 @@ setup(
             py_limited_api=True,
         )
     ],
-    cmdclass={"build_ext": BuildPerInstructionSet},
+    cmdclass={"build_ext": BuildPerInstructionSet, "build_py": WithHeaders},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -12,11 +12,11 @@
 #include <stdint.h>
 
 #define FPG_VERSION "0.1.0"
-#define FPG_ENV_ABI 2
+#define FPG_ENV_ABI 3
 #define FPG_MAX_HIDDEN 3
 #define FPG_MAX_WIDTH 512
 #define FPG_MAX_ACTIONS 512
-#define FPG_MAX_PARAMS 16
+#define FPG_MAX_PARAMS 64
 #define FPG_MAX_COMPONENTS 32
 
 typedef enum {
@@ -31,8 +31,19 @@ typedef enum {
     FPG_NONFINITE_ESTIMATE, /* an estimate on arrays is: an input that it read was not finite, or it overflowed */
     FPG_NO_FINAL_VALUES,    /* a transition is truncated, and there are no final values to bootstrap from */
     FPG_NONFINITE_VALUE_THETA, /* a parameter of the value function is */
-    FPG_NONFINITE_VALUE     /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
+    FPG_NONFINITE_VALUE,    /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
+    FPG_ENVIRONMENT_FAILED  /* a function of the environment said so; this status holds more: see below */
 } fpg_status;
+
+/* Which function of an environment failed, and what it returned, 1 .. 32767 (anything else counts as 32767): all of it
+ * is in the status. FPG_STATUS_KIND is the status that is named above. */
+typedef enum { FPG_RESET = 0, FPG_STEP, FPG_OBSERVE } fpg_function;
+#define FPG_STATUS_KIND(status) ((fpg_status)((status) & 0xff))
+#define FPG_STATUS_FUNCTION(status) ((fpg_function)((status) >> 8 & 0xff))
+#define FPG_STATUS_RETURNED(status) ((int32_t)((status) >> 16))
+#define FPG_ENVIRONMENT_STATUS(function, returned) \
+    ((fpg_status)(FPG_ENVIRONMENT_FAILED | (int32_t)(function) << 8 |     \
+                  ((returned) > 0 && (returned) < 32767 ? (returned) : 32767) << 16))
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
 typedef struct {
@@ -80,31 +91,38 @@ int64_t fpg_num_parameters(const fpg_network *net);
 
 /* ---- environments -------------------------------------------------------------------------------------------- */
 
+enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
+
 /* An environment is three functions over a tile of `width` copies. Field k of copy i is state[k * width + i], its
  * observation obs[k * width + i], its k-th uniform in (0, 1) noise[k * width + i]. width is a multiple of 16; the
  * last copies may be padding, which every function may compute but must not fault on. Functions are pure: no
- * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps.
+ * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps. A function
+ * returns 0; anything else stops the call that it belongs to with FPG_ENVIRONMENT_FAILED.
  *
  * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
  * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
  * int32 (action_size, width) in range, real ones as float32; what a policy draws is clipped to action_low .. action_high. */
 typedef struct fpg_environment {
-    int32_t abi; /* FPG_ENV_ABI */
+    int32_t abi; /* FPG_ENV_ABI: the first field in every version */
     int32_t state_size, obs_size, action_size;
     int32_t reset_noise_size, step_noise_size;
     int32_t max_episode_steps; /* 0: no limit */
     int32_t obs_categories[FPG_MAX_COMPONENTS], action_categories[FPG_MAX_COMPONENTS];
     float action_low[FPG_MAX_COMPONENTS], action_high[FPG_MAX_COMPONENTS];
     double params[FPG_MAX_PARAMS];
+    const char *name;               /* what messages call it; may be NULL, as may param_names */
+    const char *const *param_names; /* of params[0], params[1], ...; the last entry is NULL */
     const void *data; /* whatever else the functions read; the caller's, unchanged while the environment is in use */
     /* Copies which[0 .. count - 1] start a new episode; the others are left alone. */
-    void (*reset)(const struct fpg_environment *env, int32_t width, int32_t count, const int32_t *which, const double *noise,
-                  double *state);
-    /* Writes every copy's next state, its reward, and 1 if an absorbing state was reached, else 0. All of it is
-     * float64, so that a loop over copies has one vector width. */
-    void (*step)(const struct fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
-                 double *reward, double *terminated);
-    void (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
+    int32_t (*reset)(const struct fpg_environment *env, int32_t width, int32_t count, const int32_t *which, const double *noise,
+                     double *state);
+    /* Writes every copy's next state, its reward, and how its episode ends: 0 (it does not), FPG_END_TERMINATED in an
+     * absorbing state, FPG_END_TRUNCATED at a limit of the environment's own, or their sum. Values bootstrap from a state
+     * that is truncated, and from none that is terminated. All of it is float64, so that a loop over copies has one
+     * vector width. */
+    int32_t (*step)(const struct fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
+                    double *reward, double *end);
+    int32_t (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
 } fpg_environment;
 
 /* A finite Markov decision process: the data of the native environment "tabular". Row s * num_actions + a of the
@@ -149,7 +167,8 @@ void fpg_vector_set_params(fpg_vector *v, const double params[FPG_MAX_PARAMS]);
 /* Environment i's random numbers depend on seed[i] and on the steps and episodes it has had since, nothing else. Those where
  * mask is 0 go on as they were; NULL seeds all. */
 void fpg_vector_seed(fpg_vector *v, const uint8_t *mask, const uint64_t *seed);
-void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs);
+/* Where an environment fails, what was stepped is left open: reset all before the next step. */
+fpg_status fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs);
 /* actions (num_envs, action_size): int64 in range, or finite float32. FPG_BAD_ACTION: nothing was stepped, and *which is the
  * first environment whose action is not allowed. */
 fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_output *out, int64_t *which);
@@ -157,7 +176,7 @@ fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_ou
  * that had ended goes on. */
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
 void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed);
-void fpg_vector_observe(const fpg_vector *v, void *obs);
+fpg_status fpg_vector_observe(const fpg_vector *v, void *obs);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 

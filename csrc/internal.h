@@ -41,6 +41,19 @@ typedef void (*fpg_task)(void *context, int64_t index, int worker);
 
 void fpg_control_init(fpg_control *control, fpg_poll poll);
 void fpg_fail(fpg_control *control, fpg_status status);
+/* What a function of the environment returned, as a failure of the call; 1 if it was none. */
+static inline int fpg_went_well(fpg_control *control, fpg_function function, int32_t returned)
+{
+    if (returned != 0)
+        fpg_fail(control, FPG_ENVIRONMENT_STATUS(function, returned));
+    return returned == 0;
+}
+/* The absorbing ends among an environment's ends, and those of its own time limit. */
+static inline int fpg_is_terminated(double end)
+{
+    return (end == FPG_END_TERMINATED) | (end == FPG_END_TERMINATED + FPG_END_TRUNCATED);
+}
+static inline int fpg_is_truncated(double end) { return end >= FPG_END_TRUNCATED; }
 /* Nonzero if the task should return. Cheap enough for every few microseconds; worker 0 is the calling thread and polls. */
 int fpg_should_stop(fpg_control *control, int worker);
 /* Runs task(context, i, worker) for 0 <= i < count with worker < num_workers, the number of threads to use at most.
@@ -214,6 +227,7 @@ fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *e
 /* Environments that the caller steps, in tiles of `width`: field k of environment i of a tile is state[k * width + i]. */
 typedef struct {
     double *noise; /* (max(reset, step) noise, width) */
+    double *begun; /* (state_size, width): states that wait for a step to be over */
     float *obs;    /* (obs_size, width) */
     void *action;  /* (action_size, width) float or int32_t */
 } fpg_vector_scratch;
@@ -281,11 +295,11 @@ typedef struct {
     void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
     void (*batch_segments)(void *batch, int64_t task, int worker);
     void (*batch_outputs)(void *batch, int64_t slot, int worker);
-    /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. */
-    void (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_step_output *out);
+    /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. FPG_OK, or FPG_ENVIRONMENT_FAILED. */
+    fpg_status (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_step_output *out);
     int64_t (*vector_bad_action)(const fpg_vector *v, const void *actions); /* the first environment whose action is wrong, or -1 */
-    void (*vector_reset)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs);
-    void (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
+    fpg_status (*vector_reset)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs);
+    fpg_status (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
     void (*estimate_float)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
     void (*estimate_double)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
     void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,

@@ -26,7 +26,7 @@ typedef struct {
     float running[FPG_TILE];  /* sum of gamma^t r_t since the episode (or the pass) began */
     float discount[FPG_TILE]; /* gamma^t */
     float reward32[FPG_TILE], coefficient[FPG_TILE], entropy[FPG_TILE];
-    double entropy_sum[FPG_TILE], reward[FPG_TILE], terminated[FPG_TILE];
+    double entropy_sum[FPG_TILE], reward[FPG_TILE], end[FPG_TILE];
     int32_t done[FPG_TILE];
     int32_t which[FPG_TILE + 1]; /* lanes that start an episode */
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
@@ -34,9 +34,10 @@ typedef struct {
     int32_t num_active;
 } fpg_lanes;
 
-/* Fresh episodes for lanes which[0 .. count - 1]. The counter's step is the one the episode begins at. */
-static void fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, int32_t count,
-                            fpg_lanes *lane, double *noise)
+/* Fresh episodes for lanes which[0 .. count - 1]. The counter's step is the one the episode begins at. 0 if the environment
+ * fails, as below. */
+static int fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, int32_t count,
+                           fpg_lanes *lane, double *noise)
 {
     const int32_t width = pass->width;
     for (int32_t n = 0; n < count; n++) {
@@ -51,7 +52,7 @@ static void fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         tile->episode_return[i] = 0, tile->elapsed[i] = 0;
         lane->decay[i] = 0, lane->running[i] = 0, lane->discount[i] = 1;
     }
-    pass->env->reset(pass->env, width, count, lane->which, noise, tile->state);
+    return fpg_went_well(pass->control, FPG_RESET, pass->env->reset(pass->env, width, count, lane->which, noise, tile->state));
 }
 
 static void fpg_step_noise(const fpg_pass *pass, int64_t first_env, int64_t step, double *noise)
@@ -77,8 +78,8 @@ static void fpg_tally_episode(fpg_tally *tally, double episode_return, int32_t l
 }
 
 /* Counts the episodes that ended with this step and starts the next ones, which begin at `step`. */
-static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, fpg_lanes *lane,
-                                double *noise, fpg_tally *tally)
+static int fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, int64_t step, fpg_lanes *lane,
+                               double *noise, fpg_tally *tally)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < pass->width; i++) { /* without a branch: who is done is a toss-up */
@@ -101,7 +102,7 @@ static void fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fi
                 lane->active[i] = 0, lane->num_active--;
         }
     }
-    fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
+    return fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
 }
 
 /* Real actions, (action_size, width), as the environment allows them; NaN stays. */
@@ -114,7 +115,7 @@ static void fpg_clip_actions(const fpg_environment *env, int32_t width, float *F
     }
 }
 
-/* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done. */
+/* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done, or -1. */
 static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane, const void *action, const double *noise)
 {
     const int32_t width = pass->width, limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
@@ -122,7 +123,8 @@ static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane,
     int32_t *FPG_RESTRICT elapsed = tile->elapsed;
     const float gamma = (float)pass->collect.gamma;
     int32_t any = 0;
-    pass->env->step(pass->env, width, action, noise, tile->state, lane->reward, lane->terminated);
+    if (!fpg_went_well(pass->control, FPG_STEP, pass->env->step(pass->env, width, action, noise, tile->state, lane->reward, lane->end)))
+        return -1;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         episode_return[i] += lane->reward[i];
         lane->reward32[i] = (float)lane->reward[i];
@@ -134,7 +136,7 @@ static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane,
     }
     FPG_SIMD_SUM(any) for (int32_t i = 0; i < width; i++) {
         elapsed[i] += 1;
-        lane->done[i] = (lane->terminated[i] != 0) | (elapsed[i] >= limit);
+        lane->done[i] = (lane->end[i] != 0) | (elapsed[i] >= limit);
         any += lane->done[i];
     }
     return any;
@@ -229,19 +231,18 @@ static void fpg_tape_gradient(const fpg_pass *pass, fpg_tile *tile, fpg_worker *
 }
 
 /* V of what follows the steps that a time limit or the horizon cuts, 0 elsewhere. The next episodes have not begun yet. */
-static void fpg_tape_cuts(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, const fpg_lanes *lane, int any_done,
-                          int last, float *bootstrap)
+static int fpg_tape_cuts(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, const fpg_lanes *lane, int any_done,
+                         int last, float *bootstrap)
 {
     int32_t which[FPG_TILE + 1], count = 0;
     memset(bootstrap, 0, (size_t)pass->width * sizeof *bootstrap);
     if (!any_done && !last)
-        return;
+        return 1;
     for (int32_t i = 0; i < pass->lanes; i++) {
         which[count] = i;
-        count += (lane->done[i] | last) && lane->terminated[i] == 0 && lane->active[i] > 0;
+        count += (lane->done[i] | last) && !fpg_is_terminated(lane->end[i]) && lane->active[i] > 0;
     }
-    if (count > 0)
-        fpg_bootstrap(pass, tile, worker, count, which, bootstrap);
+    return count == 0 || fpg_bootstrap(pass, tile, worker, count, which, bootstrap);
 }
 
 /* Steps the tile until its lanes have run their episodes or the horizon is reached; returns the step it stopped at, or -1. */
@@ -268,7 +269,8 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         }
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = taped && keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
-        pass->env->observe(pass->env, width, tile->state, x);
+        if (!fpg_went_well(pass->control, FPG_OBSERVE, pass->env->observe(pass->env, width, tile->state, x)))
+            return -1;
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
         if (step % 4 == 0)
             fpg_draw_words(layout, width, (uint32_t)first_env, step, pass->iteration, pass->seed, worker->words);
@@ -279,6 +281,8 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         if (pass->env->step_noise_size > 0)
             fpg_step_noise(pass, first_env, step, worker->noise);
         const int any_done = fpg_step_lanes(pass, tile, lane, worker->action, worker->noise);
+        if (any_done < 0)
+            return -1;
         if (taped) {
             float *FPG_RESTRICT keep = tape->keep + t * width;
             memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
@@ -290,12 +294,12 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                 for (int32_t a = 0; a < scores; a++)
                     for (int32_t i = 0; i < width; i++)
                         score[a * width + i] *= lane->active[i];
-            if (pass->value_layout)
-                fpg_tape_cuts(pass, tile, worker, lane, any_done, last, tape->bootstrap + t * width);
+            if (pass->value_layout && !fpg_tape_cuts(pass, tile, worker, lane, any_done, last, tape->bootstrap + t * width))
+                return -1;
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
-        if (any_done)
-            fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally);
+        if (any_done && !fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally))
+            return -1;
     }
     return step;
 }
@@ -341,8 +345,8 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         }
         if (lane.num_active == 0)
             break;
-        if (by_episode || pass->fresh)
-            fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise);
+        if ((by_episode || pass->fresh) && !fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise))
+            return;
         memcpy(tape->first_age, tile->elapsed, (size_t)width * sizeof *tile->elapsed);
         step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
         if (step < 0)

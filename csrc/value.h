@@ -36,19 +36,21 @@ static void fpg_tape_values(const fpg_pass *pass, fpg_worker *worker, const fpg_
     }
 }
 
-/* V of the present state of the tile's lanes which[0 .. count - 1], into bootstrap[which[n]]. */
-static void fpg_bootstrap(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, int32_t count, const int32_t *which,
-                          float *bootstrap)
+/* V of the present state of the tile's lanes which[0 .. count - 1], into bootstrap[which[n]]; 0 if the environment fails. */
+static int fpg_bootstrap(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, int32_t count, const int32_t *which,
+                         float *bootstrap)
 {
     const int32_t width = pass->width;
     float *obs = worker->dlogits; /* at least as large: see fpg_worker_init */
-    pass->env->observe(pass->env, width, tile->state, obs);
+    if (!fpg_went_well(pass->control, FPG_OBSERVE, pass->env->observe(pass->env, width, tile->state, obs)))
+        return 0;
     for (int32_t d = 0; d < pass->layout->obs_size; d++)
         for (int32_t n = 0; n < count; n++)
             worker->x[d * FPG_CHUNK + n] = obs[d * width + which[n]];
     fpg_value_forward(pass, worker, count);
     for (int32_t n = 0; n < count; n++)
         bootstrap[which[n]] = worker->values[n];
+    return 1;
 }
 
 /* Sums of weights, targets and observations over the steps that count. */

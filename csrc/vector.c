@@ -19,10 +19,12 @@ static void add_scratch(fpg_vector *v, int64_t shares)
     v->scratch = scratch;
     for (; v->num_shares < shares; v->num_shares++) {
         fpg_vector_scratch *s = &scratch[v->num_shares];
-        s->noise = fpg_calloc(((size_t)noise * sizeof *s->noise + (size_t)(env->obs_size + env->action_size) * sizeof *s->obs) * width);
+        s->noise = fpg_calloc(((size_t)(noise + env->state_size) * sizeof *s->noise +
+                               (size_t)(env->obs_size + env->action_size) * sizeof *s->obs) * width);
         if (!s->noise)
             return;
-        s->obs = (float *)(s->noise + (size_t)noise * width);
+        s->begun = s->noise + (size_t)noise * width;
+        s->obs = (float *)(s->begun + (size_t)env->state_size * width);
         s->action = s->obs + (size_t)env->obs_size * width;
     }
 }
@@ -84,6 +86,7 @@ typedef struct {
     void *obs;
     int64_t shares;
     double seconds; /* that share 0 took for a tile */
+    fpg_control control;
 } vector_job;
 
 static void run_share(void *context, int64_t share, int worker)
@@ -94,10 +97,13 @@ static void run_share(void *context, int64_t share, int worker)
     const double begin = share == 0 ? fpg_now() : 0;
     (void)worker;
     for (int64_t tile = first; tile < end; tile++) {
-        if (job->out)
-            kernels->vector_step(job->v, tile, &job->v->scratch[share], job->actions, job->out);
-        else
-            kernels->vector_reset(job->v, tile, &job->v->scratch[share], job->mask, job->obs);
+        const fpg_vector_scratch *scratch = &job->v->scratch[share];
+        const fpg_status status = job->out ? kernels->vector_step(job->v, tile, scratch, job->actions, job->out)
+                                           : kernels->vector_reset(job->v, tile, scratch, job->mask, job->obs);
+        if (status != FPG_OK) {
+            fpg_fail(&job->control, status);
+            return;
+        }
     }
     if (share == 0)
         job->seconds = (fpg_now() - begin) / (double)(end - first);
@@ -111,29 +117,31 @@ static void estimate_tile(fpg_vector *v, double seconds)
     v->seconds_per_tile = before == 0 || seconds < 1.1 * before ? seconds : 1.1 * before;
 }
 
-static void run_tiles(vector_job *job)
+static fpg_status run_tiles(vector_job *job)
 {
     fpg_vector *v = job->v;
     const double expected = v->seconds_per_tile * (double)v->num_tiles;
     const int threads = fpg_get_num_threads();
     job->shares = 1;
+    fpg_control_init(&job->control, (fpg_poll){0});
     if (expected > PARALLEL_SECONDS && threads > 1) {
-        fpg_control control;
         const int64_t wanted = v->num_tiles < threads ? v->num_tiles : threads;
         if (wanted > v->num_shares)
             add_scratch(v, wanted);
         job->shares = wanted < v->num_shares ? wanted : v->num_shares;
-        fpg_control_init(&control, (fpg_poll){0});
-        fpg_parallel_for(job->shares, threads, run_share, job, &control);
+        fpg_parallel_for(job->shares, threads, run_share, job, &job->control);
     } else
         run_share(job, 0, 0);
-    estimate_tile(v, job->seconds);
+    const fpg_status status = (fpg_status)atomic_load(&job->control.status);
+    if (status == FPG_OK)
+        estimate_tile(v, job->seconds);
+    return status;
 }
 
-void fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs)
+fpg_status fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs)
 {
     vector_job job = {.v = v, .mask = mask, .obs = obs};
-    run_tiles(&job);
+    return run_tiles(&job);
 }
 
 fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_output *out, int64_t *which)
@@ -142,8 +150,7 @@ fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_ou
     *which = fpg_active()->vector_bad_action(v, actions);
     if (*which >= 0)
         return FPG_BAD_ACTION;
-    run_tiles(&job);
-    return FPG_OK;
+    return run_tiles(&job);
 }
 
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed)
@@ -168,8 +175,10 @@ void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *ela
     }
 }
 
-void fpg_vector_observe(const fpg_vector *v, void *obs)
+fpg_status fpg_vector_observe(const fpg_vector *v, void *obs)
 {
-    for (int64_t tile = 0; tile < v->num_tiles; tile++)
-        fpg_active()->vector_observe(v, tile, &v->scratch[0], NULL, obs);
+    fpg_status status = FPG_OK;
+    for (int64_t tile = 0; tile < v->num_tiles && status == FPG_OK; tile++)
+        status = fpg_active()->vector_observe(v, tile, &v->scratch[0], NULL, obs);
+    return status;
 }

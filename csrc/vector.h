@@ -65,14 +65,16 @@ static void fpg_transpose(int32_t count, int32_t width, int32_t size, const floa
 }
 
 /* Observations of a tile as rows; only where `only` is nonzero, if it is given. */
-static void fpg_vector_observe_tile(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only,
-                                    void *obs)
+static fpg_status fpg_vector_observe_tile(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch,
+                                          const uint8_t *only, void *obs)
 {
     const int32_t width = v->width, size = v->env.obs_size;
     const int64_t first = tile * width;
     const int32_t count = (int32_t)(v->num_envs - first < width ? v->num_envs - first : width);
     const float *lanes = scratch->obs;
-    v->env.observe(&v->env, width, v->state + first * v->env.state_size, scratch->obs);
+    const int32_t failed = v->env.observe(&v->env, width, v->state + first * v->env.state_size, scratch->obs);
+    if (failed)
+        return FPG_ENVIRONMENT_STATUS(FPG_OBSERVE, failed);
     if (v->env.obs_categories[0] > 0)
         for (int32_t k = 0; k < size; k++) {
             int64_t *FPG_RESTRICT to = (int64_t *)obs + k * v->num_envs + first;
@@ -82,10 +84,12 @@ static void fpg_vector_observe_tile(const fpg_vector *v, int64_t tile, const fpg
         }
     else
         fpg_transpose(count, width, size, scratch->obs, only, (float *)obs + first * size);
+    return FPG_OK;
 }
 
 /* Lanes which[0 .. count - 1] of the tile begin an episode, with the random numbers of (seed, episode). */
-static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_scratch *scratch, int32_t count, const int32_t *which)
+static fpg_status fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_scratch *scratch, int32_t count,
+                                     const int32_t *which)
 {
     const int32_t width = v->width, size = v->env.reset_noise_size, padded = fpg_round_up(count, FPG_PAD);
     uint32_t key0[FPG_VECTOR_TILE], key1[FPG_VECTOR_TILE], episode[FPG_VECTOR_TILE], words[4 * FPG_VECTOR_TILE];
@@ -110,7 +114,17 @@ static void fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_sc
             for (int32_t n = 0; n < count; n++)
                 noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
     }
-    v->env.reset(&v->env, width, count, which, noise, v->state + first * v->env.state_size);
+    const int32_t failed = v->env.reset(&v->env, width, count, which, noise, v->state + first * v->env.state_size);
+    return failed ? FPG_ENVIRONMENT_STATUS(FPG_RESET, failed) : FPG_OK;
+}
+
+/* Fields of lanes which[0 .. count - 1] of the tile, (state_size, width), copied. */
+static void fpg_copy_lanes(int32_t size, int32_t width, int32_t count, const int32_t *which, const double *FPG_RESTRICT from,
+                           double *FPG_RESTRICT to)
+{
+    for (int32_t k = 0; k < size; k++)
+        for (int32_t n = 0; n < count; n++)
+            to[k * width + which[n]] = from[k * width + which[n]];
 }
 
 /* The random numbers of a step are those of (seed, episode, steps into it). */
@@ -181,7 +195,8 @@ static int64_t fpg_vector_bad_action(const fpg_vector *v, const void *actions)
     return -1;
 }
 
-static void fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs)
+static fpg_status fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask,
+                                        void *obs)
 {
     const int64_t first = tile * v->width;
     int32_t which[FPG_VECTOR_TILE], n = v->width;
@@ -190,36 +205,45 @@ static void fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_
     else /* the padding as well: it has to hold a state that can be stepped */
         for (int32_t i = 0; i < n; i++)
             which[i] = i;
-    if (n > 0)
-        fpg_begin_episodes(v, first, scratch, n, which);
-    fpg_vector_observe_tile(v, tile, scratch, NULL, obs);
+    const fpg_status status = n > 0 ? fpg_begin_episodes(v, first, scratch, n, which) : FPG_OK;
+    return status ? status : fpg_vector_observe_tile(v, tile, scratch, NULL, obs);
 }
 
-static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions,
-                                 const fpg_step_output *out)
+static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions,
+                                       const fpg_step_output *out)
 {
     const fpg_environment *env = &v->env;
     const int32_t width = v->width, limit = env->max_episode_steps > 0 ? env->max_episode_steps : INT32_MAX;
     const int64_t first = tile * width;
     const int32_t count = (int32_t)(v->num_envs - first < width ? v->num_envs - first : width);
-    double rewards[FPG_VECTOR_TILE], absorbed[FPG_VECTOR_TILE];
+    double rewards[FPG_VECTOR_TILE], end[FPG_VECTOR_TILE], *const state = v->state + first * env->state_size;
     double *const reward = count == width ? out->reward + first : rewards; /* no room there for padding */
-    int32_t which[FPG_VECTOR_TILE], resets = 0, ends = 0;
+    int32_t which[FPG_VECTOR_TILE], resets = 0, ends = 0, failed;
     uint8_t terminated[FPG_VECTOR_TILE], truncated[FPG_VECTOR_TILE];
     uint8_t *FPG_RESTRICT done = v->done + first;
     int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
-    fpg_vector_noise(v, first, scratch->noise);
+    fpg_status status = FPG_OK;
     fpg_rows_to_lanes(v, first, count, actions, scratch->action);
-    env->step(env, width, scratch->action, scratch->noise, v->state + first * env->state_size, reward, absorbed);
-    if (v->autoreset == FPG_NEXT_STEP)
-        resets = fpg_list_set(width, done, which);
+    if (v->autoreset == FPG_NEXT_STEP && (resets = fpg_list_set(width, done, which)) > 0) {
+        /* They take the others' step as well, from a state that can be stepped, and are then put back. */
+        status = fpg_begin_episodes(v, first, scratch, resets, which);
+        fpg_copy_lanes(env->state_size, width, resets, which, state, scratch->begun);
+    }
+    fpg_vector_noise(v, first, scratch->noise);
+    if (status == FPG_OK && (failed = env->step(env, width, scratch->action, scratch->noise, state, reward, end)))
+        status = FPG_ENVIRONMENT_STATUS(FPG_STEP, failed);
+    if (status != FPG_OK)
+        return status;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         elapsed[i]++;
-        terminated[i] = absorbed[i] != 0;
-        truncated[i] = elapsed[i] >= limit; /* Gymnasium sets both */
+        terminated[i] = fpg_is_terminated(end[i]);
+        truncated[i] = fpg_is_truncated(end[i]) | (elapsed[i] >= limit); /* Gymnasium sets both */
     }
     for (int32_t n = 0; n < resets; n++)
-        reward[which[n]] = 0, terminated[which[n]] = 0, truncated[which[n]] = 0;
+        reward[which[n]] = 0, terminated[which[n]] = 0, truncated[which[n]] = 0, elapsed[which[n]] = 0;
+    if (resets > 0)
+        fpg_copy_lanes(env->state_size, width, resets, which, scratch->begun, state);
+    resets = 0;
     for (int32_t i = 0; i < width; i++) {
         done[i] = terminated[i] | truncated[i];
         ends += done[i];
@@ -229,19 +253,20 @@ static void fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_vector_s
     memcpy(out->terminated + first, terminated, (size_t)count);
     memcpy(out->truncated + first, truncated, (size_t)count);
     if (ends > 0 && v->autoreset == FPG_SAME_STEP) {
-        fpg_vector_observe_tile(v, tile, scratch, done, out->final_obs);
+        if ((status = fpg_vector_observe_tile(v, tile, scratch, done, out->final_obs)) != FPG_OK)
+            return status;
         resets = fpg_list_set(width, done, which);
         for (int32_t n = 0; out->final_state && n < resets && which[n] < count; n++)
             for (int32_t k = 0; k < env->state_size; k++)
-                out->final_state[(first + which[n]) * env->state_size + k] = v->state[first * env->state_size + k * width + which[n]];
+                out->final_state[(first + which[n]) * env->state_size + k] = state[k * width + which[n]];
     } else if (ends > 0 && v->autoreset == FPG_NO_AUTORESET) { /* nobody else resets the padding */
         resets = fpg_list_set(width - count, done + count, which);
         for (int32_t n = 0; n < resets; n++)
             which[n] += count;
     }
-    if (resets > 0)
-        fpg_begin_episodes(v, first, scratch, resets, which);
-    fpg_vector_observe_tile(v, tile, scratch, NULL, out->obs);
+    if (resets > 0 && (status = fpg_begin_episodes(v, first, scratch, resets, which)) != FPG_OK)
+        return status;
+    return fpg_vector_observe_tile(v, tile, scratch, NULL, out->obs);
 }
 
 #endif

@@ -3,8 +3,8 @@
 from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
-from fastpg.envs import VectorEnv, list_envs, make
-from fastpg.errors import CheckpointError, InvalidAction, ResetNeeded
+from fastpg.envs import JitEnv, LoadedEnv, VectorEnv, get_include, jit_env, list_envs, load_env, make
+from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded
 from fastpg.estimators import (
     GradientEstimate,
     estimate_gradient,
@@ -33,8 +33,12 @@ __all__ = [
     "A2C",
     "VPG",
     "CheckpointError",
+    "EnvError",
+    "EnvNotFinite",
     "GradientEstimate",
     "InvalidAction",
+    "JitEnv",
+    "LoadedEnv",
     "Policy",
     "Reinforce",
     "ResetNeeded",
@@ -51,8 +55,11 @@ __all__ = [
     "evaluate",
     "exact",
     "gae",
+    "get_include",
     "get_num_threads",
+    "jit_env",
     "list_envs",
+    "load_env",
     "log_prob_and_entropy",
     "make",
     "nstep_returns",

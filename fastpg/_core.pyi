@@ -21,6 +21,10 @@ MAX_HIDDEN: int  # 3
 MAX_ACTIONS: int  # 512
 MAX_COMPONENTS: int  # 32, of categorical observations and of actions
 MAX_CATEGORIES: int
+MAX_PARAMS: int  # 64, of an environment
+ENV_ABI: int  # of fpg_environment
+PARAMS_OFFSET: int  # in fpg_environment, in bytes
+DATA_OFFSET: int
 ENV_NAMES: tuple[str, ...]  # the native environments' kernel names: ("cartpole", "mountain_car", ...)
 
 def version() -> str: ...
@@ -74,15 +78,55 @@ class Table(NamedTuple):
     obs: F64  # (obs_size, num_states)
     obs_categories: tuple[int, ...]
 
+class Functions(NamedTuple):
+    """An environment that was compiled elsewhere: what a fpg_environment says, functions by address."""
+
+    state_size: int
+    obs_size: int
+    action_size: int
+    reset_noise_size: int
+    step_noise_size: int
+    obs_categories: tuple[int, ...]  # () if observations are real numbers
+    action_categories: tuple[int, ...]  # () if actions are
+    action_low: tuple[float, ...]  # (action_size,)
+    action_high: tuple[float, ...]
+    reset: int
+    step: int
+    observe: int
+    data: int = 0  # the address that env->data gets
+    keep: object = None  # what has to live as long as the environment
+    # Makes the exception for a failure out of (the caller, "reset" | "step" | "observe", what it returned).
+    explain: Callable[[str, str, int], BaseException] | None = None
+
+class Exported(NamedTuple):
+    """What a C library exports."""
+
+    name: str  # "" if it has none
+    param_names: tuple[str, ...]
+    params: tuple[float, ...]  # all MAX_PARAMS
+    max_episode_steps: int
+    functions: Functions
+
+def exported_environment(address: int) -> Exported: ...  # ValueError: the end of a sentence about the library
+
 @final
 class Environment:
-    """A native environment: its kernel, its parameters, its time limit (0: none); "tabular" has a table."""
+    """An environment: its kernel, its parameters, its time limit (0: none); "tabular" has a table.
+
+    With `functions`, which were compiled elsewhere, the name is for messages only.
+    """
 
     def __init__(
-        self, name: str, params: tuple[float, ...], max_episode_steps: int, table: Table | None = None
+        self,
+        name: str,
+        params: tuple[float, ...],
+        max_episode_steps: int,
+        table: Table | None = None,
+        functions: Functions | None = None,
     ) -> None: ...
     name: str
     table: Table | None
+    functions: Functions | None
     state_size: int
     obs_size: int
     action_size: int

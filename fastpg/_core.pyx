@@ -10,18 +10,26 @@ import typing
 
 import numpy
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
-    enum: FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS
+    enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
-        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_ENVIRONMENT_FAILED
+
+    ctypedef enum fpg_function:
+        FPG_RESET, FPG_STEP, FPG_OBSERVE
+
+    fpg_status FPG_STATUS_KIND(fpg_status)
+    fpg_function FPG_STATUS_FUNCTION(fpg_status)
+    int32_t FPG_STATUS_RETURNED(fpg_status)
+    fpg_status FPG_ENVIRONMENT_STATUS(fpg_function, int32_t)
 
     ctypedef struct fpg_poll:
         int (*function)(void *context) noexcept nogil
@@ -53,17 +61,19 @@ cdef extern from "fastpg.h" nogil:
     int64_t fpg_num_parameters(const fpg_network *net)
 
     ctypedef struct fpg_environment:
-        int32_t state_size, obs_size, action_size, reset_noise_size, step_noise_size, max_episode_steps
+        int32_t abi, state_size, obs_size, action_size, reset_noise_size, step_noise_size, max_episode_steps
         int32_t *obs_categories
         int32_t *action_categories
         float *action_low
         float *action_high
         double *params
+        const char *name
+        const char *const *param_names
         const void *data
-        void (*reset)(const fpg_environment *, int32_t, int32_t, const int32_t *, const double *, double *) noexcept nogil
-        void (*step)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
-                     double *) noexcept nogil
-        void (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
+        int32_t (*reset)(const fpg_environment *, int32_t, int32_t, const int32_t *, const double *, double *) noexcept nogil
+        int32_t (*step)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
+                        double *) noexcept nogil
+        int32_t (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
 
     ctypedef struct fpg_tabular:
         int32_t num_states, num_actions, log2_outcomes, num_starts
@@ -96,11 +106,11 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_free(fpg_vector *)
     void fpg_vector_set_params(fpg_vector *, const double *)
     void fpg_vector_seed(fpg_vector *, const uint8_t *, const uint64_t *)
-    void fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
+    fpg_status fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
     fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_step_output *, int64_t *)
     void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
-    void fpg_vector_observe(const fpg_vector *, void *)
+    fpg_status fpg_vector_observe(const fpg_vector *, void *)
 
     ctypedef struct fpg_batcher:
         pass
@@ -201,6 +211,10 @@ BASELINES = {"none": FPG_NO_BASELINE, "batch_mean": FPG_BATCH_MEAN, "timestep_me
 NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
 HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian": FPG_GAUSSIAN}
+FUNCTIONS = {FPG_RESET: "reset", FPG_STEP: "step", FPG_OBSERVE: "observe"}
+MAX_PARAMS = FPG_MAX_PARAMS
+ENV_ABI = FPG_ENV_ABI
+PARAMS_OFFSET, DATA_OFFSET = FPG_PARAMS_OFFSET, FPG_DATA_OFFSET  # in fpg_environment, in bytes
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
 OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}
 
@@ -227,9 +241,11 @@ cdef int _check_signals(void *context) noexcept with gil:
         return 1
 
 
-cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where) except -1:
+cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environment env=None) except -1:
     if status == FPG_OK:
         return 0
+    if FPG_STATUS_KIND(status) == FPG_ENVIRONMENT_FAILED:
+        raise env.failure(status, where)
     if status == FPG_INTERRUPTED:
         raise interrupt.raised
     if status == FPG_NO_MEMORY:
@@ -275,6 +291,15 @@ cdef extern from *:
     #endif
     """
     const char *COMPILER "FPG_COMPILER"
+
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #define FPG_PARAMS_OFFSET offsetof(fpg_environment, params)
+    #define FPG_DATA_OFFSET offsetof(fpg_environment, data)
+    """
+    enum: FPG_PARAMS_OFFSET, FPG_DATA_OFFSET
 
 
 def isa():
@@ -415,22 +440,124 @@ class Table(typing.NamedTuple):
     obs_categories: tuple
 
 
+class Functions(typing.NamedTuple):
+    state_size: int
+    obs_size: int
+    action_size: int
+    reset_noise_size: int
+    step_noise_size: int
+    obs_categories: tuple
+    action_categories: tuple
+    action_low: tuple
+    action_high: tuple
+    reset: int
+    step: int
+    observe: int
+    data: int = 0
+    keep: object = None
+    explain: object = None
+
+
+class Exported(typing.NamedTuple):
+    name: str
+    param_names: tuple
+    params: tuple
+    max_episode_steps: int
+    functions: Functions
+
+
+def exported_environment(address):
+    """Reads a fpg_environment at an address; what cannot be one is a ValueError that goes on a sentence about it."""
+    cdef const fpg_environment *env = <const fpg_environment *><uintptr_t>address
+    _require(env.abi == FPG_ENV_ABI, f"was compiled for version {env.abi} of fpg_environment, and this fastpg has version "
+             f"{FPG_ENV_ABI}; compile it again with the fastpg.h in fastpg.get_include()")
+    for what, number, low, high in (("state_size", env.state_size, 1, 2**20), ("obs_size", env.obs_size, 1, 2**20),
+                                    ("action_size", env.action_size, 1, FPG_MAX_COMPONENTS),
+                                    ("reset_noise_size", env.reset_noise_size, 0, 2**20),
+                                    ("step_noise_size", env.step_noise_size, 0, 2**20),
+                                    ("max_episode_steps", env.max_episode_steps, 0, 2**31 - 1)):
+        _require(low <= number <= high, f"has {what} = {number}, which must lie in {low} .. {high}")
+    for what, function in (("reset", <uintptr_t>env.reset), ("step", <uintptr_t>env.step), ("observe", <uintptr_t>env.observe)):
+        _require(function != 0, f"has NULL for {what}")
+    names = []
+    if env.param_names != NULL:
+        while len(names) < FPG_MAX_PARAMS and env.param_names[<int>len(names)] != NULL:
+            names.append(env.param_names[<int>len(names)].decode(errors="replace"))
+    _require(env.obs_categories[0] == 0 or env.obs_size <= FPG_MAX_COMPONENTS,
+             f"has obs_size = {env.obs_size}, of which at most {FPG_MAX_COMPONENTS} can be categories")
+    _require(env.obs_categories[0] == 0 or min(_categories(env.obs_categories, env.obs_size), default=0) > 0,
+             f"has obs_categories {_categories(env.obs_categories, env.obs_size)}: all of the {env.obs_size} have to be positive")
+    _require(env.action_categories[0] == 0 or min(_categories(env.action_categories, env.action_size), default=0) > 0,
+             f"has action_categories {_categories(env.action_categories, env.action_size)}: all of the {env.action_size} have to "
+             "be positive")
+    functions = Functions(
+        env.state_size, env.obs_size, env.action_size, env.reset_noise_size, env.step_noise_size,
+        _categories(env.obs_categories, env.obs_size), _categories(env.action_categories, env.action_size),
+        tuple([env.action_low[k] for k in range(env.action_size)]),
+        tuple([env.action_high[k] for k in range(env.action_size)]),
+        <uintptr_t>env.reset, <uintptr_t>env.step, <uintptr_t>env.observe, <uintptr_t>env.data,
+    )
+    return Exported(
+        "" if env.name == NULL else env.name.decode(errors="replace"), tuple(names),
+        tuple([env.params[k] for k in range(FPG_MAX_PARAMS)]), env.max_episode_steps, functions,
+    )
+
+
 cdef class Environment:
     cdef fpg_environment env
     cdef fpg_tabular tabular
     cdef readonly str name
-    cdef readonly object table
+    cdef readonly object table, functions
     cdef tuple arrays  # the memory that `tabular` points to
 
-    def __init__(self, str name, tuple params, int max_episode_steps, table=None):
-        if not fpg_environment_init(name.encode(), &self.env):
+    def __init__(self, str name, tuple params, int max_episode_steps, table=None, functions=None):
+        if functions is not None:
+            self._set_functions(functions)
+        elif not fpg_environment_init(name.encode(), &self.env):
             raise ValueError(f"no native environment is called {name!r}; there are: {', '.join(ENV_NAMES)}")
-        _require((table is not None) == (name == "tabular"), "table goes with the environment \"tabular\", and no other")
+        _require((table is not None) == (name == "tabular" and functions is None),
+                 "table goes with the environment \"tabular\", and no other")
         self.env.max_episode_steps = max_episode_steps
         self.name = name
         self.set_params(params)
         if table is not None:
             self._set_table(table)
+
+    cdef _set_functions(self, functions):
+        """An environment that is not one of the core's own: functions compiled elsewhere."""
+        _require(len(functions.obs_categories) in (0, functions.obs_size) and len(functions.action_categories)
+                 in (0, functions.action_size) and len(functions.action_low) == len(functions.action_high) ==
+                 functions.action_size <= FPG_MAX_COMPONENTS, "categories and bounds go with their sizes")
+        memset(&self.env, 0, sizeof(self.env))
+        self.functions = functions  # keeps what they need alive
+        self.env.abi = FPG_ENV_ABI
+        self.env.state_size, self.env.obs_size = functions.state_size, functions.obs_size
+        self.env.action_size = functions.action_size
+        self.env.reset_noise_size, self.env.step_noise_size = functions.reset_noise_size, functions.step_noise_size
+        for k, categories in enumerate(functions.obs_categories):
+            self.env.obs_categories[<int>k] = categories
+        for k, categories in enumerate(functions.action_categories):
+            self.env.action_categories[<int>k] = categories
+        for k in range(functions.action_size):
+            self.env.action_low[<int>k], self.env.action_high[<int>k] = functions.action_low[k], functions.action_high[k]
+        self.env.reset = <int32_t (*)(const fpg_environment *, int32_t, int32_t, const int32_t *, const double *,
+                                      double *) noexcept nogil><uintptr_t>functions.reset
+        self.env.step = <int32_t (*)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
+                                     double *) noexcept nogil><uintptr_t>functions.step
+        self.env.observe = <int32_t (*)(const fpg_environment *, int32_t, const double *,
+                                        float *) noexcept nogil><uintptr_t>functions.observe
+        self.env.data = <const void *><uintptr_t>functions.data
+
+    cdef failure(self, fpg_status status, str where):
+        """The exception that a failure of the environment is raised as."""
+        function, returned = FUNCTIONS[FPG_STATUS_FUNCTION(status)], FPG_STATUS_RETURNED(status)
+        if self.functions is not None and self.functions.explain is not None:
+            return self.functions.explain(where, function, returned)
+        return RuntimeError(f"{where}: {function}() of {self.name} failed and returned {returned}")
+
+    cdef _check(self, int32_t returned, fpg_function function):
+        if returned:
+            raise self.failure(FPG_ENVIRONMENT_STATUS(function, returned), "Environment")
 
     def set_params(self, tuple params):
         _require(len(params) <= FPG_MAX_PARAMS, f"an environment has at most {FPG_MAX_PARAMS} params, got {len(params)}")
@@ -521,15 +648,18 @@ cdef class Environment:
         self._check_tile(state, width, noise, self.env.reset_noise_size)
         for i in range(which.shape[0]):
             _require(0 <= which[i] < width, f"which must hold copies in 0 .. {width - 1}, got {which[i]}")
+        cdef int32_t returned
         if which.shape[0] > 0:
             with nogil:
-                self.env.reset(&self.env, width, <int32_t>which.shape[0], &which[0], &noise[0, 0], &state[0, 0])
+                returned = self.env.reset(&self.env, width, <int32_t>which.shape[0], &which[0], _row(noise), &state[0, 0])
+            self._check(returned, FPG_RESET)
 
     def step(self, action, const double[:, ::1] noise, double[:, ::1] state):
         cdef int32_t width = <int32_t>state.shape[1]
         cdef const int32_t[:, ::1] integers
         cdef const float[:, ::1] reals
         cdef const void *first_action
+        cdef int32_t returned
         rows = action.reshape(self.env.action_size, width)
         if self.env.action_categories[0] > 0:
             integers = rows
@@ -543,18 +673,21 @@ cdef class Environment:
         self._check_states(state)
         first, second = numpy.empty(width), numpy.empty(width)
         cdef double[::1] reward = first
-        cdef double[::1] terminated = second
+        cdef double[::1] ends = second
         with nogil:
-            self.env.step(&self.env, width, first_action, &noise[0, 0], &state[0, 0], &reward[0], &terminated[0])
-        return first, second != 0
+            returned = self.env.step(&self.env, width, first_action, _row(noise), &state[0, 0], &reward[0], &ends[0])
+        self._check(returned, FPG_STEP)
+        return first, (second == 1) | (second == 3)
 
     def observe(self, const double[:, ::1] state):
         self._check_tile(state, state.shape[1], state, 0)
         self._check_states(state)
         result = numpy.empty((self.env.obs_size, state.shape[1]), numpy.float32)
         cdef float[:, ::1] obs = result
+        cdef int32_t returned
         with nogil:
-            self.env.observe(&self.env, <int32_t>state.shape[1], &state[0, 0], &obs[0, 0])
+            returned = self.env.observe(&self.env, <int32_t>state.shape[1], &state[0, 0], &obs[0, 0])
+        self._check(returned, FPG_OBSERVE)
         return result
 
     cdef _check_tile(self, const double[:, ::1] state, int64_t width, const double[:, ::1] noise, int64_t noise_size):
@@ -571,6 +704,10 @@ cdef class Environment:
             for i in range(state.shape[1]):
                 if not 0 <= state[0, i] < self.tabular.num_states:
                     raise ValueError(f"state[0] must hold states in 0 .. {self.tabular.num_states - 1}, got {state[0, i]}")
+
+
+cdef const double *_row(const double[:, ::1] array) noexcept nogil:
+    return &array[0, 0] if array.shape[0] > 0 else NULL
 
 
 cdef const double *_first(const double[::1] array) noexcept:
@@ -670,10 +807,12 @@ cdef class Vector:
             chosen = mask
             _require(chosen.shape[0] == self.num_envs, f"mask must have {self.num_envs} entries")
             first = &chosen[0]
+        cdef fpg_status status
         self._begin()
         with nogil:
-            fpg_vector_reset(self.vector, first, out)
+            status = fpg_vector_reset(self.vector, first, out)
         self.busy = False
+        _raise_for(status, None, "VectorEnv.reset()", self.env)
 
     def bind(self, obs, final_obs, final_state, double[::1] reward, uint8_t[:, ::1] flags):
         cdef double[:, ::1] rows
@@ -696,6 +835,7 @@ cdef class Vector:
         cdef const void *first
         cdef int64_t which = -1
         cdef int64_t size
+        cdef fpg_status status
         if self.categorical_actions:
             integers = actions
             first, size = &integers[0], integers.shape[0]
@@ -706,8 +846,10 @@ cdef class Vector:
             raise ValueError("step() needs bound arrays, and num_envs * action_size numbers")
         self._begin()
         with nogil:
-            fpg_vector_step(self.vector, first, &self.out, &which)
+            status = fpg_vector_step(self.vector, first, &self.out, &which)
         self.busy = False
+        if status != FPG_OK and status != FPG_BAD_ACTION:
+            _raise_for(status, None, "VectorEnv.step()", self.env)
         return which
 
     def get_state(self):
@@ -724,14 +866,19 @@ cdef class Vector:
                  f"state must be ({self.num_envs}, {self.env.env.state_size}), and elapsed as long")
         self._begin()
         fpg_vector_set_state(self.vector, &state[0, 0], &elapsed[0])
-        fpg_vector_observe(self.vector, out)
-        self.busy = False
+        self._observe(out, "VectorEnv.set_state()")
 
     def observe(self, obs):
         cdef void *out = self._rows(obs)
         self._begin()
-        fpg_vector_observe(self.vector, out)
+        self._observe(out, "VectorEnv")
+
+    cdef _observe(self, void *out, str where):
+        cdef fpg_status status
+        with nogil:
+            status = fpg_vector_observe(self.vector, out)
         self.busy = False
+        _raise_for(status, None, where, self.env)
 
     cdef _begin(self):
         _require(not self.busy, "this VectorEnv is at work in another thread")
@@ -923,7 +1070,7 @@ cdef class Sampler:
         with nogil:
             status = fpg_sampler_gradient(self.sampler, &theta[0], values, &collect, &out[0], <fpg_stats *>&raw[0], poll)
         self.busy = False
-        _raise_for(status, interrupt, "estimate_gradient()")
+        _raise_for(status, interrupt, "estimate_gradient()", self.env)
         return record[0]
 
     def gradient_minus(self, const float[::1] theta, baseline, *, str form, double gamma, int64_t horizon, int64_t episodes,
@@ -943,7 +1090,7 @@ cdef class Sampler:
         try:
             with nogil:
                 status = fpg_sampler_record(self.sampler, &theta[0], &collect, &rows, poll)
-            _raise_for(status, interrupt, "estimate_gradient()")
+            _raise_for(status, interrupt, "estimate_gradient()", self.env)
             observations = numpy.empty((rows, self.net.obs_size), numpy.float32)
             flags = numpy.empty(rows, numpy.uint8)
             values = numpy.zeros(rows, numpy.float32)
@@ -952,7 +1099,7 @@ cdef class Sampler:
             counts = flags.view(numpy.bool_)
             values[counts] = baseline(observations[counts])
             status = self._recorded_gradient(values, out, record.view(numpy.uint8), poll)
-            _raise_for(status, interrupt, "estimate_gradient()")
+            _raise_for(status, interrupt, "estimate_gradient()", self.env)
         finally:
             self.busy = False
         return record[0]
@@ -981,7 +1128,7 @@ cdef class Sampler:
         with nogil:
             status = fpg_sampler_evaluate(self.sampler, &theta[0], episodes, deterministic, &returns[0], &lengths[0], poll)
         self.busy = False
-        _raise_for(status, interrupt, "evaluate()")
+        _raise_for(status, interrupt, "evaluate()", self.env)
         return first, second
 
 
@@ -1063,7 +1210,7 @@ cdef class Trainer:
         self.num_iterations += count
         if count:
             self.num_steps = int(records["total_steps"].max())
-        _raise_for(status, interrupt, f"train(): iteration {self.num_iterations}")
+        _raise_for(status, interrupt, f"train(): iteration {self.num_iterations}", self.env)
         return records
 
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, exact
 from fastpg.algorithms import VPG
-from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import native_env
+from fastpg.envs.registry import EnvLike, native_env
 from fastpg.estimators import MAX_COUNT, estimate_gradient
 from fastpg.policy import Policy, require_policy
 from fastpg.train import train
@@ -167,7 +166,7 @@ class FormComparison:
 
 
 def compare_forms(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     policy: Policy,
     *,
     value: ValueFunction | None = None,
@@ -187,8 +186,8 @@ def compare_forms(
 
     Parameters
     ----------
-    env_id : str or fastpg.exact.FiniteMDP
-        One of `fastpg.list_envs()`; or an environment given as arrays.
+    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
     policy : Policy
     value : ValueFunction, optional
         V of "reward_to_go - V", "q", "td" and "gae"; see `fit_value`.
@@ -307,7 +306,7 @@ def compare_forms(
 
 
 def fit_value(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     policy: Policy,
     *,
     gamma: float = 1.0,
@@ -320,7 +319,7 @@ def fit_value(
 
     Parameters
     ----------
-    env_id : str or fastpg.exact.FiniteMDP
+    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
     policy : Policy
     gamma : float
         Discount, in [0, 1].

@@ -13,3 +13,11 @@ class InvalidAction(gymnasium.error.InvalidAction, ValueError):
 
 class ResetNeeded(gymnasium.error.ResetNeeded, AssertionError):
     """A step of an environment that was never reset, or whose episode has ended."""
+
+
+class EnvError(RuntimeError):
+    """A function of a custom environment raised an exception, or did what it must not."""
+
+
+class EnvNotFinite(EnvError, FloatingPointError):
+    """A custom environment's state, reward or observation became NaN (or infinite, where it may not be)."""

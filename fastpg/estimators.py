@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
-from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import native_env
+from fastpg.envs.registry import EnvLike, native_env
 from fastpg.policy import Policy, require_policy
 from fastpg.value import ValueFunction
 
@@ -51,7 +50,7 @@ class GradientEstimate:
 
 
 def estimate_gradient(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     policy: Policy,
     *,
     form: Form = "reward_to_go",
@@ -76,8 +75,8 @@ def estimate_gradient(
 
     Parameters
     ----------
-    env_id : str or fastpg.exact.FiniteMDP
-        One of `fastpg.list_envs()`; or an environment given as arrays.
+    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
     policy : Policy
     form : {"reward_to_go", "total", "q", "td", "gae"}
         Phi_t, the weight of a step:
@@ -427,7 +426,7 @@ def log_prob_and_entropy(
 
 
 def evaluate(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     policy: Policy,
     *,
     episodes: int = 100,
@@ -439,8 +438,8 @@ def evaluate(
 
     Parameters
     ----------
-    env_id : str or fastpg.exact.FiniteMDP
-        One of `fastpg.list_envs()`; or an environment given as arrays.
+    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
     policy : Policy
     episodes : int
         How many, E.

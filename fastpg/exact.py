@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, reference
 from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import native_env
+from fastpg.envs.registry import EnvLike, native_env
 from fastpg.policy import Policy, require_policy
 
 __all__ = ["ExactGradient", "FiniteMDP", "policy_gradient"]
@@ -58,7 +58,7 @@ class _Model(NamedTuple):
 
 
 def policy_gradient(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     policy: Policy,
     *,
     gamma: float = 1.0,

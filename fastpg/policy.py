@@ -10,8 +10,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, distributions, spaces
-from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import NativeEnv, native_env
+from fastpg.envs.registry import EnvLike, NativeEnv, native_env
 
 Activation = Literal["tanh", "relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
@@ -101,7 +100,7 @@ class Policy:
     @classmethod
     def for_env(
         cls,
-        env_id: str | FiniteMDP,
+        env_id: EnvLike,
         *,
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
@@ -111,8 +110,8 @@ class Policy:
 
         Parameters
         ----------
-        env_id : str or fastpg.exact.FiniteMDP
-            One of `fastpg.list_envs()`; or an environment given as arrays.
+        env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+            One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
         hidden, activation, seed
             As in `Policy`.
 

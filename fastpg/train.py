@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg.algorithms import VPG, Algorithm, Reinforce
-from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import NativeEnv, native_env
+from fastpg.envs.registry import EnvLike, NativeEnv, native_env
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.policy import Activation, Policy, require_policy
 from fastpg.progress import ProgressLine
@@ -85,7 +84,7 @@ class TrainResult:
 
 
 def train(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     algorithm: Algorithm | None = None,
     *,
     num_envs: int | None = None,
@@ -108,8 +107,8 @@ def train(
 
     Parameters
     ----------
-    env_id : str or fastpg.exact.FiniteMDP
-        One of `fastpg.list_envs()`; or an environment given as arrays.
+    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
     algorithm : Reinforce, VPG or A2C, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional

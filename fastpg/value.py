@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
-from fastpg.envs.registry import native_env
+from fastpg.envs.registry import EnvLike, native_env
 from fastpg.policy import ACTIVATIONS, Activation, named_views, orthogonal
 
 
@@ -71,7 +71,12 @@ class ValueFunction:
 
     @classmethod
     def for_env(
-        cls, env_id: str, *, hidden: Sequence[int] = (64, 64), activation: Activation = "tanh", seed: int = 0
+        cls,
+        env_id: EnvLike,
+        *,
+        hidden: Sequence[int] = (64, 64),
+        activation: Activation = "tanh",
+        seed: int = 0,
     ) -> "ValueFunction":
         """Return a new value function with the observations of a native environment.
 

@@ -189,7 +189,11 @@ def test_arrays_that_are_no_mdp_are_refused(make, error, words):
 
 BAD_CALLS = [
     ({"env_id": "CartPole-v1"}, ValueError, "must be a tabular environment, but CartPole-v1 is not one"),
-    ({"env_id": 3}, TypeError, "env_id must be a string or a FiniteMDP, got 3"),
+    (
+        {"env_id": 3},
+        TypeError,
+        "env_id must be a string, or an environment that FiniteMDP, jit_env or load_env made, got 3",
+    ),
     ({"env_id": "FrozenLake-v1"}, ValueError, r"policy maps Discrete\(5\) to Discrete\(3\)"),
     ({"policy": None}, TypeError, "policy must be a fastpg.Policy, got None"),
     ({"gamma": 1.1}, ValueError, r"gamma must be a number in \[0, 1\]"),

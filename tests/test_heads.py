@@ -4,6 +4,7 @@ import itertools
 import math
 
 import gymnasium
+import jit_envs
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
@@ -14,6 +15,7 @@ import fastpg
 from fastpg import _core, reference
 
 SEED = 0x123456789
+DRAW_RESET, DRAW_STEP = 1, 2  # FPG_DRAW_... in philox.h
 SPACES = [
     Discrete(2),
     Discrete(5),
@@ -311,11 +313,15 @@ def replay(env_id, policy, oracle, num_envs, limit, num_steps, clip=True):
     width = -(-num_envs // 16) * 16
     key = np.array([SEED & 0xFFFFFFFF, SEED >> 32], np.uint32)
     state, noise = np.zeros((env.state_size, width)), np.full((4, width), 0.5)
+    step_noise = np.full((4, width), 0.5)
+
+    def draw(which, step, purpose, to):
+        counter = np.zeros((len(which), 4), np.uint32)
+        counter[:, 0], counter[:, 1], counter[:, 3] = which, step, purpose
+        to[:, which] = ((reference.philox4x32(counter, key) + 0.5) / 2**32).T
 
     def reset(which, step):
-        counter = np.zeros((len(which), 4), np.uint32)
-        counter[:, 0], counter[:, 1], counter[:, 3] = which, step, 1
-        noise[:, which] = ((reference.philox4x32(counter, key) + 0.5) / 2**32).T
+        draw(which, step, DRAW_RESET, noise)
         env.reset(which.astype(np.int32), noise, state)
 
     reset(np.arange(num_envs), 0)
@@ -325,9 +331,10 @@ def replay(env_id, policy, oracle, num_envs, limit, num_steps, clip=True):
         actions = policy.act(obs, seed=SEED, step=step)
         expected = reference.draw(oracle, *exact(policy, obs), uniforms(net, num_envs, step))
         np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
-        given = np.zeros((1, width), np.float32)
+        given = np.zeros((env.action_size, width), np.float32 if net.head == "gaussian" else np.int32)
         given[:, :num_envs] = np.clip(actions, box.low, box.high).T if clip else actions.T
-        rewards, terminated = env.step(given, noise, state)
+        draw(np.arange(num_envs), step, DRAW_STEP, step_noise)
+        rewards, terminated = env.step(given, step_noise, state)
         age += 1
         done = terminated[:num_envs] | (age >= limit)
         rows.append((obs, actions, rewards[:num_envs], terminated[:num_envs], done & ~terminated[:num_envs]))
@@ -380,6 +387,29 @@ def test_the_fused_gradient_equals_the_oracle_step_by_step(isa, env_id, hidden, 
         np.testing.assert_allclose(
             stats["entropy"], math.log(2.0) + 0.5 * math.log(2 * math.pi * math.e), rtol=1e-6
         )
+
+
+@pytest.mark.parametrize("env", [jit_envs.Grid.plain(), jit_envs.Bits.plain()], ids=lambda env: env.name)
+@pytest.mark.parametrize("hidden", [(), (17, 5)])
+@pytest.mark.parametrize(
+    ("num_envs", "limit", "collect"), [(3, 12, {"episodes": 6}), (70, 15, {"horizon": 33})], ids=str
+)
+def test_the_fused_gradient_of_several_integers_equals_the_oracle_step_by_step(
+    isa, env, hidden, num_envs, limit, collect
+):
+    policy = fastpg.Policy.for_env(env, hidden=hidden)
+    oracle = oracle_of(policy)
+    limit = limit if "horizon" in collect else 1  # then all episodes are as long, as a batch of rows is
+    steps = collect.get("horizon") or collect["episodes"] // num_envs * limit
+    played = replay(env, policy, oracle, num_envs, limit, steps, clip=False)
+    assert played.actions.shape == (steps, num_envs, policy.action_space.shape[0])
+    for form in ("total", "reward_to_go"):
+        expected = reference.estimate_gradient(
+            oracle, policy.theta.astype(np.float64), played, form=form, gamma=0.97
+        )
+        gradient, stats = core_estimate(env, policy, num_envs, limit, form, **collect)
+        assert relative_error(gradient, expected) < 1e-5
+        assert stats["num_episodes"] == (played.terminated | played.truncated).sum()
 
 
 def policy_contains(policy, actions):

@@ -18,13 +18,14 @@ typedef struct {
     double theta1, theta2, dtheta1, dtheta2;
 } fpg_acrobot_state;
 
-static void fpg_acrobot_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
-                              const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
+static int32_t fpg_acrobot_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
+                                 const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
     const double low = env->params[2], range = env->params[3] - low;
     for (int32_t n = 0; n < count; n++)
         for (int32_t k = 0; k < 4; k++)
             state[k * width + which[n]] = fpg_single(low + range * noise[k * width + which[n]]);
+    return 0;
 }
 
 /* The equations of motion for masses, lengths and moments of 1 and centres of mass at 0.5; `centrifugal` is the factor of
@@ -61,8 +62,8 @@ static inline double fpg_wrap(double x)
     return x < -FPG_PI ? x + FPG_TWO_PI : x;
 }
 
-static void fpg_acrobot_step(const fpg_environment *env, int32_t width, const void *actions, const double *FPG_RESTRICT noise,
-                             double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+static int32_t fpg_acrobot_step(const fpg_environment *env, int32_t width, const void *actions, const double *FPG_RESTRICT noise,
+                                double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double dt = 0.2, max_dtheta1 = 4 * FPG_PI, max_dtheta2 = 9 * FPG_PI;
     const double centrifugal = env->params[0] != 0 ? 0.0 : 0.5, noise_max = env->params[1] > 0 ? env->params[1] : 0.0;
@@ -87,9 +88,10 @@ static void fpg_acrobot_step(const fpg_environment *env, int32_t width, const vo
         reward[i] = end ? 0.0 : -1.0;
         terminated[i] = end ? 1.0 : 0.0;
     }
+    return 0;
 }
 
-static void fpg_acrobot_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
+static int32_t fpg_acrobot_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
 {
     (void)env;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
@@ -103,6 +105,7 @@ static void fpg_acrobot_observe(const fpg_environment *env, int32_t width, const
         obs[4 * width + i] = (float)state[2 * width + i];
         obs[5 * width + i] = (float)state[3 * width + i];
     }
+    return 0;
 }
 
 static const fpg_environment fpg_acrobot = {

@@ -12,13 +12,14 @@
 #include "../simd.h"
 #include "../vecmath.h"
 
-static void fpg_cartpole_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
-                               const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
+static int32_t fpg_cartpole_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
+                                  const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
     const double low = env->params[1], range = env->params[2] - low;
     for (int32_t n = 0; n < count; n++)
         for (int32_t k = 0; k < 4; k++)
             state[k * width + which[n]] = low + range * noise[k * width + which[n]];
+    return 0;
 }
 
 /* Where the caller passes a constant `small`, one of the two is compiled. */
@@ -55,8 +56,8 @@ FPG_INLINE void fpg_cartpole_steps(const fpg_environment *env, const int small, 
 }
 
 /* A pole that has not fallen is far from pi / 4; only a state that the caller has set, or padding, is beyond it. */
-static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
-                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+static int32_t fpg_cartpole_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
+                                 double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double *FPG_RESTRICT thetas = state + 2 * width;
     const int64_t quarter_pi = (int64_t)fpg_double_bits(FPG_QUARTER_PI);
@@ -68,13 +69,15 @@ static void fpg_cartpole_step(const fpg_environment *env, int32_t width, const v
         fpg_cartpole_steps(env, 1, width, actions, state, reward, terminated);
     else
         fpg_cartpole_steps(env, 0, width, actions, state, reward, terminated);
+    return 0;
 }
 
-static void fpg_cartpole_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
+static int32_t fpg_cartpole_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
 {
     (void)env;
     FPG_SIMD for (int32_t i = 0; i < 4 * width; i++)
         obs[i] = (float)state[i];
+    return 0;
 }
 
 static const fpg_environment fpg_cartpole = {

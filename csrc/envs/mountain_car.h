@@ -12,18 +12,19 @@
 #include "../simd.h"
 #include "../vecmath.h"
 
-static void fpg_mountain_car_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
-                                   const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
+static int32_t fpg_mountain_car_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
+                                      const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
     const double low = env->params[1], range = env->params[2] - low;
     for (int32_t n = 0; n < count; n++) {
         state[which[n]] = low + range * noise[which[n]];
         state[width + which[n]] = 0;
     }
+    return 0;
 }
 
-static void fpg_mountain_car_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
-                                  double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+static int32_t fpg_mountain_car_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
+                                     double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double force = 0.001, gravity = 0.0025, max_speed = 0.07;
     const double min_position = -1.2, max_position = 0.6, goal_position = 0.5, goal_velocity = env->params[0];
@@ -42,14 +43,16 @@ static void fpg_mountain_car_step(const fpg_environment *env, int32_t width, con
         reward[i] = -1.0;
         terminated[i] = end ? 1.0 : 0.0;
     }
+    return 0;
 }
 
-static void fpg_mountain_car_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state,
-                                     float *FPG_RESTRICT obs)
+static int32_t fpg_mountain_car_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state,
+                                        float *FPG_RESTRICT obs)
 {
     (void)env;
     FPG_SIMD for (int32_t i = 0; i < 2 * width; i++)
         obs[i] = (float)state[i];
+    return 0;
 }
 
 static const fpg_environment fpg_mountain_car = {

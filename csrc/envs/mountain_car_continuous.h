@@ -24,9 +24,9 @@
  * because GCC makes branches of a condition that is asked again and again, and then does not vectorise. */
 static inline double fpg_as_state(double single, double x) { return x + single * (fpg_single(x) - x); }
 
-static void fpg_mountain_car_continuous_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
-                                             double *FPG_RESTRICT state, double *FPG_RESTRICT reward,
-                                             double *FPG_RESTRICT terminated)
+static int32_t fpg_mountain_car_continuous_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
+                                                double *FPG_RESTRICT state, double *FPG_RESTRICT reward,
+                                                double *FPG_RESTRICT terminated)
 {
     const double power = 0.0015, gravity = 0.0025, goal_velocity = env->params[0];
     double *FPG_RESTRICT positions = state, *FPG_RESTRICT velocities = state + width;
@@ -51,6 +51,7 @@ static void fpg_mountain_car_continuous_step(const fpg_environment *env, int32_t
         reward[i] = (end ? 100.0 : 0.0) - paid * paid * 0.1;
         terminated[i] = end ? 1.0 : 0.0;
     }
+    return 0;
 }
 
 static const fpg_environment fpg_mountain_car_continuous = {

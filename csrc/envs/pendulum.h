@@ -15,12 +15,13 @@
 #include "../simd.h"
 #include "../vecmath.h"
 
-static void fpg_pendulum_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
-                               const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
+static int32_t fpg_pendulum_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
+                                  const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
     for (int32_t n = 0; n < count; n++)
         for (int32_t k = 0; k < 2; k++)
             state[k * width + which[n]] = -env->params[1 + k] + 2 * env->params[1 + k] * noise[k * width + which[n]];
+    return 0;
 }
 
 /* ((x + pi) % (2 pi)) - pi with Python's %. */
@@ -34,8 +35,8 @@ static inline double fpg_angle_normalize(double x)
     return rest - FPG_PI;
 }
 
-static void fpg_pendulum_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
-                              double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+static int32_t fpg_pendulum_step(const fpg_environment *env, int32_t width, const void *actions, const double *noise,
+                                 double *FPG_RESTRICT state, double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
 {
     const double max_speed = 8, max_torque = 2, dt = 0.05, gravity = 3 * env->params[0] / 2;
     double *FPG_RESTRICT thetas = state, *FPG_RESTRICT theta_dots = state + width;
@@ -51,10 +52,11 @@ static void fpg_pendulum_step(const fpg_environment *env, int32_t width, const v
         thetas[i] = theta + theta_dots[i] * dt;
         terminated[i] = 0.0;
     }
+    return 0;
 }
 
-static void fpg_pendulum_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state,
-                                 float *FPG_RESTRICT obs)
+static int32_t fpg_pendulum_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state,
+                                    float *FPG_RESTRICT obs)
 {
     (void)env;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
@@ -64,6 +66,7 @@ static void fpg_pendulum_observe(const fpg_environment *env, int32_t width, cons
         obs[width + i] = (float)sine;
         obs[2 * width + i] = (float)state[width + i];
     }
+    return 0;
 }
 
 static const fpg_environment fpg_pendulum = {

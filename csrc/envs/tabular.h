@@ -17,8 +17,8 @@
 #include "../simd.h"
 
 /* Copies which[n] get the first start whose cumulative exceeds their noise; the last start's is 1. */
-static void fpg_tabular_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
-                              const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
+static int32_t fpg_tabular_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
+                                 const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)
 {
     const fpg_tabular *table = env->data;
     for (int32_t n = 0; n < count; n++) {
@@ -34,6 +34,7 @@ static void fpg_tabular_reset(const fpg_environment *env, int32_t width, int32_t
         state[i] = table->start[low];
         state[width + i] = 1.0;
     }
+    return 0;
 }
 
 /* log2_outcomes is the table's; where the caller passes a constant 0, what that makes superfluous is not compiled. */
@@ -65,8 +66,8 @@ FPG_INLINE void fpg_tabular_steps(const fpg_tabular *table, const int32_t log2_o
     }
 }
 
-static void fpg_tabular_step(const fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
-                             double *reward, double *terminated)
+static int32_t fpg_tabular_step(const fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
+                                double *reward, double *terminated)
 {
     const fpg_tabular *table = env->data;
     double *reported = state + width;
@@ -74,9 +75,10 @@ static void fpg_tabular_step(const fpg_environment *env, int32_t width, const vo
         fpg_tabular_steps(table, 0, width, action, noise, state, reported, reward, terminated);
     else
         fpg_tabular_steps(table, table->log2_outcomes, width, action, noise, state, reported, reward, terminated);
+    return 0;
 }
 
-static void fpg_tabular_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
+static int32_t fpg_tabular_observe(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state, float *FPG_RESTRICT obs)
 {
     const fpg_tabular *table = env->data;
     for (int32_t k = 0; k < env->obs_size; k++) {
@@ -84,6 +86,7 @@ static void fpg_tabular_observe(const fpg_environment *env, int32_t width, const
         FPG_SIMD for (int32_t i = 0; i < width; i++)
             obs[k * width + i] = component[(int32_t)state[i]];
     }
+    return 0;
 }
 
 /* What is missing here follows from the table: obs_size, categories, step_noise_size, data. */

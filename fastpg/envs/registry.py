@@ -18,7 +18,10 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg.envs.custom import CustomEnv
 from fastpg.envs.finite import FiniteMDP
+
+EnvLike = str | FiniteMDP | CustomEnv  # what is accepted wherever an environment is named
 
 
 def _show_state(original: Any, state: NDArray[np.float64], obs: Any, action: Any) -> None:
@@ -103,7 +106,11 @@ def list_envs() -> list[str]:
 def env_spec(where: str, env_id: Any) -> EnvSpec:
     """Look an environment up; a wrong id is a ValueError that lists the right ones."""
     if not isinstance(env_id, str):
-        raise TypeError(f"{where}: env_id must be a string or a FiniteMDP, got {_check.shown(env_id)}")
+        hint = "; decorate it with fastpg.jit_env(...)" if isinstance(env_id, type) else ""
+        raise TypeError(
+            f"{where}: env_id must be a string, or an environment that FiniteMDP, jit_env or load_env made, "
+            f"got {_check.shown(env_id)}{hint}"
+        )
     if env_id not in _SPECS:
         close = difflib.get_close_matches(env_id, _SPECS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -119,11 +126,13 @@ def native_env(
 ) -> NativeEnv:
     """Look an environment up and make its kernel; parameters that are not given take their defaults.
 
-    `max_episode_steps` None is the limit under which Gymnasium registers the id, or a FiniteMDP's own; 0 is
-    none.
+    `max_episode_steps` None is the limit under which Gymnasium registers the id, or the environment's own; 0
+    is none.
     """
     if isinstance(env_id, FiniteMDP):
         return _finite(where, env_id, params, max_episode_steps)
+    if isinstance(env_id, CustomEnv):
+        return _custom(where, env_id.changed(where, params), max_episode_steps)
     spec = env_spec(where, env_id)
     if not isinstance(params, Mapping):
         raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
@@ -158,11 +167,24 @@ def _finite(
         raise TypeError(f"{where}: unexpected argument {min(params)!r}; a FiniteMDP has no parameters")
     limit = mdp.max_episode_steps if max_episode_steps is None else max_episode_steps
     table = mdp.table()
-    spaces: gymnasium.Env[Any, Any] = gymnasium.Env()  # there is nothing to render, step or reset
-    spaces.observation_space = gymnasium.spaces.Discrete(len(table.cumulative))
-    spaces.action_space = gymnasium.spaces.Discrete(table.cumulative.shape[1])
+    states, actions, _ = table.cumulative.shape
+    spaces = _only_spaces(gymnasium.spaces.Discrete(states), gymnasium.spaces.Discrete(actions))
     core = _core.Environment("tabular", (), limit, table)
     return NativeEnv(EnvSpec(mdp.name, "tabular"), core, spaces, ())
+
+
+def _custom(where: str, env: CustomEnv, max_episode_steps: int | None) -> NativeEnv:
+    """Make the kernel of an environment whose functions were compiled elsewhere."""
+    limit = env.max_episode_steps if max_episode_steps is None else max_episode_steps
+    spaces = _only_spaces(env.observation_space, env.action_space)
+    return NativeEnv(EnvSpec(env.name, ""), env.core(where, limit), spaces, env.core_params)
+
+
+def _only_spaces(observation_space: Space[Any], action_space: Space[Any]) -> Any:
+    """Return an environment of Gymnasium's that there is nothing to render, step or reset in."""
+    original: gymnasium.Env[Any, Any] = gymnasium.Env()
+    original.observation_space, original.action_space = observation_space, action_space
+    return original
 
 
 def _parameter(where: str, spec: EnvSpec, name: str, value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Batches of native environments behind Gymnasium's vector interface."""
 
 import copy as copying
+import functools
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,8 +15,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg.envs.custom import CustomEnv
 from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import NativeEnv, native_env
+from fastpg.envs.registry import EnvLike, NativeEnv, native_env
 from fastpg.errors import InvalidAction, ResetNeeded
 
 Autoreset = Literal["next_step", "same_step", "disabled"]
@@ -27,7 +30,7 @@ MAX_NUM_ENVS = 2**31 - 1
 
 
 def make(
-    env_id: str | FiniteMDP,
+    env_id: EnvLike,
     num_envs: int = 1,
     *,
     autoreset: Autoreset | AutoresetMode = "next_step",
@@ -43,8 +46,8 @@ def make(
 
     Parameters
     ----------
-    env_id : str or fastpg.exact.FiniteMDP
-        One of `fastpg.list_envs()`; or an environment given as arrays.
+    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
     num_envs : int
         How many environments, N.
     autoreset : {"next_step", "same_step", "disabled"} or gymnasium.vector.AutoresetMode
@@ -59,7 +62,8 @@ def make(
     max_episode_steps : int, optional
         The time limit, 0 for none. By default the one under which Gymnasium registers the id.
     **params
-        What Gymnasium's own constructor takes, and for Acrobot-v1 `book_or_nips` and `torque_noise_max`.
+        What Gymnasium's own constructor takes, and for Acrobot-v1 `book_or_nips` and `torque_noise_max`; the
+        params of a `jit_env`.
 
     Returns
     -------
@@ -88,14 +92,22 @@ def make(
     if max_episode_steps is not None:
         max_episode_steps = _check.integer(where, "max_episode_steps", max_episode_steps, 0, 2**31 - 1)
     env = native_env(where, env_id, params, max_episode_steps=max_episode_steps)
-    if isinstance(env_id, FiniteMDP) and render_mode is not None:
-        raise ValueError(f"{where}: render_mode must be None for a FiniteMDP, got {render_mode!r}")
+    if not isinstance(env_id, str) and render_mode is not None:
+        kind = "a FiniteMDP" if isinstance(env_id, FiniteMDP) else f"{env.id}, which has no renderer"
+        raise ValueError(f"{where}: render_mode must be None for {kind}, got {render_mode!r}")
     made = VectorEnv(env, num_envs, autoreset=mode, copy=copy, seed=seed, render_mode=render_mode)
     if isinstance(env_id, FiniteMDP):
         return made  # Gymnasium's registry knows nothing of it
     given = {"autoreset": autoreset, "copy": copy, "seed": seed, "render_mode": render_mode}
     given["max_episode_steps"] = max_episode_steps
-    made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env_id}"))
+    if isinstance(env_id, CustomEnv):
+        made.spec = gymnasium.envs.registration.EnvSpec(
+            id=re.sub(r"[^\w.-]", "-", env_id.name),
+            vector_entry_point=functools.partial(make, env_id),
+            max_episode_steps=env.core.max_episode_steps or None,
+        )
+    else:
+        made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env_id}"))
     made.spec.kwargs.update({name: value for name, value in given.items() if value is not None}, **params)
     made.spec.kwargs.update(num_envs=num_envs, vectorization_mode="vector_entry_point")
     return made
@@ -215,6 +227,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         if self._copy or not self._was_reset:
             self._bind_buffers()
         obs = self._obs
+        self._was_reset = False  # until it is: a custom environment may fail
         self._core.reset(None if mask is None else mask.view(np.uint8), obs)
         self._was_reset = True
         if mask is None:
@@ -266,7 +279,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             )
         if self._copy:
             self._bind_buffers()
-        which_bad = self._core.step(array)
+        try:
+            which_bad = self._core.step(array)
+        except Exception:  # a custom environment failed, and some have been stepped
+            self._was_reset = False
+            raise
         if which_bad >= 0:
             self._raise_invalid(array, which_bad)
         if self.render_mode is not None:
