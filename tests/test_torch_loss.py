@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+import fastpg
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import torch
 from torch import nn
 from torch_oracle import (
     HEADS,
+    flattened,
     log_prob_and_entropy,
     loss_and_gradient,
     make_batch,
@@ -20,7 +25,6 @@ from torch_oracle import (
     relative_error,
 )
 
-import fastpg
 import fastpg.torch as fpt
 from fastpg.torch import autograd
 
@@ -70,28 +74,19 @@ def test_loss_and_gradient_are_those_of_float64_autograd(
     size /= log_prob.numel() if reduction == "mean" else 1
     assert abs(loss.item() - expected_loss) <= 1e-5 * size
     # Relative to the sum of what each sample adds: what is left of it, after all cancels, may be small.
-    per_sample = _gradient_of_absolute_weights(module, space, batch, kind)
-    difference = torch.cat([(a - b).flatten() for a, b in zip(gradients(module), expected, strict=True)])
-    assert difference.norm() <= 1e-5 * per_sample
+    difference = flattened(gradients(module)) - flattened(expected)
+    assert difference.norm() <= 1e-5 * size_of_gradient(module, space, batch, **kind)
 
 
-def _gradient_of_absolute_weights(module, space, batch, kind):
+def size_of_gradient(module, space, batch, entropy_coef, reduction):
+    """The mean or sum of the norms of each sample's gradient: of the first 40 where there are more."""
     obs, actions, weights = batch
-    rows = zip(
-        obs.reshape(-1, obs.shape[-1]),
-        actions.reshape(-1, *(space.shape or ())),
-        weights.flatten(),
-        strict=True,
-    )
-    norms = 0.0
-    for k, (one_obs, one_action, one_weight) in enumerate(rows):
-        if k == 40:  # enough to know the size
-            norms *= weights.numel() / 40
-            break
-        part = (one_obs[None], one_action[None], one_weight[None])
-        _, found = loss_and_gradient(module, space, *part, kind["entropy_coef"], "sum")
-        norms += torch.cat([one.flatten() for one in found]).norm().item()
-    return norms / (weights.numel() if kind["reduction"] == "mean" else 1)
+    obs, actions = obs.reshape(-1, obs.shape[-1])[:40], actions.reshape(-1, *(space.shape or ()))[:40]
+    norms = [
+        flattened(loss_and_gradient(module, space, *one, entropy_coef)[1]).norm().item()
+        for one in zip(obs.split(1), actions.split(1), weights.flatten()[:40].split(1), strict=True)
+    ]
+    return np.mean(norms) * (weights.numel() if reduction == "sum" else 1)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -450,14 +445,14 @@ def test_the_operator_passes_opcheck(head):
     ("name", "value", "error", "sentence"),
     [
         ("obs", np.zeros((6, 4), np.float32), TypeError, "obs must be a float32 tensor, got an array"),
-        ("obs", torch.zeros(6, 4).double(), TypeError, r"obs must be float32, got float64; .*obs.to\(torch.float32"),
+        ("obs", torch.zeros(6, 4).double(), TypeError, r"obs must be float32, got float64; conv"),
         ("obs", torch.zeros(6, 3), ValueError, r"obs must have shape \(4,\) or \(..., 4\), got \(6, 3\)"),
         ("obs", torch.zeros(0, 4), ValueError, "obs must hold at least one observation"),
         ("obs", torch.tensor(0.0), ValueError, "obs must have shape"),
         ("obs", torch.full((6, 4), NAN), ValueError, r"obs must be finite, but obs\[0, 0\] is nan"),
         ("obs", torch.full((6, 4), -INF), ValueError, r"obs must be finite, but obs\[0, 0\] is -inf"),
         ("obs", torch.zeros(6, 4, device="meta"), ValueError, "obs must lie on the CPU, got meta"),
-        ("obs", torch.zeros(6, 4, requires_grad=True), ValueError, r"obs must not require a gradient.*detach\(\)"),
+        ("obs", torch.zeros(6, 4, requires_grad=True), ValueError, "obs must not require a gradient"),
         ("actions", torch.zeros(6), TypeError, "actions must be an array of integers"),
         ("actions", torch.zeros(6, dtype=torch.bool), TypeError, "actions must be an array of integers"),
         ("actions", [0] * 6, TypeError, "actions must be a tensor of integers"),
@@ -465,9 +460,9 @@ def test_the_operator_passes_opcheck(head):
         ("actions", torch.zeros(6, 1, dtype=torch.long), ValueError, r"actions must have shape \(6,\)"),
         ("actions", torch.full((6,), 3), ValueError, r"actions must lie in 0..2, got 3"),
         ("actions", torch.full((6,), -1), ValueError, r"actions must lie in 0..2, got -1"),
-        ("actions", torch.zeros(6, dtype=torch.long, device="meta"), ValueError, "actions must lie on the CPU"),
+        ("actions", torch.zeros(6, dtype=torch.long, device="meta"), ValueError, "actions must lie on"),
         ("weights", torch.zeros(6).double(), TypeError, "weights must be float32, got float64"),
-        ("weights", torch.zeros(6, 1), ValueError, r"weights must have shape \(6,\) like obs' batch, got \(6, 1\)"),
+        ("weights", torch.zeros(6, 1), ValueError, r"weights must have shape \(6,\) like obs' batch, "),
         ("weights", torch.full((6,), NAN), ValueError, r"weights must be finite, but weights\[0\] is nan"),
         ("weights", torch.full((6,), INF), ValueError, r"weights must be finite, but weights\[0\] is inf"),
         ("weights", torch.zeros(6, requires_grad=True), ValueError, "weights must not require a gradient"),
@@ -479,7 +474,7 @@ def test_the_operator_passes_opcheck(head):
         ("module", None, TypeError, "module must be a torch.nn.Module, got None"),
         ("action_space", "Discrete", TypeError, "action_space must be a gymnasium space"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_a_sentence(name, value, error, sentence, module, batch):
     obs, actions, weights = batch
     arguments = {"module": module, "obs": obs, "actions": actions, "weights": weights} | {name: value}
@@ -502,7 +497,7 @@ def test_one_number_that_is_not_finite_is_found_in_a_large_batch(activation, hea
     elif head == "gaussian":
         actions[1050, 1] = value
     else:
-        return
+        pytest.skip("actions are integers")
     module.requires_grad_(training)
     with pytest.raises(ValueError, match=rf"pg_loss\(\): {what} must be finite, but {what}\[1050"):
         fpt.pg_loss(module, obs, actions, weights, action_space=space)
@@ -515,10 +510,10 @@ def test_parameters_that_are_not_finite_are_named(module, batch):
         fpt.pg_loss(module, *batch)
 
 
-def test_overflow_is_a_floating_point_error(module, batch):
+def test_overflow_is_a_floating_point_error(batch):
     obs, actions, weights = batch
-    with pytest.raises(FloatingPointError, match="gradient"):
-        fpt.pg_loss(module, 1e38 * obs, actions, 1e30 * weights)
+    with pytest.raises(FloatingPointError, match="gradient is NaN or infinite"):
+        fpt.pg_loss(nn.Linear(4, 3), 1e10 * obs, actions, 1e30 * weights)
 
 
 def test_log_prob_and_entropy_are_data():

@@ -36,12 +36,12 @@ def make_module(num_inputs, hidden, head, activation=nn.Tanh, seed=0):
 
 def make_batch(shape, num_inputs, space, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    obs = torch.randn(*shape, num_inputs, generator=generator)
-    weights = torch.randn(*shape, generator=generator)
+    obs = torch.randn((*shape, num_inputs), generator=generator)
+    weights = torch.randn(shape, generator=generator)
     if isinstance(space, gs.Discrete):
         actions = torch.randint(int(space.n), shape, generator=generator)
     elif isinstance(space, gs.Box):
-        actions = torch.randn(*shape, *space.shape, generator=generator)
+        actions = torch.randn((*shape, *space.shape), generator=generator)
     else:
         sizes = space.nvec if isinstance(space, gs.MultiDiscrete) else [2] * space.n
         actions = torch.stack([torch.randint(int(n), shape, generator=generator) for n in sizes], -1)
@@ -77,9 +77,11 @@ def loss_and_gradient(module, space, obs, actions, weights, entropy_coef=0.0, re
     return loss.item(), torch.autograd.grad(loss, list(twin.parameters()))
 
 
+def flattened(gradients):
+    return torch.cat([one.double().flatten() for one in gradients])
+
+
 def relative_error(got, expected):
     """Of gradients by parameter, all together."""
-    got, expected = (
-        torch.cat([one.double().flatten() for one in gradients]) for gradients in (got, expected)
-    )
+    got, expected = flattened(got), flattened(expected)
     return ((got - expected).norm() / expected.norm()).item()

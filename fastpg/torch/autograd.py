@@ -134,7 +134,8 @@ def _loss_operator(
     observations, actions_ = _spaces(observation_space, action_space)
     read = describe(where, named, activation, observations, actions_)  # type: ignore[arg-type]
     gradient = np.empty(len(read.theta), np.float32)
-    batch = Batch(where, read, obs[0] if len(obs) == 1 else obs, actions, weights)
+    batch = Batch(where, read, obs[0] if len(obs) == 1 else obs, actions)
+    batch.weigh(weights)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
     return scalar(loss), torch.from_numpy(gradient)
 
