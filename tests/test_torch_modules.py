@@ -336,7 +336,7 @@ class Residual(nn.Sequential):
         (
             nn.Sequential(nn.Linear(4, 2), nn.Tanh()),
             ValueError,
-            "the last layer must be Linear.*module.1 is a Tanh",
+            "last layer must be Linear.*module.1 is",
         ),
         (
             nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)),
@@ -346,25 +346,25 @@ class Residual(nn.Sequential):
         (
             nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(9, 2)),
             ValueError,
-            "module.2 takes 9 inputs, but module.0",
+            "module.2 takes 9 inputs",
         ),
         (make_module(4, (8,) * 4, "discrete")[0], ValueError, "4 hidden layers; at most 3 are supported"),
         (
             make_module(4, (513,), "discrete")[0],
             ValueError,
-            "module.0 has 513 outputs; hidden layers of 1 to 512",
+            "module.0 has 513 outputs; hidden",
         ),
         (nn.Linear(4, 513), ValueError, "at most 512 actions"),
         (nn.Linear(4, 2, bias=False), ValueError, "its bias is None; make it with bias=True"),
         (
             nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)),
             ValueError,
-            "its weight is computed from other",
+            "its weight is computed",
         ),
         (
             nn.Linear(4, 2).double(),
             TypeError,
-            r"module.weight must be float32, got torch.float64; .*module.float\(\)",
+            r"weight must be float32, .*module.float\(\)",
         ),
         (nn.Linear(4, 2, device="meta"), ValueError, "module.weight must lie on the CPU, got meta"),
         (tied(), ValueError, "one parameter in two places"),
@@ -372,12 +372,12 @@ class Residual(nn.Sequential):
         (
             with_log_std(nn.Parameter(torch.zeros(3))),
             ValueError,
-            r"log_std must have shape \(2,\).*got \(3,\)",
+            r"log_std must have shape \(2,\)",
         ),
         (
             with_log_std(torch.zeros(2)),
             TypeError,
-            "module.log_std must be a torch.nn.Parameter of the module",
+            "module.log_std must be a torch.nn.Parameter",
         ),
         (with_log_std(nn.Parameter(torch.zeros(2).double())), TypeError, "log_std must be float32"),
         (with_log_std(nn.Parameter(torch.zeros(33)), 33), ValueError, "1 to 32 components, got 33"),
@@ -396,21 +396,21 @@ def test_modules_that_the_kernels_cannot_run_are_refused(module, error, sentence
         (
             {"action_space": gs.Discrete(3)},
             ValueError,
-            r"module has 2 outputs, but action_space Discrete\(3\) needs 3",
+            "module has 2 outputs, but .* needs 3",
         ),
         ({"action_space": gs.Box(-1, 1, (2,))}, ValueError, r"a log_std of shape \(2,\) is needed"),
         ({"action_space": 2}, TypeError, "action_space must be a gymnasium space"),
         (
             {"observation_space": gs.Box(-1, 1, (3,))},
             ValueError,
-            "module takes 4 inputs, but observation_space .* gives 3",
+            "module takes 4 inputs, but .* gives 3",
         ),
         ({"log_std": 0.0}, TypeError, "log_std must be a torch.nn.Parameter, got 0.0"),
         ({"action_space": gs.Discrete(2), "log_std": torch.zeros(2)}, ValueError, "there must be no log_std"),
         (
             {"log_std": torch.zeros(2, requires_grad=True) * 1},
             ValueError,
-            "must be leaves of autograd's graph",
+            "must be leaves",
         ),
     ],
 )

@@ -204,7 +204,7 @@ def _layers(
         return []
     if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
         members.append(module._parameters)
-        if nn.parameter.is_lazy(module.weight):  # type: ignore[no-untyped-call]
+        if nn.parameter.is_lazy(module.weight):
             raise ValueError(
                 f"{where}: {path} is a {type(module).__name__} that has no parameters yet; call it"
             )
