@@ -116,7 +116,12 @@ def _spaces(observation_space: str, action_space: str) -> tuple[spaces.Observati
     )
 
 
-@torch.library.custom_op("fastpg::pg_loss", mutates_args=())
+@torch.library.custom_op(
+    "fastpg::pg_loss",
+    mutates_args=(),
+    schema="(Tensor[] obs, Tensor actions, Tensor weights, Tensor[] parameters, str activation, "
+    "str observation_space, str action_space, float entropy_coef, str reduction) -> (Tensor, Tensor)",
+)
 def _loss_operator(
     obs: list[Tensor],  # one, or the components of a Tuple
     actions: Tensor,
