@@ -1,0 +1,31 @@
+"""fastpg for PyTorch users: a loss, estimates on tensors, and modules that share memory with policies.
+
+This package needs torch, and nothing else in fastpg does: `import fastpg` does not import it.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "fastpg.torch needs PyTorch, which is not installed: pip install 'fastpg-rl[torch]', or "
+        "pip install torch"
+    ) from error
+
+from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td_errors, vtrace
+from fastpg.torch.loss import log_prob_and_entropy, pg_loss
+from fastpg.torch.modules import from_module, to_module
+from fastpg.torch.policy_module import PolicyModule
+
+__all__ = [
+    "PolicyModule",
+    "episode_returns",
+    "from_module",
+    "gae",
+    "log_prob_and_entropy",
+    "nstep_returns",
+    "pg_loss",
+    "returns",
+    "td_errors",
+    "to_module",
+    "vtrace",
+]
