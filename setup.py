@@ -17,6 +17,7 @@ SOURCES = [
     "normalize",
     "workspace",
     "batch",
+    "collect",
     "estimate",
     "returns",
     "train",
