@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -138,6 +138,7 @@ class Policy:
         hidden: tuple[int, ...],
         activation: str,
         env_id: str | None = None,
+        theta: NDArray[np.float32] | None = None,
     ) -> None:
         self.observations = spaces.observations("Policy()", observation_space)
         self.actions = spaces.actions("Policy()", action_space)
@@ -155,7 +156,8 @@ class Policy:
             self.actions.head,
             self.actions.categories if self.actions.head == "categorical" else (),
         )
-        self._theta = np.zeros(self.network.num_parameters, np.float32)
+        self._theta = np.zeros(self.network.num_parameters, np.float32) if theta is None else theta
+        self.on_write: Callable[[], None] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         shape = (self.observation_space, self.action_space, self.hidden, self.activation, self.env_id)
@@ -177,6 +179,12 @@ class Policy:
     @theta.setter
     def theta(self, value: NDArray[np.float32]) -> None:
         self._theta[:] = _check.floats("Policy.theta", "theta", value, self._theta.shape)
+        self.written()
+
+    def written(self) -> None:
+        """Tell whoever shares theta's memory, as torch's autograd, that it was written to."""
+        if self.on_write is not None:
+            self.on_write()
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
         """Return views of theta, by name: "hidden.0.weight" (out, in), ..., "head.bias" (out,).
@@ -447,6 +455,19 @@ def restore(
     policy._set_shape(observation_space, action_space, hidden, activation, env_id)
     if theta is not None:
         policy.theta[:] = theta
+    return policy
+
+
+def over_memory(
+    theta: NDArray[np.float32],
+    observation_space: Space[Any],
+    action_space: Space[Any],
+    hidden: tuple[int, ...],
+    activation: str,
+) -> Policy:
+    """Make a policy whose parameters are in memory that exists, (P,) contiguous, and stay there."""
+    policy = Policy.__new__(Policy)
+    policy._set_shape(observation_space, action_space, hidden, activation, theta=theta)
     return policy
 
 

@@ -223,6 +223,7 @@ def train(
             while not stopped_because:
                 slice_records = trainer.run(SLICE_SECONDS)
                 records.append(slice_records)
+                learner.written()  # a callback may have made a torch module of it
                 stopped_because = trainer.stopped_because
                 mean_return = _mean_return(slice_records, mean_return)
                 seconds = time.perf_counter() - start
