@@ -33,6 +33,7 @@ typedef struct {
     int32_t which[FPG_TILE + 1]; /* lanes that start an episode */
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
     int64_t owed[FPG_TILE];   /* episodes beyond this wave */
+    fpg_zeros zeros;          /* of what is collected */
     int32_t num_active;
 } fpg_lanes;
 
@@ -296,7 +297,7 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
                         worker->action, lane->entropy);
         if (pass->out)
-            fpg_collect_draw(pass, first_env, t, x, worker->action, worker->backward);
+            fpg_collect_draw(pass, first_env, t, x, worker->action, worker->backward, &lane->zeros);
         if (layout->kind == FPG_GAUSSIAN)
             fpg_clip_actions(pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
@@ -318,9 +319,9 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
         if (pass->out) {
-            fpg_collect_step(pass, tile, first_env, t, lane->reward32, lane->terminated);
+            fpg_collect_step(pass, tile, first_env, t, lane->reward32, lane->terminated, &lane->zeros);
             if (any_done)
-                fpg_collect_ends(pass, tile, first_env, t, lane->done, worker->dlogits);
+                fpg_collect_ends(pass, tile, first_env, t, lane->done, worker->dlogits, &lane->zeros);
         }
         if (any_done)
             fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally);
@@ -394,7 +395,7 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     if (pass->want_gradient && !taped)
         fpg_linear_reduce(&layout->head, width, worker->trace_sum, slot->gradient);
     if (pass->out)
-        fpg_collect_last(pass, tile, first_env, worker->dlogits);
+        fpg_collect_last(pass, tile, first_env, worker->dlogits, &lane.zeros);
     tally->num_steps += by_episode ? tally->sum_length - steps_before : (step - pass->first_step) * real;
     for (int32_t i = 0; i < real; i++) {
         tally->entropy += lane.entropy_sum[i];
