@@ -766,15 +766,17 @@ cdef class Vector:
 
 # ---- batches that the caller has --------------------------------------------------------------------------------------------
 
-def logits(Network net, const float[::1] theta, const float[:, ::1] obs):
+def logits(Network net, const float[::1] theta, const float[:, ::1] obs, out=None):
     _check_batch(net, theta, obs)
-    result = numpy.empty((obs.shape[0], net.net.num_outputs), numpy.float32)
-    cdef float[:, ::1] out = result
+    result = numpy.empty((obs.shape[0], net.net.num_outputs), numpy.float32) if out is None else out
+    cdef float[:, ::1] rows = result
+    _require(rows.shape[0] == obs.shape[0] and rows.shape[1] == net.net.num_outputs,
+             f"out must be ({obs.shape[0]}, {net.net.num_outputs}), got ({rows.shape[0]}, {rows.shape[1]})")
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_logits(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], &out[0, 0], poll)
+        status = fpg_logits(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], &rows[0, 0], poll)
     _raise_for(status, interrupt, "logits()")
     return result
 
@@ -996,7 +998,6 @@ cdef class Sampler:
         self.busy = False
         _raise_for(status, interrupt, "evaluate()")
         return first, second
-
 
     def collect(self, Vector vector, const float[::1] theta, *, uint64_t seed, int64_t first_step, float[:, :, ::1] obs, actions,
                 float[:, ::1] log_probs, float[:, ::1] rewards, uint8_t[:, ::1] terminated, uint8_t[:, ::1] truncated,

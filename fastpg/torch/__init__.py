@@ -12,5 +12,6 @@ except ImportError as error:
     ) from error
 
 from fastpg.torch.modules import PolicyModule, from_module, to_module
+from fastpg.torch.rollout import Rollout, collect
 
-__all__ = ["PolicyModule", "from_module", "to_module"]
+__all__ = ["PolicyModule", "Rollout", "collect", "from_module", "to_module"]
