@@ -1,4 +1,4 @@
-"""fastpg for PyTorch users: modules that share memory with policies.
+"""fastpg for PyTorch users: a loss, estimates on tensors, and modules that share memory with policies.
 
 This package needs torch, and nothing else in fastpg does: `import fastpg` does not import it.
 """
@@ -11,7 +11,24 @@ except ImportError as error:
         "pip install torch"
     ) from error
 
-from fastpg.torch.modules import PolicyModule, from_module, to_module
+from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td_errors, vtrace
+from fastpg.torch.loss import log_prob_and_entropy, pg_loss
+from fastpg.torch.modules import from_module, to_module
+from fastpg.torch.policy_module import PolicyModule
 from fastpg.torch.rollout import Rollout, collect
 
-__all__ = ["PolicyModule", "Rollout", "collect", "from_module", "to_module"]
+__all__ = [
+    "PolicyModule",
+    "Rollout",
+    "collect",
+    "episode_returns",
+    "from_module",
+    "gae",
+    "log_prob_and_entropy",
+    "nstep_returns",
+    "pg_loss",
+    "returns",
+    "td_errors",
+    "to_module",
+    "vtrace",
+]

@@ -11,7 +11,7 @@ from fastpg import _check, rollouts, spaces
 from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.vector import VectorEnv
 from fastpg.rollouts import Stage, Weights
-from fastpg.torch.modules import ModuleParameters, read_module
+from fastpg.torch.reading import ModuleParameters, read_module
 
 
 class Rollout(rollouts.Rollout[Tensor]):
