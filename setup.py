@@ -18,6 +18,7 @@ SOURCES = [
     "normalize",
     "workspace",
     "batch",
+    "collect",
     "estimate",
     "returns",
     "train",

@@ -6,23 +6,6 @@
 /* The bit of the iteration that keeps an evaluation's random numbers apart from a training run's with the same seed. */
 static const uint32_t FPG_EVALUATION = UINT32_C(1) << 31;
 
-struct fpg_sampler {
-    fpg_environment env;
-    fpg_workspace ws;
-    int64_t num_envs, num_tiles, total_steps;
-    int32_t lanes, width;
-    uint64_t seed;
-    uint32_t iteration;
-    int fresh;
-    fpg_tile *tiles;
-    fpg_tape *tapes;   /* the tiles', once a pass was retained */
-    fpg_pass retained; /* that pass */
-    fpg_tally recorded; /* of fpg_sampler_record */
-    double record_start;
-    double *reals;     /* the tiles' states and episode returns */
-    int32_t *elapsed;
-};
-
 /* Environments in a tile: many enough to fill vectors, few enough that small problems still feed several threads. */
 static int32_t lanes_for(int64_t num_envs)
 {
@@ -66,6 +49,10 @@ void fpg_sampler_free(fpg_sampler *s)
     for (int64_t i = 0; s->tapes && i < s->num_tiles; i++)
         fpg_tape_free(&s->tapes[i]);
     fpg_free(s->tapes);
+    for (int64_t i = 0; s->ends && i < s->num_tiles; i++)
+        fpg_free(s->ends[i].ends), fpg_free(s->ends[i].obs);
+    fpg_free(s->ends);
+    fpg_free(s->streams);
     fpg_free(s->tiles);
     fpg_free(s->reals);
     fpg_free(s->elapsed);
@@ -113,7 +100,7 @@ static fpg_tally fold_tallies(const fpg_workspace *ws)
     return sum;
 }
 
-static fpg_status run_pass(fpg_sampler *s, const float *theta, const float *value_theta, fpg_pass *pass, fpg_tally *tally,
+fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *value_theta, fpg_pass *pass, fpg_tally *tally,
                            fpg_poll poll)
 {
     fpg_control control;
@@ -131,8 +118,10 @@ static fpg_status run_pass(fpg_sampler *s, const float *theta, const float *valu
         fpg_active()->pack(&s->ws.value_layout, value_theta, s->ws.value_packed);
         pass->value_layout = &s->ws.value_layout, pass->value_packed = s->ws.value_packed;
     }
-    pass->env = &s->env, pass->layout = &s->ws.layout, pass->packed = s->ws.packed, pass->seed = s->seed;
-    pass->iteration = s->iteration++ | (pass->returns ? FPG_EVALUATION : 0), pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
+    if (!pass->out)
+        pass->seed = s->seed, pass->iteration = s->iteration++ | (pass->returns ? FPG_EVALUATION : 0);
+    pass->env = &s->env, pass->layout = &s->ws.layout, pass->packed = s->ws.packed;
+    pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
     pass->fresh = s->fresh, pass->control = &control, pass->scale = 1;
     job.pass = *pass;
     fpg_parallel_for(s->ws.num_slots, s->ws.num_workers, run_slot, &job, &control);
@@ -148,7 +137,7 @@ static fpg_status run_pass(fpg_sampler *s, const float *theta, const float *valu
     return isfinite(tally->sum_return) ? FPG_OK : FPG_NONFINITE_REWARD;
 }
 
-static fpg_stats stats_of(const fpg_sampler *s, const fpg_tally *t, double square, double start)
+fpg_stats fpg_stats_of(const fpg_sampler *s, const fpg_tally *t, double square, double start)
 {
     const double n = (double)t->num_episodes, mean = t->sum_return / n, variance = t->sum_square / n - mean * mean;
     return (fpg_stats){
@@ -168,7 +157,7 @@ static fpg_status fold_gradient(fpg_sampler *s, const fpg_collect *collect, cons
     const double square = fpg_active()->fold(&s->ws.layout, s->ws.slots, s->ws.num_slots, 1.0 / (double)divisor, gradient);
     if (!isfinite(square))
         return FPG_NONFINITE_GRADIENT;
-    *stats = stats_of(s, t, square, start);
+    *stats = fpg_stats_of(s, t, square, start);
     return FPG_OK;
 }
 
@@ -178,7 +167,7 @@ fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const float 
     const double start = fpg_now();
     fpg_pass pass = {.collect = *collect, .want_gradient = 1};
     fpg_tally t;
-    fpg_status status = run_pass(s, theta, value_theta, &pass, &t, poll);
+    fpg_status status = fpg_sampler_run(s, theta, value_theta, &pass, &t, poll);
     if (status != FPG_OK)
         return status;
     return fold_gradient(s, collect, &t, start, gradient, stats);
@@ -237,7 +226,7 @@ fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, co
     fpg_tally t;
     if (!add_tapes(s))
         return FPG_NO_MEMORY;
-    fpg_status status = run_pass(s, theta, value_theta, &pass, &t, poll);
+    fpg_status status = fpg_sampler_run(s, theta, value_theta, &pass, &t, poll);
     if (status != FPG_OK)
         return status;
     if (!isfinite(t.sum_weight_square) || !isfinite(t.sum_target_square))
@@ -274,7 +263,7 @@ fpg_status fpg_sampler_record(fpg_sampler *s, const float *theta, const fpg_coll
     s->record_start = fpg_now();
     if (!add_tapes(s))
         return FPG_NO_MEMORY;
-    const fpg_status status = run_pass(s, theta, NULL, &pass, &s->recorded, poll);
+    const fpg_status status = fpg_sampler_run(s, theta, NULL, &pass, &s->recorded, poll);
     s->retained = pass;
     *rows = 0;
     for (int64_t i = 0; i < s->num_tiles; i++)
@@ -345,5 +334,5 @@ fpg_status fpg_sampler_evaluate(fpg_sampler *s, const float *theta, int64_t epis
     fpg_pass pass = {.collect = {.episodes = episodes, .gamma = 1}, .deterministic = deterministic, .returns = returns,
                      .lengths = lengths};
     fpg_tally tally;
-    return run_pass(s, theta, NULL, &pass, &tally, poll);
+    return fpg_sampler_run(s, theta, NULL, &pass, &tally, poll);
 }

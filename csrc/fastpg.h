@@ -300,6 +300,29 @@ fpg_status fpg_sampler_record(fpg_sampler *sampler, const float *theta, const fp
 void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs, uint8_t *counts);
 fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *baseline, float *gradient, fpg_stats *stats,
                                          fpg_poll poll);
+/* Where the steps of a rollout go: time-major arrays of the caller's, T = horizon, N = num_envs. actions are int64, or float32
+ * of FPG_GAUSSIAN: as they are drawn, before they are clipped for the environment; log_probs are theirs. obs are rows as
+ * fpg_logits takes them. Flags are 0 or 1, both where a time limit met an absorbing state. last_obs is what step T would see:
+ * the next episode's first observation where one has ended. */
+typedef struct {
+    float *obs;     /* (T, N, obs_size) */
+    void *actions;  /* (T, N, action_size) */
+    float *log_probs, *rewards;       /* (T, N) */
+    uint8_t *terminated, *truncated;  /* (T, N) */
+    float *last_obs; /* (N, obs_size) */
+} fpg_collected;
+
+/* `horizon` steps of every environment, written to *out; no gradient. The action of environment i at the t-th step is what
+ * fpg_act draws for row i with `seed` at first_step + t. v: whose environments, as many as the sampler's and of the same kind.
+ * They go on where they stand, with random numbers of their own as if the caller stepped them; the end of an episode, and one
+ * that the caller's last step ended, is followed by a reset that costs no step. After a failure or an interruption they stand
+ * where they stood. NULL: the sampler's own environments, with the random numbers of `seed`, which the first call resets.
+ * *num_ends: the episodes that ended, for fpg_sampler_ended. */
+fpg_status fpg_sampler_collect(fpg_sampler *sampler, fpg_vector *v, const float *theta, int64_t horizon, uint64_t seed,
+                               int64_t first_step, const fpg_collected *out, int64_t *num_ends, fpg_stats *stats, fpg_poll poll);
+/* The episodes that ended in the last fpg_sampler_collect, in the order of (step, environment): which (num_ends, 2) of these two,
+ * undiscounted returns and lengths (num_ends,), and the observation after the last step, obs (num_ends, obs_size). */
+fpg_status fpg_sampler_ended(const fpg_sampler *sampler, int64_t *which, double *returns, int64_t *lengths, float *obs);
 /* returns (episodes,) undiscounted, lengths (episodes,): episode k of environment i is entry k * num_envs + i. */
 fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_t episodes, int deterministic, double *returns,
                                 int64_t *lengths, fpg_poll poll);

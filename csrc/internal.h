@@ -62,11 +62,30 @@ void fpg_parallel_for(int64_t count, int num_workers, fpg_task task, void *conte
 
 /* ---- one pass --------------------------------------------------------------------------------------------------- */
 
+/* An episode that ended while its steps were collected. */
+typedef struct {
+    int64_t step, env, length;
+    double episode_return;
+} fpg_end;
+
+/* Those of a tile, in the order of (step, env). */
+typedef struct {
+    int64_t count, capacity;
+    fpg_end *ends;
+    float *obs; /* (count, obs_size): after the last step */
+} fpg_ends;
+
+/* Room for `count` of them, keeping what is there; 0 if memory runs out. */
+int fpg_ends_reserve(fpg_ends *ends, int32_t obs_size, int64_t count);
+
 /* A tile's environments between passes. */
 typedef struct {
     double *state;          /* (state_size, width) */
     double *episode_return; /* (width,) undiscounted, of the episode under way */
-    int32_t *elapsed;       /* (width,) its steps */
+    int32_t *elapsed;       /* (width,) its steps; -1 if it has ended, where a caller stepped the environment */
+    /* (width,) each, where the environments are a caller's: their random numbers are then those of streams.h; else NULL. */
+    uint32_t *key[2], *episode;
+    fpg_ends *ends;         /* where steps are collected; else NULL */
     struct fpg_tape *tape;  /* where a pass is retained: its steps, until the next pass; else NULL */
     int64_t steps;          /* on it */
 } fpg_tile;
@@ -89,6 +108,8 @@ typedef struct {
     int32_t lanes, width; /* environments in a tile, and the same rounded up to FPG_PAD */
     double *returns;      /* evaluation: each episode's return and length, or NULL */
     int64_t *lengths;
+    const fpg_collected *out; /* where every step is written, or NULL */
+    int64_t first_step;   /* the number of the first one, for random numbers */
     fpg_control *control;
 } fpg_pass;
 
@@ -238,6 +259,7 @@ struct fpg_vector {
     int64_t num_envs, num_tiles;
     int32_t width;
     double *state;             /* (num_tiles, state_size, width) */
+    double *episode_return;    /* (num_tiles * width,): of the episode under way */
     uint32_t *key[2], *episode; /* (num_tiles * width,): the seed's halves; episodes since it was set */
     int32_t *elapsed;          /* (num_tiles * width,) */
     uint8_t *done;             /* (num_tiles * width,): the episode has ended, and the environment was not reset since */
@@ -269,7 +291,32 @@ void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, con
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
 double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
 
-/* ---- estimate.c, for train.c --------------------------------------------------------------------------------------- */
+/* ---- estimate.c, for train.c and collect.c ------------------------------------------------------------------------- */
+
+struct fpg_sampler {
+    fpg_environment env;
+    fpg_workspace ws;
+    int64_t num_envs, num_tiles, total_steps;
+    int32_t lanes, width;
+    uint64_t seed;
+    uint32_t iteration;
+    int fresh;
+    fpg_tile *tiles;
+    fpg_tape *tapes;   /* the tiles', once a pass was retained */
+    fpg_pass retained; /* that pass */
+    fpg_tally recorded; /* of fpg_sampler_record */
+    double record_start;
+    double *reals;     /* the tiles' states and episode returns */
+    int32_t *elapsed;
+    fpg_ends *ends;    /* the tiles', once steps were collected */
+    uint32_t *streams; /* (3, num_tiles * width): the tiles' keys and episodes, once a caller's environments were */
+};
+
+/* One pass over all tiles. Random numbers are those of the sampler's seed and of the next iteration; where steps are
+ * collected, those that the pass comes with. */
+fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *value_theta, fpg_pass *pass, fpg_tally *tally,
+                           fpg_poll poll);
+fpg_stats fpg_stats_of(const fpg_sampler *s, const fpg_tally *tally, double square_norm, double start);
 
 /* Like fpg_sampler_gradient, with weights centred and scaled to standard deviation 1 over the batch if `standardize` says
  * so; the steps stay for fpg_sampler_value_gradient. */

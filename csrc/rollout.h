@@ -8,10 +8,12 @@
 
 #include <math.h>
 
+#include "collect.h"
 #include "internal.h"
 #include "philox.h"
 #include "policy/head.h"
 #include "policy/mlp.h"
+#include "streams.h"
 #include "value.h"
 #include "weights.h"
 
@@ -31,6 +33,7 @@ typedef struct {
     int32_t which[FPG_TILE + 1]; /* lanes that start an episode */
     int64_t left[FPG_TILE];   /* episodes until the lane stops counting */
     int64_t owed[FPG_TILE];   /* episodes beyond this wave */
+    fpg_zeros zeros;          /* of what is collected */
     int32_t num_active;
 } fpg_lanes;
 
@@ -42,7 +45,7 @@ static int fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_e
     const int32_t width = pass->width;
     for (int32_t n = 0; n < count; n++) {
         const int32_t i = lane->which[n];
-        for (int32_t k = 0; k < pass->env->reset_noise_size; k += 4) {
+        for (int32_t k = 0; !tile->episode && k < pass->env->reset_noise_size; k += 4) {
             uint32_t word[4];
             fpg_philox4x32((uint32_t)(first_env + i), (uint32_t)step, pass->iteration, FPG_DRAW_RESET | (uint32_t)k << 8,
                            (uint32_t)pass->seed, (uint32_t)(pass->seed >> 32), &word[0], &word[1], &word[2], &word[3]);
@@ -52,13 +55,29 @@ static int fpg_reset_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_e
         tile->episode_return[i] = 0, tile->elapsed[i] = 0;
         lane->decay[i] = 0, lane->running[i] = 0, lane->discount[i] = 1;
     }
+    if (tile->episode)
+        fpg_stream_reset_noise(width, pass->env->reset_noise_size, count, lane->which, tile->key[0], tile->key[1], tile->episode, noise);
     return fpg_went_well(pass->control, FPG_RESET, pass->env->reset(pass->env, width, count, lane->which, noise, tile->state));
 }
 
-static void fpg_step_noise(const fpg_pass *pass, int64_t first_env, int64_t step, double *noise)
+/* Episodes that the caller's last step ended are followed by others, as in each of the caller's autoreset modes. */
+static int fpg_resume_lanes(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_lanes *lane, double *noise)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < pass->width; i++)
+        if (tile->elapsed[i] < 0)
+            lane->which[count++] = i;
+    return count == 0 || fpg_reset_lanes(pass, tile, first_env, pass->first_step, count, lane, noise);
+}
+
+static void fpg_step_noise(const fpg_pass *pass, const fpg_tile *tile, int64_t first_env, int64_t step, double *noise)
 {
     const int32_t width = pass->width;
     uint32_t words[4 * FPG_TILE];
+    if (tile->episode) {
+        fpg_stream_step_noise(width, pass->env->step_noise_size, tile->key[0], tile->key[1], tile->episode, tile->elapsed, noise);
+        return;
+    }
     for (int32_t k = 0; k < pass->env->step_noise_size; k += 4) {
         fpg_philox_fill(width, (uint32_t)first_env, (uint32_t)step, pass->iteration, FPG_DRAW_STEP | (uint32_t)k << 8, pass->seed, words);
         for (int32_t j = 0; j < 4 && k + j < pass->env->step_noise_size; j++)
@@ -272,14 +291,18 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         if (!fpg_went_well(pass->control, FPG_OBSERVE, pass->env->observe(pass->env, width, tile->state, x)))
             return -1;
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
-        if (step % 4 == 0)
+        if (step % 4 == 0 || t == 0)
             fpg_draw_words(layout, width, (uint32_t)first_env, step, pass->iteration, pass->seed, worker->words);
+        if (pass->out)
+            memcpy(worker->backward, score, (size_t)layout->num_outputs * (size_t)width * sizeof *score);
         fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
                         worker->action, lane->entropy);
+        if (pass->out)
+            fpg_collect_draw(pass, first_env, t, x, worker->action, worker->backward, &lane->zeros);
         if (layout->kind == FPG_GAUSSIAN)
             fpg_clip_actions(pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
-            fpg_step_noise(pass, first_env, step, worker->noise);
+            fpg_step_noise(pass, tile, first_env, step, worker->noise);
         const int any_done = fpg_step_lanes(pass, tile, lane, worker->action, worker->noise);
         if (any_done < 0)
             return -1;
@@ -298,6 +321,11 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
                 return -1;
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
+        if (pass->out) {
+            fpg_collect_step(pass, tile, first_env, t, lane->reward32, lane->end, &lane->zeros);
+            if (any_done && !fpg_collect_ends(pass, tile, first_env, t, lane->done, worker->dlogits, &lane->zeros))
+                return -1;
+        }
         if (any_done && !fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally))
             return -1;
     }
@@ -331,7 +359,7 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         fpg_fail(pass->control, FPG_NO_MEMORY);
         return;
     }
-    int64_t step = 0;
+    int64_t step = pass->first_step;
     tile->steps = 0;
     do { /* one wave of episodes, as many as the tape holds; or the horizon */
         const int64_t begin = step;
@@ -345,7 +373,8 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         }
         if (lane.num_active == 0)
             break;
-        if ((by_episode || pass->fresh) && !fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise))
+        if (!(by_episode || pass->fresh ? fpg_reset_lanes(pass, tile, first_env, step, width, &lane, worker->noise)
+                                        : fpg_resume_lanes(pass, tile, first_env, &lane, worker->noise)))
             return;
         memcpy(tape->first_age, tile->elapsed, (size_t)width * sizeof *tile->elapsed);
         step = fpg_run_wave(pass, tile, first_env, worker, worker_index, begin, plan.keep_hidden, &lane, tally);
@@ -367,7 +396,9 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     } while (by_episode);
     if (pass->want_gradient && !taped)
         fpg_linear_reduce(&layout->head, width, worker->trace_sum, slot->gradient);
-    tally->num_steps += by_episode ? tally->sum_length - steps_before : step * real;
+    if (pass->out)
+        fpg_collect_last(pass, tile, first_env, worker->dlogits, &lane.zeros);
+    tally->num_steps += by_episode ? tally->sum_length - steps_before : (step - pass->first_step) * real;
     for (int32_t i = 0; i < real; i++) {
         tally->entropy += lane.entropy_sum[i];
         if (!by_episode)

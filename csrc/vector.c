@@ -41,9 +41,10 @@ fpg_vector *fpg_vector_new(const fpg_environment *env, int64_t num_envs, fpg_aut
     v->state = fpg_calloc(copies * (size_t)env->state_size * sizeof *v->state);
     v->key[0] = fpg_calloc(3 * copies * sizeof *v->key[0]);
     v->elapsed = fpg_calloc(copies * sizeof *v->elapsed);
+    v->episode_return = fpg_calloc(copies * sizeof *v->episode_return);
     v->done = fpg_calloc(copies);
     add_scratch(v, 1);
-    if (!v->state || !v->key[0] || !v->elapsed || !v->done || v->num_shares < 1) {
+    if (!v->state || !v->key[0] || !v->elapsed || !v->episode_return || !v->done || v->num_shares < 1) {
         fpg_vector_free(v);
         return NULL;
     }
@@ -58,6 +59,7 @@ void fpg_vector_free(fpg_vector *v)
     fpg_free(v->state);
     fpg_free(v->key[0]);
     fpg_free(v->elapsed);
+    fpg_free(v->episode_return);
     fpg_free(v->done);
     for (int64_t i = 0; i < v->num_shares; i++)
         fpg_free(v->scratch[i].noise);
@@ -171,7 +173,7 @@ void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *ela
         double *to = v->state + i / width * width * size + i % width;
         for (int32_t k = 0; k < size; k++)
             to[k * width] = state[i * size + k];
-        v->elapsed[i] = elapsed[i], v->done[i] = 0;
+        v->elapsed[i] = elapsed[i], v->done[i] = 0, v->episode_return[i] = 0;
     }
 }
 

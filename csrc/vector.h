@@ -5,7 +5,8 @@
 #include <math.h>
 
 #include "internal.h"
-#include "philox.h"
+#include "streams.h"
+#include "transpose.h"
 
 /* Actions of a tile, 0 for padding and where the action is ignored, whatever came in its place. */
 static void fpg_rows_to_lanes(const fpg_vector *v, int64_t first, int32_t count, const void *actions, void *lanes)
@@ -37,33 +38,6 @@ static void fpg_rows_to_lanes(const fpg_vector *v, int64_t first, int32_t count,
     }
 }
 
-FPG_INLINE void fpg_transpose_rows(int32_t count, int32_t width, const int32_t size, const float *FPG_RESTRICT lanes,
-                                   float *FPG_RESTRICT rows)
-{
-    for (int32_t i = 0; i < count; i++)
-        for (int32_t k = 0; k < size; k++)
-            rows[i * size + k] = lanes[k * width + i];
-}
-
-/* (size, width) to rows (count, size); a literal size where it is usual becomes shuffles. */
-static void fpg_transpose(int32_t count, int32_t width, int32_t size, const float *FPG_RESTRICT lanes, const uint8_t *only,
-                          float *FPG_RESTRICT rows)
-{
-    if (only) {
-        for (int32_t i = 0; i < count; i++)
-            for (int32_t k = 0; only[i] && k < size; k++)
-                rows[i * size + k] = lanes[k * width + i];
-        return;
-    }
-    switch (size) {
-    case 2: fpg_transpose_rows(count, width, 2, lanes, rows); break;
-    case 3: fpg_transpose_rows(count, width, 3, lanes, rows); break;
-    case 4: fpg_transpose_rows(count, width, 4, lanes, rows); break;
-    case 6: fpg_transpose_rows(count, width, 6, lanes, rows); break;
-    default: fpg_transpose_rows(count, width, size, lanes, rows);
-    }
-}
-
 /* Observations of a tile as rows; only where `only` is nonzero, if it is given. */
 static fpg_status fpg_vector_observe_tile(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch,
                                           const uint8_t *only, void *obs)
@@ -82,39 +56,32 @@ static fpg_status fpg_vector_observe_tile(const fpg_vector *v, int64_t tile, con
                 if (!only || only[i])
                     to[i] = (int64_t)lanes[k * width + i];
         }
-    else
-        fpg_transpose(count, width, size, scratch->obs, only, (float *)obs + first * size);
+    else if (only) {
+        float *FPG_RESTRICT rows = (float *)obs + first * size;
+        for (int32_t i = 0; i < count; i++)
+            for (int32_t k = 0; only[i] && k < size; k++)
+                rows[i * size + k] = lanes[k * width + i];
+    } else
+        fpg_transpose(count, width, size, lanes, (float *)obs + first * size);
     return FPG_OK;
 }
 
-/* Lanes which[0 .. count - 1] of the tile begin an episode, with the random numbers of (seed, episode). */
+/* Lanes which[0 .. count - 1] of the tile begin an episode. */
 static fpg_status fpg_begin_episodes(fpg_vector *v, int64_t first, const fpg_vector_scratch *scratch, int32_t count,
                                      const int32_t *which)
 {
-    const int32_t width = v->width, size = v->env.reset_noise_size, padded = fpg_round_up(count, FPG_PAD);
-    uint32_t key0[FPG_VECTOR_TILE], key1[FPG_VECTOR_TILE], episode[FPG_VECTOR_TILE], words[4 * FPG_VECTOR_TILE];
+    const int32_t width = v->width;
     /* A byte may alias anything: without these the compiler reads every pointer again for every lane. */
-    const uint32_t *FPG_RESTRICT keys0 = v->key[0] + first, *FPG_RESTRICT keys1 = v->key[1] + first;
-    uint32_t *FPG_RESTRICT episodes = v->episode + first;
+    double *FPG_RESTRICT episode_return = v->episode_return + first;
     int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
     uint8_t *FPG_RESTRICT done = v->done + first;
-    double *FPG_RESTRICT noise = scratch->noise;
     for (int32_t n = 0; n < count; n++) {
         const int32_t i = which[n];
-        elapsed[i] = 0, done[i] = 0;
-        key0[n] = keys0[i], key1[n] = keys1[i], episode[n] = ++episodes[i];
+        elapsed[i] = 0, done[i] = 0, episode_return[i] = 0;
     }
-    for (int32_t n = count; n < padded; n++)
-        key0[n] = key1[n] = episode[n] = 0;
-    for (int32_t k = 0; k < size; k += 4) {
-        FPG_SIMD for (int32_t n = 0; n < padded; n++)
-            fpg_philox4x32(0, episode[n], 0, FPG_DRAW_RESET | (uint32_t)k << 8, key0[n], key1[n], &words[n], &words[FPG_VECTOR_TILE + n],
-                           &words[2 * FPG_VECTOR_TILE + n], &words[3 * FPG_VECTOR_TILE + n]);
-        for (int32_t j = 0; j < 4 && k + j < size; j++)
-            for (int32_t n = 0; n < count; n++)
-                noise[(k + j) * width + which[n]] = fpg_uniform_double(words[j * FPG_VECTOR_TILE + n]);
-    }
-    const int32_t failed = v->env.reset(&v->env, width, count, which, noise, v->state + first * v->env.state_size);
+    fpg_stream_reset_noise(width, v->env.reset_noise_size, count, which, v->key[0] + first, v->key[1] + first, v->episode + first,
+                           scratch->noise);
+    const int32_t failed = v->env.reset(&v->env, width, count, which, scratch->noise, v->state + first * v->env.state_size);
     return failed ? FPG_ENVIRONMENT_STATUS(FPG_RESET, failed) : FPG_OK;
 }
 
@@ -125,24 +92,6 @@ static void fpg_copy_lanes(int32_t size, int32_t width, int32_t count, const int
     for (int32_t k = 0; k < size; k++)
         for (int32_t n = 0; n < count; n++)
             to[k * width + which[n]] = from[k * width + which[n]];
-}
-
-/* The random numbers of a step are those of (seed, episode, steps into it). */
-static void fpg_vector_noise(const fpg_vector *v, int64_t first, double *FPG_RESTRICT noise)
-{
-    const int32_t width = v->width, size = v->env.step_noise_size;
-    const uint32_t *FPG_RESTRICT key0 = v->key[0] + first, *FPG_RESTRICT key1 = v->key[1] + first;
-    const uint32_t *FPG_RESTRICT episode = v->episode + first;
-    const int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
-    for (int32_t k = 0; k < size; k += 4) {
-        uint32_t words[4 * FPG_VECTOR_TILE];
-        FPG_SIMD for (int32_t i = 0; i < width; i++)
-            fpg_philox4x32((uint32_t)elapsed[i], episode[i], 0, FPG_DRAW_STEP | (uint32_t)k << 8, key0[i], key1[i], &words[i],
-                           &words[width + i], &words[2 * width + i], &words[3 * width + i]);
-        for (int32_t j = 0; j < 4 && k + j < size; j++)
-            FPG_SIMD for (int32_t i = 0; i < width; i++)
-                noise[(k + j) * width + i] = fpg_uniform_double(words[j * width + i]);
-    }
 }
 
 /* Where flags (0 or 1) are set. Eight bytes become the bits of one by a product whose partial products never meet, and 64
@@ -222,6 +171,7 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
     uint8_t terminated[FPG_VECTOR_TILE], truncated[FPG_VECTOR_TILE];
     uint8_t *FPG_RESTRICT done = v->done + first;
     int32_t *FPG_RESTRICT elapsed = v->elapsed + first;
+    double *FPG_RESTRICT episode_return = v->episode_return + first;
     fpg_status status = FPG_OK;
     fpg_rows_to_lanes(v, first, count, actions, scratch->action);
     if (v->autoreset == FPG_NEXT_STEP && (resets = fpg_list_set(width, done, which)) > 0) {
@@ -229,7 +179,7 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
         status = fpg_begin_episodes(v, first, scratch, resets, which);
         fpg_copy_lanes(env->state_size, width, resets, which, state, scratch->begun);
     }
-    fpg_vector_noise(v, first, scratch->noise);
+    fpg_stream_step_noise(width, env->step_noise_size, v->key[0] + first, v->key[1] + first, v->episode + first, elapsed, scratch->noise);
     if (status == FPG_OK && (failed = env->step(env, width, scratch->action, scratch->noise, state, reward, end)))
         status = FPG_ENVIRONMENT_STATUS(FPG_STEP, failed);
     if (status != FPG_OK)
@@ -244,6 +194,8 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
     if (resets > 0)
         fpg_copy_lanes(env->state_size, width, resets, which, scratch->begun, state);
     resets = 0;
+    FPG_SIMD for (int32_t i = 0; i < width; i++)
+        episode_return[i] += reward[i];
     for (int32_t i = 0; i < width; i++) {
         done[i] = terminated[i] | truncated[i];
         ends += done[i];

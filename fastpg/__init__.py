@@ -23,6 +23,7 @@ from fastpg.returns import (
     td_errors,
     vtrace,
 )
+from fastpg.rollouts import Rollout, collect
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.train import TrainResult, train
 from fastpg.value import ValueFunction
@@ -42,11 +43,13 @@ __all__ = [
     "Policy",
     "Reinforce",
     "ResetNeeded",
+    "Rollout",
     "TrainResult",
     "ValueFunction",
     "VectorEnv",
     "__version__",
     "build_info",
+    "collect",
     "diagnostics",
     "done_from_cleanrl",
     "done_from_episode_starts",

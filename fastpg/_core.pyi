@@ -171,7 +171,9 @@ class Vector:
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions flat (B * action_size,): int64 in
 # range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32.
-def logits(net: Network, theta: F32, obs: F32) -> F32: ...  # the head's outputs, (B, num_outputs)
+def logits(
+    net: Network, theta: F32, obs: F32, out: F32 | None = None
+) -> F32: ...  # the head's outputs, (B, num_outputs)
 def act(
     net: Network, theta: F32, obs: F32, seed: int, step: int, deterministic: bool
 ) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
@@ -268,6 +270,25 @@ class Sampler:
     def evaluate(
         self, theta: F32, *, episodes: int, deterministic: bool
     ) -> tuple[F64, I64]: ...  # (E,) undiscounted returns, (E,) lengths
+    # Writes T steps of each environment, arrays (T, N, ...): fpg_sampler_collect in csrc/fastpg.h. vector:
+    # whose environments, of the same Environment; None: the sampler's own. Returns a STATS_DTYPE scalar and,
+    # of the K episodes that ended, (step, environment) (K, 2), returns, lengths and the final observations
+    # (K, obs_size).
+    def collect(
+        self,
+        vector: Vector | None,
+        theta: F32,
+        *,
+        seed: int,
+        first_step: int,
+        obs: F32,  # (T, N, obs_size)
+        actions: NDArray[Any],  # flat (T * N * action_size,): int64, or float32 of a Gaussian
+        log_probs: F32,
+        rewards: F32,
+        terminated: NDArray[np.uint8],
+        truncated: NDArray[np.uint8],
+        last_obs: F32,  # (N, obs_size)
+    ) -> tuple[np.void, I64, F64, I64, F32]: ...
 
 @final
 class Trainer:

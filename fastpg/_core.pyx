@@ -161,6 +161,19 @@ cdef extern from "fastpg.h" nogil:
     fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, float *, fpg_stats *, fpg_poll)
     fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
 
+    ctypedef struct fpg_collected:
+        float *obs
+        void *actions
+        float *log_probs
+        float *rewards
+        uint8_t *terminated
+        uint8_t *truncated
+        float *last_obs
+
+    fpg_status fpg_sampler_collect(fpg_sampler *, fpg_vector *, const float *, int64_t, uint64_t, int64_t, const fpg_collected *,
+                                   int64_t *, fpg_stats *, fpg_poll)
+    fpg_status fpg_sampler_ended(const fpg_sampler *, int64_t *, double *, int64_t *, float *)
+
     ctypedef enum fpg_optimizer:
         FPG_ADAM, FPG_SGD
 
@@ -900,15 +913,17 @@ cdef class Vector:
 
 # ---- batches that the caller has --------------------------------------------------------------------------------------------
 
-def logits(Network net, const float[::1] theta, const float[:, ::1] obs):
+def logits(Network net, const float[::1] theta, const float[:, ::1] obs, out=None):
     _check_batch(net, theta, obs)
-    result = numpy.empty((obs.shape[0], net.net.num_outputs), numpy.float32)
-    cdef float[:, ::1] out = result
+    result = numpy.empty((obs.shape[0], net.net.num_outputs), numpy.float32) if out is None else out
+    cdef float[:, ::1] rows = result
+    _require(rows.shape[0] == obs.shape[0] and rows.shape[1] == net.net.num_outputs,
+             f"out must be ({obs.shape[0]}, {net.net.num_outputs}), got ({rows.shape[0]}, {rows.shape[1]})")
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_logits(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], &out[0, 0], poll)
+        status = fpg_logits(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], &rows[0, 0], poll)
     _raise_for(status, interrupt, "logits()")
     return result
 
@@ -1130,6 +1145,54 @@ cdef class Sampler:
         self.busy = False
         _raise_for(status, interrupt, "evaluate()", self.env)
         return first, second
+
+    def collect(self, Vector vector, const float[::1] theta, *, uint64_t seed, int64_t first_step, float[:, :, ::1] obs, actions,
+                float[:, ::1] log_probs, float[:, ::1] rewards, uint8_t[:, ::1] terminated, uint8_t[:, ::1] truncated,
+                float[:, ::1] last_obs):
+        cdef int64_t horizon = obs.shape[0]
+        cdef int64_t count = 0
+        cdef fpg_vector *environments = NULL
+        cdef fpg_collected out
+        cdef fpg_status status
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef fpg_poll poll = interrupt.poll()
+        _check_theta(self.net, theta)
+        _require(horizon > 0 and horizon == log_probs.shape[0] == rewards.shape[0] == terminated.shape[0] == truncated.shape[0]
+                 and self.num_envs == obs.shape[1] == log_probs.shape[1] == rewards.shape[1] == terminated.shape[1]
+                 and self.num_envs == truncated.shape[1], f"the arrays of a rollout must begin with (horizon, {self.num_envs})")
+        _require(obs.shape[2] == last_obs.shape[1] == self.net.obs_size and last_obs.shape[0] == self.num_envs,
+                 f"observations must have {self.net.obs_size} numbers")
+        _require(0 <= first_step < 2**34 - horizon, "too many steps for the random numbers of one seed")
+        out.actions = <void *>_first_action(self.net, actions, horizon * self.num_envs)
+        out.obs, out.last_obs, out.log_probs, out.rewards = &obs[0, 0, 0], &last_obs[0, 0], &log_probs[0, 0], &rewards[0, 0]
+        out.terminated, out.truncated = &terminated[0, 0], &truncated[0, 0]
+        record = numpy.empty(1, STATS_DTYPE)
+        cdef uint8_t[::1] raw = record.view(numpy.uint8)
+        _require(not self.busy, "this Sampler is at work in another thread")
+        if vector is not None:
+            _require(vector.num_envs == self.num_envs and vector.env is self.env, "the vector has other environments")
+            vector._begin()
+            environments = vector.vector
+        self.busy = True
+        with nogil:
+            status = fpg_sampler_collect(self.sampler, environments, &theta[0], horizon, seed, first_step, &out, &count,
+                                         <fpg_stats *>&raw[0], poll)
+        self.busy = False
+        if vector is not None:
+            vector.busy = False
+        _raise_for(status, interrupt, "collect()", self.env)
+        return record[0], *self._ended(count)
+
+    cdef tuple _ended(self, int64_t count):
+        first, second = numpy.empty((count, 2), numpy.int64), numpy.empty((count, self.net.obs_size), numpy.float32)
+        third, fourth = numpy.empty(count), numpy.empty(count, numpy.int64)
+        cdef int64_t[:, ::1] which = first
+        cdef float[:, ::1] obs = second
+        cdef double[::1] returns = third
+        cdef int64_t[::1] lengths = fourth
+        if count > 0:
+            _raise_for(fpg_sampler_ended(self.sampler, &which[0, 0], &returns[0], &lengths[0], &obs[0, 0]), None, "collect()")
+        return first, third, fourth, second
 
 
 cdef class Trainer:

@@ -46,10 +46,13 @@ class Observations:
         """Return the observations that the core's rows stand for, (B, ...), in the form of the space."""
         if not self.categories:
             return rows
-        columns = [rows[:, k].astype(np.int64) + start for k, start in enumerate(self.starts)]
+        return self.formed(rows.astype(np.int64) + np.array(self.starts))
+
+    def formed(self, categories: NDArray[np.int64]) -> Any:
+        """Return categories, (..., obs_size), in the form of the space."""
         if isinstance(self.space, Discrete):
-            return columns[0]
-        return tuple(columns) if isinstance(self.space, Tuple) else np.stack(columns, axis=1)
+            return categories[..., 0]
+        return tuple(np.moveaxis(categories, -1, 0)) if isinstance(self.space, Tuple) else categories
 
     def _columns(self, where: str, obs: Any) -> list[NDArray[Any]]:
         """Return the components of categorical observations, each an integer array of the batch's shape."""

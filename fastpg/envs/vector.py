@@ -167,6 +167,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._seeds = np.zeros(num_envs, np.uint64)
         self._was_seeded = self._was_reset = False
         self._finished = np.zeros(num_envs, np.bool_)  # kept up in the mode "disabled" only
+        self._collected = 0  # steps by collect_into since the last seeds
+        self._sampler: tuple[Any, _core.Sampler] | None = None  # its last, and the network that it is for
         self._last_actions: Any = None  # for the renderer
         # Where Gymnasium's environment has infos: what they are, by name, in each state of the table.
         self._has_prob = env.spec.prob_info
@@ -348,6 +350,34 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._last_actions = None
         return self._observations(obs)
 
+    def collect_into(
+        self,
+        where: str,
+        network: _core.Network,
+        theta: NDArray[np.float32],
+        seed: int | None,
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> tuple[Any, ...]:
+        """Do what `fastpg.collect` does with a VectorEnv; `where` is the caller.
+
+        `arrays` and the result are those of `_core.Sampler.collect`; `seed` None is that of environment 0.
+        """
+        self._check_open(where)
+        if not self._was_reset:
+            self.reset()
+        shape = (network.num_inputs, network.hidden, network.num_outputs, network.activation, network.head)
+        key = (*shape, network.obs_categories, network.action_categories)
+        if self._sampler is None or self._sampler[0] != key:
+            self._sampler = key, _core.Sampler(self._native.core, network, self.num_envs, 0)
+        if seed is None:
+            seed = int(self._seeds[0])
+        sampler = self._sampler[1]
+        result = sampler.collect(self._core, theta, seed=seed, first_step=self._collected, **arrays)
+        self._collected += len(arrays["rewards"])
+        self._finished = np.zeros(self.num_envs, np.bool_)
+        self._last_actions = None
+        return result
+
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Return one image per environment, drawn by Gymnasium's own renderer.
 
@@ -444,6 +474,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             seeds = np.arange(self.num_envs, dtype=np.uint64) + np.uint64(first)  # wraps around
         self._seeds = np.where(chosen, seeds, self._seeds)
         self._was_seeded = True
+        if mask is None:
+            self._collected = 0
         self._core.seed(self._seeds, chosen.view(np.uint8))
 
     def _actions(self, actions: Any) -> NDArray[Any]:

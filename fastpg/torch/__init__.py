@@ -15,9 +15,12 @@ from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss
 from fastpg.torch.modules import from_module, to_module
 from fastpg.torch.policy_module import PolicyModule
+from fastpg.torch.rollout import Rollout, collect
 
 __all__ = [
     "PolicyModule",
+    "Rollout",
+    "collect",
     "episode_returns",
     "from_module",
     "gae",
