@@ -15,6 +15,7 @@ SOURCES = [
     "memory",
     "parallel",
     "normalize",
+    "learner",
     "workspace",
     "batch",
     "estimate",

@@ -255,6 +255,9 @@ void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, con
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
 double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
 
+/* What is wrong with a parameter or a gradient, said of the value function's. */
+fpg_status fpg_value_problem(fpg_status status);
+
 /* ---- estimate.c, for train.c --------------------------------------------------------------------------------------- */
 
 /* Like fpg_sampler_gradient, with weights centred and scaled to standard deviation 1 over the batch if `standardize` says
