@@ -285,7 +285,7 @@ class Trainer:
 
 @final
 class Learner:
-    """What a Trainer does with its gradients, for gradients from elsewhere: clipping, optimizers, normalisation.
+    """What a Trainer does with its gradients, for gradients from elsewhere: clipping, steps, normalisation.
 
     Parameters are those of Trainer. Steps raise FloatingPointError naming what is not finite; the caller then
     calls `undo`, which takes back all since `begin`.
@@ -314,7 +314,9 @@ class Learner:
     def undo(self) -> None: ...
     def policy_step(self, gradient: F32) -> float: ...  # consumes it; returns its norm before clipping
     def value_step(self, gradient: F32) -> None: ...  # consumes it
-    def renormalize(self, count: int, total: F64, total_square: F64) -> None: ...  # of each input, (num_inputs,)
+    def renormalize(
+        self, count: int, total: F64, total_square: F64
+    ) -> None: ...  # of each input, (num_inputs,)
 
 NONFINITE_VALUE: str  # the sentence for values, targets and their gradients
 

@@ -13,3 +13,8 @@ class InvalidAction(gymnasium.error.InvalidAction, ValueError):
 
 class ResetNeeded(gymnasium.error.ResetNeeded, AssertionError):
     """A step of an environment that was never reset, or whose episode has ended."""
+
+
+def without_place(error: BaseException) -> str:
+    """Return the sentence of a core's error without the function that it names first, to name another."""
+    return str(error).partition("(): ")[2] or str(error)

@@ -291,7 +291,11 @@ def test_act_refuses(arguments, error, words, policy):
             ["'CartPole-v3' is not implemented", "did you mean", "CartPole-v1"],
         ),
         ({"env_id": "Pong"}, ValueError, ["'Pong' is not implemented natively", "CartPole-v0, CartPole-v1"]),
-        ({"env_id": None}, TypeError, ["env_id must be a string or a FiniteMDP, got None"]),
+        (
+            {"env_id": None},
+            TypeError,
+            ["env_id must be a string, a FiniteMDP, a gymnasium.vector.VectorEnv or a function", "got None"],
+        ),
         ({"policy": "a policy"}, TypeError, ["policy must be a fastpg.Policy, got 'a policy'"]),
     ],
     ids=str,

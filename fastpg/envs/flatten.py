@@ -1,4 +1,4 @@
-"""Observations of Gymnasium's spaces as the core's rows: flat float32, or categories where the core reads them."""
+"""Observations of Gymnasium's spaces as the core's rows: flat float32, or categories where it reads them."""
 
 import math
 from collections.abc import Callable
@@ -19,10 +19,10 @@ Writer = Callable[[Any, Rows], None]
 class Observed:
     """How the observations of a space become rows, and the space of which a policy reads them.
 
-    A one-dimensional Box of floats, Discrete, MultiDiscrete and a Tuple of Discrete are read as `Policy` reads
-    them. Every other space that `gymnasium.spaces.flatten` makes a vector of fixed length of is flattened in
-    the same way: images row by row, integers in a Box as the numbers they are (0 to 255, not 0 to 1), bits as
-    0 and 1, categories one-hot, the parts of a Dict or Tuple one after the other.
+    A one-dimensional Box of floats, Discrete, MultiDiscrete and a Tuple of Discrete are read as `Policy`
+    reads them. Every other space of which `gymnasium.spaces.flatten` makes a vector of fixed length is
+    flattened in the same way: images row by row, integers in a Box as the numbers they are (0 to 255, not 0
+    to 1), bits as 0 and 1, categories one-hot, the parts of a Dict or Tuple one after the other.
 
     Attributes
     ----------
@@ -150,6 +150,6 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
 
         return write, end
     raise ValueError(
-        f"{where}: observation_space must be made of Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple, "
-        f"got {type(space).__name__} in {whole}; observations of no fixed size are not supported"
+        f"{where}: observation_space must be made of Box, Discrete, MultiDiscrete, MultiBinary, Dict and "
+        f"Tuple, got {type(space).__name__} in {whole}; observations of no fixed size are not supported"
     )
