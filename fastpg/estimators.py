@@ -101,9 +101,10 @@ def estimate_gradient(
     baseline : {"batch_mean", "timestep_mean"}, ValueFunction, callable, array or None
         What is taken off Phi_t. A mean is over the other environments of the same tile of up to 64 (where
         Python steps them: over all others), over all their steps or over their steps of the same number, so
-        it leaves the expectation as it is. "td" and "gae" have V(s_t) in them: with them a ValueFunction is the same as `value`. With the first two forms
-        it can be any function of a batch of observations to numbers, one each, or for Discrete observations
-        the array of them; Python calls it once, between the steps and their gradient, with all B steps.
+        it leaves the expectation as it is. "td" and "gae" have V(s_t) in them: with them a ValueFunction is
+        the same as `value`. With the first two forms it can be any function of a batch of observations to
+        numbers, one each, or for Discrete observations the array of them; Python calls it once, between the
+        steps and their gradient, with all B steps.
     value : ValueFunction, optional
         V of the forms that bootstrap.
     gamma : float

@@ -254,11 +254,11 @@ def opened(
     if params is not None and not isinstance(params, Mapping):
         raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
     if is_native(env_id):
-        for name, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
+        for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
             if value is not None:
                 advice = f"; {FORCED + env_id!r} is Gymnasium's own" if isinstance(env_id, str) else ""
                 raise ValueError(
-                    f"{where}: {name} goes with Gymnasium's environments, not native ones{advice}"
+                    f"{where}: {option} goes with Gymnasium's environments, not native ones{advice}"
                 )
         yield native_env(where, env_id, params or {})
         return
