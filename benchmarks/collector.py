@@ -61,7 +61,7 @@ def best(repeats, *functions):
 
 
 def measure(num_envs, steps, repeats):
-    """Return microseconds per vector step: the environment, act(), collecting, and two training iterations."""
+    """Return microseconds per vector step: environment, act(), collecting, and two training iterations."""
     ready = Trivial(num_envs)
     with opened("benchmark", ready, None) as env:
         policy = Policy(env.observation_space, env.action_space)
