@@ -196,7 +196,8 @@ class Collector:
         self._check_obs(0, steps + 1)
         valid = valid[:steps]
         rewards = rewards[:steps]
-        bad = ~np.isfinite(rewards.astype(np.float32)) & valid
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite there
+            bad = ~np.isfinite(rewards.astype(np.float32)) & valid
         if bad.any():
             t, n = np.argwhere(bad)[0]
             raise FloatingPointError(

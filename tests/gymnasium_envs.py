@@ -11,7 +11,7 @@ MODES = list(AutoresetMode)
 class Scripted(gymnasium.Env):
     """Episodes of 1, 2, 3, 4, 5, 1, ... steps, from `first` on, that by turns terminate and are truncated.
 
-    Whatever the action, observation t of episode k of environment `name` is (name, k, t), the reward k + t / 8.
+    Whatever the action, observation t of episode k of environment `name` is (name, k, t), its reward k + t/8.
     """
 
     def __init__(self, name=0, first=1, *, start=0):

@@ -18,6 +18,8 @@ from fastpg.envs.flatten import Observed
 from fastpg.envs.gymnasium_env import Acted, opened
 from fastpg.learner import GymnasiumTrainer, values_of, weigh
 
+NAN = math.nan
+
 
 def collector_of(env, seed=0, hidden=(8,), **options):
     with opened("test", env, None) as wrapped:
@@ -520,7 +522,7 @@ def test_an_iteration_that_fails_changes_nothing(monkeypatch):
         settings = fastpg.VPG(normalize_observations=True).core_settings()
         trainer = GymnasiumTrainer(
             wrapped, policy.network, policy.theta, value=value.network, value_theta=value.theta, seed=0,
-            horizon=8, episodes=0, steps_per_iteration=0, total_steps=9999, target_return=math.nan, **settings,
+            horizon=8, episodes=0, steps_per_iteration=0, total_steps=9999, target_return=NAN, **settings,
         )  # fmt: skip
         trainer.run(0.0)
         before = policy.theta.copy(), value.theta.copy(), trainer.num_steps

@@ -37,7 +37,9 @@ class GymnasiumEnv:
     Attributes
     ----------
     id : str
-        What messages call it.
+        What it is called.
+    label : str
+        The same with the function that the user called, for errors.
     env_id : str or None
         Under which it can be made again.
     env : gymnasium.vector.VectorEnv
@@ -50,6 +52,7 @@ class GymnasiumEnv:
     ) -> None:
         registered = getattr(env.spec, "id", None)
         self.id = env_id or (registered if isinstance(registered, str) else type(env.unwrapped).__name__)
+        self.label = f"{where}: {self.id}"
         self.env_id = env_id or (registered if registered in gymnasium.registry else None)
         self.env = env
         self.num_envs = env.num_envs
@@ -140,7 +143,7 @@ class Stepper:
         result = self._env.reset(seed=seed, options=options)
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
-                f"{self._owner.id}: reset() must return observations and infos, got {_check.shown(result)}"
+                f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
             )
         self._observe(result[0], rows)
         self.done[:] = self.filler[:] = False
@@ -186,7 +189,7 @@ class Stepper:
         try:
             self._write(obs, rows)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{self._owner.id} returned observations that do not fit: {error}") from error
+            raise ValueError(f"{self._owner.label} returned observations that do not fit: {error}") from error
 
     def _keep_final(self, obs: Any, infos: Any) -> None:
         """Keep the final observations of this step, before new episodes hide them."""
@@ -196,7 +199,7 @@ class Stepper:
         final = infos.get("final_obs", infos.get("final_observation"))
         if final is None:
             raise ValueError(
-                f"{self._owner.id} says autoreset mode SAME_STEP, but its infos have no 'final_obs': V of it "
+                f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs': V of it "
                 "stands for the rest of an episode that is truncated"
             )
         if not (isinstance(final, np.ndarray) and final.dtype == object):
@@ -211,7 +214,7 @@ class Stepper:
 
     def _check(self, result: Any) -> None:
         """Check once what every step is then trusted in."""
-        name, count = self._owner.id, self._owner.num_envs
+        name, count = self._owner.label, self._owner.num_envs
         if not isinstance(result, tuple) or len(result) != 5:
             raise ValueError(
                 f"{name}: step() must return observations, rewards, terminated, truncated and infos, "
@@ -329,9 +332,11 @@ def _naming(where: str, env_id: str) -> Iterator[None]:
         yield
     except gymnasium.error.DependencyNotInstalled as error:
         raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
-    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and (":" not in name or error.name != name.split(":")[0]):
-            raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
+    except ModuleNotFoundError as error:
+        if ":" in name and f"'{name.split(':')[0]}'" in str(error):
+            raise ValueError(f"{where}: env_id {env_id!r} names a module that is not there") from error
+        raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         known = [*list_envs(), *gymnasium.registry]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
