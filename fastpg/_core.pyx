@@ -798,7 +798,8 @@ def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t s
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, first_entropy, poll)
+        status = fpg_act(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, first_entropy,
+                         poll)
     _raise_for(status, interrupt, "act()")
     return out
 

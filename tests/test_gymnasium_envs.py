@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -424,3 +425,35 @@ def test_the_command_line_says_what_is_missing(tmp_path):
     assert refused.stderr == (
         "fastpg: train(): plugin:Plugin-v0 needs what is not installed: pip install box2d\n"
     )
+
+
+# ---- the example -------------------------------------------------------------------------------------------
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "gymnasium_lunar_lander.py"
+
+
+def example(*arguments, hide=""):
+    """Run the example, with a module that cannot be imported where `hide` names one."""
+    program = (
+        f"import sys, runpy; sys.modules.update(dict.fromkeys({hide.split()!r})); "
+        f"sys.argv[1:] = {list(arguments)!r}; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+
+
+def test_the_example_trains_and_shows_returns_before_and_after():
+    pytest.importorskip("Box2D", reason="Box2D is not installed: pip install swig, then gymnasium[box2d]")
+    shown = example("--total-steps", "5000", "--num-envs", "4")
+    assert shown.returncode == 0, shown.stderr
+    before, after, summary = shown.stdout.splitlines()
+    assert before.startswith("before: return")
+    assert after.startswith("after:  return")
+    assert "stopped by total_steps" in summary
+
+
+def test_the_example_says_what_is_missing_without_box2d():
+    shown = example("--total-steps", "1000", hide="Box2D")
+    assert shown.returncode == 0, shown.stderr
+    (line,) = shown.stdout.splitlines()
+    assert line.startswith("skipped: Policy.for_env(): LunarLander-v3 needs what is not installed: ")
+    assert "gymnasium[box2d]" in line

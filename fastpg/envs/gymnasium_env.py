@@ -199,8 +199,8 @@ class Stepper:
         final = infos.get("final_obs", infos.get("final_observation"))
         if final is None:
             raise ValueError(
-                f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs': V of it "
-                "stands for the rest of an episode that is truncated"
+                f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs': V of "
+                "it stands for the rest of an episode that is truncated"
             )
         if not (isinstance(final, np.ndarray) and final.dtype == object):
             self._observe(final, self._final)
