@@ -1,9 +1,10 @@
-"""Land on the moon: an environment of Gymnasium's that fastpg does not implement, trained by its compiled learner.
+"""Land on the moon: an environment of Gymnasium's that is not native, trained by the compiled learner.
 
     pip install swig && pip install "gymnasium[box2d]"
     python examples/gymnasium_lunar_lander.py [--total-steps 500000] [--env-id LunarLander-v3]
 
-Python steps Box2D; acting, advantages, gradients and optimizers are compiled. Without Box2D it says so, and stops.
+Python steps Box2D; acting, advantages, gradients and optimizers are compiled. Without Box2D it says so,
+and stops.
 """
 
 import argparse
@@ -13,9 +14,7 @@ import fastpg
 
 def main() -> None:
     """Train, and show what the policy earned before and after."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description="Train a policy in an environment of Gymnasium's.")
     parser.add_argument("--env-id", default="LunarLander-v3", help="any id that Gymnasium knows")
     parser.add_argument("--total-steps", type=int, default=500_000)
     parser.add_argument("--num-envs", type=int, default=16)
