@@ -16,6 +16,7 @@ SOURCES = [
     "memory",
     "parallel",
     "normalize",
+    "learner",
     "workspace",
     "batch",
     "collect",

@@ -97,9 +97,10 @@ fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int6
 }
 
 fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
-                   int deterministic, void *actions, fpg_poll poll)
+                   int deterministic, void *actions, float *entropy, fpg_poll poll)
 {
-    fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions};
+    fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions,
+                       .out_entropy = entropy};
     return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
 }
 
@@ -125,7 +126,7 @@ fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *o
                               float *gradient, double *square_error, fpg_poll poll)
 {
     fpg_batch batch = {.obs = obs, .targets = targets, .batch = size};
-    return run_batch(b, &batch, theta, poll, fpg_active()->batch_gradient, scale, gradient, square_error);
+    return fpg_value_problem(run_batch(b, &batch, theta, poll, fpg_active()->batch_gradient, scale, gradient, square_error));
 }
 
 fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,

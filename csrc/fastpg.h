@@ -190,9 +190,9 @@ void fpg_batcher_free(fpg_batcher *b);
 /* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
 fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
 /* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
- * is clipped. */
+ * is clipped. entropy (B,) of each row's distribution; NULL: not wanted. */
 fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
-                   int deterministic, void *actions, fpg_poll poll);
+                   int deterministic, void *actions, float *entropy, fpg_poll poll);
 fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t batch,
                                     float *log_prob, float *entropy, fpg_poll poll);
 /* *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
@@ -360,6 +360,26 @@ void fpg_trainer_free(fpg_trainer *trainer);
  * iteration that fails or is interrupted changes neither them nor the optimizer's moments. */
 fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, float *value_theta, double seconds, int64_t capacity, fpg_stats *stats,
                            int64_t *count, fpg_stopped *stopped, fpg_poll poll);
+
+/* ---- learning from gradients that the caller has: what a trainer does with its own -------------------------------- */
+
+typedef struct fpg_learner fpg_learner;
+
+/* Reads of the config what has to do with optimizers, total_steps and normalize_observations. NULL if memory runs out. */
+fpg_learner *fpg_learner_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config);
+void fpg_learner_free(fpg_learner *learner);
+/* An iteration begins, total_steps environment steps after the first. fpg_learner_undo takes its steps back, those of the
+ * optimizers' moments as well. value_theta: NULL without a value function. */
+void fpg_learner_begin(fpg_learner *learner, int64_t total_steps, const float *theta, const float *value_theta);
+void fpg_learner_undo(fpg_learner *learner, float *theta, float *value_theta);
+/* One step uphill. gradient (P,) is consumed: it is clipped in place. *norm: its Euclidean norm before that. After a failure the
+ * iteration has to be undone. */
+fpg_status fpg_learner_policy_step(fpg_learner *learner, float *gradient, float *theta, double *norm);
+fpg_status fpg_learner_value_step(fpg_learner *learner, float *gradient, float *value_theta);
+/* With normalize_observations, at the end of an iteration: `count` observations more, their sum and that of their squares,
+ * (num_inputs,) each. Both networks go on as functions of observations normalised anew. */
+void fpg_learner_renormalize(fpg_learner *learner, int64_t count, const double *sum, const double *sum_square, float *theta,
+                             float *value_theta);
 
 /* ---- for tests ----------------------------------------------------------------------------------------------------- */
 

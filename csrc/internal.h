@@ -291,6 +291,9 @@ void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, con
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
 double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
 
+/* What is wrong with a parameter or a gradient, said of the value function's. */
+fpg_status fpg_value_problem(fpg_status status);
+
 /* ---- estimate.c, for train.c and collect.c ------------------------------------------------------------------------- */
 
 struct fpg_sampler {

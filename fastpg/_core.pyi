@@ -175,7 +175,14 @@ def logits(
     net: Network, theta: F32, obs: F32, out: F32 | None = None
 ) -> F32: ...  # the head's outputs, (B, num_outputs)
 def act(
-    net: Network, theta: F32, obs: F32, seed: int, step: int, deterministic: bool
+    net: Network,
+    theta: F32,
+    obs: F32,
+    seed: int,
+    step: int,
+    deterministic: bool,
+    out: NDArray[Any] | None = None,  # where to write the result
+    entropy: F32 | None = None,  # (B,): where to write the distributions' entropies, in nats
 ) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
 def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[Any]) -> tuple[F32, F32]: ...
 def policy_gradient(
@@ -340,6 +347,43 @@ class Trainer:
         Raises FloatingPointError naming what is not finite and the iteration; ``theta`` keeps its last good
         values. KeyboardInterrupt discards the unfinished iteration only.
         """
+
+@final
+class Learner:
+    """What a Trainer does with its gradients, for gradients from elsewhere: clipping, steps, normalisation.
+
+    Parameters are those of Trainer. Steps raise FloatingPointError naming what is not finite; the caller then
+    calls `undo`, which takes back all since `begin`.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        theta: F32,  # updated in place, as is value_theta
+        *,
+        optimizer: str,
+        learning_rate: float,
+        momentum: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        total_steps: int,
+        value: Network | None = None,
+        value_theta: F32 | None = None,
+        value_learning_rate: float = 0,
+        normalize_observations: bool = False,
+        linear_schedule: bool = False,
+        max_grad_norm: float = ...,
+    ) -> None: ...
+    def begin(self, total_steps: int) -> None: ...  # an iteration, after so many steps of environments
+    def undo(self) -> None: ...
+    def policy_step(self, gradient: F32) -> float: ...  # consumes it; returns its norm before clipping
+    def value_step(self, gradient: F32) -> None: ...  # consumes it
+    def renormalize(
+        self, count: int, total: F64, total_square: F64
+    ) -> None: ...  # of each input, (num_inputs,)
+
+NONFINITE_VALUE: str  # the sentence for values, targets and their gradients
 
 # For tests: other kernels for whatever is made from now on; one Philox4x32-10 block; the vector math.
 def select_isa(name: str) -> None: ...

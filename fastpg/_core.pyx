@@ -118,7 +118,7 @@ cdef extern from "fastpg.h" nogil:
     fpg_batcher *fpg_batcher_new(const fpg_network *)
     void fpg_batcher_free(fpg_batcher *)
     fpg_status fpg_logits(fpg_batcher *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(fpg_batcher *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, fpg_poll)
+    fpg_status fpg_act(fpg_batcher *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
     fpg_status fpg_log_prob_and_entropy(fpg_batcher *, const float *, const float *, const void *, int64_t, float *, float *,
                                         fpg_poll)
     fpg_status fpg_policy_gradient(fpg_batcher *, const float *, const float *, const void *, const float *, int64_t, double,
@@ -197,6 +197,17 @@ cdef extern from "fastpg.h" nogil:
     void fpg_trainer_free(fpg_trainer *)
     fpg_status fpg_trainer_run(fpg_trainer *, float *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
 
+    ctypedef struct fpg_learner:
+        pass
+
+    fpg_learner *fpg_learner_new(const fpg_network *, const fpg_network *, const fpg_train_config *)
+    void fpg_learner_free(fpg_learner *)
+    void fpg_learner_begin(fpg_learner *, int64_t, const float *, const float *)
+    void fpg_learner_undo(fpg_learner *, float *, float *)
+    fpg_status fpg_learner_policy_step(fpg_learner *, float *, float *, double *)
+    fpg_status fpg_learner_value_step(fpg_learner *, float *, float *)
+    void fpg_learner_renormalize(fpg_learner *, int64_t, const double *, const double *, float *, float *)
+
     void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)
     int fpg_vecmath_double(const char *, int64_t, const double *, double *)
@@ -254,6 +265,12 @@ cdef int _check_signals(void *context) noexcept with gil:
         return 1
 
 
+NONFINITE_VALUE = (
+    "the value function's values, targets or gradient are NaN or infinite, or too large: its parameters are too large, or the "
+    "rewards are"
+)
+
+
 cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environment env=None) except -1:
     if status == FPG_OK:
         return 0
@@ -272,8 +289,7 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         FPG_NONFINITE_REWARD: "the environment returned a reward that is NaN or infinite",
         FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite, or too large for the optimizer to square",
         FPG_NONFINITE_VALUE_THETA: "a parameter of the value function is NaN or infinite",
-        FPG_NONFINITE_VALUE: "the value function's values, targets or gradient are NaN or infinite, or too large: its "
-                             "parameters are too large, or the rewards are",
+        FPG_NONFINITE_VALUE: NONFINITE_VALUE,
     }[status]
     raise FloatingPointError(f"{where}: {what}")
 
@@ -928,17 +944,26 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs, out=Non
     return result
 
 
-def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic):
+def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic,
+        out=None, entropy=None):
     _check_batch(net, theta, obs)
-    result = numpy.empty(obs.shape[0] * net.net.action_size, numpy.float32 if net.net.head == FPG_GAUSSIAN else numpy.int64)
-    cdef void *actions = <void *>_first_action(net, result, obs.shape[0])
+    if out is None:
+        out = numpy.empty(obs.shape[0] * net.net.action_size, numpy.float32 if net.net.head == FPG_GAUSSIAN else numpy.int64)
+    cdef void *actions = <void *>_first_action(net, out, obs.shape[0])
+    cdef float[::1] entropies
+    cdef float *first_entropy = NULL
+    if entropy is not None:
+        entropies = entropy
+        _require(entropies.shape[0] == obs.shape[0], f"entropy must have {obs.shape[0]} entries, got {entropies.shape[0]}")
+        first_entropy = &entropies[0]
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, poll)
+        status = fpg_act(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, first_entropy,
+                         poll)
     _raise_for(status, interrupt, "act()")
-    return result
+    return out
 
 
 def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1] obs, actions):
@@ -1195,6 +1220,22 @@ cdef class Sampler:
         return first, third, fourth, second
 
 
+cdef fpg_train_config _optimizers(Network net, Network value, str optimizer, double learning_rate, double momentum, double beta1,
+                                  double beta2, double epsilon, double max_grad_norm, bint linear_schedule,
+                                  double value_learning_rate, bint normalize_observations, int64_t total_steps) except *:
+    """What of a training run's settings has to do with its optimizers; the rest is 0."""
+    cdef fpg_train_config config
+    memset(&config, 0, sizeof(config))
+    _require(not normalize_observations or (value is not None and not net.obs_categories),
+             "normalize_observations needs a value function, and observations that are real numbers")
+    config.optimizer, config.learning_rate, config.momentum = OPTIMIZERS[optimizer], learning_rate, momentum
+    config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
+    config.max_grad_norm, config.linear_schedule = max_grad_norm, linear_schedule
+    config.value_learning_rate, config.normalize_observations = value_learning_rate, normalize_observations
+    config.total_steps = total_steps
+    return config
+
+
 cdef class Trainer:
     cdef fpg_trainer *trainer
     cdef Environment env
@@ -1228,20 +1269,14 @@ cdef class Trainer:
         _require((horizon > 0) + (episodes > 0) + (steps_per_iteration > 0) == 1,
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")
         _require(value_minibatches >= 1, f"value_minibatches must be at least 1, got {value_minibatches}")
-        memset(&config, 0, sizeof(config))
+        config = _optimizers(net, value, optimizer, learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm,
+                             linear_schedule, value_learning_rate, normalize_observations, total_steps)
         config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, entropy_coef,
                                   value is not None)
         config.collect.horizon, config.collect.episodes = horizon, episodes
-        config.steps_per_iteration, config.optimizer = steps_per_iteration, OPTIMIZERS[optimizer]
-        config.learning_rate, config.momentum = learning_rate, momentum
-        config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
-        config.value_learning_rate, config.value_epochs = value_learning_rate, value_epochs
+        config.steps_per_iteration, config.value_epochs = steps_per_iteration, value_epochs
         config.value_minibatches, config.standardize = value_minibatches, standardize
-        _require(not normalize_observations or (value is not None and not net.obs_categories),
-                 "normalize_observations needs a value function, and observations that are real numbers")
-        config.normalize_observations = normalize_observations
-        config.linear_schedule, config.max_grad_norm = linear_schedule, max_grad_norm
-        config.total_steps, config.target_return = total_steps, target_return
+        config.target_return = target_return
         self.env, self.net, self.theta, self.value, self.value_theta = env, net, theta, value, value_theta
         self.trainer = fpg_trainer_new(&env.env, &net.net, NULL if value is None else &value.net, num_envs, seed, &config)
         if self.trainer == NULL:
@@ -1275,6 +1310,62 @@ cdef class Trainer:
             self.num_steps = int(records["total_steps"].max())
         _raise_for(status, interrupt, f"train(): iteration {self.num_iterations}", self.env)
         return records
+
+
+cdef class Learner:
+    cdef fpg_learner *learner
+    cdef Network net, value
+    cdef float[::1] theta, value_theta
+    cdef bint begun
+
+    def __cinit__(self, Network net, float[::1] theta, *, str optimizer, double learning_rate, double momentum, double beta1,
+                  double beta2, double epsilon, int64_t total_steps, Network value=None, float[::1] value_theta=None,
+                  double value_learning_rate=0, bint normalize_observations=False, bint linear_schedule=False,
+                  double max_grad_norm=numpy.inf):
+        cdef fpg_train_config config
+        _check_theta(net, theta)
+        _check_value(net, value)
+        _require((value is None) == (value_theta is None), "value and value_theta go together")
+        if value is not None:
+            _check_theta(value, value_theta)
+        config = _optimizers(net, value, optimizer, learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm,
+                             linear_schedule, value_learning_rate, normalize_observations, total_steps)
+        self.net, self.theta, self.value, self.value_theta = net, theta, value, value_theta
+        self.learner = fpg_learner_new(&net.net, NULL if value is None else &value.net, &config)
+        if self.learner == NULL:
+            raise MemoryError("no memory for the optimizers")
+
+    def __dealloc__(self):
+        fpg_learner_free(self.learner)
+
+    cdef float *_values(self) noexcept:
+        return NULL if self.value is None else &self.value_theta[0]
+
+    def begin(self, int64_t total_steps):
+        fpg_learner_begin(self.learner, total_steps, &self.theta[0], self._values())
+        self.begun = True
+
+    def undo(self):
+        if self.begun:
+            fpg_learner_undo(self.learner, &self.theta[0], self._values())
+
+    def policy_step(self, float[::1] gradient):
+        cdef double norm = 0
+        _check_theta(self.net, gradient)
+        _require(self.begun, "begin() comes first")
+        _raise_for(fpg_learner_policy_step(self.learner, &gradient[0], &self.theta[0], &norm), None, "policy_step()")
+        return norm
+
+    def value_step(self, float[::1] gradient):
+        _require(self.begun and self.value is not None, "begin() comes first, and there has to be a value function")
+        _check_theta(self.value, gradient)
+        _raise_for(fpg_learner_value_step(self.learner, &gradient[0], &self.value_theta[0]), None, "value_step()")
+
+    def renormalize(self, int64_t count, const double[::1] total, const double[::1] total_square):
+        _require(self.begun and count > 0, "begin() comes first, and there have to be observations")
+        _require(total.shape[0] == total_square.shape[0] == self.net.net.num_inputs,
+                 f"the sums must have {self.net.net.num_inputs} entries")
+        fpg_learner_renormalize(self.learner, count, &total[0], &total_square[0], &self.theta[0], self._values())
 
 
 # ---- for tests -----------------------------------------------------------------------------------------------------------------

@@ -24,17 +24,19 @@ from gymnasium.spaces import Box, Space, Tuple
 from fastpg import _check, diagnostics
 from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
 from fastpg.envs import env_spec, list_envs, native_env
+from fastpg.envs.gymnasium_env import FORCED, reward_threshold
 from fastpg.estimators import evaluate
 from fastpg.policy import Policy
 from fastpg.system import build_info
 from fastpg.train import TrainProgress, train
 
 EVALUATION_EPISODES = 100
+EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
 ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C}
 DEFAULT_ALGORITHM = "reinforce"
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 # Of train(), these take Python objects.
-NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params")
+NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
 
 
 def _train_options(name: str) -> type[Any]:
@@ -92,6 +94,8 @@ class EvalOptions:
         Seeds the episodes.
     stochastic
         Draw the actions instead of taking the most likely one.
+    max_steps
+        End an episode here.
     """
 
     path: tyro.conf.Positional[Path]
@@ -99,6 +103,7 @@ class EvalOptions:
     episodes: int = EVALUATION_EPISODES
     seed: int = 0
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    max_steps: int = EVALUATION_MAX_STEPS
 
 
 @dataclass(frozen=True)
@@ -211,10 +216,10 @@ def _fail(message: str, code: int) -> int:
 
 def _train(options: Any) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    spec = env_spec("train()", settings.pop("env_id"))
-    threshold = spec.gymnasium_spec.reward_threshold
+    env_id: str = settings.pop("env_id")
+    threshold = reward_threshold("train()", env_id)
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    path = settings.pop("checkpoint") or Path(f"{spec.id}.safetensors")
+    path = settings.pop("checkpoint") or _default_path(env_id)
     if settings["target_return"] is None:
         settings["target_return"] = threshold
     reached: list[TrainProgress] = []
@@ -223,22 +228,35 @@ def _train(options: Any) -> int:
         reached[:] = [state]
 
     try:
-        run = train(spec.id, **settings, checkpoint=path, progress=True, callback=remember)
+        run = train(env_id, **settings, checkpoint=path, progress=True, callback=remember)
     except KeyboardInterrupt:
         if not reached:
             raise
         return _fail(f"interrupted after {reached[0].num_steps:,} steps; policy saved to {path}", 130)
-    returns, _ = evaluate(spec.id, run.policy, episodes=EVALUATION_EPISODES, seed=options.seed)
+    returns, _ = evaluate(
+        env_id,
+        run.policy,
+        episodes=EVALUATION_EPISODES,
+        seed=options.seed,
+        max_steps=EVALUATION_MAX_STEPS,
+        vectorization_mode=options.vectorization_mode,
+    )
     if threshold is None:
-        print(f"{spec.id}: stopped by {run.stopped_because}")
+        print(f"{env_id}: stopped by {run.stopped_because}")
     else:
         verdict = "solved" if returns.mean() >= threshold else "not solved"
-        print(f"{spec.id}: {verdict} (threshold {threshold:g}; stopped by {run.stopped_because})")
+        print(f"{env_id}: {verdict} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
     print(f"  mean return  {returns.mean():.1f} over {len(returns)} evaluation episodes")
     print(f"  policy       {path}")
     return 0
+
+
+def _default_path(env_id: str) -> Path:
+    """Return where a policy is saved: "ALE/Pong-v5" would be a folder, and "gym:" a drive."""
+    name = env_id.removeprefix(FORCED).replace("/", "-").replace(":", "-")
+    return Path(f"{name}.safetensors")
 
 
 def _eval(options: EvalOptions) -> int:
@@ -247,7 +265,12 @@ def _eval(options: EvalOptions) -> int:
     if env_id is None:
         raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
     returns, lengths = evaluate(
-        env_id, policy, episodes=options.episodes, deterministic=not options.stochastic, seed=options.seed
+        env_id,
+        policy,
+        episodes=options.episodes,
+        deterministic=not options.stochastic,
+        seed=options.seed,
+        max_steps=options.max_steps,
     )
     print(f"{env_id}: {len(returns)} episodes")
     spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"

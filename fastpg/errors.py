@@ -21,3 +21,8 @@ class EnvError(RuntimeError):
 
 class EnvNotFinite(EnvError, FloatingPointError):
     """A custom environment's state, reward or observation became NaN (or infinite, where it may not be)."""
+
+
+def without_place(error: BaseException) -> str:
+    """Return the sentence of a core's error without the function that it names first, to name another."""
+    return str(error).partition("(): ")[2] or str(error)

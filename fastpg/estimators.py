@@ -1,6 +1,6 @@
 """Policy gradients: of an environment, in one compiled pass, or of a batch that the caller has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
-from fastpg.envs.registry import EnvLike, native_env
+from fastpg.collector import Collector, play
+from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.envs.registry import native_env
+from fastpg.errors import without_place
+from fastpg.learner import ascent_direction, statistics, values_of, weigh
 from fastpg.policy import Policy, require_policy
 from fastpg.value import ValueFunction
 
@@ -20,6 +24,7 @@ MEAN_BASELINES: tuple[MeanBaseline, ...] = ("batch_mean", "timestep_mean")
 NORMALIZE: tuple[Normalize, ...] = ("trajectory", "timestep")
 MAX_NUM_ENVS = 2**31 - 1
 MAX_COUNT = 2**40  # steps or episodes in one call
+DEFAULT_NUM_ENVS = 1024
 EVALUATION_ENVS = 1024  # at most so many side by side
 
 
@@ -50,7 +55,7 @@ class GradientEstimate:
 
 
 def estimate_gradient(
-    env_id: EnvLike,
+    env_id: AnyEnv,
     policy: Policy,
     *,
     form: Form = "reward_to_go",
@@ -61,22 +66,24 @@ def estimate_gradient(
     n_step: int = 5,
     discount_states: bool = False,
     entropy_coef: float = 0.0,
-    num_envs: int = 1024,
+    num_envs: int | None = None,
     horizon: int | None = None,
     episodes: int | None = None,
     normalize: Normalize = "trajectory",
     seed: int = 0,
-    **env_params: bool,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
+    **env_params: Any,
 ) -> GradientEstimate:
     """Estimate the gradient of the expected return from fresh episodes of the policy.
 
-    The mean over trajectories of ``sum_t grad log pi(a_t|s_t) * Phi_t``. Environments are stepped, and the
-    sum accumulated, in one compiled pass. The same seed gives the same bits on any number of threads.
+    The mean over trajectories of ``sum_t grad log pi(a_t|s_t) * Phi_t``. Native environments are stepped, and
+    the sum accumulated, in one compiled pass. The same seed gives the same bits on any number of threads.
 
     Parameters
     ----------
-    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
-        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
+    env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
+        As in `train`. A vector environment is reset first.
     policy : Policy
     form : {"reward_to_go", "total", "q", "td", "gae"}
         Phi_t, the weight of a step:
@@ -92,11 +99,12 @@ def estimate_gradient(
         for the rest. They are unbiased where V is the policy's true value (with "gae" at lam=1, for any V,
         if every episode ends by itself).
     baseline : {"batch_mean", "timestep_mean"}, ValueFunction, callable, array or None
-        What is taken off Phi_t. A mean is over the other environments of the same tile of up to 64, over all
-        their steps or over their steps of the same number, so it leaves the expectation as it is. "td" and
-        "gae" have V(s_t) in them: with them a ValueFunction is the same as `value`. With the first two forms
-        it can be any function of a batch of observations to numbers, one each, or for Discrete observations
-        the array of them; Python calls it once, between the steps and their gradient, with all B steps.
+        What is taken off Phi_t. A mean is over the other environments of the same tile of up to 64 (where
+        Python steps them: over all others), over all their steps or over their steps of the same number, so
+        it leaves the expectation as it is. "td" and "gae" have V(s_t) in them: with them a ValueFunction is
+        the same as `value`. With the first two forms it can be any function of a batch of observations to
+        numbers, one each, or for Discrete observations the array of them; Python calls it once, between the
+        steps and their gradient, with all B steps.
     value : ValueFunction, optional
         V of the forms that bootstrap.
     gamma : float
@@ -112,7 +120,8 @@ def estimate_gradient(
     entropy_coef : float
         Add the gradient of this times the sum of the steps' entropies, states given: an entropy bonus.
     num_envs : int
-        How many environments run side by side, N.
+        How many environments run side by side, N. By default 1024; of environments that are not native 16, or
+        as many as a vector environment has.
     horizon : int, optional
         Take this many steps of every environment, episodes following each other. The trajectory that the
         horizon cuts is treated as if its episode ended there, without bootstrap: rewards after the cut are
@@ -126,8 +135,10 @@ def estimate_gradient(
         textbook estimator. Or by the number of transitions: smaller by the mean length, and a ratio of two
         random numbers, thus biased by O(1/E).
     seed : int
+    vectorization_mode, reset_options
+        As in `train`.
     **env_params
-        Parameters of the environment, as ``sutton_barto_reward=True`` for CartPole.
+        Parameters of the environment, as ``sutton_barto_reward=True`` for CartPole; or as in `train`.
 
     Returns
     -------
@@ -154,46 +165,62 @@ def estimate_gradient(
     ((226,), 100)
     """
     where = "estimate_gradient()"
-    env = native_env(where, env_id, env_params)
-    require_policy(where, policy).check_fits(where, env)
+    require_policy(where, policy)
     _check.choice(where, "form", form, FORMS)
     _check.choice(where, "normalize", normalize, NORMALIZE)
     baseline_name, value = _baseline(where, form, baseline, value)
-    if value is not None:
-        value.check_fits(where, "value", env.observation_space)
     gamma = _check.real(where, "gamma", gamma, "[0, 1]")
     lam = _check.real(where, "lam", lam, "[0, 1]")
     n_step = _check.integer(where, "n_step", n_step, 1, 2**31 - 1)
     discount_states = _check.boolean(where, "discount_states", discount_states)
     entropy_coef = _check.real(where, "entropy_coef", entropy_coef, "(-inf, inf)")
-    num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    if num_envs is not None:
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     _check.exactly_one(where, horizon=horizon, episodes=episodes)
     if horizon is not None:
         horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
     if episodes is not None:
         episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
-        num_envs = min(num_envs, episodes)
-    gradient = np.empty_like(policy.theta)
-    settings: dict[str, Any] = {
-        "form": form,
-        "gamma": gamma,
-        "horizon": horizon or 0,
-        "episodes": episodes or 0,
-        "normalize": normalize,
-        "out": gradient,
-        "discount_states": discount_states,
-        "entropy_coef": entropy_coef,
-    }
-    value_network = None if value is None else value.network
-    sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed), value_network)
+    seed = _check.seed(where, seed)
+    row_baseline = _row_baseline(where, policy, baseline) if baseline_name == "caller" else None
     theta = policy.checked_theta(where)
-    if baseline_name == "caller":
-        stats = sampler.gradient_minus(theta, _row_baseline(where, policy, baseline), **settings)
-    else:
-        value_theta = None if value is None else value.checked_theta(where)
-        stats = sampler.gradient(
-            theta, **settings, baseline=baseline_name, lam=lam, n_step=n_step, value_theta=value_theta
-        )
+    value_theta = None if value is None else value.checked_theta(where)
+    gradient = np.empty_like(policy.theta)
+    collect: dict[str, Any] = {"horizon": horizon or 0, "episodes": episodes or 0}
+    phi: dict[str, Any] = {"form": form, "gamma": gamma, "discount_states": discount_states}
+    normalized: dict[str, Any] = {"normalize": normalize, "entropy_coef": entropy_coef, "out": gradient}
+    with opened(
+        where, env_id, env_params, num_envs=num_envs, at_most=episodes,
+        vectorization_mode=vectorization_mode, reset_options=reset_options,
+    ) as env:  # fmt: skip
+        policy.check_fits(where, env)
+        if value is not None:
+            value.check_fits(where, "value", env.observation_space)
+        if isinstance(env, GymnasiumEnv):
+            collector = Collector(env, policy.network, seed, wants_final=form in ("q", "td", "gae"))
+            phi.update(lam=lam, n_step=n_step, baseline=baseline_name)
+            if value is not None:
+                phi["values"] = values_of(value.network, value.theta)
+            elif row_baseline is not None:
+                phi.update(baseline="value", values=row_baseline)
+            try:
+                batch = collector.collect(theta, **collect)
+                stats = statistics(batch)[0]
+                weights = weigh(batch, **phi).weights
+                ascent_direction(policy.network, theta, batch, weights, **normalized)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{where}: {without_place(error)}") from error
+        else:
+            count = min(num_envs or DEFAULT_NUM_ENVS, episodes or MAX_NUM_ENVS)
+            network = None if value is None else value.network
+            sampler = _core.Sampler(env.core, policy.network, count, seed, network)
+            if row_baseline is not None:
+                stats = sampler.gradient_minus(theta, row_baseline, **collect, **phi, **normalized)
+            else:
+                stats = sampler.gradient(
+                    theta, **collect, **phi, **normalized, baseline=baseline_name, lam=lam, n_step=n_step,
+                    value_theta=value_theta,
+                )  # fmt: skip
     return GradientEstimate(
         gradient=gradient,
         num_steps=int(stats["num_steps"]),
@@ -426,41 +453,53 @@ def log_prob_and_entropy(
 
 
 def evaluate(
-    env_id: EnvLike,
+    env_id: AnyEnv,
     policy: Policy,
     *,
     episodes: int = 100,
     deterministic: bool = True,
     seed: int = 0,
-    **env_params: bool,
+    max_steps: int | None = None,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
+    **env_params: Any,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Play whole episodes and return what each of them earned.
 
     Parameters
     ----------
-    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
-        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
+    env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
+        As in `train`. A vector environment is reset first, and left in the middle of its last episodes.
     policy : Policy
     episodes : int
-        How many, E.
+        How many, E. Every environment plays a quota that is fixed beforehand.
     deterministic : bool
         Take the most likely action at every step (in a Box the mean) instead of drawing one.
     seed : int
         Evaluation draws its own random numbers: episodes differ from those of training with the same seed.
+    max_steps : int, optional
+        End an episode here, with what it has earned so far. In an environment without a time limit a
+        deterministic policy may otherwise stand still for ever. By default episodes end by themselves.
+    vectorization_mode, reset_options
+        As in `train`.
     **env_params
-        Parameters of the environment.
+        Parameters of the environment, as in `estimate_gradient`.
 
     Returns
     -------
     returns : float64 array, shape (E,)
         Undiscounted.
     lengths : int64 array, shape (E,)
-        In steps.
+        In steps; `max_steps` where an episode was ended there.
 
     Raises
     ------
     TypeError, ValueError
         An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    ImportError
+        The environment needs a package that is not installed.
+    FloatingPointError
+        A reward, an observation or the policy's output is NaN or infinite.
 
     Examples
     --------
@@ -469,10 +508,28 @@ def evaluate(
     True
     """
     where = "evaluate()"
-    env = native_env(where, env_id, env_params)
-    require_policy(where, policy).check_fits(where, env)
+    require_policy(where, policy)
     episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
     deterministic = _check.boolean(where, "deterministic", deterministic)
-    num_envs = min(episodes, EVALUATION_ENVS)
-    sampler = _core.Sampler(env.core, policy.network, num_envs, _check.seed(where, seed))
-    return sampler.evaluate(policy.checked_theta(where), episodes=episodes, deterministic=deterministic)
+    seed = _check.seed(where, seed)
+    if max_steps is not None:
+        max_steps = _check.integer(where, "max_steps", max_steps, 1, 2**31 - 1)
+    theta = policy.checked_theta(where)
+    with opened(
+        where, env_id, env_params, at_most=episodes,
+        vectorization_mode=vectorization_mode, reset_options=reset_options,
+    ) as env:  # fmt: skip
+        policy.check_fits(where, env)
+        if isinstance(env, GymnasiumEnv):
+            try:
+                return play(
+                    env, policy.network, theta, episodes=episodes, deterministic=deterministic, seed=seed,
+                    max_steps=max_steps,
+                )  # fmt: skip
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{where}: {without_place(error)}") from error
+        core, limit = env.core, env.core.max_episode_steps
+        if max_steps is not None and (limit == 0 or max_steps < limit):
+            core = native_env(where, env_id, env_params, max_episode_steps=max_steps).core
+        sampler = _core.Sampler(core, policy.network, min(episodes, EVALUATION_ENVS), seed)
+        return sampler.evaluate(theta, episodes=episodes, deterministic=deterministic)

@@ -10,7 +10,8 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, distributions, spaces
-from fastpg.envs.registry import EnvLike, NativeEnv, native_env
+from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, spaces_of
+from fastpg.envs.registry import NativeEnv
 
 Activation = Literal["tanh", "relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
@@ -100,34 +101,37 @@ class Policy:
     @classmethod
     def for_env(
         cls,
-        env_id: EnvLike,
+        env_id: AnyEnv,
         *,
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
     ) -> "Policy":
-        """Return a new policy with the spaces of a native environment.
+        """Return a new policy with the spaces of an environment.
 
         Parameters
         ----------
-        env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
-            One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
+        env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
+            As in `fastpg.train`. One that is not native is made for a moment; spaces that `Policy` does not
+            read are flattened, as docs/gymnasium.md says.
         hidden, activation, seed
             As in `Policy`.
 
         Raises
         ------
-        ValueError
-            There is no native environment of that name, or as in `Policy`.
+        ImportError
+            The environment needs a package that is not installed.
+        TypeError, ValueError
+            There is no such environment, or as in `Policy`.
 
         Examples
         --------
         >>> Policy.for_env("CartPole-v1", hidden=())
         Policy(4 inputs, 2 actions, hidden=(), activation='tanh', 10 parameters, env_id='CartPole-v1')
         """
-        env = native_env("Policy.for_env()", env_id, {})
-        policy = cls(env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed)
-        policy.env_id = env.id
+        observations, actions, known_as = spaces_of("Policy.for_env()", env_id)
+        policy = cls(observations, actions, hidden=hidden, activation=activation, seed=seed)
+        policy.env_id = known_as
         return policy
 
     def _set_shape(
@@ -375,7 +379,7 @@ class Policy:
         _check.finite(where, "theta", self._theta)
         return self._theta
 
-    def check_fits(self, where: str, env: NativeEnv) -> None:
+    def check_fits(self, where: str, env: NativeEnv | GymnasiumEnv) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
         if not self.has_spaces_like(
             spaces.observations(where, env.observation_space), spaces.actions(where, env.action_space)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
-from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import NativeEnv, native_env
+from fastpg.envs.registry import EnvLike, NativeEnv, native_env
 from fastpg.envs.vector import MAX_NUM_ENVS, VectorEnv
 from fastpg.estimators import MAX_COUNT
 from fastpg.policy import Policy, require_policy
@@ -117,7 +116,7 @@ def scatter(where: str, rollout: Rollout[NDArray[Any]], values: NDArray[np.float
 
 
 def collect(
-    env: VectorEnv | str | FiniteMDP,
+    env: VectorEnv | EnvLike,
     policy: Policy,
     horizon: int,
     *,
@@ -147,7 +146,7 @@ def collect(
 
     Parameters
     ----------
-    env : VectorEnv, str or fastpg.exact.FiniteMDP
+    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
         One of `fastpg.make`, which is reset first if it never was; or what `fastpg.make` takes.
     policy : Policy
     horizon : int

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg.algorithms import VPG, Algorithm, Reinforce
-from fastpg.envs.registry import EnvLike, NativeEnv, native_env
+from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.envs.registry import NativeEnv
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
+from fastpg.learner import GymnasiumTrainer
 from fastpg.policy import Activation, Policy, require_policy
 from fastpg.progress import ProgressLine
 from fastpg.value import ValueFunction
@@ -84,7 +87,7 @@ class TrainResult:
 
 
 def train(
-    env_id: EnvLike,
+    env_id: AnyEnv,
     algorithm: Algorithm | None = None,
     *,
     num_envs: int | None = None,
@@ -101,18 +104,24 @@ def train(
     callback: Callable[[TrainProgress], bool | None] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
-    env_params: Mapping[str, bool] | None = None,
+    env_params: Mapping[str, Any] | None = None,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """Train a policy, with the whole loop in compiled code.
+    """Train a policy; of a native environment with the whole loop in compiled code.
 
     Parameters
     ----------
-    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
-        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
+    env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
+        One of `fastpg.list_envs()`, or an environment given as arrays or as compiled functions: then the
+        whole loop is compiled. Or any other id that Gymnasium knows ("gym:" in front of it asks for
+        Gymnasium's own environment where there is a native one), a function that makes an environment or a
+        vector environment, or a vector environment itself: Python steps it, policy and estimators are the
+        compiled ones (docs/gymnasium.md).
     algorithm : Reinforce, VPG or A2C, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional
-        Environments that run side by side; by default 16.
+        Environments that run side by side; by default 16, or as many as a vector environment has.
     horizon : int, optional
         Each iteration takes this many steps of every environment and continues the episodes in the next.
         At the cut, V of the observation there stands for the rest in forms that bootstrap ("gae", "td", "q").
@@ -144,7 +153,14 @@ def train(
     checkpoint : path, optional
         Save the policy here (safetensors) at the end, and on Ctrl-C.
     env_params : mapping, optional
-        Parameters of the environment, as {"sutton_barto_reward": True} for CartPole.
+        Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
+        `gymnasium.make_vec`, or of the function that makes environments.
+    vectorization_mode : {"sync", "async", "vector_entry_point"}, optional
+        Of an environment that is not native: step its copies one after the other, or each in a process, or
+        all in a class that the environment has for it. By default the last where there is one, else "sync".
+    reset_options : mapping, optional
+        Of an environment that is not native: `options` of every `reset` that fastpg calls. The environment's
+        own resets, between episodes, do not get them.
 
     Returns
     -------
@@ -154,8 +170,10 @@ def train(
     ------
     TypeError, ValueError
         An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    ImportError
+        The environment needs a package that is not installed.
     FloatingPointError
-        A parameter, value, reward or gradient became NaN or infinite; nothing is saved.
+        A parameter, observation, value, reward or gradient became NaN or infinite; nothing is saved.
     KeyboardInterrupt
         Ctrl-C; the checkpoint, if one was asked for, is saved first.
 
@@ -168,14 +186,15 @@ def train(
     True
     """
     where = "train()"
-    env = native_env(where, env_id, {} if env_params is None else env_params)
     if algorithm is None:
         algorithm = Reinforce()
     elif not isinstance(algorithm, Reinforce | VPG):
         raise TypeError(
             f"{where}: algorithm must be a fastpg.Reinforce, VPG or A2C, got {_check.shown(algorithm)}"
         )
-    num_envs, collection = _collection(where, num_envs, horizon, episodes, steps_per_iteration)
+    collection = _collection(where, horizon, episodes, steps_per_iteration)
+    if num_envs is not None:
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
     if target_return is not None:
         target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
@@ -184,35 +203,57 @@ def train(
         raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
-    learner = _initial_policy(where, env, policy, hidden, activation, seed)
-    critic = _initial_value(where, env, value, algorithm, learner, seed)
-    config = {
-        "env_id": env.id,
-        "env_params": dict(env_params or {}),
-        "algorithm": type(algorithm).__name__,
-        **dataclasses.asdict(algorithm),
-        **({} if critic is None else {"value_hidden": critic.hidden}),
-        "num_envs": num_envs,
-        **collection,
-        "hidden": learner.hidden,
-        "activation": learner.activation,
-        "total_steps": total_steps,
-        "target_return": target_return,
-        "seed": seed,
-    }
-    settings: dict[str, Any] = {**collection, **algorithm.core_settings()}
-    if critic is not None:
-        settings.update(value=critic.network, value_theta=critic.theta)
-    trainer = _core.Trainer(
-        env.core,
-        learner.network,
-        learner.theta,
-        num_envs=num_envs,
-        seed=seed,
-        **settings,
-        total_steps=total_steps,
-        target_return=math.nan if target_return is None else target_return,
-    )
+    at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
+    with opened(
+        where, env_id, env_params, num_envs=num_envs, at_most=at_most,
+        vectorization_mode=vectorization_mode, reset_options=reset_options,
+    ) as env:  # fmt: skip
+        learner = _initial_policy(where, env, policy, hidden, activation, seed)
+        critic = _initial_value(where, env, value, algorithm, learner, seed)
+        if isinstance(env, GymnasiumEnv):
+            num_envs = env.num_envs
+        else:
+            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or MAX_NUM_ENVS)
+        config = {
+            "env_id": env.id,
+            "env_params": dict(env_params or {}),
+            "algorithm": type(algorithm).__name__,
+            **dataclasses.asdict(algorithm),
+            **({} if critic is None else {"value_hidden": critic.hidden}),
+            "num_envs": num_envs,
+            **collection,
+            "hidden": learner.hidden,
+            "activation": learner.activation,
+            "total_steps": total_steps,
+            "target_return": target_return,
+            "seed": seed,
+        }
+        settings: dict[str, Any] = {**collection, **algorithm.core_settings(), "seed": seed}
+        settings.update(
+            total_steps=total_steps, target_return=math.nan if target_return is None else target_return
+        )
+        if critic is not None:
+            settings.update(value=critic.network, value_theta=critic.theta)
+        trainer: _core.Trainer | GymnasiumTrainer
+        if isinstance(env, GymnasiumEnv):
+            config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
+            trainer = GymnasiumTrainer(env, learner.network, learner.theta, **settings)
+        else:
+            trainer = _core.Trainer(env.core, learner.network, learner.theta, num_envs=num_envs, **settings)
+        return _run(trainer, learner, critic, config, callback, show, save_to)
+
+
+def _run(
+    trainer: _core.Trainer | GymnasiumTrainer,
+    learner: Policy,
+    critic: ValueFunction | None,
+    config: dict[str, Any],
+    callback: Callable[[TrainProgress], bool | None] | None,
+    show: bool,
+    save_to: Path | None,
+) -> TrainResult:
+    """Run a trainer to its end, whichever it is: progress, callback, checkpoint, Ctrl-C."""
+    total_steps = config["total_steps"]
     start = time.perf_counter()
     records: list[NDArray[np.void]] = []
     mean_return = math.nan
@@ -245,30 +286,21 @@ def train(
 
 
 def _collection(
-    where: str,
-    num_envs: int | None,
-    horizon: int | None,
-    episodes: int | None,
-    steps_per_iteration: int | None,
-) -> tuple[int, dict[str, int]]:
-    """Return the number of environments, and how an iteration collects: one of three counts, the others 0."""
+    where: str, horizon: int | None, episodes: int | None, steps_per_iteration: int | None
+) -> dict[str, int]:
+    """Return how an iteration collects: one of three counts, the others 0."""
     if horizon is None and episodes is None and steps_per_iteration is None:
         steps_per_iteration = DEFAULT_STEPS_PER_ITERATION
     counts = {"horizon": horizon, "episodes": episodes, "steps_per_iteration": steps_per_iteration}
     _check.exactly_one(where, **counts)
-    chosen = {
+    return {
         name: 0 if n is None else _check.integer(where, name, n, 1, MAX_COUNT) for name, n in counts.items()
     }
-    wanted = (
-        DEFAULT_NUM_ENVS if num_envs is None else _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
-    )
-    # More environments than episodes would have nothing to do.
-    return min(wanted, chosen["episodes"] or wanted), chosen
 
 
 def _initial_policy(
     where: str,
-    env: NativeEnv,
+    env: NativeEnv | GymnasiumEnv,
     policy: Policy | None,
     hidden: tuple[int, ...],
     activation: Activation,
@@ -278,18 +310,18 @@ def _initial_policy(
         learner = Policy(
             env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
         )
-        learner.env_id = env.id
+        learner.env_id = env.env_id
         return learner
     require_policy(where, policy).check_fits(where, env)
     policy.checked_theta(where)
     learner = policy.copy()
-    learner.env_id = env.id
+    learner.env_id = env.env_id
     return learner
 
 
 def _initial_value(
     where: str,
-    env: NativeEnv,
+    env: NativeEnv | GymnasiumEnv,
     value: ValueFunction | None,
     algorithm: Algorithm,
     learner: Policy,

@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
-from fastpg.envs.registry import EnvLike, native_env
+from fastpg.envs.gymnasium_env import AnyEnv, spaces_of
 from fastpg.policy import ACTIVATIONS, Activation, named_views, orthogonal
 
 
@@ -72,21 +72,21 @@ class ValueFunction:
     @classmethod
     def for_env(
         cls,
-        env_id: EnvLike,
+        env_id: AnyEnv,
         *,
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
     ) -> "ValueFunction":
-        """Return a new value function with the observations of a native environment.
+        """Return a new value function with the observations of an environment, as `Policy.for_env`.
 
         Examples
         --------
         >>> ValueFunction.for_env("CartPole-v1", hidden=(8,))
         ValueFunction(4 inputs, hidden=(8,), activation='tanh', 49 parameters)
         """
-        env = native_env("ValueFunction.for_env()", env_id, {})
-        return cls(env.observation_space, hidden=hidden, activation=activation, seed=seed)
+        observations, _, _ = spaces_of("ValueFunction.for_env()", env_id)
+        return cls(observations, hidden=hidden, activation=activation, seed=seed)
 
     def __repr__(self) -> str:
         return (

@@ -74,6 +74,11 @@ class NativeEnv:
         return self.spec.id
 
     @property
+    def env_id(self) -> str:
+        """Return the id under which it can be made again."""
+        return self.spec.id
+
+    @property
     def observation_space(self) -> Space[Any]:
         """Return the space of one observation."""
         return self.original.observation_space
@@ -119,6 +124,11 @@ def env_spec(where: str, env_id: Any) -> EnvSpec:
             f"fastpg.list_envs() has {', '.join(list_envs())}"
         )
     return _SPECS[env_id]
+
+
+def is_native(env_id: Any) -> bool:
+    """Return whether `native_env` knows what this is."""
+    return isinstance(env_id, FiniteMDP | CustomEnv) or (isinstance(env_id, str) and env_id in _SPECS)
 
 
 def native_env(

@@ -8,7 +8,7 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from fastpg import _check, rollouts, spaces
-from fastpg.envs.finite import FiniteMDP
+from fastpg.envs.registry import EnvLike
 from fastpg.envs.vector import VectorEnv
 from fastpg.rollouts import Stage, Weights
 from fastpg.torch.reading import ModuleParameters, read_module
@@ -36,7 +36,7 @@ class Rollout(rollouts.Rollout[Tensor]):
 
 
 def collect(
-    env: VectorEnv | str | FiniteMDP,
+    env: VectorEnv | EnvLike,
     module: nn.Module,
     horizon: int,
     *,

@@ -1,0 +1,169 @@
+/* learner.c - what an iteration does with its gradients: clip, step, read observations as they are normalised now. */
+#include "internal.h"
+
+#include <math.h>
+
+/* One network's way uphill. */
+typedef struct {
+    int64_t num_parameters;
+    int32_t first_outputs;                     /* of the first layer */
+    float *m, *v;                              /* (P,) */
+    float *inner;                              /* (P,): the parameters for normalised observations, where observations are */
+    float *theta_before, *m_before, *v_before, *inner_before; /* (P,): what they were before the iteration under way */
+    double beta1_power, beta2_power, beta1_power_before, beta2_power_before;
+} ascent;
+
+struct fpg_learner {
+    fpg_train_config config;
+    ascent policy, value;
+    fpg_normalizer normalizer; /* size 0: observations are taken as they are */
+    int has_inner;
+    double anneal; /* of learning rates, in the iteration under way */
+};
+
+static int ascent_init(ascent *a, const fpg_network *net)
+{
+    a->num_parameters = fpg_num_parameters(net);
+    a->beta1_power = a->beta2_power = 1;
+    const size_t n = (size_t)a->num_parameters;
+    float **arrays[] = {&a->m, &a->v, &a->inner, &a->theta_before, &a->m_before, &a->v_before, &a->inner_before};
+    const size_t count = sizeof arrays / sizeof *arrays;
+    a->first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs;
+    a->m = fpg_calloc(n * sizeof(float) * count);
+    if (!a->m)
+        return 0;
+    for (size_t i = 1; i < count; i++)
+        *arrays[i] = a->m + i * n;
+    return 1;
+}
+
+static void ascent_save(ascent *a, const float *theta)
+{
+    const size_t size = (size_t)a->num_parameters * sizeof(float);
+    memcpy(a->theta_before, theta, size);
+    memcpy(a->m_before, a->m, size);
+    memcpy(a->v_before, a->v, size);
+    memcpy(a->inner_before, a->inner, size);
+    a->beta1_power_before = a->beta1_power, a->beta2_power_before = a->beta2_power;
+}
+
+static void ascent_restore(ascent *a, float *theta)
+{
+    const size_t size = (size_t)a->num_parameters * sizeof(float);
+    memcpy(theta, a->theta_before, size);
+    memcpy(a->m, a->m_before, size);
+    memcpy(a->v, a->v_before, size);
+    memcpy(a->inner, a->inner_before, size);
+    a->beta1_power = a->beta1_power_before, a->beta2_power = a->beta2_power_before;
+}
+
+fpg_learner *fpg_learner_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config)
+{
+    fpg_learner *l = fpg_calloc(sizeof *l);
+    if (!l)
+        return NULL;
+    l->config = *config, l->anneal = 1;
+    if (ascent_init(&l->policy, net) && (!value || ascent_init(&l->value, value)) &&
+        (!config->normalize_observations || fpg_normalizer_init(&l->normalizer, net->num_inputs)))
+        return l;
+    fpg_learner_free(l);
+    return NULL;
+}
+
+void fpg_learner_free(fpg_learner *l)
+{
+    if (!l)
+        return;
+    fpg_free(l->policy.m);
+    fpg_free(l->value.m);
+    fpg_normalizer_free(&l->normalizer);
+    fpg_free(l);
+}
+
+void fpg_learner_begin(fpg_learner *l, int64_t total_steps, const float *theta, const float *value_theta)
+{
+    const double left = 1 - (double)total_steps / (double)l->config.total_steps;
+    l->anneal = !l->config.linear_schedule ? 1 : left > 0 ? left : 0;
+    if (l->normalizer.size > 0 && !l->has_inner) { /* before there are statistics, normalising changes nothing */
+        memcpy(l->policy.inner, theta, (size_t)l->policy.num_parameters * sizeof *theta);
+        memcpy(l->value.inner, value_theta, (size_t)l->value.num_parameters * sizeof *value_theta);
+        l->has_inner = 1;
+    }
+    ascent_save(&l->policy, theta);
+    if (value_theta)
+        ascent_save(&l->value, value_theta);
+}
+
+void fpg_learner_undo(fpg_learner *l, float *theta, float *value_theta)
+{
+    ascent_restore(&l->policy, theta);
+    if (value_theta)
+        ascent_restore(&l->value, value_theta);
+}
+
+/* One step of an optimizer. After a failure the caller undoes the iteration. */
+static fpg_status ascend_plain(const fpg_train_config *c, ascent *a, fpg_optimizer optimizer, double learning_rate,
+                               const float *gradient, float *theta)
+{
+    const int64_t n = a->num_parameters;
+    if (optimizer == FPG_ADAM) {
+        a->beta1_power *= c->beta1, a->beta2_power *= c->beta2;
+        const double root = sqrt(1 - a->beta2_power);
+        fpg_active()->adam(n, theta, gradient, a->m, a->v, (float)(learning_rate * root / (1 - a->beta1_power)), (float)c->beta1,
+                           (float)c->beta2, (float)(c->epsilon * root));
+    } else
+        fpg_active()->sgd(n, theta, gradient, a->m, (float)learning_rate, (float)c->momentum);
+    /* A second moment that overflows would stop its parameter for good, without a word. */
+    if (!fpg_all_finite(a->m, n) || !fpg_all_finite(a->v, n))
+        return FPG_NONFINITE_GRADIENT;
+    return fpg_all_finite(theta, n) ? FPG_OK : FPG_NONFINITE_THETA;
+}
+
+/* The same where the network reads normalised observations: the step is taken on its inner parameters. */
+static fpg_status ascend(fpg_learner *l, ascent *a, fpg_optimizer optimizer, double learning_rate, const float *gradient, float *theta)
+{
+    if (l->normalizer.size == 0)
+        return ascend_plain(&l->config, a, optimizer, learning_rate * l->anneal, gradient, theta);
+    const fpg_status status = ascend_plain(&l->config, a, optimizer, learning_rate * l->anneal, gradient, a->inner);
+    fpg_normalizer_fold(&l->normalizer, a->first_outputs, a->num_parameters, a->inner, theta);
+    return status;
+}
+
+/* The gradient by the parameters that steps are taken on, in place; returns its Euclidean norm. */
+static double chain(const fpg_learner *l, const ascent *a, float *gradient)
+{
+    double square = 0;
+    if (l->normalizer.size > 0)
+        return sqrt(fpg_normalizer_chain(&l->normalizer, a->first_outputs, a->num_parameters, gradient));
+    for (int64_t p = 0; p < a->num_parameters; p++)
+        square += (double)gradient[p] * gradient[p];
+    return sqrt(square);
+}
+
+fpg_status fpg_learner_policy_step(fpg_learner *l, float *gradient, float *theta, double *norm)
+{
+    *norm = chain(l, &l->policy, gradient);
+    if (*norm > l->config.max_grad_norm)
+        for (int64_t i = 0; i < l->policy.num_parameters; i++)
+            gradient[i] *= (float)(l->config.max_grad_norm / *norm);
+    return ascend(l, &l->policy, l->config.optimizer, l->config.learning_rate, gradient, theta);
+}
+
+fpg_status fpg_learner_value_step(fpg_learner *l, float *gradient, float *value_theta)
+{
+    chain(l, &l->value, gradient);
+    return fpg_value_problem(ascend(l, &l->value, FPG_ADAM, l->config.value_learning_rate, gradient, value_theta));
+}
+
+void fpg_learner_renormalize(fpg_learner *l, int64_t count, const double *sum, const double *sum_square, float *theta,
+                             float *value_theta)
+{
+    fpg_normalizer_add(&l->normalizer, count, sum, sum_square);
+    fpg_normalizer_fold(&l->normalizer, l->policy.first_outputs, l->policy.num_parameters, l->policy.inner, theta);
+    fpg_normalizer_fold(&l->normalizer, l->value.first_outputs, l->value.num_parameters, l->value.inner, value_theta);
+}
+
+fpg_status fpg_value_problem(fpg_status status)
+{
+    return status == FPG_NONFINITE_THETA ? FPG_NONFINITE_VALUE_THETA : status == FPG_NONFINITE_GRADIENT ? FPG_NONFINITE_VALUE : status;
+}

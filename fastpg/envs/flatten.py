@@ -1,0 +1,155 @@
+"""Observations of Gymnasium's spaces as the core's rows: flat float32, or categories where it reads them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from numpy.typing import NDArray
+
+from fastpg import spaces
+
+Rows = NDArray[np.float32]
+# (observations of a batch, rows (B, k) to write them into) -> None
+Writer = Callable[[Any, Rows], None]
+
+
+class Observed:
+    """How the observations of a space become rows, and the space of which a policy reads them.
+
+    A one-dimensional Box of floats, Discrete, MultiDiscrete and a Tuple of Discrete are read as `Policy`
+    reads them. Every other space of which `gymnasium.spaces.flatten` makes a vector of fixed length is
+    flattened in the same way: images row by row, integers in a Box as the numbers they are (0 to 255, not 0
+    to 1), bits as 0 and 1, categories one-hot, the parts of a Dict or Tuple one after the other.
+
+    Attributes
+    ----------
+    space : gymnasium.spaces.Space
+        For the policy: the space itself, or a float32 Box of one dimension.
+    size : int
+        Columns of a row.
+    """
+
+    def __init__(self, where: str, space: Space[Any]) -> None:
+        try:
+            form = spaces.observations(where, space)
+        except ValueError:
+            self._write, self.size = _flat(where, space, space)
+            flat = gymnasium.spaces.utils.flatten_space(space)
+            assert isinstance(flat, Box)
+            with np.errstate(over="ignore"):  # a bound beyond float32 is no bound
+                low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
+            self.space: Space[Any] = Box(low, high, dtype=np.float32)
+            spaces.observations(where, self.space)
+        else:
+            self.space = space
+            self.size = len(form.categories) or form.num_inputs
+            self._write = _categories(form) if form.categories else _numbers(space.shape or ())
+
+    def write(self, obs: Any, rows: Rows) -> None:
+        """Write a batch of observations into rows (B, size); what does not fit is a ValueError."""
+        self._write(obs, rows)
+
+
+def _array(obs: Any, shape: tuple[int, ...], what: str = "observations") -> NDArray[Any]:
+    """Return a batch of one component as an array of numbers of that shape."""
+    array: NDArray[Any] = obs if type(obs) is np.ndarray else np.asarray(obs)
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{what} must be numbers of shape {shape}, got shape {array.shape} and dtype {array.dtype}"
+        )
+    return array
+
+
+def _numbers(shape: tuple[int, ...]) -> Writer:
+    if len(shape) == 1:
+        return lambda obs, rows: np.copyto(rows, _array(obs, (len(rows), *shape)))
+    return lambda obs, rows: np.copyto(rows, _array(obs, (len(rows), *shape)).reshape(len(rows), -1))
+
+
+def _one_hot(starts: NDArray[np.int64], sizes: NDArray[np.int64], shape: tuple[int, ...]) -> Writer:
+    """Write components, in (B, *shape), as one-hot vectors one after the other."""
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]) - starts
+
+    def write(obs: Any, rows: Rows) -> None:
+        values = _whole(_array(obs, (len(rows), *shape))).reshape(len(rows), -1)
+        if ((values < starts) | (values >= starts + sizes)).any():
+            raise ValueError(f"an observation of categories lies outside its space: {values.tolist()!r:.60}")
+        rows[:] = 0.0
+        rows[np.arange(len(rows))[:, None], values + offsets] = 1.0
+
+    return write
+
+
+def _whole(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"observations of categories must be integers, got {array.dtype}")
+    return array
+
+
+def _categories(form: spaces.Observations) -> Writer:
+    """Write components as the numbers of their categories, from 0 on."""
+    limits = list(zip(form.starts, form.categories, strict=True))
+    is_tuple = isinstance(form.space, Tuple)
+    single = isinstance(form.space, Discrete)
+
+    def write(obs: Any, rows: Rows) -> None:
+        count = len(rows)
+        if single:
+            columns = [_array(obs, (count,))]
+        elif is_tuple:
+            if len(obs) != len(limits):
+                raise ValueError(f"observations must have {len(limits)} parts, got {len(obs)}")
+            columns = [_array(part, (count,)) for part in obs]
+        else:
+            columns = list(_array(obs, (count, len(limits))).T)
+        for k, (column, (start, size)) in enumerate(zip(columns, limits, strict=True)):
+            low, high = np.minimum.reduce(_whole(column)), np.maximum.reduce(column)
+            if low < start or high >= start + size:  # the core finds its weights by these numbers
+                wrong = low if low < start else high
+                raise ValueError(f"observations must lie in {form.space}, got {wrong}")
+            np.subtract(column, start, out=rows[:, k], casting="unsafe")
+
+    return write
+
+
+def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int]:
+    """Return the writer of a part of the space `whole`, and its columns."""
+    if isinstance(space, Box) and space.dtype is not None and space.dtype.kind in "fiub":
+        size = math.prod(space.shape)
+        if size == 0:
+            raise ValueError(f"{where}: observation_space has a Box that holds no number: {whole}")
+        return _numbers(space.shape), size
+    if isinstance(space, MultiBinary):
+        return _numbers(space.shape), math.prod(space.shape)
+    if isinstance(space, Discrete):
+        return _one_hot(np.array([space.start]), np.array([space.n]), ()), int(space.n)
+    if isinstance(space, MultiDiscrete):
+        sizes = space.nvec.reshape(-1).astype(np.int64)
+        return _one_hot(space.start.reshape(-1).astype(np.int64), sizes, space.shape), int(sizes.sum())
+    if isinstance(space, Dict | Tuple):
+        named: Any = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
+        parts: list[tuple[Any, Writer, slice]] = []
+        end = 0
+        for name, part in named:
+            writer, size = _flat(where, whole, part)
+            parts.append((name, writer, slice(end, end + size)))
+            end += size
+        if end == 0:
+            raise ValueError(f"{where}: observation_space is empty: {whole}")
+
+        def write(obs: Any, rows: Rows) -> None:
+            for name, writer, columns in parts:
+                try:
+                    part = obs[name]
+                except (KeyError, IndexError, TypeError) as error:
+                    raise ValueError(f"observations have no part {name!r}") from error
+                writer(part, rows[:, columns])
+
+        return write, end
+    raise ValueError(
+        f"{where}: observation_space must be made of Box, Discrete, MultiDiscrete, MultiBinary, Dict and "
+        f"Tuple, got {type(space).__name__} in {whole}; observations of no fixed size are not supported"
+    )
