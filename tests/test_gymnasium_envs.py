@@ -311,7 +311,7 @@ NAN_OBS = np.array([[0, 0, 0], [0, np.nan, 0]], np.float32)
             ValueError,
             ["'no_such_module:Env-v0' names a module that is not there"],
         ),
-        (None, {}, TypeError, ["env_id must be a string, a FiniteMDP, a gymnasium.vector.VectorEnv", "None"]),
+        (None, {}, TypeError, ["env_id must be a string, an environment that FiniteMDP", "got None"]),
         (cartpole(), {}, TypeError, ["env_id is a single gymnasium.Env", "pass a function that makes one"]),
         (lambda: 3, {}, TypeError, ["env_id must be a function that returns", "it returned 3"]),
         (closed(), {}, ValueError, ["a VectorEnv that is closed"]),
