@@ -86,7 +86,7 @@ class Batch:
             raise self._explained(error) from None
 
     def _explained(self, error: Exception) -> Exception:
-        """Raise what is wrong with the batch, if anything is; else return the core's error, which says less."""
+        """Raise what is wrong with the batch, if anything is; else return the core's error."""
         where, read = self.where, self.read
         if isinstance(error, FloatingPointError):
             _check.finite(where, "obs", self.rows)
