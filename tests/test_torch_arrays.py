@@ -131,6 +131,17 @@ def test_inference_tensors_are_read():
     assert torch.equal(result, fpt.returns(**make("returns", (6, 5))[0], **kind))
 
 
+def test_a_compiled_function_may_call_them():
+    tensors, kind = make("gae", (6, 5))
+
+    @torch.compile(backend="eager")  # with breaks of the graph
+    def step(scale):
+        advantages, _ = fpt.gae(**tensors, **kind)
+        return scale * advantages
+
+    assert torch.equal(step(torch.tensor(2.0)), 2 * fpt.gae(**tensors, **kind)[0])
+
+
 @pytest.mark.parametrize(
     ("name", "value", "error", "sentence"),
     [

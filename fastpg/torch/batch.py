@@ -62,8 +62,7 @@ class Batch:
                 entropy_coef, True,
             )  # fmt: skip
         except (ValueError, FloatingPointError) as error:
-            self._explain(error)
-            raise
+            raise self._explained(error) from None
 
     def loss(self, entropy_coef: float, reduction: str) -> float:
         """Return the loss alone, at the cost of a forward pass."""
@@ -84,11 +83,10 @@ class Batch:
         try:
             return _core.log_prob_and_entropy(read.network, read.theta, self.rows, self.actions)
         except (ValueError, FloatingPointError) as error:
-            self._explain(error)
-            raise
+            raise self._explained(error) from None
 
-    def _explain(self, error: Exception) -> None:
-        """Raise what is wrong with the batch, if anything is: the core knows less about it."""
+    def _explained(self, error: Exception) -> Exception:
+        """Raise what is wrong with the batch, if anything is; else return the core's error."""
         where, read = self.where, self.read
         if isinstance(error, FloatingPointError):
             _check.finite(where, "obs", self.rows)
@@ -96,6 +94,7 @@ class Batch:
                 _check.finite(where, "weights", self.weights)
             _check.finite(where, "the module's parameters", read.theta)
         read.actions.flat(where, self._actions_by_row(), (len(self.rows),))
+        return type(error)(f"{where}: {str(error).partition(': ')[2]}")
 
     def _actions_by_row(self) -> NDArray[Any]:
         """Return the actions as the space has them, (B,) or (B, n)."""
