@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg.algorithms import VPG, Algorithm, Reinforce
-from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.envs.gymnasium_env import (
+    DEFAULT_NUM_ENVS,
+    AnyEnv,
+    GymnasiumEnv,
+    VectorizationMode,
+    opened,
+)
 from fastpg.envs.registry import NativeEnv
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.learner import GymnasiumTrainer
@@ -22,7 +28,6 @@ from fastpg.policy import Activation, Policy, require_policy
 from fastpg.progress import ProgressLine
 from fastpg.value import ValueFunction
 
-DEFAULT_NUM_ENVS = 16
 DEFAULT_STEPS_PER_ITERATION = 5000
 RECENT_EPISODES = 100  # over so many is the mean return that is reported
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it

@@ -85,3 +85,22 @@ def test_entropy_bonus_is_of_a_whole_batch():
         fastpg.policy_gradient(policy, *batch(policy, 3), entropy_coef=0.1, per="sample")
     with pytest.raises(TypeError, match="entropy_coef must be a number in"):
         fastpg.policy_gradient(policy, *batch(policy, 3), entropy_coef="0.1")
+
+
+@pytest.mark.parametrize("head", ["categorical", "bernoulli", "gaussian"])
+def test_actions_and_entropies_are_written_where_the_caller_wants_them(head, rng):
+    net = _core.Network(4, (8,), 3, "tanh", head=head)
+    theta = rng.normal(size=net.num_parameters).astype(np.float32)
+    obs = rng.normal(size=(300, 4)).astype(np.float32)
+    expected = _core.act(net, theta, obs, 5, 7, False)
+    out, entropy = np.empty_like(expected), np.empty(300, np.float32)
+    assert _core.act(net, theta, obs, 5, 7, False, out, entropy) is out
+    assert (out == expected).all()
+    np.testing.assert_allclose(
+        entropy, _core.log_prob_and_entropy(net, theta, obs, out)[1], rtol=1e-5, atol=1e-6
+    )
+    for wrong in (out[:-1], out.astype(np.int8)):
+        with pytest.raises(ValueError):
+            _core.act(net, theta, obs, 5, 7, False, wrong)
+    with pytest.raises(ValueError):
+        _core.act(net, theta, obs, 5, 7, False, out, entropy[:-1])

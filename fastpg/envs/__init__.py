@@ -1,4 +1,4 @@
-"""Environments that step without Python."""
+"""Environments: native ones, which step without Python, and whatever has Gymnasium's interface."""
 
 from fastpg.envs import classic_control, gymnasium_ids, toy_text  # noqa: F401  (two of them fill the registry)
 from fastpg.envs.jit import JitEnv, jit_env
