@@ -1,7 +1,7 @@
-"""The gate's workloads, in a process of their own: `gate_work.py {time,count} BUILD NAME ...`.
+"""The gate's workloads, in a process of their own: `gate_work.py BUILD {time,LIBRARY} NAME ...`.
 
-BUILD is the folder that fastpg has to come from. `time` prints JSON: for every workload the least CPU seconds per step of many
-calls. `count` calls each workload once, for valgrind (see gate_instructions.py).
+BUILD is the folder that fastpg has to come from. With `time`, prints JSON: for every workload the least CPU seconds per step of
+many calls. With the path of a LIBRARY, calls each workload once through its function `gate_counted` (see gate_instructions.py).
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from typing import Any
 from suite import arrays, batch_gradient, environments, fused_gradient
 from suite.rate import Rate, seconds_of_calls
 
-SECONDS = 0.05  # of every workload in every process
+SECONDS = 0.04  # of every workload in every process
 # Single-threaded. Each is dominated by one kernel, so that what slows it is not diluted, or by the Python above them.
 WORKLOADS: dict[str, tuple[type[Rate], tuple[Any, ...]]] = {
     "step CartPole, N=4096": (environments.Step, ("CartPole-v1", 4096)),
@@ -49,29 +49,20 @@ def seconds(names: list[str]) -> dict[str, float | None]:
     return found
 
 
-def called_by_qsort(call: Callable[[], object]) -> None:
-    """Call it from libc's qsort, a function that valgrind can name and that nothing else uses meanwhile."""
-    pair, calls = (ctypes.c_int * 2)(1, 2), iter([call])
-
-    def compare(_first: int, _second: int) -> int:
-        next(calls, int)()
-        return -1
-
-    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compare)
-    ctypes.CDLL(None).qsort(pair, ctypes.c_size_t(2), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int)), function)
-
-
 def main() -> None:
-    what, build, *names = sys.argv[1:]
+    build, how, *names = sys.argv[1:]
     import fastpg
 
     if not Path(fastpg.__file__).is_relative_to(Path(build).resolve()):
         raise SystemExit(f"fastpg comes from {fastpg.__file__}, not from {build}")
-    if what == "time":
+    if how == "time":
         print(json.dumps(seconds(names)))
-    else:
-        for name in names:
-            called_by_qsort(work_of(name)[0])
+        return
+    fused_gradient.MANY_STEPS = 0  # one pass is enough for a count
+    counted = ctypes.CDLL(how).gate_counted
+    for name in names:
+        call, _ = work_of(name)
+        counted(ctypes.CFUNCTYPE(None)(call))
 
 
 if __name__ == "__main__":

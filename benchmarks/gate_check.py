@@ -1,0 +1,106 @@
+"""The gate's demonstration: runs that compare a build with itself must pass, an injected slowdown of 20 % must fail.
+
+`python benchmarks/gate_check.py` makes 10 runs of either kind, one of each in turn. The slowdown: in a copy of the repository,
+every fifth call of one kernel is made twice (KERNELS), with the same results, so its work is 20 % more, and the count of
+instructions of the kernel's workload says so. Exits with 1 unless all runs end as they must.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import gate_instructions
+from gate_builds import HERE, build, git
+
+
+class Injection(NamedTuple):
+    """How a kernel's every fifth call is repeated, and the workload that is almost nothing else."""
+
+    path: str
+    before: str
+    after: str
+    workload: str
+
+
+REPEATED_BLOCK = """\
+    for (; m + mr <= rows; m += mr) {
+        static unsigned blocks; /* of all threads, unlocked: about every fifth is good enough */
+        if (++blocks % 5 == 0 && g->start == FPG_START_ACCUMULATE) { /* once into spare memory: a sum is added once */
+            float spare[FPG_GEMM_MR * FPG_GEMM_NV * FPG_LANES] = {0};
+            fpg_gemm_args again = *g;
+            again.a += m * g->a_m, again.b += n, again.c = spare, again.c_m = nv * FPG_LANES;
+            fpg_gemm_block(&again, 0, 0, mr, nv);
+            __asm__ volatile("" : : "r"(spare) : "memory");
+        } else if (blocks % 5 == 0) {
+            fpg_gemm_block(g, m, n, mr, nv);
+            __asm__ volatile("" : : : "memory");
+        }
+        fpg_gemm_block(g, m, n, mr, nv);
+    }
+"""
+KERNELS = {
+    "gemm": Injection(
+        "csrc/policy/gemm.h",
+        "    for (; m + mr <= rows; m += mr)\n        fpg_gemm_block(g, m, n, mr, nv);\n",
+        REPEATED_BLOCK,
+        "batch 256-256, 256",
+    ),
+}
+
+
+def slowed(kernel: str, commit: str, folder: Path) -> Path:
+    """Return a copy of the commit in which every fifth call of the kernel is made twice."""
+    copy = folder / kernel
+    git(HERE, "clone", "--quiet", "--no-checkout", str(git(HERE, "rev-parse", "--show-toplevel")), str(copy))
+    git(copy, "checkout", "--quiet", git(HERE, "rev-parse", commit))
+    injection = KERNELS[kernel]
+    source = copy / injection.path
+    text = source.read_text()
+    if text.count(injection.before) != 1:
+        raise SystemExit(f"gate_check.py: {injection.path} has changed; KERNELS[{kernel!r}] no longer fits")
+    source.write_text(text.replace(injection.before, injection.after))
+    return copy
+
+
+def gate(base: str, head: str) -> tuple[int, str, float]:
+    begin = time.perf_counter()
+    command = [sys.executable, str(HERE / "gate.py"), base, head]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr, time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10, help="of either kind (%(default)s)")
+    parser.add_argument("--kernel", choices=KERNELS, default="gemm", help="which is slowed (%(default)s)")
+    parser.add_argument("--commit", default="HEAD", help="what is compared with itself (%(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="show every run's table")
+    options = parser.parse_args()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = str(slowed(options.kernel, options.commit, Path(folder)))
+        workload = KERNELS[options.kernel].workload
+        if gate_instructions.missing_tool() is None:
+            before, after = (gate_instructions.counts(build(one), [workload])[workload] for one in (options.commit, copy))
+            print(f"Slowed: {options.kernel}. Instructions of {workload!r}: {after / before:.3f} of what they were.", flush=True)
+        for run in range(options.runs):
+            for head, expected in ((options.commit, 0), (copy, 1)):
+                status, output, seconds = gate(options.commit, head)
+                wrong += status != expected
+                said = "slower" if status else "no regression"
+                kind = "slowed" if expected else "the same"
+                mark = "" if status == expected else "  <- WRONG"
+                row = next((line for line in output.splitlines() if line.startswith(workload)), output)
+                print(f"{run + 1:2}. {kind:9} {said:14} {seconds:4.0f} s  {row}{mark}", flush=True)
+                if options.verbose or mark:
+                    print(output, flush=True)
+    print(f"{2 * options.runs - wrong} of {2 * options.runs} runs ended as they must.")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
