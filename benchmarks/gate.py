@@ -80,11 +80,17 @@ def counted(base: Path, head: Path, names: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("base", metavar="BASE", help="a commit, or a folder with a working tree, such as .")
     parser.add_argument("head", metavar="HEAD", help="the same")
-    parser.add_argument("--factor", type=float, default=1.15, help="ratio of times that is a regression (%(default)s)")
-    parser.add_argument("--only", metavar="WORD", nargs="+", help="workloads whose name contains one of these")
+    parser.add_argument(
+        "--factor", type=float, default=1.15, help="ratio of times that is a regression (%(default)s)"
+    )
+    parser.add_argument(
+        "--only", metavar="WORD", nargs="+", help="workloads whose name contains one of these"
+    )
     options = parser.parse_args()
     if not options.factor > 1:
         parser.error(f"--factor is {options.factor:g}; it has to be above 1, such as 1.15")

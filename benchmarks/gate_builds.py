@@ -20,6 +20,11 @@ def git(repo: Path, *arguments: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+def top(folder: Path) -> Path:
+    """Return the root of the working tree that the folder is in."""
+    return Path(git(folder, "rev-parse", "--show-toplevel"))
+
+
 def tree_of(what: str) -> tuple[Path, str]:
     """Return the repository and the git tree of a commit, or of a folder as it is, uncommitted files included."""
     if not Path(what).is_dir():
@@ -30,8 +35,8 @@ def tree_of(what: str) -> tuple[Path, str]:
         )
         if known.returncode:
             raise SystemExit(f"gate.py: {what!r} is neither a commit of this repository nor a folder")
-        return HERE, known.stdout.strip()
-    repo = Path(git(Path(what), "rev-parse", "--show-toplevel"))
+        return top(HERE), known.stdout.strip()
+    repo = top(Path(what))
     with tempfile.TemporaryDirectory() as folder:  # the user's index stays as it is
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git(repo, "read-tree", "HEAD", **index)
@@ -52,7 +57,17 @@ def build(what: str, cache: Path = CACHE) -> Path:
         source, archive, made = (Path(folder) / name for name in ("source", "tree.tar", "made"))
         git(repo, "archive", "--output", str(archive), tree)
         shutil.unpack_archive(archive, source)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(made), str(source)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(made),
+            str(source),
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"gate.py: {what} does not build:\n{done.stderr[-3000:]}")
@@ -63,5 +78,10 @@ def build(what: str, cache: Path = CACHE) -> Path:
 
 def environment_for(build: Path) -> dict[str, str]:
     """Return the environment of a single-threaded process that imports fastpg from the build."""
-    ours = {"PYTHONPATH": str(build), "FASTPG_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    ours = {
+        "PYTHONPATH": str(build),
+        "FASTPG_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+    }
     return os.environ | ours

@@ -61,7 +61,9 @@ def counted(build: Path, names: list[str]) -> list[int]:
         options = ["--tool=callgrind", "--toggle-collect=gate_inner", "--dump-after=gate_inner"]
         work = [sys.executable, str(HERE / "gate_work.py"), str(build), library, *names]
         isa = {"FASTPG_ISA": "avx2"}
-        run("valgrind", *options, f"--callgrind-out-file={folder}/out", *work, **environment_for(build), **isa)
+        run(
+            "valgrind", *options, f"--callgrind-out-file={folder}/out", *work, **environment_for(build), **isa
+        )
         parts = sorted(Path(folder).glob("out.*"), key=lambda path: int(path.suffix[1:]))
         totals = [int(re.findall(r"^totals: (\d+)", part.read_text(), re.MULTILINE)[0]) for part in parts]
     if len(totals) != len(names):

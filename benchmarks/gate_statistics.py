@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-FALSE_ALARMS = 0.01  # at most, of all workloads of a run together, where every true ratio is the factor itself
+FALSE_ALARMS = (
+    0.01  # at most, of all workloads of a run together, where every true ratio is the factor itself
+)
 
 
 @dataclass(frozen=True)

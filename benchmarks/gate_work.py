@@ -26,7 +26,7 @@ WORKLOADS: dict[str, tuple[type[Rate], tuple[Any, ...]]] = {
     "fused 64-64, N=64": (fused_gradient.Environments, ("64-64", 64, 1)),
     "fused gae 64-64, N=64": (fused_gradient.Form, ("gae",)),
     "batch linear, 256": (batch_gradient.Gradient, ("linear", 256, 1)),
-    "batch 256-256, 256": (batch_gradient.Gradient, ("256-256", 256, 1)),
+    "batch 512-512, 256": (batch_gradient.Gradient, ("512-512", 256, 1)),
     "gae, 128x4096": (arrays.Estimate, ("gae", "128x4096")),
 }
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from .rate import Rate, Work, hidden_of
 
-MANY_STEPS = 1 << 16  # small batches are repeated up to so many, so that a call is well above the clock's resolution
+MANY_STEPS = (
+    1 << 16
+)  # small batches are repeated up to so many, so that a call is well above the clock's resolution
 
 
 def estimating(policy: str, num_envs: int, horizon: int, **settings: Any) -> Work:
