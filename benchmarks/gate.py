@@ -1,8 +1,9 @@
 """A regression gate: `python benchmarks/gate.py BASE HEAD` exits with 1 if HEAD is slower than BASE.
 
-Both are built (and kept, by content); then rounds of a fresh process for each, in the order ABBA, measure the CPU time of a
-few single-threaded workloads. A workload is slower only if all of the interval of its median ratio is above --factor; where the
-factor lies inside the interval there are more rounds, and in the end the count of instructions decides. README.md says more.
+Both are built (and kept, by content); then rounds of a fresh process for each, in the order ABBA, measure the
+CPU time of a few single-threaded workloads. A workload is slower only if all of the interval of its median
+ratio is above --factor; where the factor lies inside the interval there are more rounds, and in the end the
+count of instructions decides. README.md says more.
 """
 
 import argparse

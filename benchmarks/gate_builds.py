@@ -26,7 +26,7 @@ def top(folder: Path) -> Path:
 
 
 def tree_of(what: str) -> tuple[Path, str]:
-    """Return the repository and the git tree of a commit, or of a folder as it is, uncommitted files included."""
+    """Return the repository and the git tree of a commit, or of a folder as it is, uncommitted files too."""
     if not Path(what).is_dir():
         known = subprocess.run(
             ["git", "-C", str(HERE), "rev-parse", "--quiet", "--verify", f"{what}^{{tree}}"],
@@ -45,7 +45,7 @@ def tree_of(what: str) -> tuple[Path, str]:
 
 
 def build(what: str, cache: Path = CACHE) -> Path:
-    """Return the folder of an installation of it, made with the project's own build where it is not there yet."""
+    """Return the folder of an installation of it; where there is none, the project's own build makes it."""
     repo, tree = tree_of(what)
     flags = "\0".join(f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "LDFLAGS"))
     for_what = hashlib.sha256(f"{sys.version}\0{flags}".encode()).hexdigest()

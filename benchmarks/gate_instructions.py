@@ -1,8 +1,8 @@
 """Instructions that the gate's workloads execute, counted by valgrind: a witness without noise.
 
-gate_work.py calls each workload through a C function, gate_counted; callgrind counts only inside that and writes one file each
-time it returns, so neither Python's start nor what prepares the work is in the count. Valgrind does not know AVX-512: what is
-counted are the AVX2 kernels. Counts are kept beside the build.
+gate_work.py calls each workload through a C function, gate_counted; callgrind counts only inside that and
+writes one file each time it returns, so neither Python's start nor what prepares the work is in the count.
+Valgrind does not know AVX-512: what is counted are the AVX2 kernels. Counts are kept beside the build.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 from gate_builds import HERE, environment_for
-
 
 # Two functions: callgrind does not see the call that libffi makes, but the next.
 MARKER = """

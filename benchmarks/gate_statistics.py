@@ -1,9 +1,9 @@
 """Whether paired measurements show a regression.
 
-Each round gives one logarithm of head's time over base's. They are taken as independent with a common median, nothing else:
-no normal distribution, so that no outlier, however far, counts for more than its sign. The interval of the median between two
-order statistics is the inverted sign test (Thompson, "On confidence ranges for the median", 1936): exact for any continuous
-distribution.
+Each round gives one logarithm of head's time over base's. They are taken as independent with a common median,
+nothing else: no normal distribution, so that no outlier, however far, counts for more than its sign. The
+interval of the median between two order statistics is the inverted sign test (Thompson, "On confidence ranges
+for the median", 1936): exact for any continuous distribution.
 """
 
 import math

@@ -1,7 +1,8 @@
 """The gate's workloads, in a process of their own: `gate_work.py BUILD {time,LIBRARY} NAME ...`.
 
-BUILD is the folder that fastpg has to come from. With `time`, prints JSON: for every workload the least CPU seconds per step of
-many calls. With the path of a LIBRARY, calls each workload once through its function `gate_counted` (see gate_instructions.py).
+BUILD is the folder that fastpg has to come from. With `time`, prints JSON: for every workload the least CPU
+seconds per step of many calls. With the path of a LIBRARY, calls each workload once through its function
+`gate_counted` (see gate_instructions.py).
 """
 
 import ctypes
@@ -16,7 +17,8 @@ from suite import arrays, batch_gradient, environments, fused_gradient
 from suite.rate import Rate, seconds_of_calls
 
 SECONDS = 0.04  # of every workload in every process
-# Single-threaded. Each is dominated by one kernel, so that what slows it is not diluted, or by the Python above them.
+# Single-threaded. Each is dominated by one kernel, so that what slows it is not diluted, or by the Python
+# above them.
 WORKLOADS: dict[str, tuple[type[Rate], tuple[Any, ...]]] = {
     "step CartPole, N=4096": (environments.Step, ("CartPole-v1", 4096)),
     "step Acrobot, N=4096": (environments.Step, ("Acrobot-v1", 4096)),

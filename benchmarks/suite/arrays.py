@@ -10,7 +10,7 @@ GAMMA, LAM = 0.99, 0.95
 
 
 def arrays(num_steps: int, num_envs: int) -> dict[str, np.ndarray]:
-    """Return rewards, values, flags and log_rhos, (T, N), and last_values, (N,); 2 % of the steps terminate."""
+    """Return rewards, values, flags and log_rhos, (T, N), and last_values, (N,); 2 % terminate."""
     rng = np.random.default_rng(0)
     shape = (num_steps, num_envs)
     terminated = rng.random(shape) < 0.02

@@ -1,7 +1,8 @@
 """How every rate is measured, whoever asks: asv, gate.py or compare.py.
 
-A benchmark is a subclass of `Rate` that says what one call of its work is. asv gets the result twice, as steps per second,
-which people read, and as nanoseconds per step, since its regression detection takes less for better.
+A benchmark is a subclass of `Rate` that says what one call of its work is. asv gets the result twice, as
+steps per second, which people read, and as nanoseconds per step, since its regression detection takes less
+for better.
 """
 
 import abc
@@ -57,8 +58,9 @@ def unless_missing(names: tuple[str, ...]) -> None:
 class Rate(abc.ABC):
     """Steps per second, the best of many calls; one thread unless the last parameter is `threads`.
 
-    A subclass also has a `setup_cache` that returns `self.measure_all()`. asv knows a cache by the place of its function, so
-    it cannot be written once, here. All parameters are measured there, one after the other in one process.
+    A subclass also has a `setup_cache` that returns `self.measure_all()`. asv knows a cache by the place of
+    its function, so it cannot be written once, here. All parameters are measured there, one after the other
+    in one process.
     """
 
     params: tuple[list[Any], ...]

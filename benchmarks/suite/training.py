@@ -10,7 +10,7 @@ SEEDS = range(5)
 
 
 class Iterations(Rate):
-    """`fastpg.train` on CartPole, T=128 (A2C: 16): rollout, gradient, optimizer, and the value function's epochs."""
+    """`fastpg.train` on CartPole, T=128 (A2C: 16): rollout, gradient, optimizer, value epochs."""
 
     params = (["Reinforce", "VPG", "A2C"], ["linear", "64-64"], [8, 1024], [1, "all"])
     param_names = ("algorithm", "policy", "num_envs", "threads")
