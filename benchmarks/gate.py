@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gate_instructions
-from gate_builds import HERE, build, environment_for
+from gate_builds import HERE, build, environment_for, tree_of
 from gate_statistics import Judgement, judge
 from gate_work import WORKLOADS
 
@@ -98,8 +98,10 @@ def main() -> None:
     names = [name for name in WORKLOADS if any(word in name for word in options.only or [""])]
     if not names:
         parser.error(f"--only {' '.join(options.only)} names no workload of: {'; '.join(WORKLOADS)}")
+    trees = [tree_of(options.base), tree_of(options.head)]
     with ThreadPoolExecutor(2) as pool:
-        base, head = (list(pool.map(build, dict.fromkeys((options.base, options.head)))) * 2)[:2]
+        built = {tree: pool.submit(build, tree) for tree in set(trees)}
+    base, head = (built[tree].result() for tree in trees)
     comparison = Comparison(base, head, names, options.factor)
     judgements = comparison.run()
     instructions = counted(base, head, list(judgements))

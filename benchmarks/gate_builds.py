@@ -44,9 +44,9 @@ def tree_of(what: str) -> tuple[Path, str]:
         return repo, git(repo, "write-tree", **index)
 
 
-def build(what: str, cache: Path = CACHE) -> Path:
-    """Return the folder of an installation of it; where there is none, the project's own build makes it."""
-    repo, tree = tree_of(what)
+def build(made_of: tuple[Path, str], cache: Path = CACHE) -> Path:
+    """Return the folder of an installation of what `tree_of` found, made by the project's build if need be."""
+    repo, tree = made_of
     flags = "\0".join(f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "LDFLAGS"))
     for_what = hashlib.sha256(f"{sys.version}\0{flags}".encode()).hexdigest()
     target = cache / f"{tree[:16]}-{for_what[:8]}"
@@ -70,7 +70,7 @@ def build(what: str, cache: Path = CACHE) -> Path:
         ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"gate.py: {what} does not build:\n{done.stderr[-3000:]}")
+            raise SystemExit(f"gate.py: {tree} does not build:\n{done.stderr[-3000:]}")
         if not target.exists():  # another process may have been faster
             made.rename(target)
     return target

@@ -1,9 +1,9 @@
 """The gate's demonstration: a commit beside itself must pass, an injected slowdown of 20 % must fail.
 
 `python benchmarks/gate_check.py` makes 10 runs of either kind, in turn. The slowdown: in a copy of the
-repository, every fourth call of one kernel is made twice (KERNELS), with the same results. The kernel is about
-four fifths of the workload that is named there, so that takes 20 % longer: the count of its instructions is
-printed, and every run prints the ratio of its times. Exits with 1 unless all runs end as they must.
+repository, every fourth call of one kernel is made twice (KERNELS), with the same results. The kernel is
+about four fifths of the workload that is named there, so that takes 20 % longer: the count of its instructions is
+printed, and every run prints the ratio of its times. Exits with 1 unless all runs end well.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gate_instructions
-from gate_builds import HERE, build, git, top
+from gate_builds import HERE, build, git, top, tree_of
 
 
 class Injection(NamedTuple):
@@ -121,10 +121,11 @@ def main() -> None:
         workload = KERNELS[options.kernel].workload
         if gate_instructions.missing_tool() is None:
             before, after = (
-                gate_instructions.counts(build(one), [workload])[workload] for one in (options.commit, copy)
+                gate_instructions.counts(build(tree_of(one)), [workload])[workload]
+                for one in (options.commit, copy)
             )
             print(
-                f"Slowed: {options.kernel}. Instructions of {workload!r}: {after / before:.3f} of what they were.",
+                f"Slowed: {options.kernel}. {workload}: {after / before:.3f} times the instructions.",
                 flush=True,
             )
         for run in range(options.runs):

@@ -29,7 +29,7 @@ WORKLOADS: dict[str, tuple[type[Rate], tuple[Any, ...]]] = {
     "fused gae 64-64, N=64": (fused_gradient.Form, ("gae",)),
     "batch linear, 256": (batch_gradient.Gradient, ("linear", 256, 1)),
     "batch 512-512, 256": (batch_gradient.Gradient, ("512-512", 256, 1)),
-    "gae, 128x4096": (arrays.Estimate, ("gae", "128x4096")),
+    "gae, 128x512": (arrays.Estimate, ("gae", "128x512")),
 }
 
 
