@@ -45,7 +45,7 @@ def tree_of(what: str) -> tuple[Path, str]:
 
 
 def build(made_of: tuple[Path, str], cache: Path = CACHE) -> Path:
-    """Return the folder of an installation of what `tree_of` found, made by the project's build if need be."""
+    """Return the folder of an installation of what `tree_of` found, made by the project's build if new."""
     repo, tree = made_of
     flags = "\0".join(f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "LDFLAGS"))
     for_what = hashlib.sha256(f"{sys.version}\0{flags}".encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 `python benchmarks/gate_check.py` makes 10 runs of either kind, in turn. The slowdown: in a copy of the
 repository, every fourth call of one kernel is made twice (KERNELS), with the same results. The kernel is
-about four fifths of the workload that is named there, so that takes 20 % longer: the count of its instructions is
+about four fifths of the workload that is named there, so that takes 20 % longer: its count of instructions is
 printed, and every run prints the ratio of its times. Exits with 1 unless all runs end well.
 """
 
