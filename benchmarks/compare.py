@@ -431,7 +431,13 @@ def plot(path: Path) -> None:
         return
     heights = [len(rows) + 1 for rows in shown.values()]
     figure, axes = pyplot.subplots(
-        len(shown), 1, figsize=(8, 0.26 * sum(heights) + 1), height_ratios=heights, squeeze=False, sharex=True
+        len(shown),
+        1,
+        figsize=(8, 0.26 * sum(heights) + 1),
+        height_ratios=heights,
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
     )
     for (name, rows), axis in zip(shown.items(), axes[:, 0], strict=True):
         for peer in sorted({peer for ratios in rows.values() for peer in ratios}):

@@ -16,7 +16,7 @@ from typing import Any
 from suite import arrays, batch_gradient, environments, fused_gradient
 from suite.rate import Rate, seconds_of_calls
 
-SECONDS = 0.04  # of every workload in every process
+SECONDS = 0.03  # of every workload in every process
 # Single-threaded. Each is dominated by one kernel, so that what slows it is not diluted, or by the Python
 # above them.
 WORKLOADS: dict[str, tuple[type[Rate], tuple[Any, ...]]] = {
