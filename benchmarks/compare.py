@@ -1,11 +1,13 @@
 """fastpg beside its peers on the same work, in turn, on this machine: `compare.py --peers-python PYTHON`.
 
-Writes docs/benchmarks.md, or with `--only SECTION ...` those sections of it. PYTHON is the interpreter of a virtual
-environment with peers/requirements.txt. Rounds are interleaved, so that a slow moment of a shared machine falls on both;
-what is reported is the median over rounds.
+Writes docs/benchmarks.md, or with `--only SECTION ...` those sections of it, and draws docs/benchmarks.svg. PYTHON is the
+interpreter of a virtual environment with peers/requirements.txt, or some of it: what is not installed is left out, and said so.
+Rounds are interleaved, so that a slow moment of a shared machine falls on both; what is reported is the median over rounds.
 """
 
 import argparse
+import functools
+import json
 import os
 import platform
 import re
@@ -24,11 +26,54 @@ import fastpg
 HERE = Path(__file__).parent
 KFLOP = {"0": 0.03, "32": 0.90, "64,64": 26.4}  # of a step, forward and backward
 UNITS = {"0": 0, "32": 32, "64,64": 128}  # hidden ones: tanh evaluations of a step
+MOST_SECONDS = 180  # of a run that solves CartPole
 TRAINING = [  # (hidden, name, {number of environments: target})
     ("0", "linear", {8: 10, 64: 25, 1024: 25}),
     ("32", "32", {8: 20, 64: 18, 1024: 18}),
     ("64,64", "64-64", {8: 8, 64: 6, 1024: 6}),
 ]
+
+
+REQUIRED = {  # modules that a peer imports
+    "JAX": ("jax", "gymnax", "optax"),
+    "jax": ("jax",),
+    "gymnax": ("jax", "gymnax"),
+    "torch": ("torch",),
+    "torch_compile": ("torch",),
+    "vector": ("gymnasium",),
+    "sync": ("gymnasium",),
+    "envpool": ("envpool",),
+    "numpy": ("numpy",),
+    "copy": ("numpy",),
+    "torchrl": ("torchrl",),
+    "numba": ("numba",),
+    "SB3 A2C": ("stable_baselines3",),
+    "SB3 PPO": ("stable_baselines3",),
+}
+RATIOS: dict[str, dict[str, dict[str, float]]] = {}  # section, row, peer: fastpg over it; what the plot shows
+
+
+@functools.cache
+def missing(python: str) -> dict[str, str]:
+    """Return the peers that this interpreter cannot run, and the module that is not installed."""
+    names = sorted({name for names in REQUIRED.values() for name in names})
+    code = f"import importlib.util as u; print([n for n in {names} if not u.find_spec(n)])"
+    absent = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
+    lacking = {peer: [name for name in names if repr(name) in absent] for peer, names in REQUIRED.items()}
+    return {peer: names[0] for peer, names in lacking.items() if names}
+
+
+def beside(section: str, row: str, python: str, rounds: int, **runs: Callable[[], float]) -> dict[str, float]:
+    """Run fastpg and those peers that are installed; keep the ratios of the rates."""
+    here = {name: run for name, run in runs.items() if name not in missing(python)}
+    rate = medians(rounds, **here)
+    RATIOS[section][row] = {name: rate["fastpg"] / rate[name] for name in rate if name != "fastpg"}
+    return rate
+
+
+def cell(value: float | None, form: str) -> str:
+    """Return a table's cell, empty where there is no value."""
+    return "" if value is None else form.format(value)
 
 
 def number(python: str, script: str, *arguments: object, **environment: str) -> float:
@@ -64,15 +109,20 @@ def training(python: str, rounds: int) -> Iterator[str]:
     for hidden, name, targets in TRAINING:
         for num_envs, target in targets.items():
             iterations = max(20, min(200, 4000 // num_envs))
-            rate = medians(
+            rate = beside(
+                "training",
+                f"{name}, N={num_envs}",
+                python,
                 rounds,
                 fastpg=lambda n=num_envs, h=hidden: ours("train", n, 128, h),
-                jax=lambda n=num_envs, h=hidden, k=iterations: number(
+                JAX=lambda n=num_envs, h=hidden, k=iterations: number(
                     python, "peers/reinforce_jax.py", n, 128, h, k
                 ),
             )
-            ratio = rate["fastpg"] / rate["jax"]
-            yield f"| {name} | {num_envs} | {rate['fastpg'] / 1e6:.2f} | {rate['jax'] / 1e6:.2f} | {ratio:.1f} x | {target} x |"
+            ratio = RATIOS["training"][f"{name}, N={num_envs}"].get("JAX")
+            jax = rate["JAX"] / 1e6 if "JAX" in rate else None
+            cells = f"{rate['fastpg'] / 1e6:.2f} | {cell(jax, '{:.2f}')} | {cell(ratio, '{:.1f} x')}"
+            yield f"| {name} | {num_envs} | {cells} | {target} x |"
     yield ""
 
 
@@ -85,7 +135,9 @@ def env_peers(python: str, env_id: str, num_envs: int, steps: int) -> dict[str, 
         "gymnax": {"CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"},
     }
     work = (env_id, num_envs, steps)
-    peers: dict[str, Callable[[], float]] = {"fastpg": lambda: ours("vector_env", *work)}
+    peers: dict[str, Callable[[], float]] = {
+        "fastpg": lambda: ours("suite", "environments.Threads", env_id, num_envs, "all")
+    }
     for kind, env_ids in kinds.items():
         if env_id in env_ids:
             peers[kind] = lambda k=kind: number(python, "peers/env_step.py", k, *work)
@@ -106,17 +158,20 @@ def stepping(python: str, rounds: int) -> Iterator[str]:
     yield "| N | fastpg | Gymnasium's vector | sync | envpool | gymnax | over vector | target | over sync | over envpool | target | over gymnax |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for num_envs, over_vector, over_envpool in ((64, "10 x", ""), (1024, "15 x", "100 x"), (4096, "", "")):
-        rate = medians(rounds, **env_peers(python, "CartPole-v1", num_envs, 128))
-        ratio = {kind: f"{rate['fastpg'] / value:.1f} x" for kind, value in rate.items()}
+        row = f"CartPole-v1, N={num_envs}"
+        rate = beside("env", row, python, rounds, **env_peers(python, "CartPole-v1", num_envs, 128))
+        kinds = ("vector", "sync", "envpool", "gymnax")
+        ratio = {kind: cell(RATIOS["env"][row].get(kind), "{:.1f} x") for kind in kinds}
         cells = [
-            *map(millions, rate.values()),
+            *(millions(rate[kind]) if kind in rate else "" for kind in ("fastpg", *kinds)),
             ratio["vector"],
             over_vector,
             ratio["sync"],
             ratio["envpool"],
             over_envpool,
+            ratio["gymnax"],
         ]
-        yield f"| {num_envs:,} | " + " | ".join([*cells, ratio["gymnax"]]) + " |"
+        yield f"| {num_envs:,} | " + " | ".join(cells) + " |"
     yield ""
     yield "### The other environments, N=1024"
     yield ""
@@ -125,7 +180,7 @@ def stepping(python: str, rounds: int) -> Iterator[str]:
     yield "| environment | fastpg | sync | envpool | gymnax | over sync | over envpool | over gymnax |"
     yield "|---|---|---|---|---|---|---|---|"
     for env_id in sorted(set(fastpg.list_envs()) - {"CartPole-v0", "CartPole-v1"}):
-        rate = medians(rounds, **env_peers(python, env_id, 1024, 32))
+        rate = beside("env", f"{env_id}, N=1024", python, rounds, **env_peers(python, env_id, 1024, 32))
         kinds = ("sync", "envpool", "gymnax")
         values = [millions(rate[kind]) if kind in rate else "" for kind in ("fastpg", *kinds)]
         ratios = [f"{rate['fastpg'] / rate[kind]:.1f} x" if kind in rate else "" for kind in kinds]
@@ -201,6 +256,94 @@ def roofline(python: str, rounds: int) -> Iterator[str]:
             f"{rate['baseline'] / rate['one']:.2f} | {share} |"
         )
     yield ""
+    yield from memory_roof(rounds)
+
+
+def memory_roof(rounds: int) -> Iterator[str]:
+    yield "The estimates on arrays are bound by memory where the arrays fit no cache: the bytes that they must read and write, beside"
+    yield "what `numpy.copyto` moves between two arrays of 256 MB, on one thread, in the same rounds."
+    yield ""
+    yield "| function, T x N = 1024 x 16384 | million entries/s | bytes an entry | GB/s | copying, GB/s | share |"
+    yield "|---|---|---|---|---|---|"
+    for function, size in {"returns": 4 + 2 + 4, "gae": 8 + 2 + 8, "vtrace": 12 + 2 + 8}.items():
+        rate = medians(
+            rounds,
+            entries=lambda f=function: ours("suite", "arrays.Estimate", f, "1024x16384"),
+            copying=lambda: ours("bandwidth"),
+        )
+        moved, copied = rate["entries"] * size / 1e9, rate["copying"] / 1e9
+        yield (
+            f"| {function} | {rate['entries'] / 1e6:.0f} | {size} | {moved:.1f} | {copied:.1f} | {moved / copied:.0%} |"
+        )
+    yield ""
+
+
+def arrays(python: str, rounds: int) -> Iterator[str]:
+    yield "`fastpg.gae`, float32, one thread (JAX: all); million entries of (T, N) a second (`peers/gae.py`). Copy copies the four"
+    yield "inputs; NumPy is the loop over rows of Stable-Baselines3 and CleanRL; numba a compiled loop over single entries."
+    yield "Targets at 128 x 4096: 3 x the NumPy loop, and not less than half as fast as copying."
+    yield ""
+    kinds = ("copy", "numpy", "torchrl", "jax", "numba")
+    yield (
+        "| T x N | fastpg | "
+        + " | ".join(kinds)
+        + " | "
+        + " | ".join(f"over {kind}" for kind in kinds)
+        + " |"
+    )
+    yield "|---" * (2 + 2 * len(kinds)) + "|"
+    for num_steps, num_envs in ((128, 4096), (2048, 64), (128, 8)):
+        row = f"gae, {num_steps} x {num_envs}"
+        peers = {
+            kind: lambda k=kind, t=num_steps, n=num_envs: number(python, "peers/gae.py", k, t, n)
+            for kind in kinds
+        }
+        peers["fastpg"] = lambda t=num_steps, n=num_envs: ours("suite", "arrays.Estimate", "gae", f"{t}x{n}")
+        rate = beside("arrays", row, python, rounds, **peers)
+        cells = [millions(rate[kind]) if kind in rate else "" for kind in ("fastpg", *kinds)]
+        cells += [cell(RATIOS["arrays"][row].get(kind), "{:.2f} x") for kind in kinds]
+        yield f"| {num_steps} x {num_envs} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def solving(python: str, rounds: int) -> Iterator[str]:
+    yield "Seconds of training until the mean return of the last 100 episodes of CartPole-v1 is 475 (fastpg: 100 or more), one round a"
+    yield f"seed, one thread, {MOST_SECONDS} s at most, imports left out. fastpg has its defaults; what Stable-Baselines3 has is in"
+    yield "`peers/sb3_cartpole.py`. Medians over seeds; the ratio is to the faster of fastpg's two."
+    yield ""
+    yield "| program | seconds, median | each seed | solved | over fastpg |"
+    yield "|---|---|---|---|---|"
+    one = {"FASTPG_NUM_THREADS": "1"}
+    runs = {
+        f"fastpg {name}": lambda seed, n=name: ours("solve", n, seed, MOST_SECONDS, **one)
+        for name in ("Reinforce", "VPG")
+    }
+    for name in ("a2c", "ppo"):
+        if f"SB3 {name.upper()}" not in missing(python):
+            runs[f"SB3 {name.upper()}"] = lambda seed, n=name: number(
+                python, "peers/sb3_cartpole.py", n, seed, MOST_SECONDS
+            )
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for seed in range(rounds):
+        for name, run in runs.items():
+            seconds[name].append(run(seed))
+        print({name: values[-1] for name, values in seconds.items()}, flush=True)
+    medians_of = {name: statistics.median(values) for name, values in seconds.items()}
+    fastest = min(value for name, value in medians_of.items() if name.startswith("fastpg"))
+    for name, values in seconds.items():
+        each = ", ".join(f"{value:.3g}" if value < float("inf") else f"> {MOST_SECONDS}" for value in values)
+        median, solved = medians_of[name], sum(value < float("inf") for value in values)
+        ratio = ""
+        if name.startswith("SB3"):
+            ratio = (
+                f"{median / fastest:.0f} x" if median < float("inf") else f"> {MOST_SECONDS / fastest:.0f} x"
+            )
+            RATIOS["solving"].setdefault("time to solve CartPole-v1", {})[name] = (
+                min(median, MOST_SECONDS) / fastest
+            )
+        shown = f"{median:.3g}" if median < float("inf") else f"> {MOST_SECONDS}"
+        yield f"| {name} | {shown} | {each} | {solved} of {len(values)} | {ratio} |"
+    yield ""
 
 
 def parts(python: str, rounds: int) -> Iterator[str]:
@@ -245,10 +388,13 @@ def batches(python: str, rounds: int) -> Iterator[str]:
             )
             for kind in ("torch", "torch_compile", "jax")
         }
-        rate = medians(rounds, fastpg=lambda s=size: ours("on_a_batch", s, "64,64", "gradient"), **peers)
-        best = max(rate[kind] for kind in peers)
-        cells = " | ".join(f"{value / 1e6:.2f}" for value in rate.values())
-        yield f"| {size:,} | {cells} | {rate['fastpg'] / best:.1f} x | {target} x |"
+        row = f"{size} samples"
+        peers["fastpg"] = lambda s=size: ours("suite", "batch_gradient.Gradient", "64-64", s, "all")
+        rate = beside("batches", row, python, rounds, **peers)
+        kinds = ("fastpg", "torch", "torch_compile", "jax")
+        cells = " | ".join(cell(rate[kind] / 1e6 if kind in rate else None, "{:.2f}") for kind in kinds)
+        least = min(RATIOS["batches"][row].values(), default=None)
+        yield f"| {size:,} | {cells} | {cell(least, '{:.1f} x')} | {target} x |"
     yield ""
 
 
@@ -267,6 +413,46 @@ def others(python: str, rounds: int) -> Iterator[str]:
     )
     yield f"- `import fastpg` beyond `import numpy`: {seen['imports']:.2f} s."
     yield ""
+
+
+def plot(path: Path) -> None:
+    """Draw every ratio that was measured on a logarithmic axis."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("No plot: matplotlib is not installed (pip install --group bench).")
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "fastpg"  # the same figures give the same file
+    from matplotlib import pyplot
+
+    shown = {name: RATIOS[name] for name in SECTIONS if any(RATIOS.get(name, {}).values())}
+    if not shown:
+        return
+    heights = [len(rows) + 1 for rows in shown.values()]
+    figure, axes = pyplot.subplots(
+        len(shown),
+        1,
+        figsize=(8, 0.26 * sum(heights) + 1),
+        height_ratios=heights,
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
+    )
+    for (name, rows), axis in zip(shown.items(), axes[:, 0], strict=True):
+        for peer in sorted({peer for ratios in rows.values() for peer in ratios}):
+            places = [(ratios[peer], row) for row, ratios in rows.items() if peer in ratios]
+            axis.plot(*zip(*places, strict=True), "o", label=peer, markersize=5)
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set_xscale("log")
+        axis.set_title(SECTIONS[name].title, fontsize=9, loc="left")
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+        axis.invert_yaxis()
+        axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes[-1, 0].set_xlabel("times as fast as the peer", fontsize=8)
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+    pyplot.close(figure)
 
 
 def cpu_name() -> str:
@@ -294,26 +480,53 @@ SECTIONS = {  # in the order of the document
     "roofline": Section("Threads, instruction sets, and the share of the machine's peak", roofline),
     "parts": Section("Where the time of a step goes", parts),
     "batches": Section("`policy_gradient` on a batch that the caller has, 64-64", batches),
+    "arrays": Section("Advantages on arrays", arrays),
+    "solving": Section("Time to solve CartPole", solving),
     "others": Section("Memory, interruption, import", others),
+}
+
+
+PEERS = {  # by section, as REQUIRED names them
+    "training": ("JAX",),
+    "env": ("vector", "sync", "envpool", "gymnax"),
+    "roofline": (),
+    "parts": (),
+    "batches": ("torch", "torch_compile", "jax"),
+    "arrays": ("copy", "numpy", "torchrl", "jax", "numba"),
+    "solving": ("SB3 A2C", "SB3 PPO"),
+    "others": (),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers-python", required=True)
+    parser.add_argument(
+        "--peers-python", default=sys.executable, help="interpreter with the peers; by default this one"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=tuple(SECTIONS), metavar="SECTION")
     parser.add_argument("--output", type=Path, default=HERE.parent / "docs" / "benchmarks.md")
     options = parser.parse_args()
     before = options.output.read_text() if options.output.exists() else ""
     bodies = dict(re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", before, re.MULTILINE))
+    kept = options.output.with_suffix(".json")
+    if kept.exists():
+        RATIOS.update(json.loads(kept.read_text()))
     for name in options.only:
         title, lines = SECTIONS[name]
+        RATIOS[name] = {}
         written = "\n".join(("", *lines(options.peers_python, options.rounds), measured(options.rounds)))
+        absent = {
+            peer: module for peer, module in missing(options.peers_python).items() if peer in PEERS[name]
+        }
+        for peer, module in absent.items():
+            written += f" Left out: {peer}, for {module} is not installed."
         bodies[title] = written.rstrip() + "\n\n"
+        kept.write_text(json.dumps(RATIOS, indent=1) + "\n")
+    plot(options.output.with_suffix(".svg"))
     head = (
         "# Benchmarks\n\nWritten by `python benchmarks/compare.py`; see benchmarks/README.md. Only ratios within one table mean "
-        "anything:\nmachines differ, and this one is shared.\n\n"
+        "anything:\nmachines differ, and this one is shared.\n\n![Times as fast as each peer](benchmarks.svg)\n\n"
     )
     known = (f"## {title}\n{bodies[title]}" for title, _ in SECTIONS.values() if title in bodies)
     options.output.write_text((head + "".join(known)).rstrip() + "\n")

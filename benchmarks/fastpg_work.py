@@ -4,6 +4,7 @@ Prints one number: a rate per second, seconds, or megabytes. FASTPG_NUM_THREADS 
 """
 
 import contextlib
+import importlib
 import os
 import resource
 import statistics
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from suite.rate import seconds_of_calls
 
 
 def median_rate(work: Callable[[], int], repeats: int) -> float:
@@ -91,22 +93,27 @@ def environment() -> float:
     return median_rate(run, 101)
 
 
-def vector_env(env_id: str, num_envs: str, steps: str) -> float:
-    """Steps per second of what `peers/env_step.py` measures: one random action an environment, autoreset."""
+def suite(name: str, *params: str) -> float:
+    """Steps per second of a benchmark of the suite, such as environments.Step CartPole-v1 1024."""
+    module, benchmark = name.split(".")
+    found = getattr(importlib.import_module(f"suite.{module}"), benchmark)()
+    call, steps = found.work(*(int(param) if param.isdigit() else param for param in params))
+    return steps / statistics.median(seconds_of_calls(call))
+
+
+def solve(algorithm: str, seed: str, most_seconds: str) -> float:
+    """Seconds until CartPole's mean return is 475, with the algorithm's defaults; inf after most_seconds."""
     import fastpg
 
-    env = fastpg.make(env_id, int(num_envs), copy=False)
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    actions = env.action_space.sample()
-
-    def run() -> int:
-        for _ in range(int(steps)):
-            env.step(actions)
-        return int(num_envs) * int(steps)
-
-    run()
-    return median_rate(run, 101)
+    run = fastpg.train(
+        "CartPole-v1",
+        getattr(fastpg, algorithm)(),
+        target_return=475,
+        total_steps=10**9,
+        seed=int(seed),
+        callback=lambda progress: progress.seconds > float(most_seconds),
+    )
+    return run.seconds if run.stopped_because == "target_return" else float("inf")
 
 
 def c_loop(kind: str, library: str, kernel: str, num_envs: str) -> float:
@@ -173,6 +180,14 @@ def sgemm() -> float:
     return 2 * 1024**3 / min(seconds)
 
 
+def bandwidth() -> float:
+    """Bytes per second, read and written, of copying an array that no cache holds; the best in 2 s."""
+    source = np.ones(1 << 25)
+    target = np.empty_like(source)
+    np.copyto(target, source)
+    return 2 * source.nbytes / min(seconds_of_calls(lambda: np.copyto(target, source), lasting=2.0))
+
+
 def memory(num_envs: str, horizon: str) -> float:
     """Peak resident megabytes of a process that estimates the gradient of a linear policy."""
     import fastpg
@@ -212,6 +227,6 @@ def imports() -> float:
 
 
 if __name__ == "__main__":
-    all_work = (train, on_a_batch, environment, vector_env, c_loop, tanh, sgemm, memory, interrupt, imports)
-    works = {work.__name__: work for work in all_work}
+    all_work = (suite, train, solve, on_a_batch, environment, c_loop, tanh, sgemm, bandwidth, memory)
+    works = {work.__name__: work for work in (*all_work, interrupt, imports)}
     print(works[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,1 @@
+"""What asv measures: one file per concern, every rate through `rate.Rate`."""
