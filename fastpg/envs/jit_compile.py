@@ -154,11 +154,12 @@ def _compile(
     names |= {"np": np, "carray": numba.carray}
     names |= {f"user_{name}": function for name, function in jitted.items()}
     names |= {"Params": definition.Params}
-    intrinsics = ("float64_stack", "float32_stack", "int64_stack", "load_block", "store_block")
-    intrinsics += ("params_of", "data_of", "claim")
+    intrinsics = ["float64_stack", "float32_stack", "int64_stack", "load_block", "store_block"]
+    intrinsics += ["params_of", "data_of", "claim"]
     names |= {name: getattr(jit_intrinsics, name) for name in intrinsics}
     exec(compile(source, str(path), "exec"), names)
-    names |= {f"call_{name}": numba.njit(**OPTIONS)(names[f"call_{name}"]) for name in FUNCTIONS}
+    for name in (*(f"call_{function}" for function in FUNCTIONS), "one_step", "one_observe"):
+        names[name] = numba.njit(**OPTIONS)(names[name])
     double, integer = types.CPointer(types.float64), types.CPointer(types.int32)
     action = integer if definition.actions.categories else types.CPointer(types.float32)
     i32, address = types.int32, types.voidptr
@@ -369,38 +370,14 @@ def generate(definition: Definition, returned: int) -> str:
                 f"action[{k}] = {_literal(high[k])} if real > {_literal(high[k])} else real",
             )
         ]
-    source += block(["def step(env, width, action_at, noise_at, state_at, reward_at, end_at):"], 0)
+    stacks = "fields, choices, uniforms, block_rewards, block_ends, failures"
+    source += block([f"def one_step(j, {stacks}):"], 0)
     source += block(
         [
-            f"actions = carray(action_at, ({size} * width,))",
-            f"noises = carray(noise_at, ({d.step_noise_size} * width,))",
-            f"states = carray(state_at, ({d.num_fields} * width,))",
-            f"fields = float64_stack({d.num_fields * BLOCK})",
-            f"choices = {array_kind}_stack({size * BLOCK})",
-            f"uniforms = float64_stack({d.step_noise_size * BLOCK})",
-            f"block_rewards = float64_stack({BLOCK})",
-            f"block_ends = float64_stack({BLOCK})",
             f"state = float64_stack({d.state_size})",
             f"noise = float64_stack({d.step_noise_size})",
             f"params = float64_stack({d.num_params})",
             *([] if d.is_scalar_action else [f"action = {array_kind}_stack({size})"]),
-            f"failures = int64_stack({BLOCK})",
-            f"for begin in range(0, width, {BLOCK}):",
-        ],
-        1,
-    )
-    source += block(
-        [
-            *copied("fields", d.num_fields, "state"),
-            *copied("choices", size, "action"),
-            *copied("uniforms", d.step_noise_size, "noise"),
-            "any_bad = 0",
-            f"for j in range({BLOCK}):",
-        ],
-        2,
-    )
-    source += block(
-        [
             f"for k in range({d.state_size}):",
             f"    state[k] = fields[{BLOCK} * k + j]",
             f"for k in range({d.step_noise_size}):",
@@ -416,12 +393,34 @@ def generate(definition: Definition, returned: int) -> str:
             "block_rewards[j] = reward",
             "block_ends[j] = end",
             "failures[j] = bad",
-            "any_bad |= bad",
+            "return bad",
         ],
-        3,
+        1,
+    )
+    source += block(["", "", "def step(env, width, action_at, noise_at, state_at, reward_at, end_at):"], 0)
+    source += block(
+        [
+            f"actions = carray(action_at, ({size} * width,))",
+            f"noises = carray(noise_at, ({d.step_noise_size} * width,))",
+            f"states = carray(state_at, ({d.num_fields} * width,))",
+            f"fields = float64_stack({d.num_fields * BLOCK})",
+            f"choices = {array_kind}_stack({size * BLOCK})",
+            f"uniforms = float64_stack({d.step_noise_size * BLOCK})",
+            f"block_rewards = float64_stack({BLOCK})",
+            f"block_ends = float64_stack({BLOCK})",
+            f"failures = int64_stack({BLOCK})",
+            f"for begin in range(0, width, {BLOCK}):",
+        ],
+        1,
     )
     source += block(
         [
+            *copied("fields", d.num_fields, "state"),
+            *copied("choices", size, "action"),
+            *copied("uniforms", d.step_noise_size, "noise"),
+            "any_bad = 0",
+            f"for j in range({BLOCK}):",
+            f"    any_bad |= one_step(j, {stacks})",
             "if any_bad:",
             f"    for j in range({BLOCK}):",
             "        if failures[j]:",
@@ -449,23 +448,12 @@ def generate(definition: Definition, returned: int) -> str:
         "    if obs[k] - obs[k] != 0.0:",
         f"        bad = {BAD_OBSERVATION}",
     ]
-    source += block(["def observe(env, width, state_at, obs_at):"], 0)
+    source += block(["def one_observe(j, fields, block_obs, failures):"], 0)
     source += block(
         [
-            f"states = carray(state_at, ({d.num_fields} * width,))",
-            f"fields = float64_stack({d.num_fields * BLOCK})",
-            f"block_obs = float32_stack({d.obs_size * BLOCK})",
             f"state = float64_stack({d.state_size})",
             f"obs = float32_stack({d.obs_size})",
             f"params = float64_stack({d.num_params})",
-            f"failures = int64_stack({BLOCK})",
-            f"for begin in range(0, width, {BLOCK}):",
-        ],
-        1,
-    )
-    source += block([*copied("fields", d.num_fields, "state"), "any_bad = 0", f"for j in range({BLOCK}):"], 2)
-    source += block(
-        [
             f"for k in range({d.state_size}):",
             f"    state[k] = fields[{BLOCK} * k + j]",
             f"for k in range({d.obs_size}):",
@@ -476,12 +464,27 @@ def generate(definition: Definition, returned: int) -> str:
             f"for k in range({d.obs_size}):",
             f"    block_obs[{BLOCK} * k + j] = obs[k]",
             "failures[j] = bad",
-            "any_bad |= bad",
+            "return bad",
         ],
-        3,
+        1,
+    )
+    source += block(["", "", "def observe(env, width, state_at, obs_at):"], 0)
+    source += block(
+        [
+            f"states = carray(state_at, ({d.num_fields} * width,))",
+            f"fields = float64_stack({d.num_fields * BLOCK})",
+            f"block_obs = float32_stack({d.obs_size * BLOCK})",
+            f"failures = int64_stack({BLOCK})",
+            f"for begin in range(0, width, {BLOCK}):",
+        ],
+        1,
     )
     source += block(
         [
+            *copied("fields", d.num_fields, "state"),
+            "any_bad = 0",
+            f"for j in range({BLOCK}):",
+            "    any_bad |= one_observe(j, fields, block_obs, failures)",
             "if any_bad:",
             f"    for j in range({BLOCK}):",
             "        if failures[j]:",
@@ -503,8 +506,8 @@ def _literal(number: float) -> str:
 def _calls(definition: Definition, returned: int) -> str:
     """Return the source of the functions that call the user's and catch what they raise.
 
-    They are functions of their own because numba remembers in a variable whether a try block has raised: in a loop,
-    LLVM would take the first time round out of it, as scalar code.
+    What is computed for one copy is a function of its own: numba keeps a function's variables from one time
+    round a loop to the next, and LLVM would take the first time round out of the loop, as scalar code.
     """
     ends = "(1.0 if out[1] else 0.0)" + (" + (2.0 if out[2] else 0.0)" if returned == 3 else "")
     source = ""
