@@ -92,7 +92,7 @@ def _vector_at(context: Any, builder: Any, dtype: Any, address: Any, index: Any)
     return builder.bitcast(place, ir.VectorType(item, BLOCK).as_pointer()), context.get_abi_sizeof(item)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def load_block(typingctx: Any, array: Any, start: Any, pointer: Any, index: Any) -> Any:
     """array[start : start + BLOCK] = pointer[index : index + BLOCK], as whole vectors and widened to 64 bits.
 
@@ -115,7 +115,7 @@ def load_block(typingctx: Any, array: Any, start: Any, pointer: Any, index: Any)
     return types.void(array, types.intp, pointer, types.intp), codegen
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def store_block(typingctx: Any, pointer: Any, index: Any, array: Any, start: Any) -> Any:
     """pointer[index : index + BLOCK] = array[start : start + BLOCK], as whole vectors."""
 
