@@ -66,7 +66,7 @@ print(time.perf_counter() - start, time.process_time() - cpu)
 
 
 def first_use(folder):
-    """Seconds from numba imported to an environment made, in a process of its own: elapsed, and of the CPU."""
+    """Seconds from numba imported to an environment made in another process: elapsed, and of the CPU."""
     program = PROGRAM.format(tests=sys.path[0])
     environment = os.environ | {"FASTPG_CACHE_DIR": folder}
     done = subprocess.run(
