@@ -29,9 +29,9 @@ class CartPole:
         x, x_dot, theta, theta_dot = state[0], state[1], state[2], state[3]
         force = 10.0 if action == 1 else -10.0
         cosine, sine = nm.cos(theta), nm.sin(theta)
-        temp = (force + 0.05 * theta_dot * theta_dot * sine) / 1.1
-        theta_acc = (9.8 * sine - cosine * temp) / (0.5 * (4.0 / 3.0 - 0.1 * cosine * cosine / 1.1))
-        x_acc = temp - 0.05 * theta_acc * cosine / 1.1
+        temp = (force + 0.05 * theta_dot * theta_dot * sine) * (1.0 / 1.1)
+        theta_acc = (9.8 * sine - cosine * temp) / (2.0 / 3.0 - 0.05 / 1.1 * cosine * cosine)
+        x_acc = temp - 0.05 / 1.1 * theta_acc * cosine
         state[0] = x + 0.02 * x_dot
         state[1] = x_dot + 0.02 * x_acc
         state[2] = theta + 0.02 * theta_dot

@@ -4,6 +4,8 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -17,3 +19,12 @@ def test_the_python_blocks_run_one_after_another(tmp_path, monkeypatch):
             continue
         exec(block, names)
     assert (tmp_path / "cartpole.safetensors").exists()
+
+
+def test_the_environment_of_custom_envs_trains(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setenv("FASTPG_CACHE_DIR", str(tmp_path))
+    document = (README.parent / "docs" / "custom_envs.md").read_text()
+    names: dict[str, object] = {}
+    exec(re.search(r"```python\n(.*?)```", document, flags=re.DOTALL)[1], names)
+    assert len(names["returns"]) == 100

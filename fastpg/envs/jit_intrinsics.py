@@ -10,6 +10,7 @@ from numba.np import arrayobj
 
 from fastpg import _core
 
+BLOCK = 16  # copies that are computed at a time: the core's widths are multiples of it
 DOUBLES = types.CPointer(types.float64)
 
 
@@ -82,3 +83,47 @@ def claim(typingctx: Any, flag: Any) -> Any:
         return builder.extract_value(result, 1)
 
     return types.boolean(flag), codegen
+
+
+def _vector_at(context: Any, builder: Any, dtype: Any, address: Any, index: Any) -> tuple[Any, int]:
+    """Return a pointer to BLOCK numbers from an index on as one vector, and its alignment."""
+    item = context.get_data_type(dtype)
+    place = builder.gep(address, [index], inbounds=True)
+    return builder.bitcast(place, ir.VectorType(item, BLOCK).as_pointer()), context.get_abi_sizeof(item)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_block(typingctx: Any, array: Any, start: Any, pointer: Any, index: Any) -> Any:
+    """array[start : start + BLOCK] = pointer[index : index + BLOCK], as whole vectors and widened to 64 bits.
+
+    A loop would be scalar code, for numba lets indices be negative; and vectors cannot be read at once from
+    where scalars have just been written.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, align = _vector_at(context, builder, pointer.dtype, arguments[2], arguments[3])
+        data = arrayobj.make_array(array)(context, builder, arguments[0]).data
+        target, target_align = _vector_at(context, builder, array.dtype, data, arguments[1])
+        values = builder.load(source, align=align)
+        if pointer.dtype == types.int32:
+            values = builder.sext(values, target.type.pointee)
+        elif pointer.dtype == types.float32:
+            values = builder.fpext(values, target.type.pointee)
+        builder.store(values, target, align=target_align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, pointer, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_block(typingctx: Any, pointer: Any, index: Any, array: Any, start: Any) -> Any:
+    """pointer[index : index + BLOCK] = array[start : start + BLOCK], as whole vectors."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, align = _vector_at(context, builder, pointer.dtype, arguments[0], arguments[1])
+        data = arrayobj.make_array(array)(context, builder, arguments[2]).data
+        source, _ = _vector_at(context, builder, array.dtype, data, arguments[3])
+        builder.store(builder.load(source, align=align), target, align=align)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp, array, types.intp), codegen
