@@ -16,8 +16,9 @@ class Loss(Rate):
     def prepare(self, policy: str, samples: int) -> Work:
         import itertools
 
-        import fastpg.torch
         import torch
+
+        import fastpg.torch
 
         layers: list[torch.nn.Module] = []
         for fan_in, width in itertools.pairwise((4, *hidden_of(policy), 2)):
