@@ -116,7 +116,12 @@ def _spaces(observation_space: str, action_space: str) -> tuple[spaces.Observati
     )
 
 
-@torch.library.custom_op("fastpg::pg_loss", mutates_args=())
+@torch.library.custom_op(
+    "fastpg::pg_loss",
+    mutates_args=(),
+    schema="(Tensor[] obs, Tensor actions, Tensor weights, Tensor[] parameters, str activation, "
+    "str observation_space, str action_space, float entropy_coef, str reduction) -> (Tensor, Tensor)",
+)
 def _loss_operator(
     obs: list[Tensor],  # one, or the components of a Tuple
     actions: Tensor,
@@ -134,7 +139,8 @@ def _loss_operator(
     observations, actions_ = _spaces(observation_space, action_space)
     read = describe(where, named, activation, observations, actions_)  # type: ignore[arg-type]
     gradient = np.empty(len(read.theta), np.float32)
-    batch = Batch(where, read, obs[0] if len(obs) == 1 else obs, actions, weights)
+    batch = Batch(where, read, obs[0] if len(obs) == 1 else obs, actions)
+    batch.weigh(weights)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
     return scalar(loss), torch.from_numpy(gradient)
 

@@ -14,9 +14,9 @@ from fastpg.torch.reading import ModuleParameters
 class Batch:
     """A batch in the core's form, and what the core computes of it. The kernels find what is not finite."""
 
-    def __init__(
-        self, where: str, read: ModuleParameters, obs: Any, actions: Any, weights: Tensor | None
-    ) -> None:
+    weights: NDArray[np.float32] | None = None
+
+    def __init__(self, where: str, read: ModuleParameters, obs: Any, actions: Any) -> None:
         self.where = where
         self.read = read
         if read.observations.categories:
@@ -41,29 +41,32 @@ class Batch:
         if taken.shape != wanted or taken.dtype != read.actions.dtype:
             read.actions.flat(where, taken, self.shape)
         self.actions = taken if taken.ndim == 1 else taken.reshape(-1)
-        if weights is not None:
-            values = _array(where, "weights", weights, torch.float32)
-            if values.shape != self.shape:
-                raise ValueError(
-                    f"{where}: weights must have shape {self.shape} like obs' batch, got {values.shape}"
-                )
-            self.weights = values if values.ndim == 1 else values.reshape(-1)
+
+    def weigh(self, weights: Any) -> None:
+        """Take the weights of the rows."""
+        values = _array(self.where, "weights", weights, torch.float32)
+        if values.shape != self.shape:
+            raise ValueError(
+                f"{self.where}: weights must have shape {self.shape} like obs' batch, got {values.shape}"
+            )
+        self.weights = values if values.ndim == 1 else values.reshape(-1)
 
     def loss_and_gradient(self, entropy_coef: float, reduction: str, gradient: NDArray[np.float32]) -> float:
         """Return the loss, and write its gradient by theta, (P,)."""
         scale = -1.0 if reduction == "sum" else -1.0 / len(self.rows)
         read = self.read
+        assert self.weights is not None
         try:
             return _core.policy_gradient(
                 read.network, read.theta, self.rows, self.actions, self.weights, scale, gradient,
                 entropy_coef, True,
             )  # fmt: skip
         except (ValueError, FloatingPointError) as error:
-            self._explain(error)
-            raise
+            raise self._explained(error) from None
 
     def loss(self, entropy_coef: float, reduction: str) -> float:
         """Return the loss alone, at the cost of a forward pass."""
+        assert self.weights is not None
         log_prob, entropy = self.log_prob_and_entropy()
         _check.finite(self.where, "weights", self.weights)
         total = np.dot(self.weights.astype(np.float64), log_prob.astype(np.float64))
@@ -73,23 +76,29 @@ class Batch:
     def log_prob_and_entropy(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return both, (B,)."""
         read = self.read
-        _check.finite(self.where, "obs", self.rows)  # a forward pass may lose an infinity: tanh(inf) is 1
+        # Looked at here: a forward pass may lose an infinity (tanh(inf) is 1), and does not mind a NaN.
+        _check.finite(self.where, "obs", self.rows)
+        if read.actions.head == "gaussian":
+            _check.finite(self.where, "actions", self._actions_by_row())
         try:
             return _core.log_prob_and_entropy(read.network, read.theta, self.rows, self.actions)
         except (ValueError, FloatingPointError) as error:
-            self._explain(error)
-            raise
+            raise self._explained(error) from None
 
-    def _explain(self, error: Exception) -> None:
-        """Raise what is wrong with the batch, if anything is: the core knows less about it."""
+    def _explained(self, error: Exception) -> Exception:
+        """Raise what is wrong with the batch, if anything is; else return the core's error."""
         where, read = self.where, self.read
         if isinstance(error, FloatingPointError):
             _check.finite(where, "obs", self.rows)
-            _check.finite(where, "weights", self.weights)
+            if self.weights is not None:
+                _check.finite(where, "weights", self.weights)
             _check.finite(where, "the module's parameters", read.theta)
-        read.actions.flat(
-            where, self.actions.reshape((-1, *(read.actions.space.shape or ()))), (len(self.rows),)
-        )
+        read.actions.flat(where, self._actions_by_row(), (len(self.rows),))
+        return type(error)(f"{where}: {str(error).partition(': ')[2]}")
+
+    def _actions_by_row(self) -> NDArray[Any]:
+        """Return the actions as the space has them, (B,) or (B, n)."""
+        return self.actions.reshape((len(self.rows), *(self.read.actions.space.shape or ())))
 
 
 def _array(where: str, name: str, value: Any, dtype: torch.dtype | None = None) -> NDArray[Any]:

@@ -96,7 +96,8 @@ def pg_loss(
             module, obs, actions, weights, entropy_coef, reduction, action_space, observation_space, log_std
         )
     read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
-    batch = Batch(where, read, obs, actions, weights)
+    batch = Batch(where, read, obs, actions)
+    batch.weigh(weights)
     if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in read.parameters)):
         return scalar(batch.loss(entropy_coef, reduction))
     gradient = np.empty(len(read.theta), np.float32)
@@ -139,7 +140,7 @@ def log_prob_and_entropy(
     """
     where = "log_prob_and_entropy()"
     read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
-    batch = Batch(where, read, obs, actions, None)
+    batch = Batch(where, read, obs, actions)
     log_prob, entropy = batch.log_prob_and_entropy()
     return torch.from_numpy(log_prob.reshape(batch.shape)), torch.from_numpy(entropy.reshape(batch.shape))
 

@@ -204,6 +204,10 @@ def _layers(
         return []
     if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
         members.append(module._parameters)
+        if nn.parameter.is_lazy(module.weight):
+            raise ValueError(
+                f"{where}: {path} is a {type(module).__name__} that has no parameters yet; call it"
+            )
         for name in ("weight", "bias"):
             if module._parameters.get(name) is None:
                 advice = "; make it with bias=True" if name == "bias" else ""

@@ -1,0 +1,87 @@
+"""The same losses in float64 torch, with autograd: what fastpg.torch is held against."""
+
+import copy
+
+import gymnasium.spaces as gs
+import numpy as np
+import torch
+from torch import nn
+
+HEADS = ["discrete", "multi_discrete", "multi_binary", "gaussian"]
+
+
+def make_module(num_inputs, hidden, head, activation=nn.Tanh, seed=0):
+    """A plain module for that head, its log_std registered where it has one, and its action space."""
+    generator = torch.Generator().manual_seed(seed)
+    space = {
+        "discrete": gs.Discrete(3),
+        "multi_discrete": gs.MultiDiscrete([2, 4]),
+        "multi_binary": gs.MultiBinary(3),
+        "gaussian": gs.Box(-1, 1, (2,), np.float32),
+    }[head]
+    outputs = {"discrete": 3, "multi_discrete": 6, "multi_binary": 3, "gaussian": 2}[head]
+    module = nn.Sequential()
+    for width in hidden:
+        module.extend([nn.Linear(num_inputs, width), activation()])
+        num_inputs = width
+    module.append(nn.Linear(num_inputs, outputs))
+    if head == "gaussian":
+        module.log_std = nn.Parameter(torch.zeros(2))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan_in = parameter.shape[-1] if parameter.ndim == 2 else 10
+            parameter.normal_(generator=generator).mul_(fan_in**-0.5)
+    return module, space
+
+
+def make_batch(shape, num_inputs, space, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    obs = torch.randn((*shape, num_inputs), generator=generator)
+    weights = torch.randn(shape, generator=generator)
+    if isinstance(space, gs.Discrete):
+        actions = torch.randint(int(space.n), shape, generator=generator)
+    elif isinstance(space, gs.Box):
+        actions = torch.randn((*shape, *space.shape), generator=generator)
+    else:
+        sizes = space.nvec if isinstance(space, gs.MultiDiscrete) else [2] * space.n
+        actions = torch.stack([torch.randint(int(n), shape, generator=generator) for n in sizes], -1)
+    return obs, actions, weights
+
+
+def log_prob_and_entropy(module, space, obs, actions):
+    """Both, through torch.distributions, in the precision of the module."""
+    outputs = module(obs)
+    if isinstance(space, gs.Box):
+        one = torch.distributions.Normal(outputs, module.log_std.exp())
+        return one.log_prob(actions).sum(-1), one.entropy().sum(-1)
+    if isinstance(space, gs.MultiBinary):
+        one = torch.distributions.Bernoulli(logits=outputs)
+        return one.log_prob(actions.to(outputs.dtype)).sum(-1), one.entropy().sum(-1)
+    if isinstance(space, gs.Discrete):
+        one = torch.distributions.Categorical(logits=outputs)
+        return one.log_prob(actions), one.entropy()
+    log_prob = entropy = 0.0
+    for part, action in zip(outputs.split(space.nvec.tolist(), -1), actions.unbind(-1), strict=True):
+        one = torch.distributions.Categorical(logits=part)
+        log_prob, entropy = log_prob + one.log_prob(action), entropy + one.entropy()
+    return log_prob, entropy
+
+
+def loss_and_gradient(module, space, obs, actions, weights, entropy_coef=0.0, reduction="mean"):
+    """The loss and its gradients by the module's parameters, all in float64."""
+    twin = copy.deepcopy(module).double()
+    taken = actions.double() if actions.is_floating_point() else actions
+    log_prob, entropy = log_prob_and_entropy(twin, space, obs.double(), taken)
+    terms = -(weights.double() * log_prob + entropy_coef * entropy)
+    loss = terms.mean() if reduction == "mean" else terms.sum()
+    return loss.item(), torch.autograd.grad(loss, list(twin.parameters()))
+
+
+def flattened(gradients):
+    return torch.cat([one.double().flatten() for one in gradients])
+
+
+def relative_error(got, expected):
+    """Of gradients by parameter, all together."""
+    got, expected = flattened(got), flattened(expected)
+    return ((got - expected).norm() / expected.norm()).item()
