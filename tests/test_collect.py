@@ -1,8 +1,10 @@
 """collect: every step of a rollout, against stepping by hand, the oracle and the fused estimate."""
 
 import os
+import re
 import signal
 import threading
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -586,3 +588,12 @@ def test_the_core_checks_what_memory_safety_needs():
         sampler.collect(None, POLICY.theta, seed=0, first_step=2**34, **arrays)
     with pytest.raises(ValueError, match="the vector has other environments"):
         sampler.collect(cartpole()._core, POLICY.theta, seed=0, first_step=0, **arrays)
+
+
+def test_what_docs_collect_shows_runs():
+    pytest.importorskip("torch")
+    text = (Path(__file__).parents[1] / "docs" / "collect.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, names)
+    assert names["batch"].num_steps == 64 * 128
