@@ -1,8 +1,9 @@
 /* parallel.c - a persistent thread pool behind one parallel_for; the only file that knows threads and clocks.
  *
- * Workers spin for a moment after a job, because training calls again within microseconds, and then sleep. There
- * is no OpenMP runtime: a second one beside torch's oversubscribes and hangs after fork. A forked child starts with an
- * empty pool and makes its own threads.
+ * Workers spin for a moment after a job, because training calls again within microseconds, and then sleep. A job does
+ * not wait for workers that wake too late: on a busy machine, or beside torch's spinning threads, that is milliseconds.
+ * There is no OpenMP runtime: a second one beside torch's oversubscribes and hangs after fork. A forked child starts with
+ * an empty pool and makes its own threads.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #  define _GNU_SOURCE
@@ -55,6 +56,8 @@ enum {
     SPINS_BEFORE_YIELD = 2000
 };
 
+#define CLOSED (1u << 31)
+
 static const double POLL_SECONDS = 0.05;
 
 static struct {
@@ -66,15 +69,15 @@ static struct {
     atomic_uint job;       /* counts jobs; workers wait for it to change */
     unsigned first_job;    /* what workers started now have seen already */
     atomic_int num_asleep;
-    atomic_int num_busy;   /* workers that have not finished the current job */
-    int quit;
+    atomic_uint gate;      /* CLOSED, or not, plus the workers inside: they take part in the current job */
+    atomic_int quit;
     fpg_task task;
     void *context;
     int64_t count;
     int num_workers;       /* that may take part, the caller included */
     atomic_llong next;     /* the first index nobody took */
     fpg_control *control;
-} pool = {.owner = FPG_MUTEX_INIT, .mutex = FPG_MUTEX_INIT, .wake = FPG_CONDITION_INIT};
+} pool = {.owner = FPG_MUTEX_INIT, .mutex = FPG_MUTEX_INIT, .wake = FPG_CONDITION_INIT, .gate = CLOSED};
 
 static atomic_int num_threads = 1;
 
@@ -146,23 +149,34 @@ static unsigned wait_for_job(unsigned seen)
     return job;
 }
 
+/* While the gate is open what describes the job is there, and until who is inside has left it stays. */
+static int enter(void)
+{
+    unsigned gate = atomic_load(&pool.gate);
+    do
+        if (gate & CLOSED)
+            return 0;
+    while (!atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1));
+    return 1;
+}
+
 static void worker_main(int worker)
 {
     unsigned seen = pool.first_job;
     for (;;) {
         seen = wait_for_job(seen);
-        const int quit = pool.quit;
-        if (!quit && worker < pool.num_workers)
-            work(worker);
-        atomic_fetch_sub(&pool.num_busy, 1);
-        if (quit)
+        if (atomic_load(&pool.quit))
             return;
+        if (!enter()) /* the job is done already */
+            continue;
+        if (worker < pool.num_workers)
+            work(worker);
+        atomic_fetch_sub(&pool.gate, 1);
     }
 }
 
 static void publish(void)
 {
-    atomic_store(&pool.num_busy, pool.num_started);
     atomic_fetch_add(&pool.job, 1);
     if (atomic_load(&pool.num_asleep) > 0) {
         lock(&pool.mutex);
@@ -171,9 +185,11 @@ static void publish(void)
     }
 }
 
-static void wait_for_workers(fpg_control *control)
+/* Lets nobody else in, and waits for those inside. */
+static void close_job(fpg_control *control)
 {
-    for (int spin = 0; atomic_load_explicit(&pool.num_busy, memory_order_acquire) > 0; spin++) {
+    atomic_fetch_or(&pool.gate, CLOSED);
+    for (int spin = 0; atomic_load_explicit(&pool.gate, memory_order_acquire) != CLOSED; spin++) {
         if (spin < SPINS_BEFORE_YIELD) {
             relax();
             continue;
@@ -211,9 +227,10 @@ static void after_fork_in_child(void)
     static const fpg_mutex mutex = FPG_MUTEX_INIT;
     static const fpg_condition condition = FPG_CONDITION_INIT;
     pool.owner = mutex, pool.mutex = mutex, pool.wake = condition;
-    pool.num_started = 0, pool.quit = 0;
+    pool.num_started = 0;
+    atomic_store(&pool.quit, 0);
     atomic_store(&pool.num_asleep, 0);
-    atomic_store(&pool.num_busy, 0);
+    atomic_store(&pool.gate, CLOSED);
 }
 
 static void watch_forks(void)
@@ -231,11 +248,12 @@ static void resize(int num_workers)
         return;
     watch_forks();
     if (pool.num_started > num_workers) {
-        pool.quit = 1;
+        atomic_store(&pool.quit, 1);
         publish();
         for (int worker = 1; worker <= pool.num_started; worker++)
             join_thread(worker);
-        pool.quit = 0, pool.num_started = 0;
+        atomic_store(&pool.quit, 0);
+        pool.num_started = 0;
     }
     pool.first_job = atomic_load(&pool.job);
     while (pool.num_started < num_workers && start_thread(pool.num_started + 1))
@@ -253,9 +271,10 @@ void fpg_parallel_for(int64_t count, int num_workers, fpg_task task, void *conte
     resize(wanted);
     pool.task = task, pool.context = context, pool.count = count, pool.num_workers = num_workers;
     atomic_store(&pool.next, 0);
+    atomic_store(&pool.gate, 0);
     publish();
     work(0);
-    wait_for_workers(control);
+    close_job(control);
     unlock(&pool.owner);
 }
 

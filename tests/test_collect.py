@@ -1,8 +1,10 @@
 """collect: every step of a rollout, against stepping by hand, the oracle and the fused estimate."""
 
 import os
+import re
 import signal
 import threading
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -193,9 +195,8 @@ def test_reset_options_hold_for_episodes_that_a_rollout_begins():
 def test_log_probs_values_and_entropy_equal_the_oracle(isa, env_id, hidden):
     policy, value = policy_of(env_id, hidden), fastpg.ValueFunction.for_env(env_id, hidden=(5,))
     value.theta[:] = np.random.default_rng(1).normal(size=value.theta.size)
-    env = fastpg.make(env_id, 17, max_episode_steps=9)
-    env.reset(seed=0)
-    batch = fastpg.collect(env, policy, 40, value=value, seed=3)
+    env = fastpg.make(env_id, 17, max_episode_steps=9, seed=2)
+    batch = fastpg.collect(env, policy, 40, value=value)
     net = policy.network
     categories = net.action_categories if net.head == "categorical" else ()
     oracle = reference.Network(
@@ -587,3 +588,12 @@ def test_the_core_checks_what_memory_safety_needs():
         sampler.collect(None, POLICY.theta, seed=0, first_step=2**34, **arrays)
     with pytest.raises(ValueError, match="the vector has other environments"):
         sampler.collect(cartpole()._core, POLICY.theta, seed=0, first_step=0, **arrays)
+
+
+def test_what_docs_collect_shows_runs():
+    pytest.importorskip("torch")
+    text = (Path(__file__).parents[1] / "docs" / "collect.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, names)
+    assert names["batch"].num_steps == 64 * 128

@@ -13,7 +13,7 @@ def test_the_python_blocks_run_one_after_another(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names: dict[str, object] = {}
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     for block in blocks:
         if any(name in block and find_spec(name) is None for name in ("stable_baselines3", "torch")):
             continue
