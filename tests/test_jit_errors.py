@@ -124,7 +124,7 @@ def test_a_class_without_the_functions(cls, says):
 
 def test_an_undecorated_class_as_env_id():
     with pytest.raises(
-        TypeError, match=r"env_id must be a string, or an .*; decorate it with fastpg.jit_env"
+        TypeError, match=r"env_id must be a string, an environment .*; decorate it with fastpg.jit_env"
     ):
         fastpg.train(no_observe())
 

@@ -7,15 +7,20 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
+NEEDS = {
+    "stable_baselines3": "stable_baselines3",
+    "torch": "torch",
+    "jit_env": "numba",
+}  # of blocks with the word
 
 
 def test_the_python_blocks_run_one_after_another(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names: dict[str, object] = {}
-    assert len(blocks) == 8
+    assert len(blocks) == 10
     for block in blocks:
-        if any(name in block and find_spec(name) is None for name in ("stable_baselines3", "torch")):
+        if any(word in block and find_spec(module) is None for word, module in NEEDS.items()):
             continue
         exec(block, names)
     assert (tmp_path / "cartpole.safetensors").exists()
