@@ -18,13 +18,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import fastpg
+import fastpg.torch as fpt  # before torch, whose threads then leave the cores sooner
+
+# isort: split
 import gymnasium
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-import fastpg
-import fastpg.torch as fpt
 
 
 def layer(inputs: int, outputs: int, std: float = 2**0.5) -> nn.Linear:

@@ -16,6 +16,7 @@ from fastpg.policy import Policy, require_policy
 from fastpg.value import ValueFunction
 
 Array = TypeVar("Array")  # of NumPy, or a tensor
+CACHE_LINE = 64  # bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,12 +274,25 @@ def _buffers(
         final_values=(steps, np.float32) if with_values else None,
     )
     if out is None:
-        return Buffers(*(None if need is None else np.empty(*need) for need in needs))
+        return _in_one_piece(needs)
     buffers: Buffers = out._buffers
     got = Buffers(*(None if array is None else (array.shape, array.dtype) for array in buffers))
     if got != needs:
         raise ValueError(f"{where}: out must hold {_described(needs)}, got one of {_described(got)}")
     return buffers
+
+
+def _in_one_piece(needs: Buffers) -> Buffers:
+    """Return new memory: the system gives a large piece in large pages, and small ones page by page."""
+    sizes = [0 if need is None else int(np.prod(need[0])) * np.dtype(need[1]).itemsize for need in needs]
+    starts = np.cumsum([0, *(-(-size // CACHE_LINE) * CACHE_LINE for size in sizes)])
+    piece = np.empty(starts[-1], np.uint8)
+    return Buffers(
+        *(
+            None if need is None else piece[start : start + size].view(need[1]).reshape(need[0])
+            for need, start, size in zip(needs, starts[:-1], sizes, strict=True)
+        )
+    )
 
 
 def _described(parts: Buffers) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -448,3 +449,14 @@ def test_without_torch_the_import_says_how_to_get_it():
 def test_every_public_name_is_documented():
     for name in fpt.__all__:
         assert getattr(fpt, name).__doc__
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "77"}, {"OMP_WAIT_POLICY": "active"}], ids=str)
+def test_importing_torch_leaves_the_environment_as_it_was(given):
+    names = ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"]
+    program = f"import fastpg.torch, os, sys; print({{n: os.environ[n] for n in {names} if n in os.environ}})"
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=clean | given, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == str(given)

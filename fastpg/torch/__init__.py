@@ -4,7 +4,7 @@ This package needs torch, and nothing else in fastpg does: `import fastpg` does 
 """
 
 try:
-    import torch as _torch  # noqa: F401
+    from fastpg.torch import _import_torch  # noqa: F401
 except ImportError as error:
     raise ImportError(
         "fastpg.torch needs PyTorch, which is not installed: pip install 'fastpg-rl[torch]', or "
