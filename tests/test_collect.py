@@ -1,5 +1,6 @@
 """collect: every step of a rollout, against stepping by hand, the oracle and the fused estimate."""
 
+import importlib
 import os
 import re
 import signal
@@ -76,9 +77,7 @@ def step_by_hand(env, obs, policy, horizon, first=0):
     return steps, ends, obs
 
 
-@pytest.mark.parametrize("num_envs", [1, 3, 17, 70])
-@pytest.mark.parametrize("env_id", ENVS)
-def test_a_rollout_is_what_stepping_by_hand_does(isa, env_id, num_envs):
+def assert_a_rollout_is_what_stepping_by_hand_does(env_id, num_envs):
     policy = policy_of(env_id)
     limit = {"max_episode_steps": 23}
     by_hand = fastpg.make(env_id, num_envs, autoreset="same_step", **limit)
@@ -104,6 +103,22 @@ def test_a_rollout_is_what_stepping_by_hand_does(isa, env_id, num_envs):
         assert tuple(map(int, one)) == final if isinstance(one, tuple) else np.array_equal(one, final)
     assert batch.num_steps == 60 * num_envs
     assert batch.num_episodes == len(ends) > 0
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 17, 70])
+@pytest.mark.parametrize("env_id", ENVS)
+def test_a_rollout_is_what_stepping_by_hand_does(isa, env_id, num_envs):
+    assert_a_rollout_is_what_stepping_by_hand_does(env_id, num_envs)
+
+
+@pytest.mark.parametrize("num_envs", [3, 70])
+@pytest.mark.parametrize("name", ["Cart", "Grid", "Bits", "Rooms"])
+def test_so_is_one_of_an_environment_with_several_action_components(isa, name, num_envs):
+    pytest.importorskip("numba")
+    env = vars(importlib.import_module("jit_envs"))[name]
+    if name == "Cart":  # so light that it soon reaches a limit of its own, and is truncated there
+        env = env.with_params(mass=0.01, drag=0.0)
+    assert_a_rollout_is_what_stepping_by_hand_does(env, num_envs)
 
 
 @pytest.mark.parametrize("autoreset", ["next_step", "same_step", "disabled"])
