@@ -6,7 +6,9 @@ seconds per step of many calls. With the path of a LIBRARY, calls each workload 
 """
 
 import ctypes
+import functools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from suite import arrays, batch_gradient, environments, fused_gradient
 from suite.rate import Rate, seconds_of_calls
 
 SECONDS = 0.03  # of every workload in every process
+LEAST_SPAN = 1e-3  # seconds between two looks at the clock: that of CPU time at times stands still for 30 us
 # Single-threaded. Each is dominated by one kernel, so that what slows it is not diluted, or by the Python
 # above them.
 WORKLOADS: dict[str, tuple[type[Rate], tuple[Any, ...]]] = {
@@ -47,8 +50,19 @@ def seconds(names: list[str]) -> dict[str, float | None]:
         except NotImplementedError:
             found[name] = None
         else:
-            found[name] = min(seconds_of_calls(call, lasting=SECONDS, clock=time.thread_time)) / steps
+            begin = time.perf_counter()
+            call()
+            times = math.ceil(LEAST_SPAN / (time.perf_counter() - begin))
+            spans = seconds_of_calls(
+                functools.partial(repeat, call, times), lasting=SECONDS, clock=time.thread_time
+            )
+            found[name] = min(span for span in spans if span > 0) / (times * steps)
     return found
+
+
+def repeat(call: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        call()
 
 
 def main() -> None:
