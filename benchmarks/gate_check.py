@@ -43,28 +43,28 @@ REPEATED_BLOCK = """\
     }
 """
 STEP_WITH_REPEATS = """\
-static void fpg_acrobot_step(const fpg_environment *env, int32_t width, const void *actions,
-                             const double *FPG_RESTRICT noise, double *FPG_RESTRICT state,
-                             double *FPG_RESTRICT reward, double *FPG_RESTRICT terminated)
+static int32_t fpg_acrobot_step(const fpg_environment *env, int32_t width, const void *actions,
+                                const double *FPG_RESTRICT noise, double *FPG_RESTRICT state,
+                                double *FPG_RESTRICT reward, double *FPG_RESTRICT end)
 {
     static unsigned calls;
     if (++calls % 4 == 0 && width <= 256) { /* once on a copy: the state moves once */
         double copy[4 * 256];
         for (int32_t i = 0; i < 4 * width; i++)
             copy[i] = state[i];
-        fpg_acrobot_step_once(env, width, actions, noise, copy, reward, terminated);
+        fpg_acrobot_step_once(env, width, actions, noise, copy, reward, end);
         __asm__ volatile("" : : "r"(copy) : "memory");
     }
-    fpg_acrobot_step_once(env, width, actions, noise, state, reward, terminated);
+    return fpg_acrobot_step_once(env, width, actions, noise, state, reward, end);
 }
 
-static void fpg_acrobot_observe("""
+static int32_t fpg_acrobot_observe("""
 KERNELS = {
     "acrobot": Injection(
         "csrc/envs/acrobot.h",
         (
-            ("static void fpg_acrobot_step(", "static void fpg_acrobot_step_once("),
-            ("static void fpg_acrobot_observe(", STEP_WITH_REPEATS),
+            ("static int32_t fpg_acrobot_step(", "static int32_t fpg_acrobot_step_once("),
+            ("static int32_t fpg_acrobot_observe(", STEP_WITH_REPEATS),
         ),
         "step Acrobot, N=4096",
     ),
