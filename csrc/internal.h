@@ -255,6 +255,7 @@ typedef struct {
 
 struct fpg_vector {
     fpg_environment env;
+    int native; /* its functions are ours: any state can be stepped, and no limit is their own */
     fpg_autoreset autoreset;
     int64_t num_envs, num_tiles;
     int32_t width;

@@ -35,6 +35,8 @@ fpg_vector *fpg_vector_new(const fpg_environment *env, int64_t num_envs, fpg_aut
     if (!v)
         return NULL;
     v->env = *env, v->num_envs = num_envs, v->autoreset = autoreset;
+    for (const fpg_environment *const *known = fpg_active()->environments; *known; known++)
+        v->native |= (*known)->step == env->step;
     v->width = num_envs < FPG_VECTOR_TILE ? fpg_round_up((int32_t)num_envs, FPG_PAD) : FPG_VECTOR_TILE;
     v->num_tiles = (num_envs + v->width - 1) / v->width;
     const size_t copies = (size_t)v->num_tiles * (size_t)v->width;

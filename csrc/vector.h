@@ -174,8 +174,8 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
     double *FPG_RESTRICT episode_return = v->episode_return + first;
     fpg_status status = FPG_OK;
     fpg_rows_to_lanes(v, first, count, actions, scratch->action);
-    if (v->autoreset == FPG_NEXT_STEP && (resets = fpg_list_set(width, done, which)) > 0) {
-        /* They take the others' step as well, from a state that can be stepped, and are then put back. */
+    const int put_back = v->autoreset == FPG_NEXT_STEP && (resets = fpg_list_set(width, done, which)) > 0 && !v->native;
+    if (put_back) { /* They take the others' step as well, from a state that can be stepped, and are then put back. */
         status = fpg_begin_episodes(v, first, scratch, resets, which);
         fpg_copy_lanes(env->state_size, width, resets, which, state, scratch->begun);
     }
@@ -186,14 +186,18 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
         return status;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
         elapsed[i]++;
-        terminated[i] = fpg_is_terminated(end[i]);
-        truncated[i] = fpg_is_truncated(end[i]) | (elapsed[i] >= limit); /* Gymnasium sets both */
+        terminated[i] = end[i] != 0;
+        truncated[i] = elapsed[i] >= limit; /* Gymnasium sets both */
     }
+    if (!v->native)
+        for (int32_t i = 0; i < width; i++)
+            terminated[i] = fpg_is_terminated(end[i]), truncated[i] |= fpg_is_truncated(end[i]);
     for (int32_t n = 0; n < resets; n++)
         reward[which[n]] = 0, terminated[which[n]] = 0, truncated[which[n]] = 0, elapsed[which[n]] = 0;
-    if (resets > 0)
+    if (put_back) {
         fpg_copy_lanes(env->state_size, width, resets, which, scratch->begun, state);
-    resets = 0;
+        resets = 0;
+    }
     FPG_SIMD for (int32_t i = 0; i < width; i++)
         episode_return[i] += reward[i];
     for (int32_t i = 0; i < width; i++) {
