@@ -54,16 +54,12 @@ const char *fpg_select_isa(const char *name)
 const fpg_kernels *fpg_active(void) { return active; }
 const char *fpg_isa(void) { return active->isa; }
 
-static const char *const environment_names[] = { /* in the order of kernels.inc */
-    "cartpole", "mountain_car", "mountain_car_continuous", "acrobot", "pendulum", "tabular", NULL,
-};
-
-const char *fpg_environment_name(int i) { return environment_names[i]; }
+const char *fpg_environment_name(int i) { return active->environments[i] ? active->environments[i]->name : NULL; }
 
 int fpg_environment_init(const char *name, fpg_environment *env)
 {
-    for (int i = 0; environment_names[i]; i++)
-        if (!strcmp(name, environment_names[i])) {
+    for (int i = 0; active->environments[i]; i++)
+        if (!strcmp(name, active->environments[i]->name)) {
             *env = *active->environments[i];
             return 1;
         }

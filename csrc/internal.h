@@ -334,7 +334,7 @@ void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square);
 
 typedef struct {
     const char *isa;
-    const fpg_environment *const *environments; /* NULL-terminated, in the order of fpg_environment_name */
+    const fpg_environment *const *environments; /* NULL-terminated */
     void (*pack)(const fpg_layout *layout, const float *theta, float *packed);
     /* Gradients of what fpg_rollout retained on a tile: of the policy, and of minus the squared error of values / 2. */
     void (*tape_gradient)(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot);
@@ -362,6 +362,7 @@ typedef struct {
 } fpg_kernels;
 
 extern const fpg_kernels fpg_kernels_baseline, fpg_kernels_avx2, fpg_kernels_avx512;
+extern const fpg_environment *const fpg_environments_baseline[], *const fpg_environments_avx2[], *const fpg_environments_avx512[];
 const fpg_kernels *fpg_active(void); /* the table that fpg_select_isa chose */
 
 #endif

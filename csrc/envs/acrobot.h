@@ -109,7 +109,8 @@ static int32_t fpg_acrobot_observe(const fpg_environment *env, int32_t width, co
 }
 
 static const fpg_environment fpg_acrobot = {
-    .abi = FPG_ENV_ABI, .state_size = 4, .obs_size = 6, .action_size = 1, .action_categories = {3}, .reset_noise_size = 4,
+    .name = "acrobot", .abi = FPG_ENV_ABI,
+    .state_size = 4, .obs_size = 6, .action_size = 1, .action_categories = {3}, .reset_noise_size = 4,
     .step_noise_size = 1, .params = {0, 0, -0.1, 0.1},
     .reset = fpg_acrobot_reset, .step = fpg_acrobot_step, .observe = fpg_acrobot_observe,
 };

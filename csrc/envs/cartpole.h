@@ -81,7 +81,8 @@ static int32_t fpg_cartpole_observe(const fpg_environment *env, int32_t width, c
 }
 
 static const fpg_environment fpg_cartpole = {
-    .abi = FPG_ENV_ABI, .state_size = 4, .obs_size = 4, .action_size = 1, .action_categories = {2}, .reset_noise_size = 4,
+    .name = "cartpole", .abi = FPG_ENV_ABI,
+    .state_size = 4, .obs_size = 4, .action_size = 1, .action_categories = {2}, .reset_noise_size = 4,
     .params = {0, -0.05, 0.05},
     .reset = fpg_cartpole_reset, .step = fpg_cartpole_step, .observe = fpg_cartpole_observe,
 };

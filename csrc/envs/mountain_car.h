@@ -56,7 +56,8 @@ static int32_t fpg_mountain_car_observe(const fpg_environment *env, int32_t widt
 }
 
 static const fpg_environment fpg_mountain_car = {
-    .abi = FPG_ENV_ABI, .state_size = 2, .obs_size = 2, .action_size = 1, .action_categories = {3}, .reset_noise_size = 1,
+    .name = "mountain_car", .abi = FPG_ENV_ABI,
+    .state_size = 2, .obs_size = 2, .action_size = 1, .action_categories = {3}, .reset_noise_size = 1,
     .params = {0, -0.6, -0.4},
     .reset = fpg_mountain_car_reset, .step = fpg_mountain_car_step, .observe = fpg_mountain_car_observe,
 };

@@ -55,7 +55,8 @@ static int32_t fpg_mountain_car_continuous_step(const fpg_environment *env, int3
 }
 
 static const fpg_environment fpg_mountain_car_continuous = {
-    .abi = FPG_ENV_ABI, .state_size = 2, .obs_size = 2, .action_size = 1, .action_low = {-1}, .action_high = {1},
+    .name = "mountain_car_continuous", .abi = FPG_ENV_ABI,
+    .state_size = 2, .obs_size = 2, .action_size = 1, .action_low = {-1}, .action_high = {1},
     .reset_noise_size = 1, .params = {0, -0.6, -0.4},
     .reset = fpg_mountain_car_reset, .step = fpg_mountain_car_continuous_step, .observe = fpg_mountain_car_observe,
 };

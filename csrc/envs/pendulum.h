@@ -70,7 +70,8 @@ static int32_t fpg_pendulum_observe(const fpg_environment *env, int32_t width, c
 }
 
 static const fpg_environment fpg_pendulum = {
-    .abi = FPG_ENV_ABI, .state_size = 2, .obs_size = 3, .action_size = 1, .action_low = {-2}, .action_high = {2},
+    .name = "pendulum", .abi = FPG_ENV_ABI,
+    .state_size = 2, .obs_size = 3, .action_size = 1, .action_low = {-2}, .action_high = {2},
     .reset_noise_size = 2, .params = {10, FPG_PI, 1},
     .reset = fpg_pendulum_reset, .step = fpg_pendulum_step, .observe = fpg_pendulum_observe,
 };

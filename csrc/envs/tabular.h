@@ -91,7 +91,8 @@ static int32_t fpg_tabular_observe(const fpg_environment *env, int32_t width, co
 
 /* What is missing here follows from the table: obs_size, categories, step_noise_size, data. */
 static const fpg_environment fpg_tabular_environment = {
-    .abi = FPG_ENV_ABI, .state_size = 2, .action_size = 1, .reset_noise_size = 1,
+    .name = "tabular", .abi = FPG_ENV_ABI,
+    .state_size = 2, .action_size = 1, .reset_noise_size = 1,
     .reset = fpg_tabular_reset, .step = fpg_tabular_step, .observe = fpg_tabular_observe,
 };
 
