@@ -1,7 +1,7 @@
 """Bits: what a few iterations leave, hashed, for every algorithm, head, source and instruction set.
 
-They make a refactoring safe: the hashes stay, or the commit that changes them says why. Bits depend on the compiler
-and on the packages that take part; where those are others than the recorded, there is nothing to compare with.
+They make a refactoring safe: the hashes stay, or the commit that changes them says why. Bits depend on the
+compiler and on the packages that take part; where those are not the recorded ones, there is nothing to compare.
 `python tests/test_snapshots.py` writes tests/snapshots.json anew and prints what changed.
 """
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finite_mdps import random_mdp
+from jit_envs import Bits, Cart, Grid, Rooms
 
 import fastpg
 from fastpg import A2C, VPG, Reinforce, _core
-from finite_mdps import random_mdp
-from jit_envs import Bits, Cart, Grid, Rooms
 
 STORE = Path(__file__).with_name("snapshots.json")
 NUM_ENVS, STEPS = 21, 900  # a full tile and a ragged one, a few iterations
