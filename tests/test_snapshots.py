@@ -1,7 +1,7 @@
 """Bits: what a few iterations leave, hashed, for every algorithm, head, source and instruction set.
 
 They make a refactoring safe: the hashes stay, or the commit that changes them says why. Bits depend on the
-compiler and on the packages that take part; where those are not the recorded ones, there is nothing to compare.
+compiler and on the packages that take part; where those are others, there is nothing to compare.
 `python tests/test_snapshots.py` writes tests/snapshots.json anew and prints what changed.
 """
 
