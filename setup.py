@@ -19,6 +19,7 @@ from setuptools.command.build_py import build_py
 
 SOURCES = [
     "dispatch",
+    "fields",
     "memory",
     "parallel",
     "normalize",

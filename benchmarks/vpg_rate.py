@@ -72,7 +72,7 @@ def main() -> None:
             policy,
             form="gae",
             lam=0.95,
-            standardize=True,
+            standardize_advantages=True,
             value=value.network,
             value_theta=value.theta.copy(),
             value_learning_rate=1e-9,

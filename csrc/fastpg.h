@@ -256,32 +256,65 @@ typedef enum { FPG_PHI_TOTAL = 0, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, F
 typedef enum { FPG_NO_BASELINE = 0, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE } fpg_baseline;
 typedef enum { FPG_PER_TRAJECTORY = 0, FPG_PER_TIMESTEP = 1 } fpg_normalize;
 
-typedef struct {
-    int64_t num_steps;        /* transitions in the batch */
-    int64_t num_episodes;     /* episodes that finished in it */
-    int64_t num_trajectories; /* finished, and cut by the horizon */
-    double mean_return, return_std, min_return, max_return, mean_length; /* of finished episodes; NaN if none */
-    double entropy;           /* mean over transitions, nats */
-    double gradient_norm;     /* Euclidean */
-    int64_t total_steps;      /* transitions since the sampler was made */
-    double seconds;           /* wall time of the pass; of the whole iteration where it trains */
-    double value_loss;        /* mean squared error of the value function before its update; NaN if there is none */
-    double explained_variance; /* of the returns it is fitted to; NaN likewise */
-} fpg_stats;
+/* Options and statistics are listed once, and structs, tables of fields, Python's records and checks are made of the lists. */
+typedef enum { FPG_INTEGER = 0, FPG_REAL, FPG_FLAG, FPG_CHOICE } fpg_field_kind; /* int64_t, double, int32_t, int32_t */
 
 typedef struct {
-    fpg_form form;
-    fpg_baseline baseline;
-    fpg_normalize normalize;
-    double gamma, lam;
-    double entropy_coef;     /* the gradient of this times each step's entropy is added */
-    int32_t n_step;          /* FPG_PHI_Q */
-    int32_t discount_states; /* nonzero: weights get gamma^t as well; FPG_PHI_TOTAL, which has it, stays as it is */
-    /* Exactly one is positive. horizon: that many steps of every environment, continuing its episode; the cut is
-     * treated as an episode end. episodes: that many whole episodes from fresh resets; environment i runs
-     * episodes / num_envs of them, and one more where i < episodes % num_envs, so short ones are not favoured. */
-    int64_t horizon, episodes;
+    const char *name;
+    fpg_field_kind kind;
+    int64_t offset;       /* in its struct, in bytes */
+    double initial;       /* of options: what is taken where nothing is said; of a choice the index of the word */
+    const char *range;    /* of options: the interval that others than the initial value lie in; of a choice the words; of a flag "" */
+} fpg_field;
+
+#define FPG_TYPE_FPG_INTEGER int64_t
+#define FPG_TYPE_FPG_REAL double
+#define FPG_TYPE_FPG_FLAG int32_t
+#define FPG_TYPE_FPG_CHOICE int32_t
+#define FPG_MEMBER(kind, name, ...) FPG_TYPE_##kind name;
+
+#define FPG_STATISTICS(X) \
+    X(FPG_INTEGER, num_steps)         /* transitions in the batch */ \
+    X(FPG_INTEGER, num_episodes)      /* episodes that finished in it */ \
+    X(FPG_INTEGER, num_trajectories)  /* finished, and cut by the horizon */ \
+    X(FPG_REAL, mean_return)          /* this and the next four: of finished episodes; NaN if none */ \
+    X(FPG_REAL, return_std) \
+    X(FPG_REAL, min_return) \
+    X(FPG_REAL, max_return) \
+    X(FPG_REAL, mean_length) \
+    X(FPG_REAL, entropy)              /* mean over transitions, nats */ \
+    X(FPG_REAL, gradient_norm)        /* Euclidean */ \
+    X(FPG_INTEGER, total_steps)       /* transitions since the sampler was made */ \
+    X(FPG_REAL, seconds)              /* wall time of the pass; of the whole iteration where it trains */ \
+    X(FPG_REAL, value_loss)           /* mean squared error of the value function before its update; NaN if there is none */ \
+    X(FPG_REAL, explained_variance)   /* of the returns it is fitted to; NaN likewise */
+
+typedef struct {
+    FPG_STATISTICS(FPG_MEMBER)
+} fpg_stats;
+
+/* What is collected and how it is weighed. Exactly one of horizon and episodes is positive. horizon: that many steps of every
+ * environment, continuing its episode; the cut is treated as an episode end. episodes: that many whole episodes from fresh resets;
+ * environment i runs episodes / num_envs of them, and one more where i < episodes % num_envs, so short ones are not favoured. */
+#define FPG_COLLECT_OPTIONS(X) \
+    X(FPG_CHOICE, form, 0, "total reward_to_go q td gae")                     /* fpg_form */ \
+    X(FPG_CHOICE, baseline, 0, "none batch_mean timestep_mean value")         /* fpg_baseline */ \
+    X(FPG_CHOICE, normalize, 1, "trajectory timestep")                        /* fpg_normalize */ \
+    X(FPG_REAL, gamma, 1, "[0, 1]")                                           /* discount */ \
+    X(FPG_REAL, lam, 1, "[0, 1]")                                             /* FPG_PHI_GAE: trace decay */ \
+    X(FPG_REAL, entropy_coef, 0, "(-inf, inf)")           /* the gradient of this times each step's entropy is added */ \
+    X(FPG_INTEGER, n_step, 1, "[1, 2147483647]")                              /* FPG_PHI_Q */ \
+    X(FPG_FLAG, discount_states, 0, "")        /* weights get gamma^t as well; FPG_PHI_TOTAL, which has it, stays as it is */ \
+    X(FPG_INTEGER, horizon, 0, "[0, 1099511627776]") \
+    X(FPG_INTEGER, episodes, 0, "[0, 1099511627776]")
+
+typedef struct {
+    FPG_COLLECT_OPTIONS(FPG_MEMBER)
 } fpg_collect;
+
+/* The fields of a list, in its order; their number. */
+int32_t fpg_statistics_fields(const fpg_field **fields);
+int32_t fpg_collect_fields(const fpg_field **fields);
 
 typedef struct fpg_sampler fpg_sampler;
 
@@ -331,21 +364,32 @@ fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_
 
 typedef enum { FPG_ADAM = 0, FPG_SGD = 1 } fpg_optimizer;
 
+/* What an iteration does beside collecting; collect.episodes may be 0 if steps_per_iteration is positive. */
+#define FPG_TRAIN_OPTIONS(X) \
+    X(FPG_INTEGER, steps_per_iteration, 0, "[0, 1099511627776]") /* > 0: whole episodes, as many as the mean length before suggests */ \
+    X(FPG_CHOICE, optimizer, 0, "adam sgd")                    /* fpg_optimizer */ \
+    X(FPG_REAL, learning_rate, 0, "(0, inf)") \
+    X(FPG_REAL, momentum, 0, "[0, 1)")                         /* sgd */ \
+    X(FPG_REAL, beta1, 0, "[0, 1)")                            /* adam, and the next two */ \
+    X(FPG_REAL, beta2, 0, "[0, 1)") \
+    X(FPG_REAL, epsilon, 1e-8, "(0, inf)") \
+    X(FPG_FLAG, linear_schedule, 0, "")                        /* learning rates fall linearly to 0 at total_steps */ \
+    X(FPG_REAL, max_grad_norm, INFINITY, "(0, inf)")            /* the policy's gradient is scaled down to this Euclidean norm */ \
+    X(FPG_FLAG, normalize_observations, 0, "")                 /* real observations and a value network only: see normalize.c */ \
+    X(FPG_FLAG, standardize_advantages, 0, "")    /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */ \
+    X(FPG_REAL, value_learning_rate, 0, "(0, inf)")            /* this and the next two: the value function's regression */ \
+    X(FPG_INTEGER, value_epochs, 0, "[0, 10000]")              /* after each policy step; with a value network only */ \
+    X(FPG_INTEGER, value_minibatches, 1, "[1, 10000]") \
+    X(FPG_INTEGER, total_steps, 1, "[1, 1099511627776]") /* stop after the iteration that reaches it */ \
+    X(FPG_REAL, target_return, NAN, "[-inf, inf]") /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
+
 typedef struct {
-    fpg_collect collect;         /* episodes may be 0 if steps_per_iteration is positive */
-    int64_t steps_per_iteration; /* > 0: whole episodes, as many as the mean length known before suggests */
-    fpg_optimizer optimizer;
-    double learning_rate, momentum, beta1, beta2, epsilon;
-    int32_t linear_schedule;     /* nonzero: learning rates fall linearly to 0 at total_steps */
-    double max_grad_norm;        /* the policy's gradient is scaled down to this Euclidean norm; infinite: never */
-    int32_t normalize_observations; /* nonzero, real observations and a value network only: see normalize.c */
-    int32_t standardize;         /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */
-    /* The value function's regression after each policy step; with a value network only. */
-    double value_learning_rate;
-    int32_t value_epochs, value_minibatches;
-    int64_t total_steps;         /* stop after the iteration that reaches it */
-    double target_return;        /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
+    fpg_collect collect;
+    FPG_TRAIN_OPTIONS(FPG_MEMBER)
 } fpg_train_config;
+
+/* The fields of an fpg_train_config, those of its `collect` included. */
+int32_t fpg_train_fields(const fpg_field **fields);
 
 typedef enum { FPG_RUNNING = 0, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN } fpg_stopped;
 

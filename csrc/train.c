@@ -86,7 +86,7 @@ static fpg_status learn(fpg_trainer *t, float *theta, float *value_theta, fpg_st
 {
     const fpg_train_config *c = &t->config;
     const fpg_collect collect = next_collect(t);
-    fpg_status status = value_theta ? fpg_sampler_advantage_gradient(t->sampler, theta, value_theta, &collect, c->standardize,
+    fpg_status status = value_theta ? fpg_sampler_advantage_gradient(t->sampler, theta, value_theta, &collect, c->standardize_advantages,
                                                                      t->gradient, stats, poll)
                                     : fpg_sampler_gradient(t->sampler, theta, NULL, &collect, t->gradient, stats, poll);
     if (status == FPG_OK)

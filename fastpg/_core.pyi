@@ -15,6 +15,16 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+class Option(NamedTuple):
+    """One of training's options, as csrc/fastpg.h lists it."""
+
+    kind: str  # "integer" | "real" | "flag" | "choice"
+    initial: Any  # where nothing is said
+    range: str  # of numbers: the interval that others than `initial` lie in, as "[0, 1)"
+    words: tuple[str, ...]  # of a choice
+
+OPTIONS: dict[str, Option]  # of a Trainer and a Learner
+COLLECT_OPTIONS: dict[str, Option]  # those of them that a Sampler's gradients have
 STATS_DTYPE: np.dtype[np.void]  # one record an iteration; its fields are documented in csrc/fastpg.h
 MAX_WIDTH: int  # 512
 MAX_HIDDEN: int  # 3
@@ -245,18 +255,9 @@ class Sampler:
         self,
         theta: F32,
         *,
-        form: str,  # "total" | "reward_to_go" | "q" | "td" | "gae"; the last three need value_theta
-        gamma: float,
-        horizon: int,  # > 0: that many steps of every environment, continuing its episode
-        episodes: int,  # > 0: that many whole episodes from fresh resets; exactly one of the two is > 0
-        normalize: str,  # "trajectory" | "timestep"
         out: F32,
-        baseline: str = "none",  # | "batch_mean" | "timestep_mean" | "value" (needs value_theta)
-        lam: float = 1,  # gae
-        n_step: int = 1,  # q
-        discount_states: bool = False,
-        entropy_coef: float = 0,
         value_theta: F32 | None = None,
+        **options: Any,  # COLLECT_OPTIONS; exactly one of horizon and episodes is positive
     ) -> np.void: ...  # a STATS_DTYPE scalar; NaN or infinity raises FloatingPointError naming what and where
     # The same for the forms without a value function, minus baseline(rows) of the rows (R, obs_size) that
     # were visited: any function of them to float32 (R,).
@@ -265,14 +266,8 @@ class Sampler:
         theta: F32,
         baseline: Callable[[F32], F32],
         *,
-        form: str,
-        gamma: float,
-        horizon: int,
-        episodes: int,
-        normalize: str,
         out: F32,
-        discount_states: bool = False,
-        entropy_coef: float = 0,
+        **options: Any,
     ) -> np.void: ...
     def evaluate(
         self, theta: F32, *, episodes: int, deterministic: bool
@@ -309,34 +304,9 @@ class Trainer:
         *,
         num_envs: int,
         seed: int,
-        form: str,
-        gamma: float,
-        horizon: int,  # exactly one of horizon, episodes, steps_per_iteration is > 0
-        episodes: int,
-        steps_per_iteration: int,  # whole episodes, as many as the mean length seen before suggests
-        normalize: str,
-        optimizer: str,  # "adam" | "sgd"
-        learning_rate: float,
-        momentum: float,  # sgd
-        beta1: float,
-        beta2: float,
-        epsilon: float,
-        total_steps: int,  # stop after the iteration in which this many steps are reached
-        target_return: float,  # NaN: none. Reached by the mean of the last >= 100 finished episodes
-        baseline: str = "none",
-        lam: float = 1,
-        n_step: int = 1,
-        discount_states: bool = False,
-        entropy_coef: float = 0,
         value: Network | None = None,
         value_theta: F32 | None = None,  # updated in place as well
-        value_learning_rate: float = 0,
-        value_epochs: int = 0,
-        value_minibatches: int = 1,
-        standardize: bool = False,
-        normalize_observations: bool = False,
-        linear_schedule: bool = False,
-        max_grad_norm: float = ...,
+        **options: Any,  # OPTIONS; exactly one of horizon, episodes and steps_per_iteration is positive
     ) -> None: ...
     num_steps: int
     num_iterations: int
@@ -361,19 +331,9 @@ class Learner:
         net: Network,
         theta: F32,  # updated in place, as is value_theta
         *,
-        optimizer: str,
-        learning_rate: float,
-        momentum: float,
-        beta1: float,
-        beta2: float,
-        epsilon: float,
-        total_steps: int,
         value: Network | None = None,
         value_theta: F32 | None = None,
-        value_learning_rate: float = 0,
-        normalize_observations: bool = False,
-        linear_schedule: bool = False,
-        max_grad_norm: float = ...,
+        **options: Any,  # OPTIONS; what they say of collecting is not read
     ) -> None: ...
     def begin(self, total_steps: int) -> None: ...  # an iteration, after so many steps of environments
     def undo(self) -> None: ...

@@ -128,26 +128,25 @@ cdef extern from "fastpg.h" nogil:
     fpg_status fpg_segment_gradients(fpg_batcher *, const float *, const float *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
-    ctypedef enum fpg_form:
-        FPG_PHI_TOTAL, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE
-    ctypedef enum fpg_baseline:
-        FPG_NO_BASELINE, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE
-    ctypedef enum fpg_normalize:
-        FPG_PER_TRAJECTORY, FPG_PER_TIMESTEP
-
     ctypedef struct fpg_stats:
-        int64_t num_steps, num_episodes, num_trajectories
-        double mean_return, return_std, min_return, max_return, mean_length, entropy, gradient_norm
-        int64_t total_steps
-        double seconds, value_loss, explained_variance
+        pass
 
     ctypedef struct fpg_collect:
-        fpg_form form
-        fpg_baseline baseline
-        fpg_normalize normalize
-        double gamma, lam, entropy_coef
-        int32_t n_step, discount_states
         int64_t horizon, episodes
+
+    ctypedef enum fpg_field_kind:
+        FPG_INTEGER, FPG_REAL, FPG_FLAG, FPG_CHOICE
+
+    ctypedef struct fpg_field:
+        const char *name
+        fpg_field_kind kind
+        int64_t offset
+        double initial
+        const char *range
+
+    int32_t fpg_statistics_fields(const fpg_field **)
+    int32_t fpg_collect_fields(const fpg_field **)
+    int32_t fpg_train_fields(const fpg_field **)
 
     ctypedef struct fpg_sampler:
         pass
@@ -174,17 +173,10 @@ cdef extern from "fastpg.h" nogil:
                                    int64_t *, fpg_stats *, fpg_poll)
     fpg_status fpg_sampler_ended(const fpg_sampler *, int64_t *, double *, int64_t *, float *)
 
-    ctypedef enum fpg_optimizer:
-        FPG_ADAM, FPG_SGD
-
     ctypedef struct fpg_train_config:
         fpg_collect collect
         int64_t steps_per_iteration
-        fpg_optimizer optimizer
-        double learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm, value_learning_rate
-        int32_t linear_schedule, standardize, normalize_observations, value_epochs, value_minibatches
-        int64_t total_steps
-        double target_return
+        int32_t normalize_observations
 
     ctypedef enum fpg_stopped:
         FPG_RUNNING, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN
@@ -217,22 +209,12 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
 
 
-STATS_DTYPE = numpy.dtype(
-    [(name, "i8") for name in ("num_steps", "num_episodes", "num_trajectories")]
-    + [(name, "f8") for name in ("mean_return", "return_std", "min_return", "max_return", "mean_length", "entropy",
-                                 "gradient_norm")]
-    + [("total_steps", "i8"), ("seconds", "f8"), ("value_loss", "f8"), ("explained_variance", "f8")]
-)
 MAX_WIDTH = FPG_MAX_WIDTH
 MAX_HIDDEN = FPG_MAX_HIDDEN
 MAX_ACTIONS = FPG_MAX_ACTIONS
 MAX_COMPONENTS = FPG_MAX_COMPONENTS
 MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are as many
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
-FORMS = {"total": FPG_PHI_TOTAL, "reward_to_go": FPG_PHI_REWARD_TO_GO, "q": FPG_PHI_Q, "td": FPG_PHI_TD, "gae": FPG_PHI_GAE}
-BASELINES = {"none": FPG_NO_BASELINE, "batch_mean": FPG_BATCH_MEAN, "timestep_mean": FPG_TIMESTEP_MEAN,
-             "value": FPG_VALUE_BASELINE}
-NORMALIZE = {"trajectory": FPG_PER_TRAJECTORY, "timestep": FPG_PER_TIMESTEP}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
 HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian": FPG_GAUSSIAN}
 FUNCTIONS = {FPG_RESET: "reset", FPG_STEP: "step", FPG_OBSERVE: "observe"}
@@ -240,7 +222,72 @@ MAX_PARAMS = FPG_MAX_PARAMS
 ENV_ABI = FPG_ENV_ABI
 PARAMS_OFFSET, DATA_OFFSET = FPG_PARAMS_OFFSET, FPG_DATA_OFFSET  # in fpg_environment, in bytes
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
-OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}
+
+
+# ---- options and statistics, as fastpg.h lists them ---------------------------------------------------------------------------
+
+class Option(typing.NamedTuple):
+    kind: str
+    initial: object
+    range: str
+    words: tuple
+
+
+KINDS = {FPG_INTEGER: "integer", FPG_REAL: "real", FPG_FLAG: "flag", FPG_CHOICE: "choice"}
+
+
+cdef dict _options(const fpg_field *fields, int32_t count):
+    options = {}
+    for i in range(count):
+        kind, initial, interval = KINDS[fields[i].kind], fields[i].initial, fields[i].range.decode()
+        words = tuple(interval.split()) if kind == "choice" else ()
+        if kind != "real":
+            initial = words[<int>initial] if words else bool(initial) if kind == "flag" else int(initial)
+        options[fields[i].name.decode()] = Option(kind, initial, "" if words else interval, words)
+    return options
+
+
+cdef object _fill(void *target, const fpg_field *fields, int32_t count, dict options, dict settings):
+    """Writes settings to a struct, and what an option is at first where there is none."""
+    cdef char *place
+    unknown = set(settings) - set(options)
+    _require(not unknown, f"there is no option {', '.join(sorted(unknown))}")
+    for i, (name, option) in enumerate(options.items()):
+        value, place = settings.get(name, option.initial), <char *>target + fields[<int>i].offset
+        if option.kind == "real":
+            (<double *>place)[0] = value
+        elif option.kind == "integer":
+            (<int64_t *>place)[0] = value
+        elif option.kind == "flag":
+            (<int32_t *>place)[0] = bool(value)
+        else:
+            _require(value in option.words, f"{name} must be one of {', '.join(option.words)}, got {value!r}")
+            (<int32_t *>place)[0] = option.words.index(value)
+        if option.range:
+            is_initial = value == option.initial or (value != value and option.initial != option.initial)
+            _require(is_initial or _in_interval(value, option.range), f"{name} must lie in {option.range}, got {value}")
+
+
+cdef bint _in_interval(value, str interval):
+    low, high = [float(end) for end in interval.strip("[]()").split(",")]
+    return ((low <= value if interval.startswith("[") else low < value)
+            and (value <= high if interval.endswith("]") else value < high))
+
+
+cdef const fpg_field *COLLECT_FIELDS
+cdef const fpg_field *TRAIN_FIELDS
+cdef const fpg_field *STATISTICS_FIELDS
+cdef int32_t NUM_COLLECT_FIELDS = fpg_collect_fields(&COLLECT_FIELDS)
+cdef int32_t NUM_TRAIN_FIELDS = fpg_train_fields(&TRAIN_FIELDS)
+cdef int32_t NUM_STATISTICS_FIELDS = fpg_statistics_fields(&STATISTICS_FIELDS)
+COLLECT_OPTIONS = _options(COLLECT_FIELDS, NUM_COLLECT_FIELDS)
+OPTIONS = _options(TRAIN_FIELDS, NUM_TRAIN_FIELDS)
+STATS_DTYPE = numpy.dtype({
+    "names": [STATISTICS_FIELDS[i].name.decode() for i in range(NUM_STATISTICS_FIELDS)],
+    "formats": ["i8" if STATISTICS_FIELDS[i].kind == FPG_INTEGER else "f8" for i in range(NUM_STATISTICS_FIELDS)],
+    "offsets": [STATISTICS_FIELDS[i].offset for i in range(NUM_STATISTICS_FIELDS)],
+    "itemsize": sizeof(fpg_stats),
+})
 
 
 # ---- errors and signals ----------------------------------------------------------------------------------------------
@@ -1054,16 +1101,17 @@ cdef _check_value(Network net, Network value):
              "the value network must have one output and the policy's inputs")
 
 
-cdef fpg_collect _collect(str form, str baseline, str normalize, double gamma, double lam, int32_t n_step,
-                          bint discount_states, double entropy_coef, bint has_value) except *:
+cdef fpg_collect _collect(dict settings, bint has_value) except *:
     cdef fpg_collect collect
-    memset(&collect, 0, sizeof(collect))
-    _require(has_value or (form in ("total", "reward_to_go") and baseline != "value"), "this form needs a value function")
-    _require(n_step >= 1, f"n_step must be at least 1, got {n_step}")
-    collect.form, collect.baseline, collect.normalize = FORMS[form], BASELINES[baseline], NORMALIZE[normalize]
-    collect.gamma, collect.lam, collect.n_step, collect.discount_states = gamma, lam, n_step, discount_states
-    collect.entropy_coef = entropy_coef
+    _fill(&collect, COLLECT_FIELDS, NUM_COLLECT_FIELDS, COLLECT_OPTIONS, settings)
+    _check_form(settings, has_value)
+    _require((collect.horizon > 0) != (collect.episodes > 0), "exactly one of horizon and episodes must be positive")
     return collect
+
+
+cdef int _check_form(dict settings, bint has_value) except -1:
+    form, baseline = settings.get("form", "total"), settings.get("baseline", "none")
+    _require(has_value or (form in ("total", "reward_to_go") and baseline != "value"), "this form needs a value function")
 
 
 cdef class Sampler:
@@ -1085,12 +1133,8 @@ cdef class Sampler:
     def __dealloc__(self):
         fpg_sampler_free(self.sampler)
 
-    def gradient(self, const float[::1] theta, *, str form, double gamma, int64_t horizon, int64_t episodes, str normalize,
-                 float[::1] out, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
-                 double entropy_coef=0,
-                 const float[::1] value_theta=None):
-        cdef fpg_collect collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states,
-                                            entropy_coef, value_theta is not None)
+    def gradient(self, const float[::1] theta, *, float[::1] out, const float[::1] value_theta=None, **settings):
+        cdef fpg_collect collect = _collect(settings, value_theta is not None)
         cdef const float *values = NULL
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -1101,9 +1145,7 @@ cdef class Sampler:
             _require(self.value is not None, "this Sampler has no value function")
             _check_theta(self.value, value_theta)
             values = &value_theta[0]
-        _require((horizon > 0) != (episodes > 0), "exactly one of horizon and episodes must be positive")
         _require(not self.busy, "this Sampler is at work in another thread")
-        collect.horizon, collect.episodes = horizon, episodes
         record = numpy.empty(1, STATS_DTYPE)
         cdef uint8_t[::1] raw = record.view(numpy.uint8)
         self.busy = True
@@ -1113,19 +1155,16 @@ cdef class Sampler:
         _raise_for(status, interrupt, "estimate_gradient()", self.env)
         return record[0]
 
-    def gradient_minus(self, const float[::1] theta, baseline, *, str form, double gamma, int64_t horizon, int64_t episodes,
-                       str normalize, float[::1] out, bint discount_states=False, double entropy_coef=0):
-        cdef fpg_collect collect = _collect(form, "value", normalize, gamma, 1, 1, discount_states, entropy_coef, True)
+    def gradient_minus(self, const float[::1] theta, baseline, *, float[::1] out, **settings):
+        cdef fpg_collect collect = _collect({**settings, "baseline": "value"}, True)
         cdef int64_t rows = 0
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
         cdef fpg_poll poll = interrupt.poll()
         _check_theta(self.net, theta)
         _check_theta(self.net, out)
-        _require((horizon > 0) != (episodes > 0), "exactly one of horizon and episodes must be positive")
-        _require(form in ("total", "reward_to_go"), "this form has its own baseline")
+        _require(settings["form"] in ("total", "reward_to_go"), "this form has its own baseline")
         _require(not self.busy, "this Sampler is at work in another thread")
-        collect.horizon, collect.episodes = horizon, episodes
         self.busy = True
         try:
             with nogil:
@@ -1220,19 +1259,11 @@ cdef class Sampler:
         return first, third, fourth, second
 
 
-cdef fpg_train_config _optimizers(Network net, Network value, str optimizer, double learning_rate, double momentum, double beta1,
-                                  double beta2, double epsilon, double max_grad_norm, bint linear_schedule,
-                                  double value_learning_rate, bint normalize_observations, int64_t total_steps) except *:
-    """What of a training run's settings has to do with its optimizers; the rest is 0."""
+cdef fpg_train_config _train_config(Network net, Network value, dict settings) except *:
     cdef fpg_train_config config
-    memset(&config, 0, sizeof(config))
-    _require(not normalize_observations or (value is not None and not net.obs_categories),
+    _fill(&config, TRAIN_FIELDS, NUM_TRAIN_FIELDS, OPTIONS, settings)
+    _require(not config.normalize_observations or (value is not None and not net.obs_categories),
              "normalize_observations needs a value function, and observations that are real numbers")
-    config.optimizer, config.learning_rate, config.momentum = OPTIMIZERS[optimizer], learning_rate, momentum
-    config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
-    config.max_grad_norm, config.linear_schedule = max_grad_norm, linear_schedule
-    config.value_learning_rate, config.normalize_observations = value_learning_rate, normalize_observations
-    config.total_steps = total_steps
     return config
 
 
@@ -1246,37 +1277,23 @@ cdef class Trainer:
     cdef readonly int64_t num_iterations
     cdef bint busy
 
-    def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, str form,
-                  double gamma, int64_t horizon, int64_t episodes, int64_t steps_per_iteration, str normalize, str optimizer,
-                  double learning_rate, double momentum, double beta1, double beta2, double epsilon, int64_t total_steps,
-                  double target_return, str baseline="none", double lam=1, int32_t n_step=1, bint discount_states=False,
-                  double entropy_coef=0,
-                  Network value=None, float[::1] value_theta=None, double value_learning_rate=0, int32_t value_epochs=0,
-                  int32_t value_minibatches=1, bint standardize=False, bint normalize_observations=False,
-                  bint linear_schedule=False,
-                  double max_grad_norm=numpy.inf):
-        cdef fpg_train_config config
+    def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, Network value=None,
+                  float[::1] value_theta=None, **settings):
+        cdef fpg_train_config config = _train_config(net, value, settings)
         _check_pair(env, net)
         _check_theta(net, theta)
         _check_value(net, value)
+        _check_form(settings, value is not None)
         _require((value is None) == (value_theta is None), "value and value_theta go together")
         if value is not None:
             _check_theta(value, value_theta)
             # Weights are then target - V(s_t), which the statistics of the value function rest on.
-            _require((form, baseline) in (("gae", "none"), ("td", "none"), ("q", "value"), ("reward_to_go", "value"))
-                     and not discount_states, f"form {form!r} and baseline {baseline!r} leave the value function no targets")
+            weighed = settings["form"], settings.get("baseline", "none")
+            _require(weighed in (("gae", "none"), ("td", "none"), ("q", "value"), ("reward_to_go", "value"))
+                     and not settings.get("discount_states"), f"form and baseline {weighed} leave the value function no targets")
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
-        _require((horizon > 0) + (episodes > 0) + (steps_per_iteration > 0) == 1,
+        _require((config.collect.horizon > 0) + (config.collect.episodes > 0) + (config.steps_per_iteration > 0) == 1,
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")
-        _require(value_minibatches >= 1, f"value_minibatches must be at least 1, got {value_minibatches}")
-        config = _optimizers(net, value, optimizer, learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm,
-                             linear_schedule, value_learning_rate, normalize_observations, total_steps)
-        config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, entropy_coef,
-                                  value is not None)
-        config.collect.horizon, config.collect.episodes = horizon, episodes
-        config.steps_per_iteration, config.value_epochs = steps_per_iteration, value_epochs
-        config.value_minibatches, config.standardize = value_minibatches, standardize
-        config.target_return = target_return
         self.env, self.net, self.theta, self.value, self.value_theta = env, net, theta, value, value_theta
         self.trainer = fpg_trainer_new(&env.env, &net.net, NULL if value is None else &value.net, num_envs, seed, &config)
         if self.trainer == NULL:
@@ -1318,18 +1335,13 @@ cdef class Learner:
     cdef float[::1] theta, value_theta
     cdef bint begun
 
-    def __cinit__(self, Network net, float[::1] theta, *, str optimizer, double learning_rate, double momentum, double beta1,
-                  double beta2, double epsilon, int64_t total_steps, Network value=None, float[::1] value_theta=None,
-                  double value_learning_rate=0, bint normalize_observations=False, bint linear_schedule=False,
-                  double max_grad_norm=numpy.inf):
-        cdef fpg_train_config config
+    def __cinit__(self, Network net, float[::1] theta, *, Network value=None, float[::1] value_theta=None, **settings):
+        cdef fpg_train_config config = _train_config(net, value, settings)
         _check_theta(net, theta)
         _check_value(net, value)
         _require((value is None) == (value_theta is None), "value and value_theta go together")
         if value is not None:
             _check_theta(value, value_theta)
-        config = _optimizers(net, value, optimizer, learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm,
-                             linear_schedule, value_learning_rate, normalize_observations, total_steps)
         self.net, self.theta, self.value, self.value_theta = net, theta, value, value_theta
         self.learner = fpg_learner_new(&net.net, NULL if value is None else &value.net, &config)
         if self.learner == NULL:

@@ -1,11 +1,47 @@
 """Algorithms as data: one frozen dataclass each, from which the command line is generated as well."""
 
 import math
+import types
+import typing
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fastpg import _check, _core
-from fastpg.estimators import FORMS, MEAN_BASELINES, NORMALIZE, MeanBaseline, Normalize
+from fastpg.estimators import MeanBaseline, Normalize
+
+
+def check_options(algorithm: Any) -> None:
+    """Raise TypeError or ValueError for the first option of an algorithm that is out of its range.
+
+    Ranges are those of csrc/fastpg.h; which words a choice has, the annotation says.
+    """
+    where = f"{type(algorithm).__name__}()"
+    for name, (hint, optional) in _hints(type(algorithm)).items():
+        value = getattr(algorithm, name)
+        option = _core.OPTIONS.get(name)
+        if value is None and optional:
+            continue
+        if option is None:
+            _check.widths(where, name, value, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+        elif option.kind == "choice":
+            _check.choice(where, name, value, typing.get_args(hint))
+        elif option.kind == "flag":
+            _check.boolean(where, name, value)
+        elif option.kind == "integer":
+            low, high = option.range[1:-1].split(",")
+            _check.integer(where, name, value, int(low), int(high))
+        else:
+            _check.real(where, name, value, option.range)
+
+
+def _hints(algorithm: type) -> dict[str, tuple[Any, bool]]:
+    """Return the type of each option, None taken out, and whether it may be None."""
+    hints = {}
+    for name, hint in typing.get_type_hints(algorithm).items():
+        is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        parts = typing.get_args(hint) if is_union else (hint,)
+        hints[name] = parts[0], types.NoneType in parts
+    return hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +101,7 @@ class Reinforce:
     normalize: Normalize = "timestep"
 
     def __post_init__(self) -> None:
-        where = "Reinforce()"
-        _check.choice(where, "form", self.form, ("total", "reward_to_go"))
-        if self.baseline is not None:
-            _check.choice(where, "baseline", self.baseline, MEAN_BASELINES)
-        _check.real(where, "gamma", self.gamma, "[0, 1]")
-        _check.real(where, "learning_rate", self.learning_rate, "(0, inf)")
-        _check.choice(where, "optimizer", self.optimizer, ("adam", "sgd"))
-        _check.real(where, "momentum", self.momentum, "[0, 1)")
-        _check.real(where, "beta1", self.beta1, "[0, 1)")
-        _check.real(where, "beta2", self.beta2, "[0, 1)")
-        _check.real(where, "epsilon", self.epsilon, "(0, inf)")
-        _check.real(where, "entropy_coef", self.entropy_coef, "(-inf, inf)")
-        _check.choice(where, "normalize", self.normalize, NORMALIZE)
+        check_options(self)
 
     def core_settings(self) -> dict[str, Any]:
         """Return what the compiled trainer takes for this algorithm."""
@@ -168,39 +192,17 @@ class VPG:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        where = f"{type(self).__name__}()"
-        _check.choice(where, "form", self.form, tuple(form for form in FORMS if form != "total"))
-        _check.real(where, "gamma", self.gamma, "[0, 1]")
-        _check.real(where, "lam", self.lam, "[0, 1]")
-        _check.integer(where, "n_step", self.n_step, 1, 2**31 - 1)
-        _check.real(where, "learning_rate", self.learning_rate, "(0, inf)")
-        _check.real(where, "value_learning_rate", self.value_learning_rate, "(0, inf)")
-        _check.integer(where, "value_epochs", self.value_epochs, 0, 10_000)
-        _check.integer(where, "value_minibatches", self.value_minibatches, 1, 10_000)
-        _check.widths(where, "value_hidden", self.value_hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
-        _check.boolean(where, "standardize_advantages", self.standardize_advantages)
-        _check.boolean(where, "normalize_observations", self.normalize_observations)
-        _check.real(where, "entropy_coef", self.entropy_coef, "(-inf, inf)")
-        if self.max_grad_norm is not None:
-            _check.real(where, "max_grad_norm", self.max_grad_norm, "(0, inf)")
-        _check.boolean(where, "linear_schedule", self.linear_schedule)
-        _check.real(where, "beta1", self.beta1, "[0, 1)")
-        _check.real(where, "beta2", self.beta2, "[0, 1)")
-        _check.real(where, "epsilon", self.epsilon, "(0, inf)")
+        check_options(self)
 
     def core_settings(self) -> dict[str, Any]:
         """Return what the compiled trainer takes for this algorithm."""
         settings = asdict(self)
-        for ours, theirs in (("standardize_advantages", "standardize"),):
-            settings[theirs] = settings.pop(ours)
         del settings["value_hidden"]
         return {
             **settings,
             "baseline": "value" if self.form in ("q", "reward_to_go") else "none",
             "max_grad_norm": math.inf if self.max_grad_norm is None else self.max_grad_norm,
             "normalize": "timestep",
-            "optimizer": "adam",
-            "momentum": 0.0,
         }
 
 

@@ -198,7 +198,7 @@ class GymnasiumTrainer:
         value_theta: F32 | None = None,
         value_epochs: int = 0,
         value_minibatches: int = 1,
-        standardize: bool = False,
+        standardize_advantages: bool = False,
         normalize_observations: bool = False,
         **optimizers: Any,
     ) -> None:
@@ -221,7 +221,7 @@ class GymnasiumTrainer:
         self._horizon, self._episodes, self._steps_per_iteration = horizon, episodes, steps_per_iteration
         self._normalize, self._entropy_coef = normalize, entropy_coef
         self._epochs, self._minibatches = value_epochs, value_minibatches
-        self._standardize, self._normalize_observations = standardize, normalize_observations
+        self._standardize, self._normalize_observations = standardize_advantages, normalize_observations
         self._total_steps, self._target_return = total_steps, target_return
         self._mean_length = math.nan  # of the newest episodes
         self._recent: list[tuple[float, int]] = []  # newest iterations: sum of returns, episodes

@@ -361,7 +361,7 @@ def test_reinforce_refuses(arguments, error, words):
         (
             {"form": "total"},
             ValueError,
-            ["form must be one of 'reward_to_go', 'q', 'td', 'gae', got 'total'"],
+            ["form must be one of 'gae', 'td', 'q', 'reward_to_go', got 'total'"],
         ),
         ({"form": None}, TypeError, ["form"]),
         ({"gamma": 1.01}, ValueError, ["gamma must be a number in [0, 1], got 1.01"]),

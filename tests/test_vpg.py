@@ -95,14 +95,14 @@ class Oracle:
         collect,
         num_envs,
         *,
-        standardize,
+        standardize_advantages,
         max_grad_norm,
         linear_schedule,
         epochs,
         minibatches=1,
     ):
         self.run, self.form, self.collect, self.num_envs = run, form, collect, num_envs
-        self.standardize, self.max_grad_norm = standardize, max_grad_norm
+        self.standardize_advantages, self.max_grad_norm = standardize_advantages, max_grad_norm
         self.linear_schedule, self.epochs, self.minibatches = linear_schedule, epochs, minibatches
         self.theta, self.value_theta = np.float64(run.theta), np.float64(run.value_theta)
         self.moments, self.value_moments = (
@@ -126,7 +126,7 @@ class Oracle:
             "explained_variance": reference.explained_variance(values, targets),
             "num_steps": valid.sum(),
         }
-        if self.standardize:
+        if self.standardize_advantages:
             weights = reference.standardize(weights)
         gradient = reference.policy_gradient(policy, self.theta, obs, actions, weights)
         record["gradient_norm"] = np.linalg.norm(gradient)
@@ -164,7 +164,7 @@ def assert_equal_steps(got, expected, before):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("standardize_advantages", [False, True])
 @pytest.mark.parametrize("epochs", [1, 3])
 @pytest.mark.parametrize("max_grad_norm", [math.inf, 0.02])
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def assert_equal_steps(got, expected, before):
     [(1, {"episodes": 3}, 2), (17, {"episodes": 40}, 2), (17, {"horizon": 33}, 1)],
     ids=str,
 )
-def test_iterations_equal_the_oracle(form, standardize, epochs, max_grad_norm, num_envs, collect, iterations):
-    options = {"standardize": standardize, "max_grad_norm": max_grad_norm, "linear_schedule": True}
+def test_iterations_equal_the_oracle(form, standardize_advantages, epochs, max_grad_norm, num_envs, collect, iterations):
+    options = {"standardize_advantages": standardize_advantages, "max_grad_norm": max_grad_norm, "linear_schedule": True}
     run = Run(collect, num_envs, form, **options, value_epochs=epochs)
     oracle = Oracle(run, form, collect, num_envs, **options, epochs=epochs)
     before, value_before = oracle.theta, oracle.value_theta
@@ -191,7 +191,7 @@ def test_iterations_equal_the_oracle(form, standardize, epochs, max_grad_norm, n
 @pytest.mark.parametrize("hidden", [(), (33, 5)], ids=str)
 @pytest.mark.parametrize("value_hidden", [(), (32, 16)], ids=str)
 def test_every_depth_equals_the_oracle(isa, hidden, value_hidden):
-    options = {"standardize": True, "max_grad_norm": math.inf, "linear_schedule": False}
+    options = {"standardize_advantages": True, "max_grad_norm": math.inf, "linear_schedule": False}
     run = Run({"episodes": 40}, 17, "gae", hidden, value_hidden, **options, value_epochs=3)
     oracle = Oracle(run, "gae", {"episodes": 40}, 17, **options, epochs=3)
     before, value_before = oracle.theta, oracle.value_theta
@@ -206,7 +206,7 @@ def test_minibatches_equal_the_oracle_which_puts_every_step_into_one_of_them(min
     # Of 1000, most are empty: no step of Adam is taken on them, whatever its momentum.
     collect, options = (
         {"horizon": 60},
-        {"standardize": True, "max_grad_norm": math.inf, "linear_schedule": True},
+        {"standardize_advantages": True, "max_grad_norm": math.inf, "linear_schedule": True},
     )
     run = Run(collect, 70, **options, value_epochs=3, value_minibatches=minibatches)
     oracle = Oracle(run, "gae", collect, 70, **options, epochs=3, minibatches=minibatches)
@@ -235,7 +235,7 @@ def test_the_number_of_threads_changes_no_bit(threads, collect, hidden):
     results = set()
     for n in (1, 2, 3):
         threads(n)
-        options = {"value_minibatches": 3, "value_epochs": 2, "standardize": True}
+        options = {"value_minibatches": 3, "value_epochs": 2, "standardize_advantages": True}
         run = Run(collect, 300, hidden=hidden, **options, total_steps=10**9)
         for _ in range(3):
             record = run.iterate()
