@@ -376,6 +376,8 @@ typedef enum { FPG_ADAM = 0, FPG_SGD = 1 } fpg_optimizer;
     X(FPG_FLAG, linear_schedule, 0, "")                        /* learning rates fall linearly to 0 at total_steps */ \
     X(FPG_REAL, max_grad_norm, INFINITY, "(0, inf)")            /* the policy's gradient is scaled down to this Euclidean norm */ \
     X(FPG_FLAG, normalize_observations, 0, "")                 /* real observations and a value network only: see normalize.c */ \
+    X(FPG_FLAG, policy_given, 0, "")    /* theta is no new network's: normalising must not change what it computes */ \
+    X(FPG_FLAG, value_given, 0, "")                            /* likewise value_theta */ \
     X(FPG_FLAG, standardize_advantages, 0, "")    /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */ \
     X(FPG_REAL, value_learning_rate, 0, "(0, inf)")            /* this and the next two: the value function's regression */ \
     X(FPG_INTEGER, value_epochs, 0, "[0, 10000]")              /* after each policy step; with a value network only */ \

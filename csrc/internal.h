@@ -290,6 +290,7 @@ int fpg_normalizer_init(fpg_normalizer *z, int32_t size); /* 0 if memory runs ou
 void fpg_normalizer_free(fpg_normalizer *z);
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
+void fpg_normalizer_unfold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *outer, float *inner);
 double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
 
 /* What is wrong with a parameter or a gradient, said of the value function's. */

@@ -155,12 +155,24 @@ fpg_status fpg_learner_value_step(fpg_learner *l, float *gradient, float *value_
     return fpg_value_problem(ascend(l, &l->value, FPG_ADAM, l->config.value_learning_rate, gradient, value_theta));
 }
 
+/* A new network was drawn for normalised observations, which begin with the first statistics: its inner parameters stay.
+ * From then on, and from the start where the network was given, its outer parameters stay, so that statistics change how
+ * it learns and never what it computes. */
+static void renormalize(const fpg_normalizer *z, ascent *a, int is_new, float *theta)
+{
+    if (is_new)
+        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, theta);
+    else
+        fpg_normalizer_unfold(z, a->first_outputs, a->num_parameters, theta, a->inner);
+}
+
 void fpg_learner_renormalize(fpg_learner *l, int64_t count, const double *sum, const double *sum_square, float *theta,
                              float *value_theta)
 {
+    const int first = l->normalizer.count == 0;
     fpg_normalizer_add(&l->normalizer, count, sum, sum_square);
-    fpg_normalizer_fold(&l->normalizer, l->policy.first_outputs, l->policy.num_parameters, l->policy.inner, theta);
-    fpg_normalizer_fold(&l->normalizer, l->value.first_outputs, l->value.num_parameters, l->value.inner, value_theta);
+    renormalize(&l->normalizer, &l->policy, first && !l->config.policy_given, theta);
+    renormalize(&l->normalizer, &l->value, first && !l->config.value_given, value_theta);
 }
 
 fpg_status fpg_value_problem(fpg_status status)

@@ -1,8 +1,8 @@
 /* normalize.c - running mean and standard deviation of observations, folded into a network's first layer.
  *
  * A network of normalised observations (x - mean) / std is a network of x with other parameters in the first layer:
- * W' = W / std, b' = b - W' mean. So training keeps W and b, everything that runs a policy gets W' and b', and neither
- * the kernels nor a saved policy know of normalisation.
+ * W' = W / std, b' = b - W' mean. So steps are taken on W and b, everything that runs a policy gets W' and b', and neither
+ * the kernels nor a saved policy know of normalisation. When statistics change, W and b are made of W' and b' anew.
  */
 #include "internal.h"
 
@@ -53,6 +53,22 @@ void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_p
             b -= w * z->shift[i];
         }
         outer[bias + o] = (float)b;
+    }
+}
+
+/* The way back: the inner parameters of a network that is known by its outer ones. */
+void fpg_normalizer_unfold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *outer, float *inner)
+{
+    const int64_t bias = (int64_t)outputs * z->size;
+    memcpy(inner, outer, (size_t)num_parameters * sizeof *inner);
+    for (int32_t o = 0; o < outputs; o++) {
+        double b = outer[bias + o];
+        for (int32_t i = 0; i < z->size; i++) {
+            const double w = outer[(int64_t)o * z->size + i];
+            inner[(int64_t)o * z->size + i] = (float)(w * z->std[i]);
+            b += w * z->shift[i];
+        }
+        inner[bias + o] = (float)b;
     }
 }
 

@@ -140,9 +140,10 @@ class VPG:
         Give the weights of a batch mean 0 and standard deviation 1. It makes the step size independent of the
         scale of rewards, and the gradient a biased one: the divisor depends on the actions.
     normalize_observations : bool
-        Let both networks read observations minus their running mean, divided by their running standard
-        deviation. The result is folded into the first layer: `run.policy` reads plain observations, with the
-        last statistics in it.
+        Let both networks learn from observations minus their running mean, divided by their running standard
+        deviation. The scaling is folded into the first layer: `run.policy` reads plain observations. New
+        networks are read anew by the statistics of the first batch; from then on, and from the start in
+        networks that are given, statistics change how a network learns, never what it computes.
     entropy_coef : float
         Weight of the policy's entropy in the objective.
     max_grad_norm : float, optional

@@ -737,6 +737,17 @@ def clip_norm(gradient: Floats, max_norm: float) -> Floats:
     return gradient * (max_norm / norm) if norm > max_norm else gradient
 
 
+def for_normalized(network: Network, theta: Floats, mean: Floats, std: Floats) -> Floats:
+    """Return the parameters that compute from (x - mean) / std what `theta` computes from x."""
+    (weight, bias), *_ = layers(network, theta)
+    return np.concatenate([(weight * std).ravel(), bias + weight @ mean, theta[weight.size + bias.size :]])
+
+
+def for_raw(network: Network, theta: Floats, mean: Floats, std: Floats) -> Floats:
+    """Return the parameters that compute from x what `theta` computes from (x - mean) / std."""
+    return for_normalized(network, theta, -mean / std, 1.0 / std)
+
+
 class AdamState(NamedTuple):
     """The running moments of the gradient, each `(P,)`, and the number of steps taken."""
 

@@ -234,6 +234,7 @@ def train(
             "seed": seed,
         }
         settings: dict[str, Any] = {**collection, **algorithm.core_settings(), "seed": seed}
+        settings.update(policy_given=policy is not None, value_given=value is not None)
         settings.update(
             total_steps=total_steps, target_return=math.nan if target_return is None else target_return
         )

@@ -448,7 +448,7 @@ def test_normalised_observations_are_folded_into_the_first_layer(monkeypatch):
     algorithm = fastpg.VPG(normalize_observations=True, epsilon=1e-4, value_epochs=1)
     env = scripted(5, AutoresetMode.SAME_STEP)
     policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
-    run = fastpg.train(env, algorithm, policy=policy, horizon=30, total_steps=150)
+    run = fastpg.train(env, algorithm, hidden=(6,), seed=1, horizon=30, total_steps=150)  # from such a policy
     (batch,) = recorded.batches
     obs = batch.obs[:-1].reshape(-1, 3).astype(np.float64)
     mean, std = obs.mean(axis=0), obs.std(axis=0)

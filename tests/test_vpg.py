@@ -1,5 +1,6 @@
 """VPG and A2C: iterations of the compiled trainer, replayed by the oracle, and what users see of them."""
 
+import dataclasses
 import math
 import os
 import signal
@@ -100,6 +101,8 @@ class Oracle:
         linear_schedule,
         epochs,
         minibatches=1,
+        normalize_observations=False,
+        given=(False, False),
     ):
         self.run, self.form, self.collect, self.num_envs = run, form, collect, num_envs
         self.standardize_advantages, self.max_grad_norm = standardize_advantages, max_grad_norm
@@ -110,6 +113,31 @@ class Oracle:
             for theta in (self.theta, self.value_theta)
         )
         self.iteration = self.num_steps = 0
+        self.normalize_observations, self.given = normalize_observations, given
+        self.seen = np.empty((0, 4))
+        self.scale = np.zeros(4), np.ones(4)  # of the observations that networks learn from
+
+    def ascend(self, network, theta, gradient_of, moments, max_norm, rate):
+        """A step on the parameters for normalised observations; the norm of the gradient by them."""
+        inner = reference.for_normalized(network, theta, *self.scale)
+        gradient = gradient_of(inner)
+        inner, moments = reference.adam(
+            *(inner, reference.clip_norm(gradient, max_norm), moments), learning_rate=rate, epsilon=1e-4
+        )
+        return reference.for_raw(network, inner, *self.scale), moments, np.linalg.norm(gradient)
+
+    def renormalize(self, obs):
+        """New statistics: a new network is read anew by the first ones, others compute what they did."""
+        first = len(self.seen) == 0
+        self.seen = np.concatenate([self.seen, obs])
+        self.scale = self.seen.mean(axis=0), self.seen.std(axis=0)
+        if first and not self.given[0]:
+            self.theta = reference.for_raw(self.run.oracle, self.theta, *self.scale)
+        if first and not self.given[1]:
+            self.value_theta = reference.for_raw(self.run.value_oracle, self.value_theta, *self.scale)
+
+    def scaled(self, obs):
+        return (obs - self.scale[0]) / self.scale[1]
 
     def iterate(self):
         policy, value = self.run.oracle, self.run.value_oracle
@@ -128,26 +156,32 @@ class Oracle:
         }
         if self.standardize_advantages:
             weights = reference.standardize(weights)
-        gradient = reference.policy_gradient(policy, self.theta, obs, actions, weights)
-        record["gradient_norm"] = np.linalg.norm(gradient)
         share = 1.0 - self.num_steps / TOTAL_STEPS if self.linear_schedule else 1.0
-        self.theta, self.moments = reference.adam(
+        scaled = self.scaled(obs)
+        self.theta, self.moments, record["gradient_norm"] = self.ascend(
+            policy,
             self.theta,
-            reference.clip_norm(gradient, self.max_grad_norm),
+            lambda inner: reference.policy_gradient(policy, inner, scaled, actions, weights),
             self.moments,
-            learning_rate=RATE * share,
-            epsilon=1e-4,
+            self.max_grad_norm,
+            RATE * share,
         )
         for epoch in range(self.epochs):
             chosen = minibatch_of_rows(valid.shape, self.iteration, epoch, self.minibatches)[valid]
             for index in np.unique(chosen):
-                rows = chosen == index
-                gradient = reference.value_gradient(value, self.value_theta, obs[rows], targets[rows])
-                self.value_theta, self.value_moments = reference.adam(
-                    *(self.value_theta, gradient, self.value_moments),
-                    learning_rate=VALUE_RATE * share,
-                    epsilon=1e-4,
+                rows, wanted = scaled[chosen == index], targets[chosen == index]
+                self.value_theta, self.value_moments, _ = self.ascend(
+                    value,
+                    self.value_theta,
+                    lambda inner, rows=rows, wanted=wanted: reference.value_gradient(
+                        value, inner, rows, wanted
+                    ),
+                    self.value_moments,
+                    math.inf,
+                    VALUE_RATE * share,
                 )
+        if self.normalize_observations:
+            self.renormalize(obs)
         self.iteration += 1
         self.num_steps += valid.sum()
         return record
@@ -159,8 +193,8 @@ class Oracle:
 CLOSE = 2e-4
 
 
-def assert_equal_steps(got, expected, before):
-    assert relative_error(got - np.float64(before), expected - before) < CLOSE
+def assert_equal_steps(got, expected, before, close=CLOSE):
+    assert relative_error(got - np.float64(before), expected - before) < close
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -173,8 +207,14 @@ def assert_equal_steps(got, expected, before):
     [(1, {"episodes": 3}, 2), (17, {"episodes": 40}, 2), (17, {"horizon": 33}, 1)],
     ids=str,
 )
-def test_iterations_equal_the_oracle(form, standardize_advantages, epochs, max_grad_norm, num_envs, collect, iterations):
-    options = {"standardize_advantages": standardize_advantages, "max_grad_norm": max_grad_norm, "linear_schedule": True}
+def test_iterations_equal_the_oracle(
+    form, standardize_advantages, epochs, max_grad_norm, num_envs, collect, iterations
+):
+    options = {
+        "standardize_advantages": standardize_advantages,
+        "max_grad_norm": max_grad_norm,
+        "linear_schedule": True,
+    }
     run = Run(collect, num_envs, form, **options, value_epochs=epochs)
     oracle = Oracle(run, form, collect, num_envs, **options, epochs=epochs)
     before, value_before = oracle.theta, oracle.value_theta
@@ -214,6 +254,36 @@ def test_minibatches_equal_the_oracle_which_puts_every_step_into_one_of_them(min
     got, expected = run.iterate(), oracle.iterate()
     assert_equal_steps(run.value_theta, oracle.value_theta, value_before)
     np.testing.assert_allclose(got["value_loss"], expected["value_loss"], rtol=1e-4)  # of the whole batch
+
+
+@pytest.mark.parametrize("given", [(False, False), (True, True), (False, True)], ids=str)
+def test_iterations_on_normalised_observations_equal_the_oracle(isa, given):
+    options = {"standardize_advantages": True, "max_grad_norm": 0.5, "linear_schedule": True}
+    options["normalize_observations"] = True
+    flags = {"policy_given": given[0], "value_given": given[1]}
+    collect = {"episodes": 40}
+    run = Run(collect, 7, **options, **flags, value_epochs=2)
+    oracle = Oracle(run, "gae", collect, 7, **options, epochs=2, given=given)
+    for _ in range(3):
+        before, value_before = run.theta.copy(), run.value_theta.copy()
+        oracle.theta, oracle.value_theta = np.float64(before), np.float64(value_before)
+        got, expected = run.iterate(), oracle.iterate()
+        # The first layer's parameters are 20 times as large for positions whose deviation is 0.05.
+        assert_equal_steps(run.theta, oracle.theta, before, 20 * CLOSE)
+        assert_equal_steps(run.value_theta, oracle.value_theta, value_before, 20 * CLOSE)
+        for name, number in expected.items():
+            np.testing.assert_allclose(got[name], number, rtol=1e-4)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "gym:CartPole-v1"])
+def test_continuing_with_normalised_observations_keeps_what_the_networks_compute(env):
+    algorithm = fastpg.VPG(normalize_observations=True, value_hidden=(8,))
+    first = fastpg.train(env, algorithm, hidden=(8,), total_steps=6_000)
+    still = dataclasses.replace(algorithm, learning_rate=1e-12, value_learning_rate=1e-12)
+    again = fastpg.train(env, still, policy=first.policy, value=first.value, total_steps=6_000)
+    assert len(again.history["num_steps"]) > 1
+    np.testing.assert_allclose(again.policy.theta, first.policy.theta, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(again.value.theta, first.value.theta, rtol=1e-5, atol=1e-5)
 
 
 def test_without_epochs_the_value_function_stays_and_its_loss_is_known():
