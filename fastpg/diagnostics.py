@@ -369,7 +369,7 @@ def _names(where: str, forms: Any, value: ValueFunction | None) -> tuple[str, ..
     """Return the forms to compare."""
     if forms is None:
         return tuple(name for name in FORMS if value is not None or name not in NEED_VALUE)
-    if isinstance(forms, str) or not isinstance(forms, Sequence) or not forms:
+    if not _check.is_sequence(forms) or not forms:
         raise TypeError(f"{where}: forms must be a sequence of names, got {_check.shown(forms)}")
     for index, name in enumerate(forms):
         _check.choice(where, f"forms[{index}]", name, FORMS)

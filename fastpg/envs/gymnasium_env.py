@@ -251,10 +251,8 @@ def opened(
     """
     if vectorization_mode is not None:
         _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
-    if reset_options is not None and not isinstance(reset_options, Mapping):
-        raise TypeError(f"{where}: reset_options must be a mapping, got {_check.shown(reset_options)}")
-    if params is not None and not isinstance(params, Mapping):
-        raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
+    _check.mapping(where, "reset_options", reset_options)
+    _check.mapping(where, "env_params", params)
     if is_native(env_id):
         for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
             if value is not None:

@@ -144,8 +144,7 @@ def native_env(
     if isinstance(env_id, CustomEnv):
         return _custom(where, env_id.changed(where, params), max_episode_steps)
     spec = env_spec(where, env_id)
-    if not isinstance(params, Mapping):
-        raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
+    _check.mapping(where, "env_params", params)
     unknown = sorted(set(params) - set(spec.parameters))
     if unknown:
         raise TypeError(
