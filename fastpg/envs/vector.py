@@ -107,7 +107,7 @@ def make(
             max_episode_steps=env.core.max_episode_steps or None,
         )
     else:
-        made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env_id}"))
+        made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env.id}"))
     made.spec.kwargs.update({name: value for name, value in given.items() if value is not None}, **params)
     made.spec.kwargs.update(num_envs=num_envs, vectorization_mode="vector_entry_point")
     return made
