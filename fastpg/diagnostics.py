@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, exact
+from fastpg._brief import Brief
 from fastpg.algorithms import VPG
 from fastpg.envs.registry import EnvLike, native_env
 from fastpg.estimators import MAX_COUNT, estimate_gradient
@@ -76,8 +77,8 @@ class FormRecord:
     relative_variance: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FormComparison:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FormComparison(Brief):
     """What `compare_forms` returns; `str` of it is a table.
 
     Attributes

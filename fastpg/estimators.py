@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg._brief import Brief
 from fastpg.collector import Collector, play
 from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, VectorizationMode, opened
 from fastpg.envs.registry import native_env
@@ -28,8 +29,8 @@ DEFAULT_NUM_ENVS = 1024
 EVALUATION_ENVS = 1024  # at most so many side by side
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GradientEstimate:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class GradientEstimate(Brief):
     """What `estimate_gradient` returns.
 
     Attributes

@@ -399,6 +399,17 @@ def test_modules_that_the_kernels_cannot_run_are_refused(module, error, sentence
             ValueError,
             "module has 2 outputs, but .* needs 3",
         ),
+        (
+            {"action_space": gs.Box(-1, 1, (1,))},
+            ValueError,
+            r"module has 2 outputs, two for each entry of action_space .*, but standard deviations that "
+            r"depend on the observation are not supported; .* log_std a Parameter of shape \(1,\)",
+        ),
+        (
+            {"action_space": gs.Box(-1, 1, (2,)), "log_std": torch.zeros(5, 2)},
+            ValueError,
+            r"log_std must have shape \(2,\), one entry an action, the same for all .*, got \(5, 2\)",
+        ),
         ({"action_space": gs.Box(-1, 1, (2,))}, ValueError, r"a log_std of shape \(2,\) is needed"),
         ({"action_space": 2}, TypeError, "action_space must be a gymnasium space"),
         (
