@@ -363,7 +363,7 @@ def can_plot(where: str, path: Any) -> tuple[Path, Any]:
     try:
         return target, importlib.import_module("matplotlib.figure")
     except ImportError as error:
-        raise ImportError(f'{where} needs matplotlib: pip install "fastpg-rl[plot]"') from error
+        raise ImportError(f"{where} needs matplotlib: pip install matplotlib") from error
 
 
 def _names(where: str, forms: Any, value: ValueFunction | None) -> tuple[str, ...]:
