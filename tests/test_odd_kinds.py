@@ -221,6 +221,23 @@ def test_paths_are_text_without_nul(policy, tmp_path):
         refused(lambda use=use: use(b"/tmp/a"), TypeError, words, "must be a path, got b'/tmp/a'")
 
 
+@pytest.mark.parametrize(
+    "value", [np.zeros(0), np.zeros(3), np.zeros(1, [("a", "f4")])], ids=["0", "3", "struct"]
+)
+def test_arrays_are_no_choices(value):
+    words = "must be one of 'next_step', 'same_step', 'disabled', got an array of shape"
+    refused(lambda: fastpg.make("CartPole-v1", 1, autoreset=value), TypeError, f"make(): autoreset {words}")
+
+
+def test_an_array_without_a_dimension_holds_no_params():
+    spaces = {"observation_space": BOX, "action_space": Discrete(2)}
+    refused(
+        lambda: fastpg.jit_env(**spaces, state_size=1, params=np.array(3.0)),
+        TypeError,
+        "jit_env(): params must be a mapping of names to numbers, or numbers, got an array of shape ()",
+    )
+
+
 @pytest.mark.parametrize("number", [257, 1000, HUGE], ids=["257", "1000", "1e400"])
 def test_more_threads_than_there_can_be_are_refused(number):
     assert _core.MAX_THREADS == 256

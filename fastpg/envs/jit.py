@@ -324,7 +324,7 @@ def _params(where: str, params: Any) -> tuple[tuple[str, ...] | None, tuple[tupl
     if isinstance(params, Mapping):
         names = tuple(param_name(where, name) for name in params)
         bounds = tuple(interval(where, f"params[{name!r}]", value) for name, value in params.items())
-    elif _check.is_sequence(params) or _check.is_array(params):
+    elif _check.is_sequence(params) or (_check.is_array(params) and params.ndim == 1):
         bounds = tuple(interval(where, f"params[{k}]", value) for k, value in enumerate(params))
     else:
         raise TypeError(

@@ -577,7 +577,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
 def _autoreset(where: str, value: Any) -> Autoreset:
     for name, mode in AUTORESET_MODES.items():
-        if value in (name, mode, mode.value):
+        if isinstance(value, str | AutoresetMode) and value in (name, mode, mode.value):
             return name
     _check.choice(where, "autoreset", value, tuple(AUTORESET_MODES))
     raise AssertionError  # choice() has raised
