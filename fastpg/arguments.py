@@ -20,7 +20,7 @@ WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole
 NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
 WHOLE_NUMBER = "must be a whole number"
 MAX_DIGITS = 30  # of a whole number: more than any option takes
-ALGORITHM_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
+UNKNOWN_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
 
 registry = ConstructorRegistry()
 
@@ -113,7 +113,7 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
     # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
     text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message)).rstrip(".")
     text = re.sub(rf"^Error parsing (\S+): .*{WHOLE_NUMBER}", rf"\1 {WHOLE_NUMBER}", text)
-    unknown = ALGORITHM_OPTION.match(text)
+    unknown = UNKNOWN_OPTION.match(text)
     if unknown:
         option = unknown[1]
         name = option.removeprefix("--").removeprefix("no-").replace("-", "_")
