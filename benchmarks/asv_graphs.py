@@ -21,7 +21,8 @@ figcaption {font-size: 12px}
 polyline {fill: none; stroke: #247aad; stroke-width: 1.5} circle {fill: #247aad}
 svg {border-left: 1px solid #999; border-bottom: 1px solid #999; background: #f8f8f8}</style>
 <h1>fastpg: benchmarks over the history</h1>
-<p>One point a commit, in their order; every graph begins at 0. Pointing at a point shows commit and value.
+<p>One graph a machine, whose name comes first, and one point a commit, in their order; every graph begins
+at 0. Pointing at a point shows commit and value.
 <a href="index.html">asv's own pages</a> compare more, but load their scripts from the internet.</p>
 """
 SENT_ON = (
@@ -47,6 +48,17 @@ def svg(points: list[tuple[str, float]]) -> Iterator[str]:
     for (x, y), (label, _) in zip(places, points, strict=True):
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{html.escape(label)}</title></circle>'
     yield "</svg>"
+
+
+def measured_where(params: dict[str, Any], others: list[dict[str, Any]]) -> str:
+    """Name the machine of a graph, and what tells it from the other graphs of that machine."""
+    same_machine = [other for other in others if other.get("machine") == params.get("machine")]
+    differing = [
+        f"{key} {value}"
+        for key, value in sorted(params.items())
+        if any(other.get(key) != value for other in same_machine)
+    ]
+    return ", ".join([str(params.get("machine")), *differing])
 
 
 class Graphs(OutputPublisher):
@@ -78,9 +90,9 @@ class Graphs(OutputPublisher):
     def figures(repo: Any, commits: dict[int, str], benchmark: Any, unit: str, group: Any) -> Iterator[str]:
         """Yield a figure for every machine or environment and every combination of parameters."""
         cases = list(itertools.product(*benchmark["params"])) or [()]
-        for graph in group:
-            if "summary" in graph.params:
-                continue
+        graphs = [graph for graph in group if "summary" not in graph.params]
+        for graph in graphs:
+            where = measured_where(graph.params, [other.params for other in graphs])
             series: list[list[tuple[str, float]]] = [[] for _ in cases]
             for revision, values, *_ in graph.get_data():
                 commit = commits[revision]
@@ -92,7 +104,8 @@ class Graphs(OutputPublisher):
             for case, points in zip(cases, series, strict=True):
                 if points:
                     names = zip(benchmark["param_names"], case, strict=False)
-                    title = ", ".join(f"{name} {value}" for name, value in names).replace("'", "")
+                    parameters = [f"{name} {value}" for name, value in names]
+                    title = ", ".join([where, *parameters]).replace("'", "")
                     last = f"{len(points)} commits, last {magnitude(points[-1][1]).strip()}"
                     yield "<figure>" + "".join(svg(points))
                     yield f"<figcaption>{html.escape(title)} ({last})</figcaption></figure>"

@@ -60,7 +60,8 @@ const char *fpg_isa(void);
 /* The i-th instruction set that is compiled in and that this CPU runs, slowest first; NULL past the end. */
 const char *fpg_isa_available(int i);
 
-void fpg_set_num_threads(int num_threads); /* >= 1; takes effect at the next call */
+enum { FPG_MAX_THREADS = 256 };
+void fpg_set_num_threads(int num_threads); /* 1 .. FPG_MAX_THREADS, clipped; takes effect at the next call */
 int fpg_get_num_threads(void);
 double fpg_now(void); /* seconds of a monotonic clock */
 

@@ -51,7 +51,7 @@ static void relax(void) {}
 #endif
 
 enum {
-    MAX_WORKERS = 255,
+    MAX_WORKERS = FPG_MAX_THREADS - 1,
     SPINS = 20000,         /* some 200 us: longer than the serial part of a training iteration */
     SPINS_BEFORE_YIELD = 2000
 };
@@ -278,5 +278,5 @@ void fpg_parallel_for(int64_t count, int num_workers, fpg_task task, void *conte
     unlock(&pool.owner);
 }
 
-void fpg_set_num_threads(int n) { atomic_store(&num_threads, n < 1 ? 1 : n > MAX_WORKERS + 1 ? MAX_WORKERS + 1 : n); }
+void fpg_set_num_threads(int n) { atomic_store(&num_threads, n < 1 ? 1 : n > FPG_MAX_THREADS ? FPG_MAX_THREADS : n); }
 int fpg_get_num_threads(void) { return atomic_load(&num_threads); }

@@ -25,7 +25,7 @@ from fastpg.returns import (
 )
 from fastpg.rollouts import Rollout, collect
 from fastpg.system import build_info, get_num_threads, set_num_threads
-from fastpg.train import TrainResult, train
+from fastpg.train import TrainProgress, TrainResult, train
 from fastpg.value import ValueFunction
 
 __version__ = _version()
@@ -44,6 +44,7 @@ __all__ = [
     "Reinforce",
     "ResetNeeded",
     "Rollout",
+    "TrainProgress",
     "TrainResult",
     "ValueFunction",
     "VectorEnv",

@@ -31,6 +31,7 @@ cdef extern from "fastpg.h" nogil:
 ESTIMATES = {"returns": FPG_RETURNS, "episode_returns": FPG_EPISODE_RETURNS, "nstep_returns": FPG_NSTEP_RETURNS,
              "td_errors": FPG_TD_ERRORS, "gae": FPG_GAE, "vtrace": FPG_VTRACE}
 cdef object ndarray = numpy.ndarray
+cdef object MaskedArray = numpy.ma.MaskedArray
 cdef object empty = numpy.empty
 
 
@@ -50,10 +51,13 @@ cdef class _Transitions:
             PyBuffer_Release(&self.views[i])
 
     cdef Py_buffer *take(self, array) except NULL:
-        if not isinstance(array, ndarray):
+        if type(array) is not ndarray and (not isinstance(array, ndarray) or isinstance(array, MaskedArray)):
             raise Misfit()
         cdef Py_buffer *view = &self.views[self.count]
-        PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT)
+        try:
+            PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT)
+        except (ValueError, BufferError):  # a dtype that buffers cannot hold, as datetime64
+            raise Misfit() from None
         self.count += 1
         return view
 
@@ -99,7 +103,10 @@ cdef class _Transitions:
             return 0
         if self.ndim == 1:  # one environment, one number
             if type(array) is float or type(array) is int or isinstance(array, numpy.floating):
-                array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
+                try:
+                    array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
+                except OverflowError:  # an int beyond 1e308
+                    raise Misfit() from None
         view = self.take(array)
         if _code(view) != self.code or view.ndim != self.ndim - 1:
             raise Misfit()

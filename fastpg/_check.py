@@ -7,9 +7,9 @@ Nothing is clipped, broadcast or cast down; a lossless conversion (int to float,
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,27 +21,63 @@ MAX_STEPS = 2**62  # more than fit in memory
 def shown(value: object) -> str:
     """Return a value as error messages show it: short, on one line, its type where the repr hides it."""
     if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = " ".join(repr(value).split())
+        described = f"array of shape {value.shape} and dtype {value.dtype}"
+        if isinstance(value, np.ma.MaskedArray):
+            return f"a masked {described}, whose mask would not be read; fill it, as with numpy.ma.filled"
+        return f"an {described}"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # as that of an int of more than 4,300 digits
+        return f"a value of type {type(value).__name__} that cannot be printed"
     text = text if len(text) <= 60 else text[:57] + "..."
     return text if isinstance(value, bool | int | float | str | None) else f"{text} ({type(value).__name__})"
+
+
+def is_array(value: object) -> TypeGuard[NDArray[Any]]:
+    """Return whether a value is a NumPy array without a mask, which nothing here would read."""
+    return type(value) is np.ndarray or (
+        isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+    )
+
+
+def as_array(where: str, name: str, value: Any) -> NDArray[Any]:
+    """Return what the caller may write as lists as an array; rows of several lengths make none."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{where}: {name} must be an array without a mask, got {shown(value)}")
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {name} makes no array: {' '.join(str(error).split())}") from error
+
+
+def is_integer(value: object) -> bool:
+    """Return whether a value is an int or a NumPy integer; to NumPy a time span is one, too."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
+
+
+def is_sequence(value: object) -> bool:
+    """Return whether a value is a sequence of things: text and bytes are not."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def integer(where: str, name: str, value: Any, low: int, high: int | None = None) -> int:
     """Return an int (or NumPy integer) in low..high."""
     expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if not is_integer(value):
         raise TypeError(f"{where}: {name} must be {expected}, got {shown(value)}")
     if value < low or (high is not None and value > high):
-        raise ValueError(f"{where}: {name} must be {expected}, got {value}")
+        raise ValueError(f"{where}: {name} must be {expected}, got {shown(int(value))}")
     return int(value)
 
 
 def real(where: str, name: str, value: Any, interval: str) -> float:
     """Return a number in `interval`, written as "[0, 1)" or "(0, inf)". NaN lies in none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if not (is_integer(value) or isinstance(value, float | np.floating)):
         raise TypeError(f"{where}: {name} must be a number in {interval}, got {shown(value)}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond 1e308
+        raise ValueError(f"{where}: {name} must be a number in {interval}, got {shown(value)}") from None
     low, high = (float(end) for end in interval[1:-1].split(","))
     above = number >= low if interval[0] == "[" else number > low
     below = number <= high if interval[-1] == "]" else number < high
@@ -72,6 +108,18 @@ def seed(where: str, value: Any) -> int:
     return integer(where, "seed", value, 0, MAX_SEED)
 
 
+def mapping(where: str, name: str, value: Any) -> dict[str, Any]:
+    """Return a mapping from names to values as a dict; None is an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{where}: {name} must be a mapping, got {shown(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{where}: the keys of {name} must be strings, got {shown(key)}")
+    return dict(value)
+
+
 def exactly_one(where: str, **arguments: int | None) -> None:
     """Require that exactly one of the arguments is not None."""
     given = [name for name, value in arguments.items() if value is not None]
@@ -82,18 +130,26 @@ def exactly_one(where: str, **arguments: int | None) -> None:
 
 def widths(where: str, name: str, value: Any, max_layers: int, max_width: int) -> tuple[int, ...]:
     """Return widths of hidden layers, as (64, 64); () for none."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if not is_sequence(value):
         raise TypeError(f"{where}: {name} must be a sequence of widths as (64, 64), got {shown(value)}")
     if len(value) > max_layers:
         raise ValueError(f"{where}: {name} must have at most {max_layers} layers, got {shown(value)}")
     return tuple(integer(where, f"{name}[{i}]", width, 1, max_width) for i, width in enumerate(value))
 
 
-def output_path(where: str, name: str, value: Any) -> Path:
-    """Return a path that a file can be written to, found out before the work rather than after it."""
+def file_path(where: str, name: str, value: Any) -> Path:
+    """Return a path that the system can be asked for."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{where}: {name} must be a path, got {shown(value)}")
-    path = Path(value)
+    path = os.fspath(value)
+    if not isinstance(path, str) or "\0" in path:
+        raise ValueError(f"{where}: {name} must be a path of text without a NUL character, got {shown(path)}")
+    return Path(path)
+
+
+def output_path(where: str, name: str, value: Any) -> Path:
+    """Return a path that a file can be written to, found out before the work rather than after it."""
+    path = file_path(where, name, value)
     if path.is_dir():
         raise ValueError(f"{where}: {name} must be a file, but {str(path)!r} is a directory")
     if not path.parent.is_dir():
@@ -111,7 +167,7 @@ def finite(where: str, name: str, array: NDArray[Any]) -> None:
 
 def floats(where: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
     """Return a finite float32 array, of that shape where one is given."""
-    if not isinstance(value, np.ndarray):
+    if not is_array(value):
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {shown(value)}")
     if value.dtype != np.float32:
         advice = f"; convert it with {name}.astype(numpy.float32)" if value.dtype.kind in "fiu" else ""
@@ -124,8 +180,8 @@ def floats(where: str, name: str, value: Any, shape: tuple[int, ...] | None = No
 
 def array(where: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return a C-contiguous array of that dtype and shape."""
-    if not isinstance(value, np.ndarray) or value.dtype != dtype:
-        got = value.dtype if isinstance(value, np.ndarray) else shown(value)
+    if not is_array(value) or value.dtype != dtype:
+        got = value.dtype if is_array(value) else shown(value)
         raise TypeError(f"{where}: {name} must be a {np.dtype(dtype)} numpy array, got {got}")
     if value.shape != shape:
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
@@ -144,8 +200,8 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
 
 def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return an array to write a float32 result into."""
-    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
-        got = value.dtype if isinstance(value, np.ndarray) else shown(value)
+    if not is_array(value) or value.dtype != np.float32:
+        got = value.dtype if is_array(value) else shown(value)
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
     if value.shape != shape:
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
@@ -163,7 +219,7 @@ def fraction(where: str, name: str, value: Any) -> float:
 
 def zeros_and_ones(where: str, name: str, value: Any) -> NDArray[np.bool_]:
     """Return flags that some libraries keep as numbers, as bools."""
-    if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
+    if not (is_array(value) or isinstance(value, np.generic)) or value.dtype.kind not in "biuf":
         raise TypeError(
             f"{where}: {name} must be a bool or numeric array of zeros and ones, got {shown(value)}"
         )
@@ -193,7 +249,7 @@ def transitions(
     for name, array in reals.items():
         if array is None and name != first_name:
             continue
-        if not isinstance(array, np.ndarray):
+        if not is_array(array):
             raise TypeError(f"{where}: {name} must be a float32 or float64 numpy array, got {shown(array)}")
         if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
             advice = f"; convert it with {name}.astype(numpy.float32)" if array.dtype.kind in "fiu" else ""
@@ -210,7 +266,7 @@ def transitions(
     for name, array in flags.items():
         if array is None and name == "mask":
             continue
-        if not isinstance(array, np.ndarray):
+        if not is_array(array):
             raise TypeError(f"{where}: {name} must be a bool numpy array, got {shown(array)}")
         if array.dtype != np.bool_:
             advice = f"; convert it with {name}.astype(bool)" if array.dtype.kind in "fiu" else ""
@@ -222,7 +278,7 @@ def transitions(
     if last_values is not None:
         last_values = _last_values(where, last_values, first_name, first)
     given = [(name, array) for name, array in (reals | flags).items() if array is not None]
-    if isinstance(last_values, np.ndarray):
+    if is_array(last_values):
         given.append(("last_values", last_values))
     if out is not None:
         _estimate_outputs(where, out, outputs, first_name, first, given)
@@ -253,8 +309,8 @@ def _same_dtype(where: str, name: str, array: Any, first_name: str, first: NDArr
 def _last_values(where: str, value: Any, first_name: str, first: NDArray[Any]) -> Any:
     """Return the values after the last row: (N,), or one number where arrays are (T,)."""
     if first.ndim == 1 and type(value) in (int, float):
-        return value
-    if not isinstance(value, np.ndarray) and not (first.ndim == 1 and isinstance(value, np.generic)):
+        return real(where, "last_values", value, "[-inf, inf]")
+    if not is_array(value) and not (first.ndim == 1 and isinstance(value, np.generic)):
         expected = f"a {first.dtype} numpy array" if first.ndim == 2 else f"a number or a {first.dtype} array"
         raise TypeError(f"{where}: last_values must be {expected}, got {shown(value)}")
     _same_dtype(where, "last_values", value, first_name, first)
@@ -274,7 +330,7 @@ def _estimate_outputs(
     else:
         raise TypeError(f"{where}: out must be a tuple of {outputs} arrays, got {shown(out)}")
     for name, one in named:
-        if not isinstance(one, np.ndarray):
+        if not is_array(one):
             raise TypeError(f"{where}: {name} must be a {first.dtype} numpy array, got {shown(one)}")
         _same_dtype(where, name, one, first_name, first)
         if one.shape != first.shape:

@@ -32,6 +32,7 @@ MAX_ACTIONS: int  # 512
 MAX_COMPONENTS: int  # 32, of categorical observations and of actions
 MAX_CATEGORIES: int
 MAX_PARAMS: int  # 64, of an environment
+MAX_THREADS: int  # 256
 ENV_ABI: int  # of fpg_environment
 PARAMS_OFFSET: int  # in fpg_environment, in bytes
 DATA_OFFSET: int

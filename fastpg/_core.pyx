@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
-    enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS
+    enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
@@ -213,6 +213,7 @@ MAX_WIDTH = FPG_MAX_WIDTH
 MAX_HIDDEN = FPG_MAX_HIDDEN
 MAX_ACTIONS = FPG_MAX_ACTIONS
 MAX_COMPONENTS = FPG_MAX_COMPONENTS
+MAX_THREADS = FPG_MAX_THREADS
 MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are as many
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
@@ -413,10 +414,10 @@ def _initialize():
     if not threads:
         cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
         fpg_set_num_threads(len(cpus))
-    elif threads.isdecimal() and 1 <= int(threads) <= 4096:
+    elif threads.isdecimal() and len(threads) <= 9 and 1 <= int(threads) <= MAX_THREADS:
         fpg_set_num_threads(int(threads))
     else:
-        raise ImportError(f"FASTPG_NUM_THREADS must be a positive integer, got {threads!r}")
+        raise ImportError(f"FASTPG_NUM_THREADS must be an integer from 1 to {MAX_THREADS}, got {threads[:60]!r}")
 
 
 _initialize()

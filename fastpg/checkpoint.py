@@ -41,8 +41,7 @@ def save_policy(where: str, policy: Policy, path: str | os.PathLike[str]) -> Non
 
 def load_policy(where: str, path: str | os.PathLike[str]) -> Policy:
     """Read a policy; whatever is wrong with the file is a CheckpointError."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{where}: path must be a path, got {_check.shown(path)}")
+    path = _check.file_path(where, "path", path)
     with open(path, "rb"):  # a missing or unreadable file stays the OSError that it is
         pass
     problem = f"{where}: {os.fspath(path)!r}"

@@ -10,7 +10,6 @@ import dataclasses
 import inspect
 import io
 import os
-import re
 import sys
 import typing
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
 from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
+from fastpg.arguments import one_line, parse
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium_env import FORCED, reward_threshold
 from fastpg.estimators import evaluate
@@ -35,6 +35,10 @@ EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where t
 ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C}
 DEFAULT_ALGORITHM = "reinforce"
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
+ENV_ID_HELP = (
+    "One of `fastpg envs`, or any other id that Gymnasium knows. MODULE:ENV_ID imports the module first, "
+    "also from the current folder. gym:ENV_ID is Gymnasium's own environment where there is a native one."
+)
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
 
@@ -42,7 +46,7 @@ NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_o
 def _train_options(name: str) -> type[Any]:
     """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of."""
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
-    types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID")]
+    types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
     choose = f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
     types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
@@ -61,6 +65,8 @@ def _train_options(name: str) -> type[Any]:
         for one in parameters
         if one.name not in ("env_id", "algorithm", *NOT_OPTIONS)
     ]
+    overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
+    fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
     required = [("env_id", types["env_id"])]
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=DEFAULT_ALGORITHM)),
@@ -70,7 +76,7 @@ def _train_options(name: str) -> type[Any]:
     return dataclasses.make_dataclass("TrainOptions", [*required, *chosen, *fields], namespace=documented)
 
 
-def _chosen_algorithm(arguments: Sequence[str] | None) -> str:
+def _chosen_algorithm(arguments: Sequence[str]) -> str:
     """Look for --algorithm before there are the options that it decides on; a wrong name is left to tyro."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--algorithm", nargs="?")
@@ -177,8 +183,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> Any:
     """Options from the command line; what tyro objects to becomes one line."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"fastpg {build_info()['version']}")
+        raise SystemExit(0)
+    algorithm = _chosen_algorithm(arguments)
     commands: dict[str, Any] = {
-        "train": _train_options(_chosen_algorithm(arguments)),
+        "train": _train_options(algorithm),
         "eval": EvalOptions,
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
@@ -187,26 +198,11 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     panel = io.StringIO()
     try:
         with contextlib.redirect_stderr(panel):
-            return tyro.extras.subcommand_cli_from_dict(
-                commands, prog="fastpg", args=arguments, description="Policy gradients on CPUs."
-            )
+            return parse(commands, arguments, "Policy gradients on CPUs. fastpg --version shows the version.")
     except SystemExit as exit_:
         if exit_.code:
-            raise ValueError(_one_line(panel.getvalue())) from None
+            raise ValueError(one_line(panel.getvalue(), ALGORITHMS, algorithm)) from None
         raise
-
-
-def _one_line(panel: str) -> str:
-    """Return the message of tyro's error panel: its text up to the first rule, without the frame."""
-    rows = [row.strip("│ ").strip() for row in panel.splitlines() if not row.startswith(("╭", "╰"))]
-    message: list[str] = []
-    for row in rows:
-        if row.startswith("──"):
-            break
-        message.append(row)
-    # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
-    text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message))
-    return f"{text.rstrip('.')}; see fastpg --help"
 
 
 def _fail(message: str, code: int) -> int:
@@ -217,9 +213,15 @@ def _fail(message: str, code: int) -> int:
 def _train(options: Any) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     env_id: str = settings.pop("env_id")
+    _see_current_folder(env_id)
     threshold = reward_threshold("train()", env_id)
     settings["algorithm"] = settings.pop(settings["algorithm"])
     path = settings.pop("checkpoint") or _default_path(env_id)
+    overwrite = settings.pop("overwrite")
+    if path.is_file() and not overwrite:
+        raise ValueError(
+            f"{str(path)!r} exists; pass --overwrite to replace it, or --checkpoint with another name"
+        )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
     reached: list[TrainProgress] = []
@@ -253,6 +255,13 @@ def _train(options: Any) -> int:
     return 0
 
 
+def _see_current_folder(env_id: str) -> None:
+    """Let the module of a typed "module:id" lie in the current folder, as it may with `python -m fastpg`."""
+    folder = os.getcwd()
+    if ":" in env_id.removeprefix(FORCED) and not sys.flags.safe_path and folder not in sys.path:
+        sys.path.append(folder)
+
+
 def _default_path(env_id: str) -> Path:
     """Return where a policy is saved: "ALE/Pong-v5" would be a folder, and "gym:" a drive."""
     name = env_id.removeprefix(FORCED).replace("/", "-").replace(":", "-")
@@ -262,6 +271,8 @@ def _default_path(env_id: str) -> Path:
 def _eval(options: EvalOptions) -> int:
     policy = Policy.load(options.path)
     env_id = options.env or policy.env_id
+    if options.env is not None:
+        _see_current_folder(options.env)
     if env_id is None:
         raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
     returns, lengths = evaluate(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, exact
+from fastpg._brief import Brief
 from fastpg.algorithms import VPG
 from fastpg.envs.registry import EnvLike, native_env
 from fastpg.estimators import MAX_COUNT, estimate_gradient
@@ -76,8 +77,8 @@ class FormRecord:
     relative_variance: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FormComparison:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FormComparison(Brief):
     """What `compare_forms` returns; `str` of it is a table.
 
     Attributes
@@ -362,14 +363,14 @@ def can_plot(where: str, path: Any) -> tuple[Path, Any]:
     try:
         return target, importlib.import_module("matplotlib.figure")
     except ImportError as error:
-        raise ImportError(f'{where} needs matplotlib: pip install "fastpg-rl[plot]"') from error
+        raise ImportError(f"{where} needs matplotlib: pip install matplotlib") from error
 
 
 def _names(where: str, forms: Any, value: ValueFunction | None) -> tuple[str, ...]:
     """Return the forms to compare."""
     if forms is None:
         return tuple(name for name in FORMS if value is not None or name not in NEED_VALUE)
-    if isinstance(forms, str) or not isinstance(forms, Sequence) or not forms:
+    if not _check.is_sequence(forms) or not forms:
         raise TypeError(f"{where}: forms must be a sequence of names, got {_check.shown(forms)}")
     for index, name in enumerate(forms):
         _check.choice(where, f"forms[{index}]", name, FORMS)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg._brief import Brief
 from fastpg.collector import Collector, play
 from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, VectorizationMode, opened
 from fastpg.envs.registry import native_env
@@ -28,8 +29,8 @@ DEFAULT_NUM_ENVS = 1024
 EVALUATION_ENVS = 1024  # at most so many side by side
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GradientEstimate:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class GradientEstimate(Brief):
     """What `estimate_gradient` returns.
 
     Attributes
@@ -239,7 +240,7 @@ def _row_baseline(
     """Return a baseline of the caller as a function of the core's rows."""
 
     def checked(values: Any, count: int) -> NDArray[np.float32]:
-        numbers = np.asarray(values)
+        numbers = _check.as_array(where, "what baseline returned", values)
         if numbers.shape != (count,) or numbers.dtype.kind not in "fiu":
             raise ValueError(
                 f"{where}: baseline must return {count} numbers for {count} observations, "
@@ -249,6 +250,7 @@ def _row_baseline(
         return numbers.astype(np.float32)
 
     if isinstance(baseline, np.ndarray):
+        baseline = _check.as_array(where, "baseline", baseline)
         categories = policy.observations.categories
         if len(categories) != 1 or baseline.shape != categories:
             raise ValueError(
@@ -406,7 +408,7 @@ def _starts(where: str, lengths: Any, batch_shape: tuple[int, ...]) -> NDArray[n
             f'{where}: per="trajectory" needs a one-dimensional batch, trajectories one after the other, '
             f"got the batch shape {batch_shape}"
         )
-    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu" or lengths.ndim != 1:
+    if not _check.is_array(lengths) or lengths.dtype.kind not in "iu" or lengths.ndim != 1:
         raise TypeError(
             f"{where}: lengths must be a one-dimensional array of integers, the rows of each trajectory, "
             f"got {_check.shown(lengths)}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, reference
+from fastpg._brief import Brief
 from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import EnvLike, native_env
 from fastpg.policy import Policy, require_policy
@@ -21,8 +22,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ExactGradient:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ExactGradient(Brief):
     """What `policy_gradient` returns; all arrays are float64.
 
     Attributes

@@ -206,7 +206,7 @@ class Policy:
         return views
 
     def act(
-        self, obs: NDArray[np.float32], *, seed: int, step: int = 0, deterministic: bool = False
+        self, obs: NDArray[np.float32], *, seed: int | None = None, step: int = 0, deterministic: bool = False
     ) -> NDArray[Any]:
         """Choose an action for each observation.
 
@@ -215,7 +215,7 @@ class Policy:
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
         seed : int
             With `step` and the row's position in the batch it decides the draw: the same three give the
-            same action.
+            same action. Only ``deterministic=True`` does without.
         step : int
             Count it up over time so that the draws of successive calls are independent.
         deterministic : bool
@@ -230,7 +230,7 @@ class Policy:
         Raises
         ------
         TypeError
-            obs is not float32.
+            obs is not float32; there is no seed to draw actions by.
         ValueError
             obs has the wrong length or is not finite; theta is not finite.
         FloatingPointError
@@ -246,9 +246,11 @@ class Policy:
         """
         where = "Policy.act()"
         rows, batch_shape = self.observations.rows(where, obs)
-        seed = _check.seed(where, seed)
-        step = _check.integer(where, "step", step, 0, 2**32 - 1)
         deterministic = _check.boolean(where, "deterministic", deterministic)
+        if seed is None and not deterministic:
+            raise TypeError(f"{where}: seed must be given, as actions are drawn; or pass deterministic=True")
+        seed = 0 if seed is None else _check.seed(where, seed)
+        step = _check.integer(where, "step", step, 0, 2**32 - 1)
         theta = self.checked_theta(where)
         return self.actions.shaped(
             _core.act(self.network, theta, rows, seed, step, deterministic), batch_shape

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
+from fastpg._brief import Brief
 from fastpg.envs.registry import EnvLike, NativeEnv, native_env
 from fastpg.envs.vector import MAX_NUM_ENVS, VectorEnv
 from fastpg.estimators import MAX_COUNT
@@ -19,8 +20,8 @@ Array = TypeVar("Array")  # of NumPy, or a tensor
 CACHE_LINE = 64  # bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rollout(Generic[Array]):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Rollout(Brief, Generic[Array]):
     """What `collect` returns: T steps of N environments, time first, and the K episodes that ended in them.
 
     Attributes

@@ -20,8 +20,7 @@ else:
         from stable_baselines3.common.vec_env import VecEnv
     except ImportError as error:
         raise ImportError(
-            "fastpg.sb3 needs Stable-Baselines3, which is not installed: pip install 'fastpg-rl[sb3]', or "
-            "pip install stable-baselines3"
+            "fastpg.sb3 needs Stable-Baselines3, which is not installed: pip install stable-baselines3"
         ) from error
 
 __all__ = ["SB3VecEnv", "as_vec_env"]

@@ -61,7 +61,7 @@ class Observations:
         elif isinstance(obs, tuple | list):
             parts = list(obs)
         else:
-            array = np.asarray(obs)
+            array = _check.as_array(where, "obs", obs)
             if array.ndim == 0 or array.shape[-1] != len(self.categories):
                 raise ValueError(
                     f"{where}: obs must have shape (..., {len(self.categories)}), got {array.shape}"
@@ -69,7 +69,7 @@ class Observations:
             parts = list(np.moveaxis(array, -1, 0))
         if len(parts) != len(self.categories):
             raise ValueError(f"{where}: obs must have {len(self.categories)} components, got {len(parts)}")
-        columns = [np.asarray(part) for part in parts]
+        columns = [_check.as_array(where, "obs", part) for part in parts]
         for column in columns:
             if column.dtype.kind not in "iu":
                 raise TypeError(f"{where}: obs must be integers of {self.space}, got {column.dtype}")
@@ -137,7 +137,7 @@ class Actions:
         if not self.categories:
             return np.ascontiguousarray(_check.floats(where, "actions", value, shape)).reshape(-1)
         array = np.asarray(value) if isinstance(value, int | np.integer) else value
-        if isinstance(value, bool) or not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        if isinstance(value, bool) or not _check.is_array(array) or array.dtype.kind not in "iu":
             raise TypeError(f"{where}: actions must be an array of integers, got {_check.shown(value)}")
         if array.shape != shape:
             after = "" if isinstance(self.space, Discrete) else f" and then the {self.size} of an action"

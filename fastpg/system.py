@@ -52,12 +52,12 @@ def set_num_threads(num_threads: int) -> None:
     Parameters
     ----------
     num_threads : int
-        At least 1. The start value is the number of CPUs, or the environment variable FASTPG_NUM_THREADS.
+        1 to 256. The start value is the number of CPUs, or the environment variable FASTPG_NUM_THREADS.
 
     Raises
     ------
     TypeError, ValueError
-        num_threads is not an integer, or not positive.
+        num_threads is not an integer, or out of range.
 
     Examples
     --------
@@ -67,7 +67,9 @@ def set_num_threads(num_threads: int) -> None:
     1
     >>> set_num_threads(before)
     """
-    _core.set_num_threads(_check.integer("set_num_threads()", "num_threads", num_threads, 1, 1024))
+    _core.set_num_threads(
+        _check.integer("set_num_threads()", "num_threads", num_threads, 1, _core.MAX_THREADS)
+    )
 
 
 def get_num_threads() -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg._brief import Brief
 from fastpg.algorithms import VPG, Algorithm, Reinforce
 from fastpg.envs.gymnasium_env import (
     DEFAULT_NUM_ENVS,
@@ -59,8 +60,8 @@ class TrainProgress:
     policy: Policy
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainResult:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TrainResult(Brief):
     """What `train` returns.
 
     Attributes

@@ -243,6 +243,8 @@ def test_a_policy_with_another_head_is_refused_by_an_environment(space):
     ("arguments", "error", "words"),
     [
         ({"seed": True}, TypeError, ["seed"]),
+        ({}, TypeError, ["seed must be given, as actions are drawn; or pass deterministic=True"]),
+        ({"seed": -1, "deterministic": True}, ValueError, ["seed must be an integer from 0"]),
         ({"seed": 0, "step": -1}, ValueError, ["step"]),
         ({"seed": 0, "deterministic": 1}, TypeError, ["deterministic must be True or False, got 1"]),
     ],
@@ -317,6 +319,33 @@ def test_estimate_gradient_refuses(arguments, error, words, policy):
 def test_evaluate_refuses(arguments, error, words, policy):
     given = {"env_id": "CartPole-v1", "policy": policy, **arguments}
     refuse(lambda: fastpg.evaluate(**given), error, "evaluate(): ", *words)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "meant"),
+    [
+        ("CartPole", "CartPole-v1"),  # without its version: the latest
+        ("cartpole-v0", "CartPole-v0"),  # in another case
+        ("CartPole-v7", "CartPole-v1"),  # of another version
+        ("Cartpole", "CartPole-v1"),
+        ("FrozenLake8x8", "FrozenLake8x8-v1"),
+        ("CartPol-v1", "CartPole-v1"),  # misspelled
+        ("LunarLander", "LunarLander-v3"),  # not native
+        ("lunarlander-v2", "LunarLander-v3"),
+        ("gym:walker2d", "Walker2d-v5"),
+    ],
+)
+def test_an_id_that_is_nearly_right_gets_a_suggestion(env_id, meant):
+    refuse(
+        lambda: fastpg.train(env_id), ValueError, f"train(): env_id {env_id!r}", f"did you mean {meant!r}?"
+    )
+    if meant in fastpg.list_envs():
+        refuse(
+            lambda: fastpg.make(env_id, 1),
+            ValueError,
+            f"make(): env_id {env_id!r}",
+            f"did you mean {meant!r}?",
+        )
 
 
 @pytest.mark.parametrize(("inputs", "actions"), [(3, 2), (5, 2), (4, 3)])

@@ -128,3 +128,43 @@ def test_the_gate_refuses_with_a_sentence(arguments, sentence):
     done = run(sys.executable, "gate.py", *arguments)
     assert done.returncode != 0
     assert sentence in done.stderr
+
+
+class Graph:
+    """What asv hands to publishers: where a curve was measured, and its points."""
+
+    def __init__(self, values, **params):
+        self.params, self._values = params, values
+
+    def get_data(self):
+        return list(enumerate(self._values))
+
+
+class Repo:
+    def get_date(self, commit):
+        return 0
+
+
+def test_graphs_of_two_machines_have_captions_of_their_own():
+    pytest.importorskip("asv")
+    from asv_graphs import Graphs
+
+    graphs = [
+        Graph([1.0, 2.0], machine="epyc-2core", cpu="EPYC", python="3.11"),
+        Graph([3.0], machine="laptop", cpu="Core", python="3.11"),
+        Graph([4.0], machine="laptop", cpu="Core", python="3.13"),
+        Graph([5.0], summary=True),
+    ]
+    benchmark = {"params": [["1", "2"]], "param_names": ["threads"]}
+    for graph in graphs:
+        graph._values = [[value, value] for value in graph._values]
+    page = "".join(Graphs.figures(Repo(), {0: "a" * 40, 1: "b" * 40}, benchmark, "steps/s", graphs))
+    captions = [part.split("</figcaption>")[0] for part in page.split("<figcaption>")[1:]]
+    assert captions == [
+        "epyc-2core, threads 1 (2 commits, last 2)",
+        "epyc-2core, threads 2 (2 commits, last 2)",
+        "laptop, python 3.11, threads 1 (1 commits, last 3)",
+        "laptop, python 3.11, threads 2 (1 commits, last 3)",
+        "laptop, python 3.13, threads 1 (1 commits, last 4)",
+        "laptop, python 3.13, threads 2 (1 commits, last 4)",
+    ]

@@ -44,6 +44,98 @@ def test_hidden_without_widths_is_the_linear_policy(tmp_path):
     assert fastpg.Policy.load(tmp_path / "linear.safetensors").hidden == ()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hidden", "value_hidden", "total_steps"),
+    [
+        ("--hidden 32 CartPole-v1", (32,), (64, 64), 1_000_000),
+        ("--hidden 32 16 CartPole-v1 --seed 3", (32, 16), (64, 64), 1_000_000),
+        ("--seed 3 --hidden CartPole-v1", (), (64, 64), 1_000_000),
+        ("--hidden 8 --value-hidden 4 2 CartPole-v1", (8,), (4, 2), 1_000_000),
+        ("--value_hidden CartPole-v1 --hidden=8", (8,), (), 1_000_000),
+        ("--hidden 1e2 1_0 -- CartPole-v1", (100, 10), (64, 64), 1_000_000),
+        ("CartPole-v1 --total-steps 1e6 --seed 3", (64, 64), (64, 64), 1_000_000),
+        ("--total-steps 2.5e5 CartPole-v1", (64, 64), (64, 64), 250_000),
+        ("--total-steps 10_000 CartPole-v1", (64, 64), (64, 64), 10_000),
+    ],
+)
+def test_options_come_in_any_order_and_numbers_as_people_write_them(
+    arguments, hidden, value_hidden, total_steps, tmp_path, monkeypatch
+):
+    seen = []
+
+    @functools.wraps(cli.train)
+    def remember(env_id, **settings):
+        seen.append((env_id, settings["hidden"], settings["algorithm"].value_hidden, settings["total_steps"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train", remember)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--algorithm", "vpg", *arguments.split()]) == 130
+    assert seen == [("CartPole-v1", hidden, value_hidden, total_steps)]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "train CartPole-v1",
+            ("num_envs", "horizon", "episodes", "steps_per_iteration", "total_steps", "seed"),
+        ),
+        ("eval policy.safetensors", ("episodes", "seed", "max_steps")),
+        ("diagnose CartPole-v1", ("episodes", "batches", "seed")),
+    ],
+)
+def test_every_whole_number_may_have_an_exponent(command, options):
+    for option in options:
+        parsed = cli._parse([*command.split(), f"--{option.replace('_', '-')}", "2e3"])
+        assert getattr(parsed, option) == 2000
+    parsed = cli._parse(
+        ["train", "CartPole-v1", "--algorithm", "vpg", "--n-step", "1e1", "--value-epochs", "1_0"]
+    )
+    assert (parsed.vpg.n_step, parsed.vpg.value_epochs) == (10, 10)
+
+
+def test_version(tmp_path):
+    shown = run("--version", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, f"fastpg {fastpg.__version__}\n")
+
+
+def test_a_policy_that_is_there_is_replaced_only_when_asked(tmp_path):
+    first = run("train", "CartPole-v1", "--total-steps", "1000", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    kept = (tmp_path / "CartPole-v1.safetensors").read_bytes()
+    for arguments in ([], ["--checkpoint", "CartPole-v1.safetensors"]):
+        second = run("train", "CartPole-v1", "--seed", "1", "--total-steps", "1000", *arguments, cwd=tmp_path)
+        assert second.returncode == 2
+        assert second.stdout == ""
+        assert second.stderr == (
+            "fastpg: 'CartPole-v1.safetensors' exists; pass --overwrite to replace it, "
+            "or --checkpoint with another name\n"
+        )
+        assert (tmp_path / "CartPole-v1.safetensors").read_bytes() == kept
+    third = run("train", "CartPole-v1", "--seed", "1", "--total-steps", "1000", "--overwrite", cwd=tmp_path)
+    assert third.returncode == 0, third.stderr
+    assert (tmp_path / "CartPole-v1.safetensors").read_bytes() != kept
+
+
+def test_the_module_of_a_typed_id_may_lie_in_the_current_folder(tmp_path):
+    (tmp_path / "my_envs.py").write_text(
+        "from gymnasium import register\n"
+        "register('MyPole-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=20)\n"
+    )
+    # As the installed command starts: without the current folder in sys.path, which -m and -c put there.
+    start = "import sys; del sys.path[0]; from fastpg.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start]
+    options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60}
+    trained = subprocess.run([*command, "train", "my_envs:MyPole-v0", "--total-steps", "500"], **options)
+    assert trained.returncode == 0, trained.stderr
+    saved = "my_envs-MyPole-v0.safetensors"
+    played = subprocess.run(
+        [*command, "eval", saved, "--env", "my_envs:MyPole-v0", "--episodes", "2"], **options
+    )
+    assert played.stdout.startswith("my_envs:MyPole-v0: 2 episodes"), played.stderr
+
+
 def test_diagnose_prints_a_row_for_every_form(tmp_path, policy):
     policy.save(tmp_path / "policy.safetensors")
     for arguments in (["--policy", "policy.safetensors"], []):  # one that is there, one that it trains
@@ -141,17 +233,36 @@ def test_info_names_the_instruction_set(tmp_path):
         ("train CartPole-v1 --form gae", "'--form'"),
         ("train CartPole-v1 --algorithm ppo", "'ppo'"),
         ("train CartPole-v1 --algorithm", "'--algorithm'"),
-        ("train CartPole-v1 --lam 0.9", "--lam"),
-        ("train CartPole-v1 --algorithm vpg --momentum 0.9", "--momentum"),
+        ("train CartPole-v1 --lam 0.9", "--lam goes with --algorithm vpg or a2c, not with reinforce"),
+        ("train CartPole-v1 --lam=0.9", "--lam goes with --algorithm vpg or a2c, not with reinforce"),
+        ("train CartPole-v1 --no-linear-schedule", "--no-linear-schedule goes with --algorithm vpg or a2c"),
+        (
+            "train CartPole-v1 --algorithm a2c --momentum 0.9",
+            "--momentum goes with --algorithm reinforce, not with a2c",
+        ),
         ("train CartPole-v1 --algorithm vpg --lam 2", "lam must be a number in [0, 1], got 2.0"),
         ("train CartPole-v1 --algorithm a2c --form total", "'--form'"),
         ("train CartPole-v1 --num-envs 0", "num_envs must be an integer from 1"),
-        ("train CartPole-v1 --num-envs many", "--num-envs"),
+        ("train CartPole-v1 --num-envs many", "--num-envs must be a whole number, as 20000"),
+        (
+            "train CartPole-v1 --total-steps 10,000",
+            "--total-steps must be a whole number, as 20000, 20_000 or 2e4, got '10,000'",
+        ),
+        ("train CartPole-v1 --total-steps 1.5", "got '1.5'"),
+        ("train CartPole-v1 --total-steps 1e-1", "got '1e-1'"),
+        ("train CartPole-v1 --seed 1e999999999", "got '1e999999999'"),
+        ("train CartPole-v1 --seed nan", "got 'nan'"),
+        ("train CartPole-v1 --hidden 8.5", "--hidden must be a whole number"),
+        ("train --hidden 32", "Missing from fastpg train: ENV_ID; see"),
+        ("train CartPole", "did you mean 'CartPole-v1'?"),
+        ("train cartpole-v1", "did you mean 'CartPole-v1'?"),
+        ("train lunarlander", "did you mean 'LunarLander-v3'?"),
+        ("diagnose CartPole", "did you mean 'CartPole-v1'?"),
         ("train CartPole-v1 --hidden 0", "hidden[0]"),
         ("train CartPole-v1 --activation gelu", "'--activation'"),
         ("train CartPole-v1 --horizon 8 --episodes 8", "exactly one of"),
         ("train CartPole-v1 --seed -1", "seed"),
-        ("train CartPole-v1 --learning-rte 1", "--learning-rte"),
+        ("train CartPole-v1 --learning-rte 1", "--learning-rte, 1; did you mean --learning-rate?"),
         (
             "train CartPole-v1 --checkpoint nowhere/policy",
             "checkpoint lies in a directory that does not exist",

@@ -124,8 +124,10 @@ def test_changing_the_number_of_threads_again_and_again_changes_nothing():
     ("variable", "value", "sentence"),
     [
         ("FASTPG_ISA", "sse9", "FASTPG_ISA=sse9: this build does not know it; available here: baseline"),
-        ("FASTPG_NUM_THREADS", "many", "FASTPG_NUM_THREADS must be a positive integer, got 'many'"),
-        ("FASTPG_NUM_THREADS", "0", "FASTPG_NUM_THREADS must be a positive integer, got '0'"),
+        ("FASTPG_NUM_THREADS", "many", "FASTPG_NUM_THREADS must be an integer from 1 to 256, got 'many'"),
+        ("FASTPG_NUM_THREADS", "0", "FASTPG_NUM_THREADS must be an integer from 1 to 256, got '0'"),
+        ("FASTPG_NUM_THREADS", "5000", "FASTPG_NUM_THREADS must be an integer from 1 to 256, got '5000'"),
+        ("FASTPG_NUM_THREADS", "9" * 5000, "FASTPG_NUM_THREADS must be an integer from 1 to 256, got '999"),
     ],
 )
 def test_a_bad_environment_variable_is_a_sentence(variable, value, sentence):

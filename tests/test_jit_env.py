@@ -341,9 +341,7 @@ def test_importing_fastpg_and_decorating_a_class_does_not_import_numba():
 def test_without_numba_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(jit_compile, "_made", {})
-    with pytest.raises(
-        ImportError, match=r"make\(\): compiling Bits needs numba.*pip install 'fastpg-rl\[numba\]'"
-    ):
+    with pytest.raises(ImportError, match=r"make\(\): compiling Bits needs numba.*pip install numba;"):
         fastpg.make(jit_envs.Bits)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
+PROJECT = (README.parent / "pyproject.toml").read_text()
 NEEDS = {
     "stable_baselines3": "stable_baselines3",
     "torch": "torch",
@@ -24,6 +25,19 @@ def test_the_python_blocks_run_one_after_another(tmp_path, monkeypatch):
             continue
         exec(block, names)
     assert (tmp_path / "cartpole.safetensors").exists()
+
+
+def test_extras_are_installed_from_a_clone_as_no_index_has_the_package():
+    root = README.parent
+    extras = re.findall(
+        r"^(\w+) = \[", re.search(r"optional-dependencies\]\n(.*?)\n\n", PROJECT, re.S)[1], re.M
+    )
+    texts = {
+        path: path.read_text() for path in [README, *root.glob("docs/*.md"), *root.glob("fastpg/**/*.py")]
+    }
+    named = {extra for text in texts.values() for extra in re.findall(r"pip install '\.\[(\w+)\]'", text)}
+    assert {"torch", "sb3", "numba"} <= named <= set(extras)
+    assert not [path for path, text in texts.items() if "fastpg-rl[" in text or "install fastpg-rl" in text]
 
 
 def test_the_environment_of_custom_envs_trains(tmp_path, monkeypatch):

@@ -174,3 +174,15 @@ def test_evaluation_returns_one_entry_an_episode(policy):
     assert (returns.dtype, lengths.dtype) == (np.float64, np.int64)
     assert (returns == lengths).all()
     assert lengths.max() <= 200
+
+
+@pytest.mark.parametrize("env_id", ["fastpg/CartPole-v1", "fastpg:fastpg/CartPole-v1"])
+def test_the_ids_that_gymnasium_knows_native_environments_by_are_native(env_id):
+    settings = {"total_steps": 2000, "hidden": (8,), "seed": 1}
+    run, expected = fastpg.train(env_id, **settings), fastpg.train("CartPole-v1", **settings)
+    np.testing.assert_array_equal(run.policy.theta, expected.policy.theta)
+    assert "vectorization_mode" not in run.config  # which runs have that Python steps
+    assert run.policy.env_id == "CartPole-v1"
+    assert fastpg.make(env_id, 2).num_envs == 2
+    returns, _ = fastpg.evaluate(env_id, run.policy, episodes=3)
+    np.testing.assert_array_equal(returns, fastpg.evaluate("CartPole-v1", run.policy, episodes=3)[0])

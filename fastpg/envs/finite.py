@@ -65,7 +65,7 @@ class FiniteMDP:
         if transition.ndim != 3 or 0 in transition.shape or transition.shape[0] != transition.shape[2]:
             raise ValueError(f"{where}: transition must have shape (S, A, S), got {transition.shape}")
         states, actions, _ = transition.shape
-        terminal = np.array(self.terminal)  # whoever gives a list gets an array
+        terminal = np.array(_check.as_array(where, "terminal", self.terminal))
         if terminal.dtype != np.bool_ or terminal.shape != (states,):
             raise TypeError(f"{where}: terminal must be ({states},) bools, got {_check.shown(terminal)}")
         transition[terminal] = 0.0
@@ -127,10 +127,10 @@ class FiniteMDP:
 
 def _numbers(where: str, name: str, value: ArrayLike) -> Floats:
     """Return finite numbers as a float64 array of our own."""
-    try:
-        array = np.array(value, np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{where}: {name} must be an array of numbers, got {_check.shown(value)}") from error
+    given = _check.as_array(where, name, value)
+    if given.dtype.kind not in "biuf":
+        raise TypeError(f"{where}: {name} must be an array of numbers, got {_check.shown(value)}")
+    array = np.array(given, np.float64)
     _check.finite(where, name, array)
     return array
 

@@ -5,7 +5,6 @@ differences between vector environments: how they reset, and in which form they 
 """
 
 import contextlib
-import difflib
 import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, spaces
 from fastpg.envs.flatten import Observed, Rows
-from fastpg.envs.registry import EnvLike, NativeEnv, is_native, list_envs, native_env
+from fastpg.envs.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
 
 EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
 AnyEnv = EnvLike | VectorEnv[Any, Any, Any] | EnvFactory  # what is accepted wherever one is named
@@ -251,10 +250,8 @@ def opened(
     """
     if vectorization_mode is not None:
         _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
-    if reset_options is not None and not isinstance(reset_options, Mapping):
-        raise TypeError(f"{where}: reset_options must be a mapping, got {_check.shown(reset_options)}")
-    if params is not None and not isinstance(params, Mapping):
-        raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
+    _check.mapping(where, "reset_options", reset_options)
+    _check.mapping(where, "env_params", params)
     if is_native(env_id):
         for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
             if value is not None:
@@ -329,6 +326,9 @@ def _registered(
 def _naming(where: str, env_id: str) -> Iterator[None]:
     """Turn Gymnasium's errors about an id into sentences."""
     name = env_id.removeprefix(FORCED)
+    module, _, registered = name.rpartition(":")  # importing the module registers the id
+    if not module and registered not in gymnasium.registry:  # where Gymnasium may pick another version
+        raise _unknown_id(where, env_id, registered)
     try:
         yield
     except gymnasium.error.DependencyNotInstalled as error:
@@ -337,17 +337,19 @@ def _naming(where: str, env_id: str) -> Iterator[None]:
         if ":" in name and f"'{name.split(':')[0]}'" in str(error):
             raise ValueError(f"{where}: env_id {env_id!r} names a module that is not there") from error
         raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
-    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
-        known = [*list_envs(), *gymnasium.registry]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(
-            f"{where}: env_id {env_id!r} is not implemented natively, and Gymnasium has no such id "
-            f"({_line(error).rstrip('.')}); {hint}fastpg.list_envs() has {', '.join(list_envs())}; "
-            "gymnasium.registry has the others"
-        ) from error
     except gymnasium.error.Error as error:
+        if registered not in gymnasium.registry:
+            raise _unknown_id(where, env_id, registered) from error
         raise ValueError(f"{where}: Gymnasium does not make {name}: {_line(error)}") from error
+
+
+def _unknown_id(where: str, env_id: str, registered: str) -> ValueError:
+    close = closest_id(registered, [*list_envs(), *gymnasium.registry])
+    hint = f"did you mean {close!r}? " if close else ""
+    return ValueError(
+        f"{where}: env_id {env_id!r} is not implemented natively, and Gymnasium has no such id; {hint}"
+        f"fastpg.list_envs() has {', '.join(list_envs())}; gymnasium.registry has the others"
+    )
 
 
 def _line(error: Exception) -> str:

@@ -221,8 +221,7 @@ class JitEnv(CustomEnv):
 
     def changed(self, where: str, params: Mapping[str, Any]) -> Self:
         """Return the environment with some parameters changed."""
-        if not isinstance(params, Mapping):
-            raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
+        _check.mapping(where, "env_params", params)
         if not params:
             return self
         names = self._names
@@ -325,7 +324,7 @@ def _params(where: str, params: Any) -> tuple[tuple[str, ...] | None, tuple[tupl
     if isinstance(params, Mapping):
         names = tuple(param_name(where, name) for name in params)
         bounds = tuple(interval(where, f"params[{name!r}]", value) for name, value in params.items())
-    elif isinstance(params, Sequence | np.ndarray) and not isinstance(params, str | bytes):
+    elif _check.is_sequence(params) or (_check.is_array(params) and params.ndim == 1):
         bounds = tuple(interval(where, f"params[{k}]", value) for k, value in enumerate(params))
     else:
         raise TypeError(

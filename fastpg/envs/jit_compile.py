@@ -112,7 +112,7 @@ def compile_functions(where: str, definition: Definition, returned: int, cached:
     except ImportError as error:
         raise ImportError(
             f"{where}: compiling {definition.name} needs numba, which is not installed: "
-            "pip install 'fastpg-rl[numba]'; jit_env(jit=False) runs it in plain Python, slowly"
+            "pip install numba; jit_env(jit=False) runs it in plain Python, slowly"
         ) from error
     found.add(source, _core.version(), numba.__version__, np.__version__)
     found.add((Path(__file__).parent / "jit_intrinsics.py").read_text(encoding="utf-8"))

@@ -79,9 +79,10 @@ def load_env(
         A function of it fails, or writes what it must not, when it is tried out for a few steps.
     """
     where = "load_env()"
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{where}: path must be a path, got {_check.shown(path)}")
-    file = Path(path)
+    file = _check.file_path(where, "path", path)
+    for argument, text in (("name", name), ("symbol", symbol)):
+        if not isinstance(text, str) and not (argument == "name" and text is None):
+            raise TypeError(f"{where}: {argument} must be a string, got {_check.shown(text)}")
     if not file.is_file():
         raise ValueError(f"{where}: there is no file {str(file)!r}")
     try:
@@ -178,8 +179,7 @@ class LoadedEnv(CustomEnv):
 
     def changed(self, where: str, params: Mapping[str, Any]) -> Self:
         """Return the environment with some parameters changed."""
-        if not isinstance(params, Mapping):
-            raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
+        _check.mapping(where, "env_params", params)
         unknown = sorted(set(params) - set(self._param_names))
         if unknown:
             raise unknown_param(where, self.name, unknown[0], self._param_names)

@@ -7,7 +7,8 @@ a file beside this one.
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,7 @@ class NativeEnv:
 
 
 _SPECS: dict[str, EnvSpec] = {}
+_VERSION = re.compile(r"-v(\d+)$")
 
 
 def add_specs(*specs: EnvSpec) -> None:
@@ -116,19 +118,60 @@ def env_spec(where: str, env_id: Any) -> EnvSpec:
             f"{where}: env_id must be a string, or an environment that FiniteMDP, jit_env or load_env made, "
             f"got {_check.shown(env_id)}{hint}"
         )
-    if env_id not in _SPECS:
-        close = difflib.get_close_matches(env_id, _SPECS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+    name = _native_name(env_id)
+    if name not in _SPECS:
+        close = closest_id(name, _SPECS)
+        hint = f"did you mean {close!r}? " if close else ""
         raise ValueError(
             f"{where}: env_id {env_id!r} is not implemented natively; {hint}"
             f"fastpg.list_envs() has {', '.join(list_envs())}"
         )
-    return _SPECS[env_id]
+    return _SPECS[name]
 
 
 def is_native(env_id: Any) -> bool:
     """Return whether `native_env` knows what this is."""
-    return isinstance(env_id, FiniteMDP | CustomEnv) or (isinstance(env_id, str) and env_id in _SPECS)
+    if isinstance(env_id, str):
+        return _native_name(env_id) in _SPECS
+    return isinstance(env_id, FiniteMDP | CustomEnv)
+
+
+def _native_name(env_id: str) -> str:
+    """Return "CartPole-v1" of "fastpg/CartPole-v1" and "fastpg:fastpg/CartPole-v1", as Gymnasium knows it."""
+    return env_id.removeprefix("fastpg:").removeprefix("fastpg/")
+
+
+def closest_id(env_id: str, known: Iterable[str]) -> str | None:
+    """Return the id that was meant, if one is close: in another case, of another version, or misspelled.
+
+    Examples
+    --------
+    >>> closest_id("cartpole", ["CartPole-v0", "CartPole-v1", "Pendulum-v1"])
+    'CartPole-v1'
+    """
+    names = list(known)
+
+    def in_any_case(name: str) -> str:
+        return name.lower()
+
+    def of_any_version(name: str) -> str:
+        return _VERSION.sub("", name.lower())
+
+    def of_any_namespace(name: str) -> str:
+        return of_any_version(name).rpartition("/")[2]
+
+    for key in (in_any_case, of_any_version, of_any_namespace):
+        same = [name for name in names if key(name) == key(env_id)]
+        if same:
+            return max(same, key=_version)
+    lowered = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(env_id.lower(), lowered, n=1)
+    return lowered[close[0]] if close else None
+
+
+def _version(env_id: str) -> int:
+    found = _VERSION.search(env_id)
+    return int(found[1]) if found else -1
 
 
 def native_env(
@@ -144,8 +187,7 @@ def native_env(
     if isinstance(env_id, CustomEnv):
         return _custom(where, env_id.changed(where, params), max_episode_steps)
     spec = env_spec(where, env_id)
-    if not isinstance(params, Mapping):
-        raise TypeError(f"{where}: env_params must be a mapping, got {_check.shown(params)}")
+    _check.mapping(where, "env_params", params)
     unknown = sorted(set(params) - set(spec.parameters))
     if unknown:
         raise TypeError(

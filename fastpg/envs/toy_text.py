@@ -25,7 +25,7 @@ def _desc(where: str, name: str, value: Any) -> list[str] | None:
         return None
     expected = f"{where}: {name} must be rows of the letters S, F, H and G as ['SFF', 'FHG']"
     rows = value.tolist() if isinstance(value, np.ndarray) else value
-    if isinstance(rows, str | bytes) or not isinstance(rows, Sequence):
+    if not _check.is_sequence(rows):
         raise TypeError(f"{expected}, got {_check.shown(value)}")
     lines: list[str] = []
     for i, row in enumerate(rows):
@@ -57,7 +57,7 @@ def _letters(row: Any) -> str | None:
 def _reward_schedule(where: str, name: str, value: Any) -> tuple[float, ...]:
     """Return the rewards for reaching the goal, a hole, and anything else."""
     expected = f"{where}: {name} must be three numbers, for goal, hole and ice"
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+    if not (_check.is_sequence(value) or _check.is_array(value)):
         raise TypeError(f"{expected}, got {_check.shown(value)}")
     if len(value) != 3:
         raise ValueError(f"{expected}, got {_check.shown(value)}")

@@ -107,7 +107,7 @@ def make(
             max_episode_steps=env.core.max_episode_steps or None,
         )
     else:
-        made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env_id}"))
+        made.spec = copying.deepcopy(gymnasium.spec(f"fastpg/{env.id}"))
     made.spec.kwargs.update({name: value for name, value in given.items() if value is not None}, **params)
     made.spec.kwargs.update(num_envs=num_envs, vectorization_mode="vector_entry_point")
     return made
@@ -217,7 +217,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         """
         where = "VectorEnv.reset()"
         self._check_open(where)
-        settings = dict(options or {})
+        settings = _check.mapping(where, "options", options)
         mask = None
         if "reset_mask" in settings:
             mask = self._reset_mask(settings.pop("reset_mask"))
@@ -420,7 +420,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     def _reset_mask(self, mask: Any) -> NDArray[np.bool_]:
         """Check a mask as Gymnasium's vector environments do, with their messages."""
         begin = "`options['reset_mask': mask]` must"
-        if not isinstance(mask, np.ndarray):
+        if not _check.is_array(mask):
             raise AssertionError(f"{begin} be a numpy array, got {type(mask)}")
         if mask.shape != (self.num_envs,):
             raise AssertionError(f"{begin} have shape `({self.num_envs},)`, got {mask.shape}")
@@ -456,7 +456,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             seed = self._next_seed if self._next_seed is not None else secrets.randbits(48)
         if seed is None:
             return
-        if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+        if _check.is_sequence(seed) or (_check.is_array(seed) and seed.ndim == 1):
             if len(seed) != self.num_envs:
                 raise ValueError(
                     f"{where}: seed must have one entry per environment, {self.num_envs}, got {len(seed)}"
@@ -480,7 +480,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
     def _actions(self, actions: Any) -> NDArray[Any]:
         """Return the actions as the core takes them, flat."""
-        array = actions if isinstance(actions, np.ndarray) else np.asarray(actions)
+        array: NDArray[Any] = actions
+        if type(actions) is not np.ndarray:
+            array = _check.as_array("VectorEnv.step()", "actions", actions)
         if array.shape != self._action_shape:
             raise ValueError(
                 f"VectorEnv.step(): actions must have shape {self._action_shape}, got {array.shape}"
@@ -575,7 +577,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
 def _autoreset(where: str, value: Any) -> Autoreset:
     for name, mode in AUTORESET_MODES.items():
-        if value in (name, mode, mode.value):
+        if isinstance(value, str | AutoresetMode) and value in (name, mode, mode.value):
             return name
     _check.choice(where, "autoreset", value, tuple(AUTORESET_MODES))
     raise AssertionError  # choice() has raised

@@ -6,10 +6,7 @@ This package needs torch, and nothing else in fastpg does: `import fastpg` does 
 try:
     from fastpg.torch import _import_torch  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        "fastpg.torch needs PyTorch, which is not installed: pip install 'fastpg-rl[torch]', or "
-        "pip install torch"
-    ) from error
+    raise ImportError("fastpg.torch needs PyTorch, which is not installed: pip install torch") from error
 
 from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td_errors, vtrace
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss

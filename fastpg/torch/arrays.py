@@ -16,6 +16,7 @@ from torch import Tensor
 
 import fastpg
 from fastpg import _check
+from fastpg.torch.memory import memory
 
 FLAGS = ("terminated", "truncated", "mask")
 
@@ -44,7 +45,7 @@ def _array(where: str, name: str, value: Any) -> Any:
         if name.startswith("out"):
             raise ValueError(f"{where}: {name} must not require a gradient, as none is computed")
         value = value.detach()
-    return value.numpy()
+    return memory(where, name, value)
 
 
 def _on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastpg import _check, _core
+from fastpg.torch.memory import memory
 from fastpg.torch.reading import ModuleParameters
 
 
@@ -117,8 +118,8 @@ def _array(where: str, name: str, value: Any, dtype: torch.dtype | None = None) 
         )
     if value.requires_grad:
         value = value.detach()
-    array: NDArray[Any] = value.contiguous().numpy()
-    return array
+    array = memory(where, name, value)
+    return array if array.flags.c_contiguous else array.copy()
 
 
 def _name(dtype: torch.dtype) -> str:

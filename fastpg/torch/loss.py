@@ -69,7 +69,8 @@ def pg_loss(
     ------
     TypeError, ValueError
         A tensor has the wrong dtype, device or shape, or is not finite; an action is out of range; obs or
-        weights require a gradient; the module or a space is not supported.
+        weights require a gradient; the module or a space is not supported; the module was made under
+        ``torch.inference_mode()``; the call is within a transform of ``torch.func``.
     FloatingPointError
         The module's outputs or the gradient overflow float32.
     RuntimeError
@@ -100,6 +101,7 @@ def pg_loss(
     batch.weigh(weights)
     if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in read.parameters)):
         return scalar(batch.loss(entropy_coef, reduction))
+    read.require_trainable(where)
     gradient = np.empty(len(read.theta), np.float32)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
     result: Tensor = Loss.apply(loss, torch.from_numpy(gradient), *read.parameters)  # type: ignore[no-untyped-call]

@@ -7,8 +7,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.spaces import Space
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastpg.policy import Policy, over_memory, require_policy
@@ -76,13 +78,14 @@ def to_module(policy: Policy) -> PolicyModule:
         module.log_std = _parameter(network.num_outputs)
         parameters.append(module.log_std)
     module.set_spaces(policy.observations, policy.action_space)
-    _share(parameters, torch.from_numpy(policy.theta))
+    _share(parameters, policy.theta)
     _tell_of_writes(policy, module)
     return module
 
 
 def _parameter(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.empty(shape, dtype=torch.float32, device="cpu"))
+    with torch.inference_mode(False):  # tensors made in this mode can never be trained
+        return nn.Parameter(torch.empty(shape, dtype=torch.float32, device="cpu"))
 
 
 def from_module(
@@ -137,27 +140,29 @@ def from_module(
     )
     theta = read.theta
     if not read.shared:
+        read.require_trainable("from_module()")  # autograd cannot follow what is moved there
         for parameter in read.parameters:
             if not parameter.is_leaf:
                 raise ValueError(
                     "from_module(): the module's parameters must be leaves of autograd's graph, as a "
                     "Parameter is; one of them has been computed from other tensors"
                 )
-        flat = torch.from_numpy(theta)
-        _share(read.parameters, flat)
+        _share(read.parameters, theta)
     policy = over_memory(theta, read.observations.space, read.actions.space, read.hidden, read.activation)
     _tell_of_writes(policy, module)
     return policy
 
 
-def _share(parameters: Sequence[Tensor], flat: Tensor) -> None:
-    """Make the parameters' data views of a flat vector.
+def _share(parameters: Sequence[Tensor], theta: NDArray[np.float32]) -> None:
+    """Make the parameters' data views of theta, (P,).
 
     Not by Parameter(view): its version counter would be that of the whole vector, so that a step of one layer
     would look like a change of all.
     """
-    for parameter, view in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):  # type: ignore[no-untyped-call]
-        parameter.data = view.view(parameter.shape)
+    with torch.inference_mode(False):  # data made in this mode would make the parameters unfit for autograd
+        views = torch.from_numpy(theta).split([parameter.numel() for parameter in parameters])  # type: ignore[no-untyped-call]
+        for parameter, view in zip(parameters, views, strict=True):
+            parameter.data = view.view(parameter.shape)
 
 
 class _Notify:

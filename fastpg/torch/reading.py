@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fastpg import _check, _core, spaces
 from fastpg.policy import Activation
+from fastpg.torch.memory import require_no_transform
 from fastpg.torch.policy_module import PolicyModule
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {nn.Tanh: "tanh", nn.ReLU: "relu"}
@@ -32,10 +33,19 @@ class ModuleParameters:
     theta: NDArray[np.float32]  # (P,): the parameters' own memory where `shared`, else a copy as of now
     parameters: tuple[Tensor, ...]  # in theta's order: weights and biases by layer, then log_std if any
     shared: bool
+    untrainable: str  # the name of a parameter that was made in inference mode, or nothing
     hidden: tuple[int, ...]
     activation: Activation
     observations: spaces.Observations
     actions: spaces.Actions
+
+    def require_trainable(self, where: str) -> None:
+        """Raise ValueError if a parameter was made in inference mode, whose tensors autograd never takes."""
+        if self.untrainable:
+            raise ValueError(
+                f"{where}: {self.untrainable} was made under torch.inference_mode(), so that it can never be "
+                "trained; make the module outside of it, or take copy.deepcopy(module) outside"
+            )
 
 
 @dataclass(slots=True)
@@ -80,6 +90,7 @@ def read_module(
     What is found out is kept while the module lives, and checked to hold still: by the identity of its layers
     and parameters, and by the addresses of their data.
     """
+    require_no_transform(where)
     given = (action_space, observation_space, log_std)
     reading = _readings.get(module) if isinstance(module, nn.Module) else None
     if reading is None or not reading.holds(module, given):
@@ -155,8 +166,8 @@ def describe(
     outputs = widths[-1]
     if len(tensors) % 2 and tensors[-1].shape not in ((outputs,), (1, outputs)):
         raise ValueError(
-            f"{where}: log_std must have shape ({outputs},), one entry an action, "
-            f"got {tuple(tensors[-1].shape)}"
+            f"{where}: log_std must have shape ({outputs},), one entry an action, the same for all "
+            f"observations, got {tuple(tensors[-1].shape)}"
         )
     theta = _flat(tensors)
     return ModuleParameters(
@@ -174,6 +185,7 @@ def describe(
         else theta,
         parameters=tensors,
         shared=theta is not None,
+        untrainable=next((name for name, tensor in parameters.items() if tensor.is_inference()), ""),
         hidden=widths[:-1],
         activation=activation,
         observations=observations,
@@ -290,6 +302,12 @@ def _actions(where: str, space: Space[Any] | None, num_outputs: int, has_log_std
         space = Box(-np.inf, np.inf, (num_outputs,), np.float32) if has_log_std else Discrete(num_outputs)
     actions = spaces.actions(where, space)
     if actions.num_outputs != num_outputs:
+        if actions.head == "gaussian" and num_outputs == 2 * actions.num_outputs:
+            raise ValueError(
+                f"{where}: module has {num_outputs} outputs, two for each entry of action_space {space}, but "
+                "standard deviations that depend on the observation are not supported; let the outputs be "
+                f"the means alone, and log_std a Parameter of shape ({actions.num_outputs},)"
+            )
         raise ValueError(
             f"{where}: module has {num_outputs} outputs, but action_space {space} needs {actions.num_outputs}"
         )

@@ -1,0 +1,145 @@
+"""Command lines as people type them, which tyro alone does not take: `1e6`, widths before the environment.
+
+And the other way round: what tyro objects to, in one line.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole numbers
+NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
+WHOLE_NUMBER = "must be a whole number"
+MAX_DIGITS = 30  # of a whole number: more than any option takes
+UNKNOWN_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
+
+registry = ConstructorRegistry()
+
+
+@registry.primitive_rule
+def _integer(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+    if info.type is not int:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: whole_number(words[0]),
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@registry.primitive_rule
+def _integers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...]] | None:
+    if typing.get_origin(info.type) is not tuple or typing.get_args(info.type) != (int, ...):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="[INT [INT ...]]",
+        instance_from_str=lambda words: tuple(whole_number(one) for one in words[0].split(",") if one),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: list(map(str, value)),
+    )
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number, as people write it.
+
+    Examples
+    --------
+    >>> whole_number("1e6"), whole_number("10_000"), whole_number("64")
+    (1000000, 10000, 64)
+    """
+    try:
+        number = Decimal(text)
+        if number.adjusted() < MAX_DIGITS and number == number.to_integral_value():
+            return int(number)
+    except (InvalidOperation, ValueError, OverflowError):  # no number; NaN; infinity
+        pass
+    raise ValueError(f"{WHOLE_NUMBER}, as 20000, 20_000 or 2e4, got {text!r}")
+
+
+def joined_widths(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with each list of widths as one word: whatever follows it is something else.
+
+    Examples
+    --------
+    >>> joined_widths(["train", "--hidden", "64", "64", "CartPole-v1"])
+    ['train', '--hidden=64,64', 'CartPole-v1']
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word.replace("_", "-") in WIDTHS:
+            widths = list(itertools.takewhile(NUMBER.fullmatch, rest))
+            del rest[: len(widths)]
+            word = f"{word}={','.join(widths)}"
+        joined.append(word)
+    return joined
+
+
+@contextlib.contextmanager
+def unwrapped(arguments: Sequence[str]) -> Iterator[None]:
+    """Let tyro write errors without line breaks, which would part numbers as 10,000; help keeps its width."""
+    before = os.environ.get("COLUMNS")
+    if not {"-h", "--help"} & set(arguments):
+        os.environ["COLUMNS"] = "100000"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
+    """Return the message of tyro's error panel: its text up to the first rule, without frame and helptext.
+
+    `algorithms` are dataclasses by name: an option of another one than the chosen is said to be that.
+    """
+    rows = [row.strip("│").rstrip() for row in panel.splitlines() if not row.startswith(("╭", "╰"))]
+    message = [row.strip() for row in _first_part(rows) if not row.startswith(" " * 8)]
+    # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
+    text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message)).rstrip(".")
+    text = re.sub(rf"^Error parsing (\S+): .*{WHOLE_NUMBER}", rf"\1 {WHOLE_NUMBER}", text)
+    unknown = UNKNOWN_OPTION.match(text)
+    if unknown:
+        option = unknown[1]
+        name = option.removeprefix("--").removeprefix("no-").replace("-", "_")
+        owners = [
+            one
+            for one, algorithm in algorithms.items()
+            if name in {f.name for f in dataclasses.fields(algorithm)}
+        ]
+        if owners:
+            return f"{option} goes with --algorithm {' or '.join(owners)}, not with {chosen}"
+        meant = re.search(r"Perhaps you meant:\s*(--[a-z0-9-]+)", "\n".join(rows))
+        if meant:
+            text += f"; did you mean {meant[1]}?"
+    return f"{text}; see fastpg --help"
+
+
+def _first_part(rows: Sequence[str]) -> Iterator[str]:
+    return itertools.takewhile(lambda row: not row.strip().startswith("──"), rows)
+
+
+def parse(commands: Mapping[str, Any], arguments: Sequence[str], description: str) -> Any:
+    """Return the chosen command's options; tyro's complaints go to stderr and raise SystemExit."""
+    with unwrapped(arguments), registry:
+        return tyro.extras.subcommand_cli_from_dict(
+            dict(commands),
+            prog="fastpg",
+            args=joined_widths(arguments),
+            description=description,
+        )
