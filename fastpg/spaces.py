@@ -36,10 +36,7 @@ class Observations:
             raise ValueError(f"{where}: obs must hold at least one observation of {self.space}, got {shapes}")
         rows = np.empty((columns[0].size, len(columns)), np.float32)
         for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
-            if column.min() < start or column.max() >= start + size:
-                wrong = column.min() if column.min() < start else column.max()
-                raise ValueError(f"{where}: obs must lie in {self.space}, got {wrong}")
-            rows[:, k] = column.reshape(-1) - start
+            rows[:, k] = categories_from_zero(f"{where}: obs must lie in {self.space}", column.reshape(-1), start, size)
         return rows, batch_shape
 
     def batch(self, rows: NDArray[np.float32]) -> Any:
@@ -203,6 +200,19 @@ def actions(where: str, space: Any) -> Actions:
             f"got {num_outputs}"
         )
     return Actions(space, head, num_outputs, categories)
+
+
+def categories_from_zero(sentence: str, column: NDArray[Any], start: int, size: int) -> NDArray[np.int64]:
+    """Return a component's categories, counted from 0, as a new array; `sentence` says what they must be.
+
+    The copy is what is checked. The core finds memory by these numbers, and another thread may be writing to
+    the caller's.
+    """
+    copy = column.copy()
+    low, high = copy.min(), copy.max()
+    if low < start or high >= start + size:
+        raise ValueError(f"{sentence}, got {low if low < start else high}")
+    return np.subtract(copy, start, dtype=np.int64)
 
 
 # ---- as JSON, for checkpoints ------------------------------------------------------------------------------

@@ -286,6 +286,66 @@ def test_a_child_forked_in_the_middle_of_a_step_has_to_reset(autoreset):
     ], done.stderr
 
 
+# ---- arguments that another thread is writing to -----------------------------------------------------------
+
+WRITTEN_TO = """
+import sys
+import threading
+import numpy as np
+from gymnasium.spaces import Discrete
+import fastpg
+
+n, calls = 50_000, 300
+sys.setswitchinterval(1e-6)
+env = fastpg.make("FrozenLake-v1", num_envs=n, seed=0)
+env.reset()
+policy, value = fastpg.Policy(Discrete(16), Discrete(4), hidden=()), fastpg.ValueFunction(Discrete(16), hidden=())
+integers, states = np.zeros(n, np.int64), np.zeros((n, 2))
+lengths, weights = np.ones(n, np.int64), np.ones(n, np.float32)
+done = False
+
+def write():  # what is allowed half of the time
+    while not done:
+        for number in (2**25, 0, 2**30, 0):
+            integers[-1] = number
+            states[-1, 0] = number
+            lengths[-1] = number + 1
+
+def gradient():
+    fastpg.policy_gradient(
+        policy, np.zeros(n, np.int64), integers, weights, per="trajectory", lengths=lengths
+    )
+
+writer = threading.Thread(target=write)
+writer.start()
+try:
+    for call in (
+        lambda: env.step(integers),
+        lambda: env.set_state(states),
+        lambda: policy.act(integers, seed=0),
+        lambda: value(integers),
+        lambda: policy.log_prob(np.zeros(n, np.int64), integers),
+        gradient,
+    ):
+        for _ in range(calls):
+            try:
+                call()
+            except ValueError:
+                pass
+finally:
+    done = True
+    writer.join()
+print("survived")
+"""
+
+
+def test_what_is_checked_is_what_memory_is_found_by():
+    done = subprocess.run(
+        [sys.executable, "-c", WRITTEN_TO], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "survived"), done.stderr
+
+
 def test_changing_the_number_of_threads_again_and_again_changes_nothing():
     policy, before = fastpg.Policy.for_env("CartPole-v1"), fastpg.get_num_threads()
     results = set()

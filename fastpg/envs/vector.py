@@ -337,7 +337,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         with self._core.turn(where):
             self._check_usable(where)
             shape = (self.num_envs, self._native.core.state_size)
-            rows = _check.array(where, "state", state, np.float64, shape)
+            # Copies are checked: another thread may write to the caller's arrays.
+            rows = _check.array(where, "state", state, np.float64, shape).copy()
             _check.finite(where, "state", rows)
             table = self._native.core.table
             if table is not None:
@@ -346,7 +347,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                     raise ValueError(f"{where}: state[:, 0] must hold whole numbers in 0..{count - 1}")
             if elapsed is None:
                 elapsed = np.zeros(self.num_envs, np.int32)
-            steps = _check.array(where, "elapsed", elapsed, np.int32, (self.num_envs,))
+            steps = _check.array(where, "elapsed", elapsed, np.int32, (self.num_envs,)).copy()
             if steps.min() < 0:
                 raise ValueError(f"{where}: elapsed must not be negative, got {steps.min()}")
             obs = self._empty_obs()
@@ -448,7 +449,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             raise AssertionError(f"{begin} have `dtype=np.bool_`, got {mask.dtype}")
         if not mask.any():
             raise AssertionError(f"{begin} contain a boolean array, got reset_mask={mask}")
-        return np.ascontiguousarray(mask)
+        return mask.view(np.uint8) != 0  # a copy of zeros and ones, also of an array over other bytes
 
     def _reset_params(self, where: str, options: dict[str, Any]) -> tuple[float, ...]:
         """Return the kernel's parameters with the reset options put in."""
