@@ -208,11 +208,13 @@ def categories_from_zero(sentence: str, column: NDArray[Any], start: int, size: 
     The copy is what is checked. The core finds memory by these numbers, and another thread may be writing to
     the caller's.
     """
-    copy = column.copy()
+    copy = column.astype(np.int64)
+    if start:
+        copy -= start
     low, high = copy.min(), copy.max()
-    if low < start or high >= start + size:
-        raise ValueError(f"{sentence}, got {low if low < start else high}")
-    return np.subtract(copy, start, dtype=np.int64)
+    if low < 0 or high >= size:
+        raise ValueError(f"{sentence}, got {start + (low if low < 0 else high)}")
+    return copy
 
 
 # ---- as JSON, for checkpoints ------------------------------------------------------------------------------
