@@ -146,9 +146,9 @@ class Environment:
 class Exclusive:
     """What does the work of one call at a time, for whichever thread comes first.
 
-    Another thread's call is refused before it has changed anything: ValueError. A child that was forked in the
-    middle of a call finds what the call was writing torn: a Vector then begins anew, the others are refused
-    with RuntimeError for good.
+    Another thread's call is refused before it has changed anything: ValueError. A child that was forked in
+    the middle of a call finds torn what the call was writing: a Vector then begins anew, the others are
+    refused with RuntimeError for good.
     """
 
     def turn(self, where: str) -> Turn: ...
@@ -180,14 +180,16 @@ class Vector(Exclusive):
     def seed(self, seeds: NDArray[np.uint64], mask: NDArray[np.uint8]) -> None: ...
     # obs: float32 (num_envs, obs_size), or int64 (obs_size, num_envs) for categories. mask (num_envs,).
     def reset(self, mask: NDArray[np.uint8] | None, obs: NDArray[Any]) -> None: ...
-    # Where `step` writes from now on: obs and final_obs as above, final_state (num_envs, state_size), both None
-    # if the mode has none, rewards (num_envs,) float64, and flags (2, num_envs) uint8: terminated, truncated.
+    # Where `step` writes from now on: obs and final_obs as above, final_state (num_envs, state_size), both
+    # None if the mode has none, rewards (num_envs,) float64, and flags (2, num_envs) uint8: terminated,
+    # truncated.
     def bind(self, arrays: tuple[Any, ...]) -> None: ...
     # actions flat (num_envs * action_size,): int64 or float32. Returns STEPPED; or, with nothing stepped, the
     # first environment whose action is not allowed, NOT_RESET, or HAS_ENDED where an episode has and nobody
     # resets it.
     def step(self, actions: NDArray[Any]) -> int: ...
-    # The same; arrays are bound before, unless they are None, and states (num_envs, state_size) written after.
+    # The same; arrays are bound before, unless they are None, and states (num_envs, state_size) written
+    # after.
     def step_into(self, actions: NDArray[Any], arrays: tuple[Any, ...] | None, states: F64 | None) -> int: ...
     def ended(self) -> NDArray[np.bool_]: ...  # (num_envs,): which have, and were not reset since
     def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)

@@ -36,7 +36,9 @@ class Observations:
             raise ValueError(f"{where}: obs must hold at least one observation of {self.space}, got {shapes}")
         rows = np.empty((columns[0].size, len(columns)), np.float32)
         for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
-            rows[:, k] = categories_from_zero(f"{where}: obs must lie in {self.space}", column.reshape(-1), start, size)
+            rows[:, k] = categories_from_zero(
+                f"{where}: obs must lie in {self.space}", column.reshape(-1), start, size
+            )
         return rows, batch_shape
 
     def batch(self, rows: NDArray[np.float32]) -> Any:

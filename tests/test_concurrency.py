@@ -153,7 +153,7 @@ def test_a_step_with_wrong_actions_leaves_the_environments_reset():
     env = fastpg.make("Pendulum-v1", num_envs=3, seed=0)
     env.reset()
     for wrong in (np.zeros((3, 1)), np.zeros((2, 1), np.float32), np.full((3, 1), np.nan, np.float32)):
-        with pytest.raises((TypeError, ValueError), match="actions must|must be finite"):
+        with pytest.raises((TypeError, ValueError), match=r"actions must|must be finite"):
             env.step(wrong)
         env.step(np.zeros((3, 1), np.float32))
     env.step(np.zeros((3, 1), np.float32).view(np.matrix))
@@ -269,8 +269,8 @@ def test_a_child_forked_in_the_middle_of_a_step_has_to_reset(autoreset):
     )
     forked = "this process was forked while another thread was at work on the environments"
     torn = (
-        "RuntimeError evaluate(): this Sampler was at work in another thread when the process was forked, and "
-        "cannot be used in the child; make a new one"
+        "RuntimeError evaluate(): this Sampler was at work in another thread when the process was forked, "
+        "and cannot be used in the child; make a new one"
     )
     assert done.stdout.splitlines() == [
         f"ResetNeeded VectorEnv.step(): call reset() first; {forked}",
@@ -299,7 +299,8 @@ n, calls = 50_000, 300
 sys.setswitchinterval(1e-6)
 env = fastpg.make("FrozenLake-v1", num_envs=n, seed=0)
 env.reset()
-policy, value = fastpg.Policy(Discrete(16), Discrete(4), hidden=()), fastpg.ValueFunction(Discrete(16), hidden=())
+policy = fastpg.Policy(Discrete(16), Discrete(4), hidden=())
+value = fastpg.ValueFunction(Discrete(16), hidden=())
 integers, states = np.zeros(n, np.int64), np.zeros((n, 2))
 lengths, weights = np.ones(n, np.int64), np.ones(n, np.float32)
 done = False
@@ -340,9 +341,7 @@ print("survived")
 
 
 def test_what_is_checked_is_what_memory_is_found_by():
-    done = subprocess.run(
-        [sys.executable, "-c", WRITTEN_TO], capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", WRITTEN_TO], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.strip()) == (0, "survived"), done.stderr
 
 

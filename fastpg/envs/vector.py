@@ -282,7 +282,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._refuse_step(_core.NOT_RESET)
         array = self._actions(actions)
         states = None
-        # Whatever another thread could see of a step happens inside of the core's call, in this thread's turn.
+        # Whatever another thread could see of a step happens in the core's call, in this thread's turn.
         if self._copy or self._has_infos:
             arrays = self._new_arrays() if self._copy else self._arrays
             if self._has_infos:
@@ -372,7 +372,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             if not self._core.was_reset:
                 self._sampler = None  # a fork may have torn it as well
                 self._reset(where)
-            shape = (network.num_inputs, network.hidden, network.num_outputs, network.activation, network.head)
+            shape = (
+                network.num_inputs,
+                network.hidden,
+                network.num_outputs,
+                network.activation,
+                network.head,
+            )
             key = (*shape, network.obs_categories, network.action_categories)
             if self._sampler is None or self._sampler[0] != key:
                 self._sampler = key, _core.Sampler(self._native.core, network, self.num_envs, 0)
@@ -421,6 +427,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         with self._core.turn("VectorEnv.close()"):
             self._native.original.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a VectorEnv cannot be copied or pickled, as its environments live in the core's memory; "
+            "make another with the arguments of this one, as gymnasium.make_vec(env.spec) does, and where it "
+            "shall stand with get_state() and set_state()"
+        )
+
     # ---- checks -------------------------------------------------------------------------------------------
 
     def _check_open(self, where: str) -> None:
@@ -449,7 +462,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             raise AssertionError(f"{begin} have `dtype=np.bool_`, got {mask.dtype}")
         if not mask.any():
             raise AssertionError(f"{begin} contain a boolean array, got reset_mask={mask}")
-        return mask.view(np.uint8) != 0  # a copy of zeros and ones, also of an array over other bytes
+        # A copy of zeros and ones, also of an array over other bytes.
+        return np.not_equal(mask.view(np.uint8), 0)
 
     def _reset_params(self, where: str, options: dict[str, Any]) -> tuple[float, ...]:
         """Return the kernel's parameters with the reset options put in."""
@@ -533,10 +547,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         size = self._native.core.action_size
         got = array[outcome * size : (outcome + 1) * size]
         shown = got.tolist() if size > 1 else got[0]
+        begin = f"{where}: the action of environment {outcome}"
         raise InvalidAction(
-            f"{where}: the action of environment {outcome} must lie in {self.single_action_space}, got {shown}"
+            f"{begin} must lie in {self.single_action_space}, got {shown}"
             if self._native.core.action_categories
-            else f"{where}: the action of environment {outcome} must be finite, got {shown}"
+            else f"{begin} must be finite, got {shown}"
         )
 
     # ---- results ------------------------------------------------------------------------------------------
@@ -555,7 +570,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             final_state = np.empty(self._state_shape) if self._has_infos else None
         flags = np.empty((2, self.num_envs), np.uint8)
         obs, rewards = self._empty_obs(), np.empty(self.num_envs)
-        return Arrays(obs, rewards, *flags.view(np.bool_), (obs, final_obs, final_state, rewards, flags))
+        terminated, truncated = flags.view(np.bool_)
+        bound = obs, final_obs, final_state, rewards, flags
+        return Arrays(obs, rewards, terminated, truncated, bound)
 
     def _observations(self, obs: NDArray[Any]) -> Any:
         """Return the core's array in the form of `observation_space`."""
@@ -593,9 +610,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             infos[f"_{name}"] = chosen.copy()
         return infos
 
-    def _add_final(
-        self, infos: dict[str, Any], done: NDArray[np.bool_], bound: tuple[Any, ...]
-    ) -> None:
+    def _add_final(self, infos: dict[str, Any], done: NDArray[np.bool_], bound: tuple[Any, ...]) -> None:
         """Add to a step's infos what "same_step" has of the episodes that ended."""
         if not done.any():
             return
