@@ -139,6 +139,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     The random numbers of environment i depend on its seed only: not on the number of environments, on threads
     or on the autoreset mode.
 
+    Any thread may call it, but one at a time: while a call is under way, another thread's raises ValueError
+    and changes nothing. A child process that was forked in the middle of a call has to reset. Copying and
+    pickling are refused.
+
     Attributes
     ----------
     num_envs : int
