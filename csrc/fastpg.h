@@ -173,8 +173,10 @@ fpg_status fpg_vector_reset(fpg_vector *v, const uint8_t *mask, void *obs);
 /* actions (num_envs, action_size): int64 in range, or finite float32. FPG_BAD_ACTION: nothing was stepped, and *which is the
  * first environment whose action is not allowed. */
 fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_output *out, int64_t *which);
-/* state (num_envs, state_size), elapsed (num_envs,) steps of the episode under way. Setting begins a new life: an episode
- * that had ended goes on. */
+/* How many environments' episodes have ended without a reset since. ended (num_envs,): 1 for these, else 0; or NULL. */
+int64_t fpg_vector_ended(const fpg_vector *v, uint8_t *ended);
+/* state (num_envs, state_size), elapsed (num_envs,) steps of the episode under way; NULL if only the state is wanted. Setting
+ * begins a new life: an episode that had ended goes on. */
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
 void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed);
 fpg_status fpg_vector_observe(const fpg_vector *v, void *obs);

@@ -157,6 +157,16 @@ fpg_status fpg_vector_step(fpg_vector *v, const void *actions, const fpg_step_ou
     return run_tiles(&job);
 }
 
+int64_t fpg_vector_ended(const fpg_vector *v, uint8_t *ended)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < v->num_envs; i++)
+        count += v->done[i];
+    if (ended)
+        memcpy(ended, v->done, (size_t)v->num_envs);
+    return count;
+}
+
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed)
 {
     const int32_t size = v->env.state_size, width = v->width;
@@ -164,7 +174,8 @@ void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed)
         const double *from = v->state + i / width * width * size + i % width;
         for (int32_t k = 0; k < size; k++)
             state[i * size + k] = from[k * width];
-        elapsed[i] = v->elapsed[i];
+        if (elapsed)
+            elapsed[i] = v->elapsed[i];
     }
 }
 

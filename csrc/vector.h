@@ -8,7 +8,8 @@
 #include "streams.h"
 #include "transpose.h"
 
-/* Actions of a tile, 0 for padding and where the action is ignored, whatever came in its place. */
+/* Actions of a tile, 0 for padding and where the action is ignored, whatever came in its place. The caller's array was checked,
+ * but another thread may have written to it since: what is no category by now becomes 0, as environments find memory by it. */
 static void fpg_rows_to_lanes(const fpg_vector *v, int64_t first, int32_t count, const void *actions, void *lanes)
 {
     const int32_t size = v->env.action_size, width = v->width;
@@ -17,6 +18,7 @@ static void fpg_rows_to_lanes(const fpg_vector *v, int64_t first, int32_t count,
         if (v->env.action_categories[0] > 0) {
             const int64_t *FPG_RESTRICT from = (const int64_t *)actions + first * size + k;
             int32_t *FPG_RESTRICT to = (int32_t *)lanes + k * width;
+            const uint32_t categories = (uint32_t)v->env.action_categories[k];
             if (size == 1)
                 FPG_SIMD for (int32_t i = 0; i < count; i++)
                     to[i] = (int32_t)from[i];
@@ -24,7 +26,7 @@ static void fpg_rows_to_lanes(const fpg_vector *v, int64_t first, int32_t count,
                 for (int32_t i = 0; i < count; i++)
                     to[i] = (int32_t)from[i * size];
             for (int32_t i = 0; i < count; i++)
-                to[i] = done[i] ? 0 : to[i];
+                to[i] = done[i] | ((uint32_t)to[i] >= categories) ? 0 : to[i];
             for (int32_t i = count; i < width; i++)
                 to[i] = 0;
         } else {

@@ -154,28 +154,55 @@ class Environment:
     def step(self, action: NDArray[Any], noise: F64, state: F64) -> tuple[F64, NDArray[np.bool_]]: ...
     def observe(self, state: F64) -> F32: ...  # (obs_size, width)
 
+class Exclusive:
+    """What does the work of one call at a time, for whichever thread comes first.
+
+    Another thread's call is refused before it has changed anything: ValueError. A child that was forked in
+    the middle of a call finds torn what the call was writing: a Vector then begins anew, the others are
+    refused with RuntimeError for good.
+    """
+
+    def turn(self, where: str) -> Turn: ...
+
 @final
-class Vector:
-    """``num_envs`` copies of an environment that the caller steps."""
+class Turn:
+    """``with`` it, the object is the caller's; `where` is what the user called. Can be used again."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None: ...
+
+STEPPED: int
+NOT_RESET: int
+HAS_ENDED: int
+
+@final
+class Vector(Exclusive):
+    """``num_envs`` copies of an environment that the caller steps.
+
+    Steps take their turn themselves; the other calls belong into ``with vector.turn(where)``.
+    """
 
     def __init__(self, env: Environment, num_envs: int, autoreset: str) -> None: ...
     num_envs: int
+    was_seeded: bool
+    was_reset: bool  # and no failure since has left some environments behind the others
+    was_forked: bool  # in the middle of a call: nothing is left of what was there, and no reset since
     def set_params(self, params: tuple[float, ...]) -> None: ...
     def seed(self, seeds: NDArray[np.uint64], mask: NDArray[np.uint8]) -> None: ...
     # obs: float32 (num_envs, obs_size), or int64 (obs_size, num_envs) for categories. mask (num_envs,).
     def reset(self, mask: NDArray[np.uint8] | None, obs: NDArray[Any]) -> None: ...
-    # Where steps from now on write; flags (2, num_envs): terminated, truncated.
-    def bind(
-        self,
-        obs: NDArray[Any],
-        final_obs: NDArray[Any] | None,
-        final_state: F64 | None,
-        reward: F64,
-        flags: NDArray[np.uint8],
-    ) -> None: ...
-    # actions flat (num_envs * action_size,): int64 or float32. Returns -1; or, with nothing stepped, the
-    # first environment whose action is not allowed.
+    # Where `step` writes from now on: obs and final_obs as above, final_state (num_envs, state_size), both
+    # None if the mode has none, rewards (num_envs,) float64, and flags (2, num_envs) uint8: terminated,
+    # truncated.
+    def bind(self, arrays: tuple[Any, ...]) -> None: ...
+    # actions flat (num_envs * action_size,): int64 or float32. Returns STEPPED; or, with nothing stepped, the
+    # first environment whose action is not allowed, NOT_RESET, or HAS_ENDED where an episode has and nobody
+    # resets it.
     def step(self, actions: NDArray[Any]) -> int: ...
+    # The same; arrays are bound before, unless they are None, and states (num_envs, state_size) written
+    # after.
+    def step_into(self, actions: NDArray[Any], arrays: tuple[Any, ...] | None, states: F64 | None) -> int: ...
+    def ended(self) -> NDArray[np.bool_]: ...  # (num_envs,): which have, and were not reset since
     def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)
     def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
     def observe(self, obs: NDArray[Any]) -> None: ...
@@ -246,7 +273,7 @@ def estimate(
 ) -> Any: ...
 
 @final
-class Sampler:
+class Sampler(Exclusive):
     """``num_envs`` copies of an environment, their states, and the fused rollout-and-gradient pass."""
 
     def __init__(
@@ -294,7 +321,7 @@ class Sampler:
     ) -> tuple[np.void, I64, F64, I64, F32]: ...
 
 @final
-class Trainer:
+class Trainer(Exclusive):
     """A sampler and an optimizer: iterations run inside C, without the GIL."""
 
     def __init__(

@@ -10,6 +10,7 @@ import typing
 
 import numpy
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
@@ -108,6 +109,7 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_seed(fpg_vector *, const uint8_t *, const uint64_t *)
     fpg_status fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
     fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_step_output *, int64_t *)
+    int64_t fpg_vector_ended(const fpg_vector *, uint8_t *)
     void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     fpg_status fpg_vector_observe(const fpg_vector *, void *)
@@ -129,7 +131,7 @@ cdef extern from "fastpg.h" nogil:
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef struct fpg_stats:
-        pass
+        int64_t total_steps
 
     ctypedef struct fpg_collect:
         int64_t horizon, episodes
@@ -345,6 +347,86 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
 cdef _require(bint condition, str sentence):
     if not condition:
         raise ValueError(sentence)
+
+
+# ---- what does the work of one call at a time ---------------------------------------------------------------------------------
+
+cdef extern from *:
+    """
+    #include <stdatomic.h>
+    typedef atomic_uint fpg_owner;
+
+    /* wanted, if the owner was the expected one; returns who it was. */
+    static unsigned fpg_owner_exchange(fpg_owner *owner, unsigned expected, unsigned wanted)
+    {
+        atomic_compare_exchange_strong(owner, &expected, wanted);
+        return expected;
+    }
+    static void fpg_owner_leave(fpg_owner *owner) { atomic_store_explicit(owner, 0, memory_order_release); }
+    """
+    ctypedef unsigned fpg_owner
+    unsigned fpg_owner_exchange(fpg_owner *, unsigned, unsigned)
+    void fpg_owner_leave(fpg_owner *)
+
+
+cdef unsigned this_process = 1  # counted along the forks that lead to it
+
+
+def _after_fork():
+    global this_process
+    this_process += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+cdef class Exclusive:
+    cdef fpg_owner owner  # the process of the call that has it; 0: nobody
+
+    cdef str what(self):
+        return type(self).__name__
+
+    @cython.final
+    cdef int take(self, str where) except -1:
+        cdef unsigned before = fpg_owner_exchange(&self.owner, 0, this_process)
+        if before == 0:
+            return 0
+        if before == this_process or fpg_owner_exchange(&self.owner, before, this_process) != before:
+            raise ValueError(f"{where}: this {self.what()} is at work in another thread, and serves one at a time; give each "
+                             "thread its own")
+        try:  # a thread of the parent had it, which does not exist in this process
+            self.recover(where)
+        except BaseException:
+            self.owner = before
+            raise
+        return 0
+
+    @cython.final
+    cdef void leave(self) noexcept:
+        fpg_owner_leave(&self.owner)
+
+    cdef recover(self, str where):
+        """After a fork in the middle of a call: what the call was writing may be torn."""
+        raise RuntimeError(f"{where}: this {self.what()} was at work in another thread when the process was forked, and cannot "
+                           "be used in the child; make a new one")
+
+    def turn(self, str where):
+        return Turn(self, where)
+
+
+cdef class Turn:
+    cdef Exclusive of
+    cdef str where
+
+    def __cinit__(self, Exclusive of, str where):
+        self.of, self.where = of, where
+
+    def __enter__(self):
+        self.of.take(self.where)
+
+    def __exit__(self, kind, error, traceback):
+        self.of.leave()
 
 
 # ---- system ------------------------------------------------------------------------------------------------------------
@@ -843,38 +925,56 @@ cdef const void *_first_action(Network net, actions, int64_t batch) except NULL:
 
 # ---- environments that the caller steps ----------------------------------------------------------------------------------------
 
-cdef class Vector:
+cdef enum:  # what Vector.step returns when no action is wrong
+    _STEPPED = -1
+    _NOT_RESET = -2
+    _HAS_ENDED = -3
+
+STEPPED, NOT_RESET, HAS_ENDED = _STEPPED, _NOT_RESET, _HAS_ENDED
+
+
+cdef class Vector(Exclusive):
     cdef fpg_vector *vector
     cdef Environment env
-    cdef bint categorical_obs, categorical_actions, busy
+    cdef fpg_autoreset autoreset
+    cdef bint categorical_obs, categorical_actions
     cdef fpg_step_output out
     cdef tuple bound  # keeps the memory that `out` points to
     cdef readonly int64_t num_envs
+    cdef readonly bint was_seeded, was_reset, was_forked
 
     def __cinit__(self, Environment env, int64_t num_envs, str autoreset):
         _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
-        self.env, self.num_envs = env, num_envs
+        self.env, self.num_envs, self.autoreset = env, num_envs, AUTORESET[autoreset]
         self.categorical_obs = env.env.obs_categories[0] > 0
         self.categorical_actions = env.env.action_categories[0] > 0
-        self.vector = fpg_vector_new(&env.env, num_envs, AUTORESET[autoreset])
+        self._new()
+
+    cdef _new(self):
+        self.vector = fpg_vector_new(&self.env.env, self.num_envs, self.autoreset)
         if self.vector == NULL:
-            raise MemoryError(f"no memory for {num_envs} environments")
+            raise MemoryError(f"no memory for {self.num_envs} environments")
 
     def __dealloc__(self):
         fpg_vector_free(self.vector)
 
+    cdef str what(self):
+        return "VectorEnv"
+
+    cdef recover(self, str where):
+        self.was_seeded, self.was_reset, self.was_forked = False, False, True
+        self._new()  # not even the pointers in the old memory can be trusted: it is left alone
+
     def set_params(self, tuple params):
-        cdef Environment changed = self.env
-        self._begin()
-        changed.set_params(params)
-        fpg_vector_set_params(self.vector, changed.env.params)
-        self.busy = False
+        self._check_taken()
+        self.env.set_params(params)
+        fpg_vector_set_params(self.vector, self.env.env.params)
 
     def seed(self, const uint64_t[::1] seeds, const uint8_t[::1] mask):
         _require(seeds.shape[0] == mask.shape[0] == self.num_envs, f"seeds and mask must have {self.num_envs} entries")
-        self._begin()
+        self._check_taken()
         fpg_vector_seed(self.vector, &mask[0], &seeds[0])
-        self.busy = False
+        self.was_seeded = True
 
     def reset(self, mask, obs):
         cdef const uint8_t[::1] chosen
@@ -885,13 +985,21 @@ cdef class Vector:
             _require(chosen.shape[0] == self.num_envs, f"mask must have {self.num_envs} entries")
             first = &chosen[0]
         cdef fpg_status status
-        self._begin()
+        self._check_taken()
+        self.was_reset = False  # until it is: a custom environment may fail
         with nogil:
             status = fpg_vector_reset(self.vector, first, out)
-        self.busy = False
         _raise_for(status, None, "VectorEnv.reset()", self.env)
+        self.was_reset, self.was_forked = True, False
 
-    def bind(self, obs, final_obs, final_state, double[::1] reward, uint8_t[:, ::1] flags):
+    def bind(self, tuple arrays):
+        self._check_taken()
+        self._bind(arrays)
+
+    cdef _bind(self, tuple arrays):
+        obs, final_obs, final_state, rewards, both_flags = arrays
+        cdef double[::1] reward = rewards
+        cdef uint8_t[:, ::1] flags = both_flags
         cdef double[:, ::1] rows
         _require(reward.shape[0] == flags.shape[1] == self.num_envs and flags.shape[0] == 2,
                  "the arrays of a step must have num_envs rows")
@@ -901,12 +1009,22 @@ cdef class Vector:
         self.out.final_state = NULL
         if final_state is not None:
             rows = final_state
-            _require(rows.shape[0] == self.num_envs and rows.shape[1] == self.env.env.state_size,
-                     f"final_state must be ({self.num_envs}, {self.env.env.state_size})")
+            self._check_state_shape(rows)
             self.out.final_state = &rows[0, 0]
-        self.bound = (obs, final_obs, final_state, reward, flags)
+        self.bound = arrays
 
     def step(self, actions):
+        return self._step(actions, None, NULL)
+
+    def step_into(self, actions, arrays, states):
+        cdef double[:, ::1] after
+        if states is None:
+            return self._step(actions, arrays, NULL)
+        after = states
+        self._check_state_shape(after)
+        return self._step(actions, arrays, &after[0, 0])
+
+    cdef int64_t _step(self, actions, tuple arrays, double *states) except? -4:
         cdef const int64_t[::1] integers
         cdef const float[::1] reals
         cdef const void *first
@@ -919,47 +1037,74 @@ cdef class Vector:
         else:
             reals = actions
             first, size = &reals[0], reals.shape[0]
-        if size != self.num_envs * self.env.env.action_size or self.bound is None:
-            raise ValueError("step() needs bound arrays, and num_envs * action_size numbers")
-        self._begin()
-        with nogil:
-            status = fpg_vector_step(self.vector, first, &self.out, &which)
-        self.busy = False
-        if status != FPG_OK and status != FPG_BAD_ACTION:
-            _raise_for(status, None, "VectorEnv.step()", self.env)
-        return which
+        if size != self.num_envs * self.env.env.action_size:
+            raise ValueError("step() needs num_envs * action_size numbers")
+        self.take("VectorEnv.step()")
+        try:
+            if not self.was_reset:
+                return _NOT_RESET
+            if self.autoreset == FPG_NO_AUTORESET and fpg_vector_ended(self.vector, NULL) > 0:
+                return _HAS_ENDED
+            if arrays is not None:
+                self._bind(arrays)
+            if self.bound is None:
+                raise ValueError("step() needs arrays")
+            with nogil:
+                status = fpg_vector_step(self.vector, first, &self.out, &which)
+            if status == FPG_BAD_ACTION:
+                return which
+            if status != FPG_OK:
+                self.was_reset = False  # a custom environment failed, and some have been stepped
+                _raise_for(status, None, "VectorEnv.step()", self.env)
+            if states != NULL:
+                fpg_vector_get_state(self.vector, states, NULL)
+            return _STEPPED
+        finally:
+            self.leave()
+
+    def ended(self):
+        result = numpy.empty(self.num_envs, numpy.uint8)
+        cdef uint8_t[::1] flags = result
+        self._check_taken()
+        fpg_vector_ended(self.vector, &flags[0])
+        return result.view(numpy.bool_)
 
     def get_state(self):
         state = numpy.empty((self.num_envs, self.env.env.state_size))
         elapsed = numpy.empty(self.num_envs, numpy.int32)
         cdef double[:, ::1] fields = state
         cdef int32_t[::1] steps = elapsed
+        self._check_taken()
         fpg_vector_get_state(self.vector, &fields[0, 0], &steps[0])
         return state, elapsed
 
     def set_state(self, const double[:, ::1] state, const int32_t[::1] elapsed, obs):
         cdef void *out = self._rows(obs)
-        _require(state.shape[0] == elapsed.shape[0] == self.num_envs and state.shape[1] == self.env.env.state_size,
-                 f"state must be ({self.num_envs}, {self.env.env.state_size}), and elapsed as long")
-        self._begin()
+        self._check_state_shape(state)
+        _require(elapsed.shape[0] == self.num_envs, f"elapsed must have {self.num_envs} entries")
+        self._check_taken()
         fpg_vector_set_state(self.vector, &state[0, 0], &elapsed[0])
         self._observe(out, "VectorEnv.set_state()")
 
     def observe(self, obs):
         cdef void *out = self._rows(obs)
-        self._begin()
+        self._check_taken()
         self._observe(out, "VectorEnv")
 
     cdef _observe(self, void *out, str where):
         cdef fpg_status status
         with nogil:
             status = fpg_vector_observe(self.vector, out)
-        self.busy = False
         _raise_for(status, None, where, self.env)
 
-    cdef _begin(self):
-        _require(not self.busy, "this VectorEnv is at work in another thread")
-        self.busy = True
+    cdef int _check_taken(self) except -1:
+        if self.owner == 0:
+            raise ValueError("a Vector is used within `with vector.turn(where)`")
+        return 0
+
+    cdef _check_state_shape(self, const double[:, ::1] state):
+        if state.shape[0] != self.num_envs or state.shape[1] != self.env.env.state_size:
+            raise ValueError(f"states must be ({self.num_envs}, {self.env.env.state_size})")
 
     cdef void *_rows(self, obs) except NULL:
         cdef int64_t[:, ::1] categories
@@ -1115,12 +1260,11 @@ cdef int _check_form(dict settings, bint has_value) except -1:
     _require(has_value or (form in ("total", "reward_to_go") and baseline != "value"), "this form needs a value function")
 
 
-cdef class Sampler:
+cdef class Sampler(Exclusive):
     cdef fpg_sampler *sampler
     cdef Environment env
     cdef Network net, value
     cdef int64_t num_envs
-    cdef bint busy
 
     def __cinit__(self, Environment env, Network net, int64_t num_envs, uint64_t seed, Network value=None):
         _check_pair(env, net)
@@ -1146,13 +1290,12 @@ cdef class Sampler:
             _require(self.value is not None, "this Sampler has no value function")
             _check_theta(self.value, value_theta)
             values = &value_theta[0]
-        _require(not self.busy, "this Sampler is at work in another thread")
         record = numpy.empty(1, STATS_DTYPE)
         cdef uint8_t[::1] raw = record.view(numpy.uint8)
-        self.busy = True
+        self.take("estimate_gradient()")
         with nogil:
             status = fpg_sampler_gradient(self.sampler, &theta[0], values, &collect, &out[0], <fpg_stats *>&raw[0], poll)
-        self.busy = False
+        self.leave()
         _raise_for(status, interrupt, "estimate_gradient()", self.env)
         return record[0]
 
@@ -1165,8 +1308,7 @@ cdef class Sampler:
         _check_theta(self.net, theta)
         _check_theta(self.net, out)
         _require(settings["form"] in ("total", "reward_to_go"), "this form has its own baseline")
-        _require(not self.busy, "this Sampler is at work in another thread")
-        self.busy = True
+        self.take("estimate_gradient()")
         try:
             with nogil:
                 status = fpg_sampler_record(self.sampler, &theta[0], &collect, &rows, poll)
@@ -1181,7 +1323,7 @@ cdef class Sampler:
             status = self._recorded_gradient(values, out, record.view(numpy.uint8), poll)
             _raise_for(status, interrupt, "estimate_gradient()", self.env)
         finally:
-            self.busy = False
+            self.leave()
         return record[0]
 
     cdef _recorded(self, float[:, ::1] obs, uint8_t[::1] flags):
@@ -1199,15 +1341,14 @@ cdef class Sampler:
         cdef fpg_poll poll = interrupt.poll()
         _check_theta(self.net, theta)
         _require(episodes >= 1, f"episodes must be at least 1, got {episodes}")
-        _require(not self.busy, "this Sampler is at work in another thread")
         first = numpy.empty(episodes, numpy.float64)
         second = numpy.empty(episodes, numpy.int64)
         cdef double[::1] returns = first
         cdef int64_t[::1] lengths = second
-        self.busy = True
+        self.take("evaluate()")
         with nogil:
             status = fpg_sampler_evaluate(self.sampler, &theta[0], episodes, deterministic, &returns[0], &lengths[0], poll)
-        self.busy = False
+        self.leave()
         _raise_for(status, interrupt, "evaluate()", self.env)
         return first, second
 
@@ -1233,20 +1374,19 @@ cdef class Sampler:
         out.terminated, out.truncated = &terminated[0, 0], &truncated[0, 0]
         record = numpy.empty(1, STATS_DTYPE)
         cdef uint8_t[::1] raw = record.view(numpy.uint8)
-        _require(not self.busy, "this Sampler is at work in another thread")
         if vector is not None:
             _require(vector.num_envs == self.num_envs and vector.env is self.env, "the vector has other environments")
-            vector._begin()
+            vector._check_taken()
             environments = vector.vector
-        self.busy = True
-        with nogil:
-            status = fpg_sampler_collect(self.sampler, environments, &theta[0], horizon, seed, first_step, &out, &count,
-                                         <fpg_stats *>&raw[0], poll)
-        self.busy = False
-        if vector is not None:
-            vector.busy = False
-        _raise_for(status, interrupt, "collect()", self.env)
-        return record[0], *self._ended(count)
+        self.take("collect()")
+        try:
+            with nogil:
+                status = fpg_sampler_collect(self.sampler, environments, &theta[0], horizon, seed, first_step, &out, &count,
+                                             <fpg_stats *>&raw[0], poll)
+            _raise_for(status, interrupt, "collect()", self.env)
+            return record[0], *self._ended(count)
+        finally:
+            self.leave()
 
     cdef tuple _ended(self, int64_t count):
         first, second = numpy.empty((count, 2), numpy.int64), numpy.empty((count, self.net.obs_size), numpy.float32)
@@ -1268,7 +1408,7 @@ cdef fpg_train_config _train_config(Network net, Network value, dict settings) e
     return config
 
 
-cdef class Trainer:
+cdef class Trainer(Exclusive):
     cdef fpg_trainer *trainer
     cdef Environment env
     cdef Network net, value
@@ -1276,7 +1416,6 @@ cdef class Trainer:
     cdef fpg_stopped stopped
     cdef readonly int64_t num_steps
     cdef readonly int64_t num_iterations
-    cdef bint busy
 
     def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, Network value=None,
                   float[::1] value_theta=None, **settings):
@@ -1314,18 +1453,17 @@ cdef class Trainer:
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
         cdef fpg_poll poll = interrupt.poll()
-        _require(not self.busy, "this Trainer is at work in another thread")
         records = numpy.empty(capacity, STATS_DTYPE)
         cdef uint8_t[::1] raw = records.view(numpy.uint8)
-        self.busy = True
+        self.take("train()")
         with nogil:
             status = fpg_trainer_run(self.trainer, &self.theta[0], values, seconds, capacity, <fpg_stats *>&raw[0], &count,
                                      &self.stopped, poll)
-        self.busy = False
-        records = records[:count].copy()
         self.num_iterations += count
         if count:
-            self.num_steps = int(records["total_steps"].max())
+            self.num_steps = (<fpg_stats *>&raw[0])[count - 1].total_steps
+        self.leave()
+        records = records[:count].copy()
         _raise_for(status, interrupt, f"train(): iteration {self.num_iterations}", self.env)
         return records
 

@@ -413,12 +413,13 @@ def _starts(where: str, lengths: Any, batch_shape: tuple[int, ...]) -> NDArray[n
             f"{where}: lengths must be a one-dimensional array of integers, the rows of each trajectory, "
             f"got {_check.shown(lengths)}"
         )
+    lengths = lengths.astype(np.int64)  # a copy: what is checked is what is used
     if lengths.size == 0 or lengths.min() < 1 or lengths.max() > batch_shape[0]:
         raise ValueError(f"{where}: lengths must hold integers from 1 to {batch_shape[0]}, the batch's size")
-    total = int(lengths.sum(dtype=np.int64))
+    total = int(lengths.sum())
     if total != batch_shape[0]:
         raise ValueError(f"{where}: lengths must add up to the {batch_shape[0]} rows, got the sum {total}")
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return np.concatenate([[0], np.cumsum(lengths)])
 
 
 def log_prob_and_entropy(

@@ -32,9 +32,11 @@ class Policy:
     observation_space : gymnasium.spaces.Box, Discrete, MultiDiscrete, or Tuple of Discrete
         A Box has to be one-dimensional, of floats: its length D is the width of the input. The others are
         read as one-hot vectors, as `gymnasium.spaces.flatten` makes them, D categories together.
-    action_space : gymnasium.spaces.Discrete, MultiDiscrete, MultiBinary, or Box of float32
-        One-dimensional, of at most 32 components n; integers start at 0. Arrays of actions have the shape
-        (...) of the batch for Discrete, else (..., n). They are integers, or float32 for a Box.
+    action_space : gymnasium.spaces.Discrete, MultiDiscrete, MultiBinary, or Box
+        Of at most 32 components n; a Box of floats. Arrays of actions hold what the space holds, in whatever
+        takes or returns them: they have the shape of the batch and then that of the space, so (...) for
+        Discrete and (..., n) where it has one dimension; and the space's numbers, which begin at its start.
+        They are integers, or float32 for a Box, also where its own numbers are of another width.
     hidden : sequence of int
         Widths of the hidden layers, 0 to 3 of them, each from 1 to 512. () is the linear policy.
     activation : {"tanh", "relu"}
@@ -383,8 +385,11 @@ class Policy:
 
     def check_fits(self, where: str, env: NativeEnv | GymnasiumEnv) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
-        if not self.has_spaces_like(
-            spaces.observations(where, env.observation_space), spaces.actions(where, env.action_space)
+        actions = spaces.actions(where, env.action_space)
+        # Checkpoints of policies that counted from 0 whatever the environment did: they go on.
+        starts_fit = not self.actions.starts or self.actions.starts == actions.starts
+        if not starts_fit or not self.has_spaces_like(
+            spaces.observations(where, env.observation_space), actions
         ):
             raise ValueError(
                 f"{where}: policy maps {self.observation_space} to {self.action_space}, "
@@ -392,7 +397,10 @@ class Policy:
             )
 
     def has_spaces_like(self, observations: spaces.Observations, actions: spaces.Actions) -> bool:
-        """Return whether observations and actions have this policy's widths and kinds; bounds are free."""
+        """Return whether observations and actions have this policy's widths and kinds.
+
+        Bounds are free, and so are starts and shapes, of which the network knows nothing.
+        """
         return observations.shape == self.observations.shape and actions.shape == self.actions.shape
 
     def copy(self) -> "Policy":

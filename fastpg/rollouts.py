@@ -342,7 +342,10 @@ def play(
     stats, ends, returns, lengths, final_rows = played
     terminated, truncated = buffers.flags
     if critic is not None:
-        _evaluate(where, critic, buffers.rows, buffers.values)
+        rows = buffers.rows
+        if obs_space.categories:  # weights are found by them, and another thread may have the same `out`
+            rows = np.minimum(rows, np.array(obs_space.categories, np.float32) - 1)
+        _evaluate(where, critic, rows, buffers.values)
         cut = (truncated & ~terminated)[ends[:, 0], ends[:, 1]]
         final_values = np.empty(int(cut.sum()), np.float32)
         _evaluate(where, critic, final_rows[cut], final_values)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,9 @@ class Observations:
             raise ValueError(f"{where}: obs must hold at least one observation of {self.space}, got {shapes}")
         rows = np.empty((columns[0].size, len(columns)), np.float32)
         for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
-            if column.min() < start or column.max() >= start + size:
-                wrong = column.min() if column.min() < start else column.max()
-                raise ValueError(f"{where}: obs must lie in {self.space}, got {wrong}")
-            rows[:, k] = column.reshape(-1) - start
+            rows[:, k] = categories_from_zero(
+                f"{where}: obs must lie in {self.space}", column.reshape(-1), start, size
+            )
         return rows, batch_shape
 
     def batch(self, rows: NDArray[np.float32]) -> Any:
@@ -109,17 +109,22 @@ def observations(where: str, space: Any) -> Observations:
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """How actions of a space become the core's flat arrays (B * action_size,), and which head draws them."""
+    """How actions of a space become the core's flat arrays (B * action_size,), and which head draws them.
+
+    The core counts categories from 0 and knows no shapes. Arrays of actions that users have are as the space
+    has them: in its shape, counted from its starts. `flat` and `shaped` are where one becomes the other.
+    """
 
     space: Space[Any]
     head: str  # "categorical", "bernoulli" or "gaussian", as _core.Network takes it
     num_outputs: int  # of the network: the categories of all components together, or one a component
     categories: tuple[int, ...]  # of each component; () if they are real numbers
+    starts: tuple[int, ...]  # the number of each component's first category; () if all are 0
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Return what two policies must share to mean the same actions."""
-        return self.head, self.num_outputs, self.categories, self.space.shape
+        """Return what two policies must share for their networks to mean the same actions."""
+        return self.head, self.num_outputs, self.categories, isinstance(self.space, Discrete)
 
     @property
     def dtype(self) -> Any:
@@ -135,7 +140,8 @@ class Actions:
         """Check the actions of a batch, one for each observation, and flatten them."""
         shape = (*batch_shape, *(self.space.shape or ()))
         if not self.categories:
-            return np.ascontiguousarray(_check.floats(where, "actions", value, shape)).reshape(-1)
+            array = np.asarray(value) if isinstance(value, np.floating) else value
+            return np.ascontiguousarray(_check.floats(where, "actions", array, shape)).reshape(-1)
         array = np.asarray(value) if isinstance(value, int | np.integer) else value
         if isinstance(value, bool) or not _check.is_array(array) or array.dtype.kind not in "iu":
             raise TypeError(f"{where}: actions must be an array of integers, got {_check.shown(value)}")
@@ -145,18 +151,33 @@ class Actions:
                 f"{where}: actions must have shape {shape} like obs' batch{after}, got {array.shape}"
             )
         rows = array.reshape(-1, self.size)
-        for k, categories in enumerate(self.categories):
+        for k, (categories, start) in enumerate(zip(self.categories, self.starts or repeat(0), strict=False)):
             column = rows[:, k]
-            if column.min() < 0 or column.max() >= categories:
-                wrong = column.min() if column.min() < 0 else column.max()
-                which = "actions" if isinstance(self.space, Discrete) else f"actions[..., {k}]"
-                raise ValueError(f"{where}: {which} must lie in 0..{categories - 1}, got {wrong}")
-        return np.ascontiguousarray(array, np.int64).reshape(-1)
+            if column.min() < start or column.max() >= start + categories:
+                wrong = column.min() if column.min() < start else column.max()
+                which = "actions" if isinstance(self.space, Discrete) else f"actions[..., {self._place(k)}]"
+                raise ValueError(
+                    f"{where}: {which} must lie in {start}..{start + categories - 1}, got {wrong}"
+                )
+        return self.from_zero(np.ascontiguousarray(array, np.int64)).reshape(-1)
+
+    def from_zero(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return categories (..., *space.shape), counted from the starts, as the core counts them."""
+        return actions - self._shaped_starts() if self.starts else actions
 
     def shaped(self, flat: NDArray[Any], batch_shape: tuple[int, ...]) -> NDArray[Any]:
-        """Give actions of the core the shape of the batch; a single Discrete one becomes a scalar."""
-        result: NDArray[Any] = flat.reshape((*batch_shape, *(self.space.shape or ())))[()]
-        return result
+        """Return actions of the core as the space has them; a single Discrete one becomes a scalar."""
+        shaped = flat.reshape((*batch_shape, *(self.space.shape or ())))
+        if self.starts:
+            shaped = shaped + self._shaped_starts()
+        return shaped[()] if isinstance(self.space, Discrete) else shaped
+
+    def _shaped_starts(self) -> NDArray[np.int64]:
+        return np.array(self.starts, np.int64).reshape(self.space.shape or ())
+
+    def _place(self, component: int) -> str:
+        """Return a component's index in the space's shape, as it is written between brackets."""
+        return ", ".join(map(str, np.unravel_index(component, self.space.shape or ())))
 
     def __str__(self) -> str:
         if isinstance(self.space, Discrete):
@@ -172,25 +193,22 @@ def actions(where: str, space: Any) -> Actions:
     if not isinstance(space, Space):
         raise TypeError(f"{where}: action_space must be a gymnasium space, got {_check.shown(space)}")
     categories: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
     if isinstance(space, Discrete):
-        head, categories, start = "categorical", (int(space.n),), bool(space.start != 0)
-    elif isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
-        head, categories, start = "categorical", tuple(space.nvec.tolist()), bool(space.start.any())
-    elif isinstance(space, MultiBinary) and len(space.shape) == 1:
-        head, categories, start = "bernoulli", (2,) * space.shape[0], False
-    elif isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32:
-        head, start = "gaussian", False
+        head, categories, starts = "categorical", (int(space.n),), (int(space.start),)
+    elif isinstance(space, MultiDiscrete):
+        head, categories = "categorical", tuple(space.nvec.reshape(-1).tolist())
+        starts = tuple(space.start.reshape(-1).tolist())
+    elif isinstance(space, MultiBinary):
+        head, categories = "bernoulli", (2,) * math.prod(space.shape)
+    elif isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
+        head = "gaussian"
     else:
         raise ValueError(
-            f"{where}: action_space must be Discrete, or a one-dimensional MultiDiscrete, MultiBinary or "
-            f"float32 Box, got {space}; other action spaces are not supported"
+            f"{where}: action_space must be Discrete, MultiDiscrete, MultiBinary or a Box of floats, "
+            f"got {space}; other action spaces are not supported"
         )
-    if start:
-        raise ValueError(
-            f"{where}: action_space must be {type(space).__name__} with start=0, got {space}; "
-            "subtract start from the actions and declare the space without it"
-        )
-    num_outputs = sum(categories) if head == "categorical" else space.shape[0]
+    num_outputs = sum(categories) if head == "categorical" else math.prod(space.shape)
     size = len(categories) or num_outputs
     if not 1 <= size <= _core.MAX_COMPONENTS:
         raise ValueError(
@@ -202,7 +220,39 @@ def actions(where: str, space: Any) -> Actions:
             f"{where}: action_space must have at most {_core.MAX_ACTIONS} actions{together}, "
             f"got {num_outputs}"
         )
-    return Actions(space, head, num_outputs, categories)
+    return Actions(space, head, num_outputs, categories, starts if any(starts) else ())
+
+
+def native_actions(where: str, space: Any) -> Actions:
+    """Return the same for an environment of compiled functions, which get the core's numbers as they are."""
+    found = actions(where, space)
+    one_dimensional = isinstance(space, Discrete) or len(space.shape) == 1
+    if not one_dimensional or (isinstance(space, Box) and space.dtype != np.float32):
+        raise ValueError(
+            f"{where}: action_space must be Discrete, or a one-dimensional MultiDiscrete, MultiBinary or "
+            f"float32 Box, got {space}; other action spaces are not supported"
+        )
+    if found.starts:
+        raise ValueError(
+            f"{where}: action_space must be {type(space).__name__} with start=0, got {space}; "
+            "subtract start from the actions and declare the space without it"
+        )
+    return found
+
+
+def categories_from_zero(sentence: str, column: NDArray[Any], start: int, size: int) -> NDArray[np.int64]:
+    """Return a component's categories, counted from 0, as a new array; `sentence` says what they must be.
+
+    The copy is what is checked. The core finds memory by these numbers, and another thread may be writing to
+    the caller's.
+    """
+    copy = column.astype(np.int64)
+    if start:
+        copy -= start
+    low, high = copy.min(), copy.max()
+    if low < 0 or high >= size:
+        raise ValueError(f"{sentence}, got {start + (low if low < 0 else high)}")
+    return copy
 
 
 # ---- as JSON, for checkpoints ------------------------------------------------------------------------------
@@ -211,15 +261,16 @@ def actions(where: str, space: Any) -> Actions:
 def to_json(space: Space[Any]) -> dict[str, Any]:
     """Return a space as JSON's types."""
     if isinstance(space, Box):
-        bounds = {"low": _numbers(space.low), "high": _numbers(space.high)}
-        return {"type": "Box", "dtype": str(space.dtype), **bounds}
+        bounds = {"low": _numbers(space.low.reshape(-1)), "high": _numbers(space.high.reshape(-1))}
+        shape = {} if len(space.shape) == 1 else {"shape": space.shape}
+        return {"type": "Box", "dtype": str(space.dtype), **bounds, **shape}
     if isinstance(space, Discrete):
         start = {"start": int(space.start)} if space.start else {}
         return {"type": "Discrete", "n": int(space.n), **start}
     if isinstance(space, MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, MultiBinary):
-        return {"type": "MultiBinary", "n": int(space.shape[0])}
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else [*map(int, space.shape)]}
     assert isinstance(space, Tuple)  # the only other space that a Policy accepts
     return {"type": "Tuple", "spaces": [to_json(part) for part in space.spaces]}
 
@@ -229,7 +280,10 @@ def from_json(data: dict[str, Any]) -> Space[Any]:
     kind = data["type"]
     if kind == "Box":
         dtype = np.dtype(data["dtype"])
-        low, high = (np.array([float(x) for x in data[bound]], dtype) for bound in ("low", "high"))
+        shape = data.get("shape", (-1,))
+        low, high = (
+            np.array([float(x) for x in data[bound]], dtype).reshape(shape) for bound in ("low", "high")
+        )
         return Box(low, high, dtype=dtype.type)
     if kind == "Discrete":
         return Discrete(data["n"], start=data.get("start", 0))

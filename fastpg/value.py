@@ -57,14 +57,10 @@ class ValueFunction:
         seed: int = 0,
     ) -> None:
         where = "ValueFunction()"
-        self.observation_space = observation_space
-        self.observations = spaces.observations(where, observation_space)
-        self.hidden = _check.widths(where, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
-        self.activation = _check.choice(where, "activation", activation, ACTIVATIONS)
+        widths = _check.widths(where, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+        _check.choice(where, "activation", activation, ACTIVATIONS)
         rng = np.random.default_rng(_check.seed(where, seed))
-        form = self.observations
-        self.network = _core.Network(form.num_inputs, self.hidden, 1, self.activation, form.categories)
-        self._theta = np.zeros(self.network.num_parameters, np.float32)
+        self._set_shape(observation_space, widths, activation)
         for name, view in self.parameters().items():
             if name.endswith("weight"):
                 view[:] = orthogonal(rng, view.shape, gain=1.0 if name.startswith("head") else math.sqrt(2.0))
@@ -87,6 +83,18 @@ class ValueFunction:
         """
         observations, _, _ = spaces_of("ValueFunction.for_env()", env_id)
         return cls(observations, hidden=hidden, activation=activation, seed=seed)
+
+    def _set_shape(self, observation_space: Space[Any], hidden: tuple[int, ...], activation: str) -> None:
+        self.observations = spaces.observations("ValueFunction()", observation_space)
+        self.observation_space = observation_space
+        self.hidden = hidden
+        self.activation = activation
+        form = self.observations
+        self.network = _core.Network(form.num_inputs, hidden, 1, activation, form.categories)
+        self._theta = np.zeros(self.network.num_parameters, np.float32)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, (self.observation_space, self.hidden, self.activation, self._theta)
 
     def __repr__(self) -> str:
         return (
@@ -135,9 +143,9 @@ class ValueFunction:
 
     def copy(self) -> "ValueFunction":
         """Return an independent value function with the same shape and parameters."""
-        twin = ValueFunction(self.observation_space, hidden=self.hidden, activation=self.activation)  # type: ignore[arg-type]
-        twin.theta[:] = self._theta
-        return twin
+        function, arguments = self.__reduce__()
+        copied: ValueFunction = function(*arguments)
+        return copied
 
     def check_fits(self, where: str, name: str, observation_space: Space[Any]) -> None:
         """Raise ValueError unless the value function reads these observations."""
@@ -147,3 +155,13 @@ class ValueFunction:
             wanted.categories,
         ):
             raise ValueError(f"{where}: {name} reads {self.observation_space}, not {observation_space}")
+
+
+def restore(
+    observation_space: Space[Any], hidden: tuple[int, ...], activation: str, theta: NDArray[np.float32]
+) -> ValueFunction:
+    """Make a value function with a copy of parameters that exist: what copying and unpickling do."""
+    value = ValueFunction.__new__(ValueFunction)
+    value._set_shape(observation_space, hidden, activation)
+    value.theta[:] = theta
+    return value

@@ -61,6 +61,10 @@ BAD_ARGUMENTS = [
     ({"observation_space": Discrete(3, start=1)}, ValueError, "must have start=0, got Discrete"),
     ({"action_space": Discrete(3, start=1)}, ValueError, "subtract start from the actions"),
     ({"action_space": Box(0, 1, (2,), np.float64)}, ValueError, "float32 Box, got Box"),
+    ({"action_space": Box(0, 1, (2, 1))}, ValueError, "or a one-dimensional MultiDiscrete"),
+    ({"action_space": MultiDiscrete([[2, 2]])}, ValueError, "or a one-dimensional MultiDiscrete"),
+    ({"action_space": Discrete(2, start=1)}, ValueError, "Discrete with start=0, got .* subtract start"),
+    ({"action_space": MultiDiscrete([2, 2], start=[0, 1])}, ValueError, "MultiDiscrete with start=0, got"),
     ({"params": 3}, TypeError, "params must be a mapping of names to numbers, or numbers, got 3"),
     ({"params": {}}, ValueError, "params must be 1 to 32 numbers, got 0"),
     (

@@ -74,7 +74,7 @@ def _one_hot(starts: NDArray[np.int64], sizes: NDArray[np.int64], shape: tuple[i
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]) - starts
 
     def write(obs: Any, rows: Rows) -> None:
-        values = _whole(_array(obs, (len(rows), *shape))).reshape(len(rows), -1)
+        values = _whole(_array(obs, (len(rows), *shape))).astype(np.int64).reshape(len(rows), -1)
         if ((values < starts) | (values >= starts + sizes)).any():
             raise ValueError(f"an observation of categories lies outside its space: {values.tolist()!r:.60}")
         rows[:] = 0.0
@@ -106,11 +106,8 @@ def _categories(form: spaces.Observations) -> Writer:
         else:
             columns = list(_array(obs, (count, len(limits))).T)
         for k, (column, (start, size)) in enumerate(zip(columns, limits, strict=True)):
-            low, high = np.minimum.reduce(_whole(column)), np.maximum.reduce(column)
-            if low < start or high >= start + size:  # the core finds its weights by these numbers
-                wrong = low if low < start else high
-                raise ValueError(f"observations must lie in {form.space}, got {wrong}")
-            np.subtract(column, start, out=rows[:, k], casting="unsafe")
+            sentence = f"observations must lie in {form.space}"
+            rows[:, k] = spaces.categories_from_zero(sentence, _whole(column), start, size)
 
     return write
 

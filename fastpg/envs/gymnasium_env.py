@@ -6,13 +6,12 @@ differences between vector environments: how they reset, and in which form they 
 
 import contextlib
 import importlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces import Box, Space
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ class GymnasiumEnv:
         Under which it can be made again.
     env : gymnasium.vector.VectorEnv
     observation_space, action_space : gymnasium.spaces.Space
-        Of a policy for it: as `Observed` and `Acted` make them.
+        Of a policy for it: what `Observed` makes of its observations, and its actions as they are.
     """
 
     def __init__(
@@ -59,41 +58,22 @@ class GymnasiumEnv:
         self.observed = Observed(where, env.single_observation_space)
         self.acted = Acted(where, env.single_action_space, env.num_envs)
         self.observation_space = self.observed.space
-        self.action_space = self.acted.space
+        self.action_space: Space[Any] = env.single_action_space
 
 
 class Acted:
-    """How a policy's actions become those of a batched action space.
-
-    Attributes
-    ----------
-    space : gymnasium.spaces.Space
-        For the policy: one dimension, integers from 0 on, numbers float32.
-    """
+    """How the core's actions become those of a batched action space."""
 
     def __init__(self, where: str, space: Space[Any], num_envs: int) -> None:
-        shape = (num_envs, *(space.shape or ()))
-        self.space: Space[Any] = space
-        start: Any = 0
-        if isinstance(space, Discrete):
-            self.space, start = Discrete(int(space.n)), int(space.start)
-        elif isinstance(space, MultiDiscrete):
-            self.space, start = MultiDiscrete(space.nvec.reshape(-1)), space.start.reshape(-1)
-        elif isinstance(space, MultiBinary):
-            self.space = MultiBinary(math.prod(space.shape))
-        elif isinstance(space, Box) and space.dtype is not None and space.dtype.kind == "f":
-            with np.errstate(over="ignore"):
-                low, high = (bound.reshape(-1).astype(np.float32) for bound in (space.low, space.high))
-            self.space = Box(low, high, dtype=np.float32)
-        form = spaces.actions(where, self.space)
+        form = spaces.actions(where, space)
         self.size, self.dtype = form.size, form.dtype
-        self._shape = shape
-        self._start = start
+        self._shape = (num_envs, *(space.shape or ()))
+        self._starts = np.array(form.starts or 0)
         self._bounds = None
         self._buffer = None
         if isinstance(space, Box):
             self._bounds = space.low.reshape(-1), space.high.reshape(-1)
-        if self._bounds or np.any(start) or space.dtype != self.dtype:
+        if self._bounds or form.starts or space.dtype != self.dtype:
             self._buffer = np.empty((num_envs, self.size), space.dtype)
 
     def prepare(self, flat: NDArray[Any]) -> NDArray[Any]:
@@ -103,7 +83,7 @@ class Acted:
             return flat.reshape(self._shape)
         rows = flat.reshape(buffer.shape)
         if self._bounds is None:
-            np.add(rows, self._start, out=buffer, casting="unsafe")
+            np.add(rows, self._starts, out=buffer, casting="unsafe")
         else:
             np.maximum(rows, self._bounds[0], out=buffer, casting="unsafe")
             np.minimum(buffer, self._bounds[1], out=buffer)

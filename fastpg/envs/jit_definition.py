@@ -103,7 +103,7 @@ def define(
         functions=functions,
         takes_params=takes_params,
         observations=observations,
-        actions=spaces.actions(where, action_space),
+        actions=spaces.native_actions(where, action_space),
         state_size=_check.integer(where, "state_size", state_size, 1, MAX_SIZE),
         reset_noise_size=reset_noise_size,
         step_noise_size=step_noise_size,

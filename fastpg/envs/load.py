@@ -217,7 +217,7 @@ class LoadedEnv(CustomEnv):
         """Raise ValueError unless the spaces have the struct's sizes and categories."""
         functions = self._functions
         observations = spaces.observations(where, self.observation_space)
-        actions = spaces.actions(where, self.action_space)
+        actions = spaces.native_actions(where, self.action_space)
         size = len(observations.categories) or observations.num_inputs
         if (size, observations.categories) != (functions.obs_size, functions.obs_categories):
             raise ValueError(

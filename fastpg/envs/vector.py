@@ -5,7 +5,7 @@ import functools
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg._core import STEPPED
 from fastpg.envs.custom import CustomEnv
 from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import EnvLike, NativeEnv, native_env
@@ -27,6 +28,16 @@ AUTORESET_MODES: dict[Autoreset, AutoresetMode] = {
     "disabled": AutoresetMode.DISABLED,
 }
 MAX_NUM_ENVS = 2**31 - 1
+
+
+class Arrays(NamedTuple):
+    """What one step writes."""
+
+    obs: NDArray[Any]
+    rewards: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    bound: tuple[Any, ...]  # these, and the others that the core wants, as _core.Vector.bind takes them
 
 
 def make(
@@ -128,6 +139,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     The random numbers of environment i depend on its seed only: not on the number of environments, on threads
     or on the autoreset mode.
 
+    Any thread may call it, but one at a time: while a call is under way, another thread's raises ValueError
+    and changes nothing. A child process that was forked in the middle of a call has to reset. Copying and
+    pickling are refused.
+
     Attributes
     ----------
     num_envs : int
@@ -165,8 +180,6 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._copy = copy
         self._next_seed = seed
         self._seeds = np.zeros(num_envs, np.uint64)
-        self._was_seeded = self._was_reset = False
-        self._finished = np.zeros(num_envs, np.bool_)  # kept up in the mode "disabled" only
         self._collected = 0  # steps by collect_into since the last seeds
         self._sampler: tuple[Any, _core.Sampler] | None = None  # its last, and the network that it is for
         self._last_actions: Any = None  # for the renderer
@@ -174,12 +187,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._has_prob = env.spec.prob_info
         self._state_infos = env.spec.infos(env.original) if env.spec.infos else {}
         self._has_infos = self._has_prob or bool(self._state_infos)
-        self._final_state = np.empty((num_envs, env.core.state_size)) if self._has_infos else None
         # Gymnasium says 1 or 1.0 after a reset, depending on the environment.
         self._reset_prob_type: Any = type(env.original.reset()[1]["prob"]) if self._has_prob else float
         self._is_box = isinstance(env.observation_space, Box)
+        self._state_shape = num_envs, env.core.state_size
         self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
         self._action_shape = self.action_space.shape
+        self._arrays = self._new_arrays()  # of every step, without `copy`
+        with self._core.turn("make()"):
+            self._core.bind(self._arrays.bound)
 
     def reset(
         self,
@@ -216,26 +232,22 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             A seed or another option is of the wrong kind or out of range.
         """
         where = "VectorEnv.reset()"
+        with self._core.turn(where):
+            return self._reset(where, seed, options)
+
+    def _reset(self, where: str, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         self._check_open(where)
         settings = _check.mapping(where, "options", options)
         mask = None
         if "reset_mask" in settings:
             mask = self._reset_mask(settings.pop("reset_mask"))
-            if not self._was_reset:
-                raise ResetNeeded(f"{where}: options['reset_mask'] needs a full reset first")
+            if not self._core.was_reset:
+                raise ResetNeeded(f"{where}: options['reset_mask'] needs a full reset first{self._why()}")
         params = self._reset_params(where, settings)
         self._seed(where, seed, mask)
         self._core.set_params(params)
-        if self._copy or not self._was_reset:
-            self._bind_buffers()
-        obs = self._obs
-        self._was_reset = False  # until it is: a custom environment may fail
+        obs = self._empty_obs() if self._copy else self._arrays.obs
         self._core.reset(None if mask is None else mask.view(np.uint8), obs)
-        self._was_reset = True
-        if mask is None:
-            self._finished = np.zeros(self.num_envs, np.bool_)
-        else:
-            self._finished = self._finished & ~mask
         if not self._has_infos:
             return self._observations(obs), {}
         chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask
@@ -269,32 +281,29 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         gymnasium.error.ClosedEnvironmentError
             The environment is closed.
         """
-        if not self._was_reset or self.closed:
-            self._check_open("VectorEnv.step()")
-            raise ResetNeeded("VectorEnv.step(): call reset() first")
+        core = self._core
+        if not core.was_reset or self.closed:
+            self._refuse_step(_core.NOT_RESET)
         array = self._actions(actions)
-        if self._autoreset == "disabled" and self._finished.any():
-            which = np.flatnonzero(self._finished)
-            raise ResetNeeded(
-                f"VectorEnv.step(): the episodes of environments {which[:8].tolist()} have ended; with "
-                "autoreset='disabled' reset them first: reset(options={'reset_mask': terminated | truncated})"
-            )
-        if self._copy:
-            self._bind_buffers()
-        try:
-            which_bad = self._core.step(array)
-        except Exception:  # a custom environment failed, and some have been stepped
-            self._was_reset = False
-            raise
-        if which_bad >= 0:
-            self._raise_invalid(array, which_bad)
+        states = None
+        # Whatever another thread could see of a step happens in the core's call, in this thread's turn.
+        if self._copy or self._has_infos:
+            arrays = self._new_arrays() if self._copy else self._arrays
+            if self._has_infos:
+                states = np.empty(self._state_shape)
+            outcome = core.step_into(array, arrays.bound if self._copy else None, states)
+        else:
+            arrays = self._arrays
+            outcome = core.step(array)
+        if outcome != STEPPED:
+            self._refuse_step(outcome, array)
         if self.render_mode is not None:
             self._last_actions = np.array(actions)
-        infos = self._infos(self._core.get_state()[0]) if self._has_infos else {}
-        if self._autoreset != "next_step":
-            self._end_episodes(infos)
-        obs = self._obs if self._is_box else self._observations(self._obs)
-        return obs, self._rewards, self._terminated, self._truncated, infos
+        obs, rewards, terminated, truncated, bound = arrays
+        infos = {} if states is None else self._infos(states)
+        if self._autoreset == "same_step":
+            self._add_final(infos, terminated | truncated, bound)
+        return obs if self._is_box else self._observations(obs), rewards, terminated, truncated, infos
 
     def get_state(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return what `set_state` takes: states (num_envs, state_size) and steps taken (num_envs,).
@@ -302,7 +311,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         Gymnasium's state variables in their order; for a tabular environment the number of its state and the
         probability of the last transition.
         """
-        return self._core.get_state()
+        with self._core.turn("VectorEnv.get_state()"):
+            return self._core.get_state()
 
     def set_state(self, state: NDArray[np.float64], elapsed: NDArray[np.int32] | None = None) -> Any:
         """Put every environment into a state and return its observations.
@@ -328,27 +338,26 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         [0.0, 0.0, 0.0, 0.0]
         """
         where = "VectorEnv.set_state()"
-        self._check_open(where)
-        if not self._was_reset:
-            raise ResetNeeded(f"{where}: call reset() first")
-        shape = (self.num_envs, self._native.core.state_size)
-        rows = _check.array(where, "state", state, np.float64, shape)
-        _check.finite(where, "state", rows)
-        table = self._native.core.table
-        if table is not None:
-            numbers, count = rows[:, 0], len(table.cumulative)
-            if not ((numbers >= 0) & (numbers < count) & (numbers == np.floor(numbers))).all():
-                raise ValueError(f"{where}: state[:, 0] must hold whole numbers in 0..{count - 1}")
-        if elapsed is None:
-            elapsed = np.zeros(self.num_envs, np.int32)
-        steps = _check.array(where, "elapsed", elapsed, np.int32, (self.num_envs,))
-        if steps.min() < 0:
-            raise ValueError(f"{where}: elapsed must not be negative, got {steps.min()}")
-        obs = self._empty_obs()
-        self._core.set_state(rows, steps, obs)
-        self._finished = np.zeros(self.num_envs, np.bool_)
-        self._last_actions = None
-        return self._observations(obs)
+        with self._core.turn(where):
+            self._check_usable(where)
+            shape = (self.num_envs, self._native.core.state_size)
+            # Copies are checked: another thread may write to the caller's arrays.
+            rows = _check.array(where, "state", state, np.float64, shape).copy()
+            _check.finite(where, "state", rows)
+            table = self._native.core.table
+            if table is not None:
+                numbers, count = rows[:, 0], len(table.cumulative)
+                if not ((numbers >= 0) & (numbers < count) & (numbers == np.floor(numbers))).all():
+                    raise ValueError(f"{where}: state[:, 0] must hold whole numbers in 0..{count - 1}")
+            if elapsed is None:
+                elapsed = np.zeros(self.num_envs, np.int32)
+            steps = _check.array(where, "elapsed", elapsed, np.int32, (self.num_envs,)).copy()
+            if steps.min() < 0:
+                raise ValueError(f"{where}: elapsed must not be negative, got {steps.min()}")
+            obs = self._empty_obs()
+            self._core.set_state(rows, steps, obs)
+            self._last_actions = None
+            return self._observations(obs)
 
     def collect_into(
         self,
@@ -362,21 +371,28 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
         `arrays` and the result are those of `_core.Sampler.collect`; `seed` None is that of environment 0.
         """
-        self._check_open(where)
-        if not self._was_reset:
-            self.reset()
-        shape = (network.num_inputs, network.hidden, network.num_outputs, network.activation, network.head)
-        key = (*shape, network.obs_categories, network.action_categories)
-        if self._sampler is None or self._sampler[0] != key:
-            self._sampler = key, _core.Sampler(self._native.core, network, self.num_envs, 0)
-        if seed is None:
-            seed = int(self._seeds[0])
-        sampler = self._sampler[1]
-        result = sampler.collect(self._core, theta, seed=seed, first_step=self._collected, **arrays)
-        self._collected += len(arrays["rewards"])
-        self._finished = np.zeros(self.num_envs, np.bool_)
-        self._last_actions = None
-        return result
+        with self._core.turn(where):
+            self._check_open(where)
+            if not self._core.was_reset:
+                self._sampler = None  # a fork may have torn it as well
+                self._reset(where)
+            shape = (
+                network.num_inputs,
+                network.hidden,
+                network.num_outputs,
+                network.activation,
+                network.head,
+            )
+            key = (*shape, network.obs_categories, network.action_categories)
+            if self._sampler is None or self._sampler[0] != key:
+                self._sampler = key, _core.Sampler(self._native.core, network, self.num_envs, 0)
+            if seed is None:
+                seed = int(self._seeds[0])
+            sampler = self._sampler[1]
+            result = sampler.collect(self._core, theta, seed=seed, first_step=self._collected, **arrays)
+            self._collected += len(arrays["rewards"])
+            self._last_actions = None
+            return result
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Return one image per environment, drawn by Gymnasium's own renderer.
@@ -385,22 +401,25 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         -------
         tuple of uint8 arrays, (height, width, 3); or None without a render mode
         """
-        self._check_open("VectorEnv.render()")
-        if self.render_mode is None:
-            gymnasium.logger.warn("render() does nothing: make the environment with render_mode='rgb_array'")
-            return None
-        if not self._was_reset:
-            raise ResetNeeded("VectorEnv.render(): call reset() first")
-        original: Any = self._native.original
-        frames = []
-        states, elapsed = self._core.get_state()
-        obs = self._empty_obs()
-        self._core.observe(obs)
-        for i, state in enumerate(states):
-            action = self._last_actions[i] if self._last_actions is not None and elapsed[i] > 0 else None
-            self._native.spec.show(original, state, self._one(self._observations(obs), i), action)
-            frames.append(np.array(original.render()))
-        return tuple(frames)
+        where = "VectorEnv.render()"
+        with self._core.turn(where):
+            self._check_open(where)
+            if self.render_mode is None:
+                gymnasium.logger.warn(
+                    "render() does nothing: make the environment with render_mode='rgb_array'"
+                )
+                return None
+            self._check_usable(where)
+            original: Any = self._native.original
+            frames = []
+            states, elapsed = self._core.get_state()
+            obs = self._empty_obs()
+            self._core.observe(obs)
+            for i, state in enumerate(states):
+                action = self._last_actions[i] if self._last_actions is not None and elapsed[i] > 0 else None
+                self._native.spec.show(original, state, self._one(self._observations(obs), i), action)
+                frames.append(np.array(original.render()))
+            return tuple(frames)
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]  # as SyncVectorEnv's
@@ -409,13 +428,32 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the renderer; `step` and `reset` raise from now on."""
-        self._native.original.close()
+        with self._core.turn("VectorEnv.close()"):
+            self._native.original.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a VectorEnv cannot be copied or pickled, as its environments live in the core's memory; "
+            "make another with the arguments of this one, as gymnasium.make_vec(env.spec) does, and where it "
+            "shall stand with get_state() and set_state()"
+        )
 
     # ---- checks -------------------------------------------------------------------------------------------
 
     def _check_open(self, where: str) -> None:
         if self.closed:
             raise gymnasium.error.ClosedEnvironmentError(f"{where}: the environment is closed")
+
+    def _check_usable(self, where: str) -> None:
+        self._check_open(where)
+        if not self._core.was_reset:
+            raise ResetNeeded(f"{where}: call reset() first{self._why()}")
+
+    def _why(self) -> str:
+        """Return why a reset is needed, where the caller may not know."""
+        if not self._core.was_forked:
+            return ""
+        return "; this process was forked while another thread was at work on the environments"
 
     def _reset_mask(self, mask: Any) -> NDArray[np.bool_]:
         """Check a mask as Gymnasium's vector environments do, with their messages."""
@@ -428,7 +466,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             raise AssertionError(f"{begin} have `dtype=np.bool_`, got {mask.dtype}")
         if not mask.any():
             raise AssertionError(f"{begin} contain a boolean array, got reset_mask={mask}")
-        return np.ascontiguousarray(mask)
+        # A copy of zeros and ones, also of an array over other bytes.
+        return np.not_equal(mask.view(np.uint8), 0)
 
     def _reset_params(self, where: str, options: dict[str, Any]) -> tuple[float, ...]:
         """Return the kernel's parameters with the reset options put in."""
@@ -452,7 +491,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     def _seed(self, where: str, seed: Any, mask: NDArray[np.bool_] | None) -> None:
         """Give seeds to the environments that are to be reset."""
         chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask.copy()
-        if seed is None and not self._was_seeded:
+        if seed is None and not self._core.was_seeded:
             seed = self._next_seed if self._next_seed is not None else secrets.randbits(48)
         if seed is None:
             return
@@ -465,7 +504,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             for i, one in enumerate(seed):
                 if one is not None:
                     seeds[i] = _check.integer(where, f"seed[{i}]", one, 0, _check.MAX_SEED)
-                elif not self._was_seeded:
+                elif not self._core.was_seeded:
                     seeds[i] = secrets.randbits(48)
                 else:
                     chosen[i] = False
@@ -473,7 +512,6 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             first = _check.integer(where, "seed", seed, 0, _check.MAX_SEED)
             seeds = np.arange(self.num_envs, dtype=np.uint64) + np.uint64(first)  # wraps around
         self._seeds = np.where(chosen, seeds, self._seeds)
-        self._was_seeded = True
         if mask is None:
             self._collected = 0
         self._core.seed(self._seeds, chosen.view(np.uint8))
@@ -497,15 +535,29 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 )
         return array.ravel()  # contiguous, whatever the caller cut it out of
 
-    def _raise_invalid(self, array: NDArray[Any], which: int) -> None:
+    def _refuse_step(self, outcome: int, array: NDArray[Any] | None = None) -> NoReturn:
+        """Raise what keeps a step from being taken: an outcome of `_core.Vector.step`."""
+        where = "VectorEnv.step()"
+        if outcome == _core.NOT_RESET:
+            with self._core.turn(where):  # which is refused while another thread is still resetting
+                self._check_usable(where)
+            raise ResetNeeded(f"{where}: call reset() first")
+        if outcome == _core.HAS_ENDED:
+            with self._core.turn(where):
+                which = np.flatnonzero(self._core.ended())
+            raise ResetNeeded(
+                f"{where}: the episodes of environments {which[:8].tolist()} have ended; with "
+                "autoreset='disabled' reset them first: reset(options={'reset_mask': terminated | truncated})"
+            )
+        assert array is not None
         size = self._native.core.action_size
-        got = array[which * size : (which + 1) * size]
+        got = array[outcome * size : (outcome + 1) * size]
         shown = got.tolist() if size > 1 else got[0]
+        begin = f"{where}: the action of environment {outcome}"
         raise InvalidAction(
-            f"VectorEnv.step(): the action of environment {which} must lie in {self.single_action_space}, "
-            f"got {shown}"
+            f"{begin} must lie in {self.single_action_space}, got {shown}"
             if self._native.core.action_categories
-            else f"VectorEnv.step(): the action of environment {which} must be finite, got {shown}"
+            else f"{begin} must be finite, got {shown}"
         )
 
     # ---- results ------------------------------------------------------------------------------------------
@@ -516,14 +568,17 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             return np.empty((size, self.num_envs), np.int64)
         return np.empty((self.num_envs, size), np.float32)
 
-    def _bind_buffers(self) -> None:
-        """Make new arrays for results; without `copy`, once and for all."""
-        self._obs = self._empty_obs()
-        self._final_obs = self._empty_obs() if self._autoreset == "same_step" else None
-        self._rewards = np.empty(self.num_envs)
+    def _new_arrays(self) -> Arrays:
+        """Make the arrays that a step writes to."""
+        final_obs = final_state = None
+        if self._autoreset == "same_step":
+            final_obs = self._empty_obs()
+            final_state = np.empty(self._state_shape) if self._has_infos else None
         flags = np.empty((2, self.num_envs), np.uint8)
-        self._terminated, self._truncated = flags.view(np.bool_)
-        self._core.bind(self._obs, self._final_obs, self._final_state, self._rewards, flags)
+        obs, rewards = self._empty_obs(), np.empty(self.num_envs)
+        terminated, truncated = flags.view(np.bool_)
+        bound = obs, final_obs, final_state, rewards, flags
+        return Arrays(obs, rewards, terminated, truncated, bound)
 
     def _observations(self, obs: NDArray[Any]) -> Any:
         """Return the core's array in the form of `observation_space`."""
@@ -561,18 +616,17 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             infos[f"_{name}"] = chosen.copy()
         return infos
 
-    def _end_episodes(self, infos: dict[str, Any]) -> None:
-        """Do what "same_step" and "disabled" need after a step: the final observations, or who has ended."""
-        done = self._terminated | self._truncated
-        if self._final_obs is None:
-            self._finished = done
-        elif done.any():
-            objects = np.full(self.num_envs, None, dtype=object)
-            finals = self._observations(self._final_obs)
-            for i in np.flatnonzero(done).tolist():
-                objects[i] = self._one(finals, i)
-            final_info = {} if self._final_state is None else self._infos(self._final_state, done)
-            infos.update(final_obs=objects, _final_obs=done, final_info=final_info, _final_info=done.copy())
+    def _add_final(self, infos: dict[str, Any], done: NDArray[np.bool_], bound: tuple[Any, ...]) -> None:
+        """Add to a step's infos what "same_step" has of the episodes that ended."""
+        if not done.any():
+            return
+        _, final_obs, final_state, _, _ = bound
+        objects = np.full(self.num_envs, None, dtype=object)
+        finals = self._observations(final_obs)
+        for i in np.flatnonzero(done).tolist():
+            objects[i] = self._one(finals, i)
+        final_info = {} if final_state is None else self._infos(final_state, done)
+        infos.update(final_obs=objects, _final_obs=done, final_info=final_info, _final_info=done.copy())
 
 
 def _autoreset(where: str, value: Any) -> Autoreset:

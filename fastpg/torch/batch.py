@@ -41,6 +41,7 @@ class Batch:
                 taken = taken.astype(np.int64)
         if taken.shape != wanted or taken.dtype != read.actions.dtype:
             read.actions.flat(where, taken, self.shape)
+        taken = read.actions.from_zero(taken)
         self.actions = taken if taken.ndim == 1 else taken.reshape(-1)
 
     def weigh(self, weights: Any) -> None:
@@ -98,8 +99,8 @@ class Batch:
         return type(error)(f"{where}: {str(error).partition(': ')[2]}")
 
     def _actions_by_row(self) -> NDArray[Any]:
-        """Return the actions as the space has them, (B,) or (B, n)."""
-        return self.actions.reshape((len(self.rows), *(self.read.actions.space.shape or ())))
+        """Return the actions as the space has them, (B,) or (B, ...)."""
+        return self.read.actions.shaped(self.actions, (len(self.rows),))
 
 
 def _array(where: str, name: str, value: Any, dtype: torch.dtype | None = None) -> NDArray[Any]:

@@ -37,6 +37,7 @@ class PolicyModule(nn.Sequential):
         """Return the outputs of the head: logits, or the means of a Box's actions, (..., num_outputs).
 
         Observations that are categories come as the space has them, or already as one-hot vectors, float32.
+        The k-th logit of a component is that of the action start + k, where the action space has starts.
         """
         if self.categories and not (isinstance(input, Tensor) and input.is_floating_point()):
             input = self._one_hot(input)
