@@ -177,7 +177,8 @@ class VPG:
         _check.real(where, "value_learning_rate", self.value_learning_rate, "(0, inf)")
         _check.integer(where, "value_epochs", self.value_epochs, 0, 10_000)
         _check.integer(where, "value_minibatches", self.value_minibatches, 1, 10_000)
-        _check.widths(where, "value_hidden", self.value_hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+        widths = _check.widths(where, "value_hidden", self.value_hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+        object.__setattr__(self, "value_hidden", widths)  # of a list, too: settings are equal, and hash
         _check.boolean(where, "standardize_advantages", self.standardize_advantages)
         _check.boolean(where, "normalize_observations", self.normalize_observations)
         _check.real(where, "entropy_coef", self.entropy_coef, "(-inf, inf)")

@@ -4,11 +4,10 @@ Every form is estimated from the same episodes, many batches of them: what diffe
 table is the form. The equations are in docs/policy_gradients.md.
 """
 
-import contextlib
 import importlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from fastpg import _check, exact
 from fastpg.algorithms import VPG
 from fastpg.envs.registry import EnvLike, native_env
-from fastpg.errors import without_place
+from fastpg.errors import named
 from fastpg.estimators import MAX_COUNT, estimate_gradient
 from fastpg.policy import Policy, require_policy
 from fastpg.train import train
@@ -254,7 +253,7 @@ def compare_forms(
         rows = np.empty((batches, policy.theta.size), np.float32)
         for row, one in zip(rows, seeds, strict=True):
             given: dict[str, Any] = {**settings, **env_params}
-            with _named(where):
+            with named(where):
                 found = estimate_gradient(
                     env_id, policy, episodes=episodes, discount_states=True, seed=one, **given
                 )
@@ -273,7 +272,7 @@ def compare_forms(
     if env.core.table is not None:
         kind: Literal["exact", "large batch"] = "exact"
         given: dict[str, Any] = dict(env_params)
-        with _named(where):
+        with named(where):
             found = exact.policy_gradient(env_id, policy, gamma=gamma, discount_states=True, **given)
         reference = found.gradient
     else:
@@ -352,22 +351,13 @@ def fit_value(
     ValueFunction(4 inputs, hidden=(8,), activation='tanh', 49 parameters)
     """
     # Of train()'s two fits only that of V is wanted: a policy's step this small is lost in rounding.
-    with _named("fit_value()"):
+    with named("fit_value()"):
         fit = VPG(
             form="reward_to_go", gamma=gamma, value_hidden=hidden, value_minibatches=16, learning_rate=1e-30
         )
         run = train(env_id, fit, policy=policy, total_steps=total_steps, seed=seed, env_params=env_params)
     assert run.value is not None  # VPG has one
     return run.value
-
-
-@contextlib.contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Put the name of the function that the user called in the place of those that it calls."""
-    try:
-        yield
-    except (TypeError, ValueError, FloatingPointError) as error:
-        raise type(error)(f"{where}: {without_place(error)}") from error
 
 
 def can_plot(where: str, path: Any) -> tuple[Path, Any]:

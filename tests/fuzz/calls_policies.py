@@ -333,7 +333,7 @@ CALLS = {
         st.fixed_dictionaries(
             {"env_id": one_of(["CartPole-v1", "FrozenLake-v1", "gym:Pendulum-v1"]), **SHAPE_ARGUMENTS}
         ),
-        ("Policy.for_env()", "Policy()"),
+        ("Policy.for_env()",),
         odd={"hidden": ODD_HIDDEN},
         words={"env_id": ("Gymnasium",)},
         share=0.5,
@@ -402,7 +402,7 @@ CALLS = {
         st.fixed_dictionaries(
             {"env_id": one_of(["CartPole-v1", "FrozenLake-v1", "gym:Pendulum-v1"]), **SHAPE_ARGUMENTS}
         ),
-        ("ValueFunction.for_env()", "ValueFunction()"),
+        ("ValueFunction.for_env()",),
         odd={"hidden": ODD_HIDDEN},
         words={"env_id": ("Gymnasium",)},
         share=0.5,
