@@ -383,7 +383,7 @@ CALLS = {
         ("collect()",),
         check_collect,
         words={"policy": ("theta", "output"), "value": ("theta of the value function",), "env": ("env_id", "num_envs"),
-               "out": ("policy", "horizon")},
+               "out": ("policy", "horizon"), "horizon": ("out",), "num_envs": ("out",)},
         odd={"horizon": one_of([0] if ASAN else [2**40, 2**31])},
         writes=frozenset(["env", "out"]),
     ),
@@ -416,6 +416,7 @@ CALLS = {
             "observation_space": ("Walk", "obs"), "action_space": ("Walk",), "name": ("string",),
         },
         raises=(fastpg.EnvError,),
+        share=0.5,
     ),
     "JitEnv.with_params": Call(
         fastpg.JitEnv.with_params,

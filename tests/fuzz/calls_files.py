@@ -262,6 +262,6 @@ CALLS = {
         (),
         check_run,
         fixed=frozenset(["arguments"]),
-        share=0.5,
+        share=0.4,
     ),
 }

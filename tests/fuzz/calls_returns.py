@@ -154,6 +154,7 @@ def _calls():
             words=words,
             odd={"out": overlapping(estimate).map(lambda given: given["out"])},
             repeatable=True,
+            share=2.0,
         )
         yield estimate, call
         yield (

@@ -274,7 +274,7 @@ CALLS = {
         collect_arguments(),
         ("collect()",),
         words={"module": (*WORDS["module"], "policy"), "value": ("value",), "env": ("env_id", "policy", "num_envs", "module"),
-               "out": ("horizon",)},
+               "out": ("horizon",), "horizon": ("out",), "num_envs": ("out",)},
         odd={"module": ODD_MODULES, "value": ODD_MODULES, "env": ODD_ENVS},
         writes=frozenset(["out"]),
     ),

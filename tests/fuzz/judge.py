@@ -60,8 +60,8 @@ class Call:
     `arguments` draws those of a valid call, by name. `where` is what messages begin with. `check` gets the
     arguments and the result of every call that was accepted, odd or not, and asserts what is right. `words`
     are other names of arguments in messages. `odd` are further oddities of an argument, beside those of its
-    kind; arguments in `fixed` stay as they are. `writes` are arguments that a call changes. `repeatable` says
-    that equal arguments give equal results.
+    kind, and alone where it is in `only`; arguments in `fixed` stay as they are. `writes` are arguments that a
+    call changes. `repeatable` says that equal arguments give equal results.
     """
 
     function: Callable[..., Any]
@@ -70,6 +70,7 @@ class Call:
     check: Callable[[dict[str, Any], Any], None] | None = None
     words: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     odd: dict[str, st.SearchStrategy[Any]] = dataclasses.field(default_factory=dict)
+    only: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset({"out"})
     raises: tuple[type[BaseException], ...] = ()  # beside DOCUMENTED, in the words of others
@@ -91,8 +92,11 @@ def try_call(name: str, call: Call, data: st.DataObject) -> None:
     count = {"one": 1, "two": 2}.get(plan, 0)
     for which in data.draw(st.permutations(candidates))[:count] if count and candidates else ():
         own = call.odd.get(which)
-        usual = values.odd(which, arguments[which])
-        arguments[which] = data.draw(usual if own is None else st.one_of(own, usual))
+        if own is None:
+            own = values.odd(which, arguments[which])
+        elif which not in call.only:
+            own = st.one_of(own, values.odd(which, arguments[which]))
+        arguments[which] = data.draw(own)
         odd.append(which)
     make(name, call, arguments, odd)
 
