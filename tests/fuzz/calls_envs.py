@@ -412,7 +412,7 @@ CALLS = {
             "jit": st.just(False),  # what it compiles is another's test
         },
         words={
-            "cls": ("Walk", "class"), "params": ("Walk",), "noise_size": ("Walk",), "state_size": ("Walk",),
+            "cls": ("Walk", "class", "function"), "params": ("Walk",), "noise_size": ("Walk",), "state_size": ("Walk",),
             "observation_space": ("Walk", "obs"), "action_space": ("Walk",), "name": ("string",),
         },
         raises=(fastpg.EnvError,),
