@@ -11,27 +11,30 @@ from fastpg.estimators import MeanBaseline, Normalize
 
 
 def check_options(algorithm: Any) -> None:
-    """Raise TypeError or ValueError for the first option of an algorithm that is out of its range.
+    """Check an algorithm's options, and keep each in its plain form: settings that are equal have one hash.
 
-    Ranges are those of csrc/fastpg.h; which words a choice has, the annotation says.
+    Ranges are those of csrc/fastpg.h; which words a choice has, the annotation says. Raises TypeError or
+    ValueError for the first option that is out of its range.
     """
     where = f"{type(algorithm).__name__}()"
     for name, (hint, optional) in _hints(type(algorithm)).items():
         value = getattr(algorithm, name)
-        option = _core.OPTIONS.get(name)
-        if value is None and optional:
-            continue
-        if option is None:
-            _check.widths(where, name, value, _core.MAX_HIDDEN, _core.MAX_WIDTH)
-        elif option.kind == "choice":
-            _check.choice(where, name, value, typing.get_args(hint))
-        elif option.kind == "flag":
-            _check.boolean(where, name, value)
-        elif option.kind == "integer":
-            low, high = option.range[1:-1].split(",")
-            _check.integer(where, name, value, int(low), int(high))
-        else:
-            _check.real(where, name, value, option.range)
+        if value is not None or not optional:
+            object.__setattr__(algorithm, name, _checked(where, name, value, hint))
+
+
+def _checked(where: str, name: str, value: Any, hint: Any) -> Any:
+    option = _core.OPTIONS.get(name)
+    if option is None:
+        return _check.widths(where, name, value, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+    if option.kind == "choice":
+        return _check.choice(where, name, value, typing.get_args(hint))
+    if option.kind == "flag":
+        return _check.boolean(where, name, value)
+    if option.kind == "integer":
+        low, high = option.range[1:-1].split(",")
+        return _check.integer(where, name, value, int(low), int(high))
+    return _check.real(where, name, value, option.range)
 
 
 def _hints(algorithm: type) -> dict[str, tuple[Any, bool]]:

@@ -19,6 +19,7 @@ from fastpg import _check, exact
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG
 from fastpg.envs.registry import EnvLike, native_env
+from fastpg.errors import named
 from fastpg.estimators import MAX_COUNT, estimate_gradient
 from fastpg.policy import Policy, require_policy
 from fastpg.train import train
@@ -253,9 +254,10 @@ def compare_forms(
         rows = np.empty((batches, policy.theta.size), np.float32)
         for row, one in zip(rows, seeds, strict=True):
             given: dict[str, Any] = {**settings, **env_params}
-            found = estimate_gradient(
-                env_id, policy, episodes=episodes, discount_states=True, seed=one, **given
-            )
+            with named(where):
+                found = estimate_gradient(
+                    env_id, policy, episodes=episodes, discount_states=True, seed=one, **given
+                )
             row[:] = found.gradient
             returns.append(found.mean_return)
         return rows
@@ -271,7 +273,9 @@ def compare_forms(
     if env.core.table is not None:
         kind: Literal["exact", "large batch"] = "exact"
         given: dict[str, Any] = dict(env_params)
-        reference = exact.policy_gradient(env_id, policy, gamma=gamma, discount_states=True, **given).gradient
+        with named(where):
+            found = exact.policy_gradient(env_id, policy, gamma=gamma, discount_states=True, **given)
+        reference = found.gradient
     else:
         kind = "large batch"
         reference = np.mean([mean for name, mean in means.items() if name not in BIASED], axis=0)
@@ -348,10 +352,11 @@ def fit_value(
     ValueFunction(4 inputs, hidden=(8,), activation='tanh', 49 parameters)
     """
     # Of train()'s two fits only that of V is wanted: a policy's step this small is lost in rounding.
-    fit = VPG(
-        form="reward_to_go", gamma=gamma, value_hidden=hidden, value_minibatches=16, learning_rate=1e-30
-    )
-    run = train(env_id, fit, policy=policy, total_steps=total_steps, seed=seed, env_params=env_params)
+    with named("fit_value()"):
+        fit = VPG(
+            form="reward_to_go", gamma=gamma, value_hidden=hidden, value_minibatches=16, learning_rate=1e-30
+        )
+        run = train(env_id, fit, policy=policy, total_steps=total_steps, seed=seed, env_params=env_params)
     assert run.value is not None  # VPG has one
     return run.value
 

@@ -1,5 +1,8 @@
 """The library's own exceptions: each is a kind of Gymnasium's or Python's, so either name catches it."""
 
+import contextlib
+from collections.abc import Iterator
+
 import gymnasium
 
 
@@ -26,3 +29,12 @@ class EnvNotFinite(EnvError, FloatingPointError):
 def without_place(error: BaseException) -> str:
     """Return the sentence of a core's error without the function that it names first, to name another."""
     return str(error).partition("(): ")[2] or str(error)
+
+
+@contextlib.contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put the function that the user called in the place of one that it calls, at the start of its errors."""
+    try:
+        yield
+    except (TypeError, ValueError, FloatingPointError) as error:
+        raise type(error)(f"{where}: {without_place(error)}") from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, distributions, spaces
 from fastpg.envs.gymnasium_env import AnyEnv, GymnasiumEnv, spaces_of
 from fastpg.envs.registry import NativeEnv
+from fastpg.errors import named
 
 Activation = Literal["tanh", "relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
@@ -131,8 +132,10 @@ class Policy:
         >>> Policy.for_env("CartPole-v1", hidden=())
         Policy(4 inputs, 2 actions, hidden=(), activation='tanh', 10 parameters, env_id='CartPole-v1')
         """
-        observations, actions, known_as = spaces_of("Policy.for_env()", env_id)
-        policy = cls(observations, actions, hidden=hidden, activation=activation, seed=seed)
+        where = "Policy.for_env()"
+        observations, actions, known_as = spaces_of(where, env_id)
+        with named(where):
+            policy = cls(observations, actions, hidden=hidden, activation=activation, seed=seed)
         policy.env_id = known_as
         return policy
 

@@ -23,6 +23,7 @@ from fastpg.envs.gymnasium_env import (
     opened,
 )
 from fastpg.envs.registry import NativeEnv
+from fastpg.errors import named
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.learner import GymnasiumTrainer
 from fastpg.policy import Activation, Policy, require_policy
@@ -314,9 +315,10 @@ def _initial_policy(
     seed: int,
 ) -> Policy:
     if policy is None:
-        learner = Policy(
-            env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
-        )
+        with named(where):
+            learner = Policy(
+                env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
+            )
         learner.env_id = env.env_id
         return learner
     require_policy(where, policy).check_fits(where, env)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
 from fastpg.envs.gymnasium_env import AnyEnv, spaces_of
+from fastpg.errors import named
 from fastpg.policy import ACTIVATIONS, Activation, named_views, orthogonal
 
 
@@ -81,8 +82,10 @@ class ValueFunction:
         >>> ValueFunction.for_env("CartPole-v1", hidden=(8,))
         ValueFunction(4 inputs, hidden=(8,), activation='tanh', 49 parameters)
         """
-        observations, _, _ = spaces_of("ValueFunction.for_env()", env_id)
-        return cls(observations, hidden=hidden, activation=activation, seed=seed)
+        where = "ValueFunction.for_env()"
+        observations, _, _ = spaces_of(where, env_id)
+        with named(where):
+            return cls(observations, hidden=hidden, activation=activation, seed=seed)
 
     def _set_shape(self, observation_space: Space[Any], hidden: tuple[int, ...], activation: str) -> None:
         self.observations = spaces.observations("ValueFunction()", observation_space)

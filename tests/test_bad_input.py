@@ -484,3 +484,41 @@ def test_a_long_value_is_shortened_in_the_message():
 def test_gymnasium_spaces_of_other_kinds_are_named():
     space = gymnasium.spaces.Text(5)
     refuse(lambda: fastpg.Policy(BOX, space), ValueError, "action_space", str(space))
+
+
+@pytest.mark.parametrize(
+    ("where", "call", "words"),
+    [
+        ("compare_forms()", lambda policy: compare(policy, lam=NAN), "lam must be a number"),
+        ("compare_forms()", lambda policy: compare(policy, n_step=0), "n_step must be an integer"),
+        (
+            "fit_value()",
+            lambda policy: fastpg.diagnostics.fit_value("CartPole-v1", policy, gamma=2.0),
+            "gamma",
+        ),
+        ("fit_value()", lambda policy: fastpg.diagnostics.fit_value("CartPole-v9", policy), "env_id"),
+        (
+            "train()",
+            lambda policy: fastpg.train("CartPole-v1", activation="gelu"),
+            "activation must be one of",
+        ),
+        ("train()", lambda policy: fastpg.train("CartPole-v1", hidden=(0,)), "hidden[0] must be"),
+        ("Policy.for_env()", lambda policy: fastpg.Policy.for_env("CartPole-v1", hidden=(0,)), "hidden[0]"),
+        (
+            "ValueFunction.for_env()",
+            lambda policy: fastpg.ValueFunction.for_env("CartPole-v1", seed=-1),
+            "seed",
+        ),
+    ],
+)
+def test_errors_name_the_function_that_was_called_not_one_that_it_calls(where, call, words, policy):
+    refuse(lambda: call(policy), ValueError, f"{where}: ", words)
+
+
+def compare(policy, **settings):
+    return fastpg.diagnostics.compare_forms("CartPole-v1", policy, batches=2, episodes=1, **settings)
+
+
+def test_an_algorithm_with_a_list_of_widths_is_the_one_with_a_tuple():
+    listed, given = fastpg.VPG(value_hidden=[8, 4]), fastpg.VPG(value_hidden=(8, 4))
+    assert listed == given and hash(listed) == hash(given)

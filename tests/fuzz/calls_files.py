@@ -1,0 +1,267 @@
+"""Files and the command line: saving and loading, bytes that were changed, lists of arguments."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import strategies as st
+
+import fastpg
+from fastpg import cli
+
+from . import calls_policies
+from .calls_runs import ODD_PATHS
+from .judge import Call
+from .values import one_of
+
+FOLDER = Path(tempfile.mkdtemp(prefix="fastpg-fuzz-"))
+FILE = FOLDER / "policy.safetensors"
+
+
+@functools.cache
+def saved():
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(3,))
+    policy.save(FILE)
+    return policy, FILE.read_bytes()
+
+
+@st.composite
+def damaged(draw):
+    """Draw the bytes of a checkpoint with something wrong in them."""
+    _, data = saved()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
+    kind = draw(one_of(["bit", "bit", "bit", "cut", "bytes", "header", "metadata", "tensor", "length"]))
+    if kind == "bit":
+        changed = bytearray(data)
+        changed[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
+        return bytes(changed)
+    if kind == "cut":
+        return data[: draw(st.integers(0, len(data)))]
+    if kind == "bytes":
+        return draw(st.binary(max_size=40))
+    if kind == "length":
+        return struct.pack("<Q", draw(one_of([0, size - 1, size + 1, 2**31, 2**63, 2**64 - 1]))) + data[8:]
+    if kind == "header":
+        text = draw(
+            one_of(
+                [
+                    "{}",
+                    "[]",
+                    "null",
+                    "1",
+                    '"x"',
+                    "[" * 10**5,
+                    '{"a":' * 10**5,
+                    "{" + " " * 999 + "}",
+                    '{"a": 1}',
+                ]
+            )
+        )
+        return _file(text, body)
+    if kind == "metadata":
+        key = draw(
+            one_of(
+                [
+                    "hidden",
+                    "activation",
+                    "observation_space",
+                    "action_space",
+                    "env_id",
+                    "format",
+                    "format_version",
+                ]
+            )
+        )
+        header["__metadata__"][key] = draw(one_of(METADATA))
+        if draw(st.booleans()):
+            del header["__metadata__"][key]
+        return _file(json.dumps(header), body)
+    name = draw(one_of(sorted(header.keys() - {"__metadata__"})))
+    key, value = draw(
+        one_of([("dtype", dtype) for dtype in ("BF16", "F16", "F64", "F8_E4M3", "I32", "U8", "BOOL", "C64", "x", "")]
+               + [("shape", shape) for shape in ([], [3], [2**62, 2], [-1], [0], [1.5], None, "x")]
+               + [("data_offsets", ends) for ends in ([0, 4], [4, 0], [0, 2**63], [-4, 0], [0], None)])
+    )  # fmt: skip
+    header[name][key] = value
+    return _file(json.dumps(header), body)
+
+
+DEEP = "[" * 10**5 + "]" * 10**5
+METADATA = [
+    "", "x", "null", "[]", "{}", "[3]", "[0]", "[600]", "[1e3]", "[" + "9" * 5000 + "]", "NaN", DEEP, "9" * 5000, "tanh", "relu",
+    '{"type": "Discrete", "n": 3}', '{"type": "Discrete", "n": -1}', '{"type": "Discrete", "n": 1e400}',
+    '{"type": "Discrete", "n": 99999999999999999999999}', '{"type": "Discrete", "n": 9223372036854775808}',
+    '{"type": "Discrete", "n": 2, "start": 99999999999999999999}', '{"type": "Discrete", "n": null}', '{"type": "Tuple", "spaces": 3}',
+    '{"type": "Tuple", "spaces": []}', '{"type": "MultiDiscrete", "nvec": [2], "start": [1, 2]}', '{"type": ["Box"]}',
+    '{"type": "MultiDiscrete", "nvec": [9223372036854775807, 9], "start": [0, 0]}', '{"type": "MultiBinary", "n": 1e9}',
+    '{"type": "MultiBinary", "n": 9999999999999}', '{"type": "Box", "dtype": "float32", "low": ["a"], "high": [1]}',
+    '{"type": "Box", "dtype": "O", "low": [0, 0, 0, 0], "high": [1, 1, 1, 1]}', '{"type": "Box", "dtype": "M8[s]", "low": [0], "high": [1]}',
+    '{"type": "Box", "dtype": "float32", "low": [0, 0, 0, 0], "high": [1]}', '{"type": "Box", "dtype": "V99999999999", "low": [0], "high": [1]}',
+    '{"type": "Box", "dtype": "f4", "low": 3, "high": 4}', '{"type": "Box", "dtype": "f4,f4", "low": [0], "high": [1]}',
+    '{"type": "Tuple", "spaces": [' + '{"type": "Tuple", "spaces": [' * 2000 + "]}" * 2001, "2", "\ud800", "\0",
+]  # fmt: skip
+
+
+def _file(header, body):
+    text = header.encode("utf-8", "surrogatepass")
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def load_bytes(data):
+    FILE.write_bytes(data)
+    try:
+        return fastpg.Policy.load(FILE)
+    except fastpg.CheckpointError as error:
+        assert "\n" not in str(error) and str(error).startswith("Policy.load(): ")
+        return None
+
+
+def check_loaded(given, policy):
+    if policy is not None:
+        assert np.array_equal(policy.theta, saved()[0].theta), "damage loads as other parameters"
+
+
+def save_and_load(self, path):
+    self.save(path)
+    return fastpg.Policy.load(path)
+
+
+# ---- the command line ---------------------------------------------------------------------------------------------
+
+WORDS = [
+    "train", "eval", "diagnose", "envs", "info", "--help", "-h", "--version", "CartPole-v1", "CartPole", "Taxi-v4", "FrozenLake-v1",
+    "gym:CartPole-v1", "no_module:X-v0", "", "-", "--", "x", "--env", "--seed", "--gamma", "--hidden", "--algorithm", "vpg", "a2c",
+    "--no-progress", "--episodes", "--horizon", "--lam", "--activation", "--num-envs", "--stochastic", "--checkpoint", "--plot",
+    "None", "nan", "inf", "-1", "0", "3", "1e3", "0.5", "1e309", "9" * 30, "true", "\0", "\ud800", "a b", "{}", "[1]", "--policy",
+    str(FOLDER / "p.safetensors"), str(FILE), "/", "/dev/null/x", "--vectorization-mode", "sync", "--target-return", "--max-steps",
+]  # fmt: skip
+VALID = [
+    [
+        "train",
+        "CartPole-v1",
+        "--total-steps",
+        "50",
+        "--horizon",
+        "8",
+        "--num-envs",
+        "2",
+        "--checkpoint",
+        str(FOLDER / "c.safetensors"),
+    ],
+    ["eval", str(FOLDER / "eval.safetensors"), "--episodes", "2", "--max-steps", "20"],
+    [
+        "diagnose",
+        "FrozenLake-v1",
+        "--policy",
+        str(FOLDER / "lake.safetensors"),
+        "--episodes",
+        "1",
+        "--batches",
+        "2",
+    ],
+    ["envs"],
+    ["info"],
+]
+COSTS = {
+    "--total-steps",
+    "--max-steps",
+    "--batches",
+    "--episodes",
+    "--policy",
+    "--horizon",
+    "--num-envs",
+    "--env",
+}
+
+
+@st.composite
+def command_lines(draw):
+    """Draw a command line; with words put in, replaced or left out, but not where they say how much to do."""
+    words = list(draw(one_of(VALID)))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(words)))
+        costs = at > 0 and words[at - 1] in COSTS
+        word = draw(one_of(WORDS))
+        if costs or (at < len(words) and words[at] in COSTS):
+            continue
+        kind = draw(one_of(["put", "replace", "drop"]))
+        words[at : at + (kind != "put")] = [] if kind == "drop" else [word]
+    return words
+
+
+def run(arguments):
+    """Run the command line; return its exit code and what it wrote to stderr."""
+    lake = FOLDER / "lake.safetensors"
+    if not lake.exists():
+        fastpg.Policy.for_env("FrozenLake-v1", hidden=()).save(lake)
+        fastpg.Policy.for_env("CartPole-v1", hidden=()).save(FOLDER / "eval.safetensors")
+    out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
+    os.chdir(FOLDER)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code or 0
+        assert code == 0, f"SystemExit({code})"  # --help
+    finally:
+        os.chdir(before)
+    return code, err.getvalue()
+
+
+def check_run(given, result):
+    code, err = result
+    assert code in (0, 1, 2), f"exit code {code}"
+    if code:
+        lines = [line for line in err.splitlines() if line.strip() and "\r" not in line]
+        assert lines and lines[-1].startswith("fastpg: "), f"exit code {code} and on stderr {err!r}"
+        assert "Traceback" not in err
+
+
+CALLS = {
+    "Policy.save": Call(
+        save_and_load,
+        st.fixed_dictionaries(
+            {"self": calls_policies.networks(), "path": st.just(str(FOLDER / "save.safetensors"))}
+        ),
+        ("Policy.save()",),
+        lambda given, loaded: calls_policies.check_theta({**given, "theta": loaded.theta}, None),
+        odd={"path": ODD_PATHS},
+        words={"self": ("theta",)},
+        raises=(OSError,),
+    ),
+    "Policy.load": Call(
+        fastpg.Policy.load,
+        st.builds(
+            lambda: {
+                "path": (saved()[0].save(FOLDER / "load.safetensors"), str(FOLDER / "load.safetensors"))[1]
+            }
+        ),
+        ("Policy.load()",),
+        odd={"path": ODD_PATHS},
+        raises=(OSError,),
+        share=0.5,
+    ),
+    "Policy.load of damaged bytes": Call(
+        load_bytes,
+        st.fixed_dictionaries({"data": damaged()}),
+        (),
+        check_loaded,
+        fixed=frozenset(["data"]),
+        share=3.0,
+    ),
+    "cli.main": Call(
+        run,
+        st.fixed_dictionaries({"arguments": command_lines()}),
+        (),
+        check_run,
+        fixed=frozenset(["arguments"]),
+        share=0.4,
+    ),
+}

@@ -1,0 +1,389 @@
+"""Calls that play episodes and learn: estimates, evaluation, training, diagnostics; and the system's settings."""
+
+import copy
+import functools
+import pickle
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import strategies as st
+
+import fastpg
+from fastpg import diagnostics, exact
+
+from .calls_envs import MDP, ODD_ENVS, PLAIN, no_arguments
+from .calls_policies import ODD_HIDDEN
+from .judge import Call, same
+from .values import NAN, one_of
+
+ENVS = [
+    "CartPole-v1",
+    "Pendulum-v1",
+    "Blackjack-v1",
+    "Taxi-v4",
+    MDP,
+    PLAIN,
+    "gym:CartPole-v1",
+    "gym:Pendulum-v1",
+]
+WORDS = {
+    "policy": ("theta", "output"),
+    "value": ("theta of the value function", "form"),
+    "baseline": ("value", "form", "theta of the value function"),
+    "form": ("value", "baseline"),
+    "env_id": ("Gymnasium", "policy maps"),
+    "episodes": ("horizon",),
+    "horizon": ("episodes",),
+    "algorithm": ("value",),
+    "entropy_coef": ("gradient",),
+    "vectorization_mode": ("native",),
+    "reset_options": ("native", "options"),
+}
+ODD_BASELINE = one_of(
+    [lambda obs: None, lambda obs: 0.0, lambda obs: np.full(len(obs), NAN), lambda obs: np.zeros((len(obs), 2)),
+     lambda obs: np.zeros(len(obs), complex), lambda obs: ["a"] * len(obs), lambda obs: np.full(len(obs), 1e39),
+     lambda: 0.0, lambda obs: np.zeros(len(obs), "M8[s]"), np.zeros(500), np.zeros(16), np.zeros((4, 4)), np.array(1.0),
+     np.full(500, NAN), np.zeros(500, complex), np.zeros(500, object), np.zeros(500, "m8[s]"), "mean", 0.5]
+)  # fmt: skip
+
+
+@functools.cache
+def networks(index):
+    """Return a policy and a value function for an environment."""
+    env = ENVS[index]
+    return fastpg.Policy.for_env(env, hidden=(4,)), fastpg.ValueFunction.for_env(env, hidden=())
+
+
+@st.composite
+def players(draw, which=(0, 1, 2, 3, 4, 5, 6, 7)):
+    """Draw an environment with a policy for it, and a value function that may be left out."""
+    index = draw(one_of(which))
+    policy, value = networks(index)
+    return {"env_id": ENVS[index], "policy": policy.copy()}, value.copy()
+
+
+@st.composite
+def estimate_arguments(draw):
+    given, value = draw(players())
+    form = draw(one_of(["total", "reward_to_go", "q", "td", "gae"]))
+    given["form"] = form
+    if form in ("q", "td", "gae"):
+        given |= {"value": value, "lam": draw(one_of([0.0, 0.9, 1.0])), "n_step": draw(one_of([1, 3]))}
+    else:
+        choices = [None, "batch_mean", "timestep_mean", value]
+        if given["env_id"] != "Blackjack-v1":  # whose observations are a tuple
+            choices.append(lambda obs: np.zeros(len(obs), np.float32))
+        given["baseline"] = draw(one_of(choices))
+    given |= {"gamma": draw(one_of([0.0, 0.9, 1.0])), "discount_states": draw(st.booleans())}
+    count = draw(one_of([1, 3]))
+    given |= {"num_envs": count} | draw(one_of([{"episodes": count}, {"horizon": 7}]))
+    if "episodes" in given and given["env_id"] == "Taxi-v4":
+        given["env_id"], given["policy"] = MDP, networks(4)[0].copy()
+        given = {key: one for key, one in given.items() if key not in ("value", "baseline")} | {
+            "form": "total"
+        }
+    return given | {
+        "normalize": draw(one_of(["trajectory", "timestep"])),
+        "entropy_coef": draw(one_of([0.0, 0.01])),
+        "seed": draw(st.integers(0, 2**64 - 1)),
+    }
+
+
+def check_estimate(given, estimate):
+    assert np.isfinite(estimate.gradient).all(), "a gradient that is not finite"
+    assert estimate.gradient.shape == given["policy"].theta.shape
+    assert estimate.num_steps > 0 and estimate.num_trajectories > 0
+    if isinstance(given.get("episodes"), int):
+        assert estimate.num_episodes == given["episodes"]
+
+
+@st.composite
+def evaluate_arguments(draw):
+    given, _ = draw(players())
+    given |= {
+        "episodes": draw(one_of([1, 5])),
+        "deterministic": draw(st.booleans()),
+        "seed": draw(st.integers(0, 9)),
+    }
+    return given | {"max_steps": draw(one_of([1, 30]))}
+
+
+def check_evaluate(given, result):
+    returns, lengths = result
+    assert returns.shape == lengths.shape == (given["episodes"],)
+    assert np.isfinite(returns).all() and lengths.min() >= 1
+    if given["max_steps"] is not None:
+        assert lengths.max() <= given["max_steps"]
+
+
+ALGORITHMS = [
+    fastpg.Reinforce(), fastpg.Reinforce(form="total", baseline="batch_mean", optimizer="sgd", momentum=0.5), fastpg.VPG(),
+    fastpg.VPG(form="q", normalize_observations=True, value_minibatches=3), fastpg.A2C(linear_schedule=True),
+    fastpg.VPG(form="reward_to_go", value_hidden=(), value_epochs=0),
+]  # fmt: skip
+
+
+@st.composite
+def train_arguments(draw):
+    given, value = draw(players())
+    algorithm = draw(one_of(ALGORITHMS))
+    if given["policy"].observations.categories and getattr(algorithm, "normalize_observations", False):
+        algorithm = fastpg.VPG(form="q")  # categories are not normalised
+    given |= {"algorithm": algorithm, "num_envs": draw(one_of([1, 3])), "total_steps": draw(one_of([1, 40]))}
+    given |= draw(one_of([{"horizon": 1}, {"horizon": 5}, {"episodes": 2}, {"steps_per_iteration": 30}]))
+    if "horizon" not in given and given["env_id"] == "Taxi-v4":
+        given["horizon"] = given.pop("episodes", None) or given.pop("steps_per_iteration")
+    if isinstance(algorithm, fastpg.VPG) and draw(st.booleans()):
+        given["value"] = value
+    given["policy"] = draw(one_of([None, given["policy"]]))
+    given |= {
+        "hidden": (4,),
+        "activation": "relu",
+        "seed": draw(st.integers(0, 2**64 - 1)),
+        "progress": False,
+    }
+    given |= {
+        "target_return": draw(one_of([None, 0.0, 1e9])),
+        "callback": draw(one_of([None, lambda state: True])),
+    }
+    return given | {"env_params": draw(one_of([None, {}])), "checkpoint": None}
+
+
+def check_train(given, run):
+    assert np.isfinite(run.policy.theta).all()
+    assert run.num_steps == run.history["num_steps"].sum()
+
+
+ODD_CALLBACKS = one_of([lambda state: "yes", lambda state: np.zeros(2), lambda state: 1 / 0, 3, "x"])
+ODD_PATHS = one_of(
+    ["", "/", "/nowhere/x", "\0", "x" * 5000, b"x", Path("/proc/x"), 3, None, ["a"], "/dev/null/x"]
+)
+
+algorithm_fields = {
+    "Reinforce": {
+        "form": one_of(["total", "reward_to_go"]), "baseline": one_of([None, "batch_mean"]), "gamma": st.just(0.9),
+        "learning_rate": st.just(0.1), "optimizer": one_of(["adam", "sgd"]), "momentum": st.just(0.5),
+        "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8), "entropy_coef": st.just(0.0),
+        "normalize": one_of(["timestep", "trajectory"]),
+    },
+    "VPG": {
+        "form": one_of(["gae", "td", "q", "reward_to_go"]), "gamma": st.just(0.9), "lam": st.just(0.9), "n_step": st.just(3),
+        "learning_rate": st.just(0.1), "value_learning_rate": st.just(0.1), "value_epochs": st.just(2),
+        "value_minibatches": st.just(2), "value_hidden": one_of([(), (3,)]), "standardize_advantages": st.booleans(),
+        "normalize_observations": st.booleans(), "entropy_coef": st.just(0.0), "max_grad_norm": one_of([None, 0.5]),
+        "linear_schedule": st.booleans(), "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
+    },
+}  # fmt: skip
+
+
+def algorithm(kind, fields):
+    def make_and_use(**given):
+        made = kind(**given)
+        hash(made)
+        fastpg.train("CartPole-v1", made, num_envs=1, horizon=8, total_steps=16, hidden=())
+        return made
+
+    return Call(
+        make_and_use,
+        st.fixed_dictionaries(fields),
+        (f"{kind.__name__}()", "train()"),
+        odd={"value_hidden": ODD_HIDDEN},
+        words={"value_hidden": ("hidden",), "learning_rate": ("theta", "gradient")},
+    )
+
+
+@st.composite
+def compare_arguments(draw):
+    given, value = draw(players((4, 5, 0)))
+    given |= {
+        "value": draw(one_of([None, value])),
+        "episodes": draw(one_of([1, 3])),
+        "batches": draw(one_of([2, 3])),
+    }
+    forms = ["total", "reward_to_go"] + (["q", "gae"] if given["value"] is not None else [])
+    given["forms"] = draw(one_of([None, tuple(forms)]))
+    return given | {
+        "gamma": draw(one_of([0.5, 1.0])),
+        "lam": 0.9,
+        "n_step": 2,
+        "seed": draw(st.integers(0, 9)),
+    }
+
+
+def check_compared(given, compared):
+    assert str(compared) and repr(compared)
+    for record in compared.records:
+        assert compared[record.name] is record
+
+
+@functools.cache
+def comparison():
+    policy, value = networks(4)
+    return diagnostics.compare_forms(MDP, policy, batches=2, episodes=1, value=value)
+
+
+@st.composite
+def exact_arguments(draw):
+    given, _ = draw(players((2, 4)))
+    given |= {"gamma": draw(one_of([0.0, 0.9, 1.0])), "horizon": draw(one_of([None, 1, 5]))}
+    given |= {"discount_states": draw(st.booleans()), "max_episode_steps": draw(one_of([None, 4, 0]))}
+    if given["env_id"] is MDP and (given["horizon"] or given["max_episode_steps"] is None):
+        given["final_values"] = draw(one_of([None, np.array([1.0, 2.0, 3.0])]))
+    return given
+
+
+def check_exact(given, found):
+    for part in (found.gradient, found.objective, found.visits, found.action_values, found.values):
+        assert np.isfinite(part).all()
+    assert found.visits.min() >= 0
+
+
+def threads(num_threads):
+    before = fastpg.get_num_threads()
+    try:
+        fastpg.set_num_threads(num_threads)
+        assert fastpg.get_num_threads() == num_threads, f"{fastpg.get_num_threads()} threads"
+    finally:
+        fastpg.set_num_threads(before)
+
+
+@functools.cache
+def things():
+    """Return one of everything that holds results, which may be copied and sent to other processes."""
+    policy, value = networks(0)
+    run = fastpg.train("CartPole-v1", fastpg.VPG(), policy=policy, value=value, total_steps=50, horizon=8)
+    rollout = fastpg.collect("CartPole-v1", policy, 5, num_envs=2, value=value)
+    estimate = fastpg.estimate_gradient("CartPole-v1", policy, episodes=2)
+    return [
+        policy,
+        value,
+        run,
+        rollout,
+        estimate,
+        comparison(),
+        MDP,
+        fastpg.A2C(),
+        exact.policy_gradient(MDP, networks(4)[0]),
+    ]
+
+
+def copied(thing, how):
+    if how == "pickle":
+        return pickle.loads(pickle.dumps(thing))
+    return copy.deepcopy(thing) if how == "deepcopy" else copy.copy(thing)
+
+
+def check_copied(given, result):
+    assert same(result, given["thing"]), "a copy that differs"
+    if given["how"] == "copy" and isinstance(result, fastpg.Policy | fastpg.ValueFunction):
+        assert not np.shares_memory(result.theta, given["thing"].theta), "a copy that shares its parameters"
+
+
+FOLDER = tempfile.mkdtemp(prefix="fastpg-fuzz-")
+CALLS = {
+    "estimate_gradient": Call(
+        fastpg.estimate_gradient,
+        estimate_arguments(),
+        ("estimate_gradient()",),
+        check_estimate,
+        words=WORDS,
+        odd={"env_id": ODD_ENVS, "baseline": ODD_BASELINE},
+        repeatable=True,
+        share=2.0,
+    ),
+    "evaluate": Call(
+        fastpg.evaluate,
+        evaluate_arguments(),
+        ("evaluate()",),
+        check_evaluate,
+        words=WORDS,
+        odd={"env_id": ODD_ENVS},
+        repeatable=True,
+    ),
+    "train": Call(
+        fastpg.train,
+        train_arguments(),
+        ("train()",),
+        check_train,
+        words=WORDS,
+        odd={
+            "env_id": ODD_ENVS,
+            "hidden": ODD_HIDDEN,
+            "callback": ODD_CALLBACKS,
+            "checkpoint": ODD_PATHS,
+            "env_params": one_of([{"x": 1}, {1: 2}, [], "x", {"sutton_barto_reward": 3}, {"g": NAN}, {None: 1, "a": 2}, 5]),
+        },
+        only=frozenset(["callback"]),
+        raises=(ZeroDivisionError,),  # a callback's own
+    ),
+    "Reinforce": algorithm(fastpg.Reinforce, algorithm_fields["Reinforce"]),
+    "VPG": algorithm(fastpg.VPG, algorithm_fields["VPG"]),
+    "A2C": algorithm(fastpg.A2C, algorithm_fields["VPG"]),
+    "diagnostics.compare_forms": Call(
+        diagnostics.compare_forms,
+        compare_arguments(),
+        ("compare_forms()",),
+        check_compared,
+        words=WORDS,
+        odd={
+            "env_id": ODD_ENVS,
+            "forms": one_of([["total", "x"], "total", [], (1,), [None], [["total"]], {"total"}, np.array(["total"]), b"ab", ("q",)]),
+        },
+    ),
+    "diagnostics.fit_value": Call(
+        diagnostics.fit_value,
+        players((0, 4, 5)).flatmap(
+            lambda drawn: st.fixed_dictionaries(
+                {**{name: st.just(one) for name, one in drawn[0].items()}, "gamma": one_of([0.5, 1.0]),
+                 "hidden": one_of([(), (3,)]), "total_steps": one_of([1, 50]), "seed": st.integers(0, 9)}
+            )
+        ),
+        ("fit_value()",),
+        words=WORDS,
+        odd={"env_id": ODD_ENVS, "hidden": ODD_HIDDEN},
+        share=0.5,
+    ),
+    "diagnostics.FormComparison.__getitem__": Call(
+        lambda self, name: self[name],
+        st.fixed_dictionaries({"self": st.builds(comparison), "name": one_of(diagnostics.FORMS)}),
+        (),
+        fixed=frozenset(["self"]),
+        raises=(KeyError, TypeError, ValueError),  # of a name that cannot be compared
+        share=0.5,
+    ),
+    "diagnostics.FormComparison.plot": Call(
+        diagnostics.FormComparison.plot,
+        st.fixed_dictionaries({"self": st.builds(comparison), "path": st.just(f"{FOLDER}/plot.svg")}),
+        ("FormComparison.plot()",),
+        odd={"path": ODD_PATHS},
+        fixed=frozenset(["self"]),
+        share=0.1,
+    ),
+    "exact.policy_gradient": Call(
+        exact.policy_gradient,
+        exact_arguments(),
+        ("exact.policy_gradient()",),
+        check_exact,
+        words=WORDS | {"max_episode_steps": ("time limit",), "horizon": ("time limit", "horizon")},
+        odd={"env_id": ODD_ENVS},
+        repeatable=True,
+        share=0.4,
+    ),
+    "set_num_threads": Call(
+        threads, st.fixed_dictionaries({"num_threads": one_of([1, 2, 3])}), ("set_num_threads()",), share=0.5
+    ),
+    "copies": Call(
+        copied,
+        st.builds(things).flatmap(
+            lambda all_of_them: st.fixed_dictionaries(
+                {"thing": one_of(all_of_them), "how": one_of(["pickle", "deepcopy", "copy"])}
+            )
+        ),
+        (),
+        check_copied,
+        fixed=frozenset(["thing", "how"]),
+    ),
+    "get_num_threads": no_arguments(fastpg.get_num_threads),
+    "build_info": no_arguments(fastpg.build_info),
+}  # fmt: skip
