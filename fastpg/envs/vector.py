@@ -163,6 +163,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         seed: int | None,
         render_mode: str | None,
     ) -> None:
+        self.closed = True  # until all is there: Gymnasium closes what goes away open
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = dict(env.original.metadata)
@@ -193,9 +194,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._state_shape = num_envs, env.core.state_size
         self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
         self._action_shape = self.action_space.shape
-        self._arrays = self._new_arrays()  # of every step, without `copy`
-        with self._core.turn("make()"):
-            self._core.bind(self._arrays.bound)
+        if not copy:
+            self._arrays = self._new_arrays()  # of every step
+            with self._core.turn("make()"):
+                self._core.bind(self._arrays.bound)
+        self.closed = False
 
     def reset(
         self,
