@@ -43,7 +43,7 @@ def test_bytes_are_no_widths_of_layers(value):
         "Policy(): hidden": lambda: fastpg.Policy(BOX, Discrete(2), hidden=value),
         "ValueFunction(): hidden": lambda: fastpg.ValueFunction(BOX, hidden=value),
         "VPG(): value_hidden": lambda: fastpg.VPG(value_hidden=value),
-        "Policy(): hidden must": lambda: fastpg.train("CartPole-v1", hidden=value, total_steps=10),
+        "train(): hidden must": lambda: fastpg.train("CartPole-v1", hidden=value, total_steps=10),
     }
     for words, use in uses.items():
         refused(use, TypeError, words, "must be a sequence of widths as (64, 64)")
