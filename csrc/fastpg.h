@@ -339,6 +339,8 @@ typedef struct {
     int32_t linear_schedule;     /* nonzero: learning rates fall linearly to 0 at total_steps */
     double max_grad_norm;        /* the policy's gradient is scaled down to this Euclidean norm; infinite: never */
     int32_t normalize_observations; /* nonzero, real observations and a value network only: see normalize.c */
+    /* Nonzero: the network is no new one. As observations are normalised anew it stays the function that it is. */
+    int32_t policy_continues, value_continues;
     int32_t standardize;         /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */
     /* The value function's regression after each policy step; with a value network only. */
     double value_learning_rate;
@@ -376,10 +378,11 @@ void fpg_learner_undo(fpg_learner *learner, float *theta, float *value_theta);
  * iteration has to be undone. */
 fpg_status fpg_learner_policy_step(fpg_learner *learner, float *gradient, float *theta, double *norm);
 fpg_status fpg_learner_value_step(fpg_learner *learner, float *gradient, float *value_theta);
-/* With normalize_observations, at the end of an iteration: `count` observations more, their sum and that of their squares,
- * (num_inputs,) each. Both networks go on as functions of observations normalised anew. */
-void fpg_learner_renormalize(fpg_learner *learner, int64_t count, const double *sum, const double *sum_square, float *theta,
-                             float *value_theta);
+/* With normalize_observations, before the first step of an iteration: `count` observations more, their sum and that of their
+ * squares, (num_inputs,) each. */
+void fpg_learner_observe(fpg_learner *learner, int64_t count, const double *sum, const double *sum_square);
+/* And at its end: new networks go on as functions of observations normalised anew. */
+void fpg_learner_renormalize(fpg_learner *learner, float *theta, float *value_theta);
 
 /* ---- for tests ----------------------------------------------------------------------------------------------------- */
 

@@ -281,16 +281,28 @@ void fpg_tape_free(fpg_tape *tape);
 
 typedef struct {
     int32_t size;
-    int64_t count;
+    int64_t count, count_before;
     double *mean, *square; /* of all observations so far: mean, and sum of squared distances from it */
-    double *shift, *std;   /* what networks are folded with: as they were at the last fpg_normalizer_add */
+    double *before;        /* (2, size): mean and square when they were saved */
 } fpg_normalizer;
+
+/* What a network is folded with. */
+typedef struct {
+    int32_t size;
+    double *shift, *std; /* (size,): 0 and 1 to begin with */
+} fpg_scale;
 
 int fpg_normalizer_init(fpg_normalizer *z, int32_t size); /* 0 if memory runs out */
 void fpg_normalizer_free(fpg_normalizer *z);
+void fpg_normalizer_save(fpg_normalizer *z);
+void fpg_normalizer_restore(fpg_normalizer *z);
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
-void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
-double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
+int fpg_scale_init(fpg_scale *s, int32_t size); /* 0 if memory runs out */
+void fpg_scale_free(fpg_scale *s);
+void fpg_scale_set(fpg_scale *s, const fpg_normalizer *z);
+void fpg_scale_fold(const fpg_scale *s, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
+void fpg_scale_unfold(const fpg_scale *s, int32_t outputs, int64_t num_parameters, const float *outer, float *inner);
+double fpg_scale_chain(const fpg_scale *s, int32_t outputs, int64_t num_parameters, float *gradient);
 
 /* What is wrong with a parameter or a gradient, said of the value function's. */
 fpg_status fpg_value_problem(fpg_status status);

@@ -2,7 +2,10 @@
  *
  * A network of normalised observations (x - mean) / std is a network of x with other parameters in the first layer:
  * W' = W / std, b' = b - W' mean. So training keeps W and b, everything that runs a policy gets W' and b', and neither
- * the kernels nor a saved policy know of normalisation.
+ * the kernels nor a saved policy know of normalisation. A new network's function changes as the statistics move.
+ *
+ * A network that is continued is given as W' and b', and has to go on as the function that it is whatever the statistics
+ * do: it keeps W' and b', and only its steps are taken in the coordinates W and b.
  */
 #include "internal.h"
 
@@ -14,13 +17,23 @@ int fpg_normalizer_init(fpg_normalizer *z, int32_t size)
     z->mean = fpg_calloc(4 * (size_t)size * sizeof *z->mean);
     if (!z->mean)
         return 0;
-    z->square = z->mean + size, z->shift = z->square + size, z->std = z->shift + size;
-    for (int32_t i = 0; i < size; i++)
-        z->std[i] = 1;
+    z->square = z->mean + size, z->before = z->square + size;
     return 1;
 }
 
 void fpg_normalizer_free(fpg_normalizer *z) { fpg_free(z->mean); }
+
+void fpg_normalizer_save(fpg_normalizer *z)
+{
+    memcpy(z->before, z->mean, 2 * (size_t)z->size * sizeof *z->mean);
+    z->count_before = z->count;
+}
+
+void fpg_normalizer_restore(fpg_normalizer *z)
+{
+    memcpy(z->mean, z->before, 2 * (size_t)z->size * sizeof *z->mean);
+    z->count = z->count_before;
+}
 
 /* Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979. */
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square)
@@ -33,38 +46,73 @@ void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, con
         z->mean[i] += delta * m / (n + m);
     }
     z->count += count;
+}
+
+int fpg_scale_init(fpg_scale *s, int32_t size)
+{
+    s->size = size;
+    s->shift = fpg_calloc(2 * (size_t)size * sizeof *s->shift);
+    if (!s->shift)
+        return 0;
+    s->std = s->shift + size;
+    for (int32_t i = 0; i < size; i++)
+        s->std[i] = 1;
+    return 1;
+}
+
+void fpg_scale_free(fpg_scale *s) { fpg_free(s->shift); }
+
+void fpg_scale_set(fpg_scale *s, const fpg_normalizer *z)
+{
     for (int32_t i = 0; i < z->size; i++) {
         const double std = sqrt(z->square[i] / (double)z->count);
-        z->shift[i] = z->mean[i];
-        z->std[i] = std > 1e-6 * fabs(z->mean[i]) + 1e-8 ? std : 1; /* what never varies is only centred */
+        s->shift[i] = z->mean[i];
+        s->std[i] = std > 1e-6 * fabs(z->mean[i]) + 1e-8 ? std : 1; /* what never varies is only centred */
     }
 }
 
-/* inner: parameters for normalised observations; outer: the same network for raw ones. `outputs` of the first layer. */
-void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer)
+/* inner: parameters for normalised observations, or a step of theirs; outer: the same network, or step, for raw ones; may be
+ * inner itself. `outputs` of the first layer. */
+void fpg_scale_fold(const fpg_scale *s, int32_t outputs, int64_t num_parameters, const float *inner, float *outer)
 {
-    const int64_t bias = (int64_t)outputs * z->size;
-    memcpy(outer, inner, (size_t)num_parameters * sizeof *outer);
+    const int64_t bias = (int64_t)outputs * s->size;
+    memmove(outer, inner, (size_t)num_parameters * sizeof *outer);
     for (int32_t o = 0; o < outputs; o++) {
         double b = inner[bias + o];
-        for (int32_t i = 0; i < z->size; i++) {
-            const double w = inner[(int64_t)o * z->size + i] / z->std[i];
-            outer[(int64_t)o * z->size + i] = (float)w;
-            b -= w * z->shift[i];
+        for (int32_t i = 0; i < s->size; i++) {
+            const double w = inner[(int64_t)o * s->size + i] / s->std[i];
+            outer[(int64_t)o * s->size + i] = (float)w;
+            b -= w * s->shift[i];
         }
         outer[bias + o] = (float)b;
     }
 }
 
-/* A gradient by the outer parameters becomes the gradient by the inner ones, in place; returns the sum of its squares. */
-double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient)
+/* The other way: inner parameters (P,) that fold into the outer ones. */
+void fpg_scale_unfold(const fpg_scale *s, int32_t outputs, int64_t num_parameters, const float *outer, float *inner)
 {
-    const int64_t bias = (int64_t)outputs * z->size;
+    const int64_t bias = (int64_t)outputs * s->size;
+    memcpy(inner, outer, (size_t)num_parameters * sizeof *inner);
+    for (int32_t o = 0; o < outputs; o++) {
+        double b = outer[bias + o];
+        for (int32_t i = 0; i < s->size; i++) {
+            const double w = outer[(int64_t)o * s->size + i];
+            inner[(int64_t)o * s->size + i] = (float)(w * s->std[i]);
+            b += w * s->shift[i];
+        }
+        inner[bias + o] = (float)b;
+    }
+}
+
+/* A gradient by the outer parameters becomes the gradient by the inner ones, in place; returns the sum of its squares. */
+double fpg_scale_chain(const fpg_scale *s, int32_t outputs, int64_t num_parameters, float *gradient)
+{
+    const int64_t bias = (int64_t)outputs * s->size;
     double sum = 0;
     for (int32_t o = 0; o < outputs; o++)
-        for (int32_t i = 0; i < z->size; i++) {
-            float *g = &gradient[(int64_t)o * z->size + i];
-            *g = (float)((*g - gradient[bias + o] * z->shift[i]) / z->std[i]);
+        for (int32_t i = 0; i < s->size; i++) {
+            float *g = &gradient[(int64_t)o * s->size + i];
+            *g = (float)((*g - gradient[bias + o] * s->shift[i]) / s->std[i]);
         }
     for (int64_t p = 0; p < num_parameters; p++)
         sum += (double)gradient[p] * gradient[p];

@@ -335,6 +335,8 @@ class Trainer:
         value_minibatches: int = 1,
         standardize: bool = False,
         normalize_observations: bool = False,
+        policy_continues: bool = False,  # no new network: it stays the function that it is as observations
+        value_continues: bool = False,  # are normalised anew; the same of the value function
         linear_schedule: bool = False,
         max_grad_norm: float = ...,
     ) -> None: ...
@@ -372,6 +374,8 @@ class Learner:
         value_theta: F32 | None = None,
         value_learning_rate: float = 0,
         normalize_observations: bool = False,
+        policy_continues: bool = False,
+        value_continues: bool = False,
         linear_schedule: bool = False,
         max_grad_norm: float = ...,
     ) -> None: ...
@@ -379,9 +383,10 @@ class Learner:
     def undo(self) -> None: ...
     def policy_step(self, gradient: F32) -> float: ...  # consumes it; returns its norm before clipping
     def value_step(self, gradient: F32) -> None: ...  # consumes it
-    def renormalize(
-        self, count: int, total: F64, total_square: F64
-    ) -> None: ...  # of each input, (num_inputs,)
+    # Where observations are normalised: before the steps, how many were seen and the sums of each input
+    # (num_inputs,); and at the iteration's end, new networks read observations as they are normalised then.
+    def observe(self, count: int, total: F64, total_square: F64) -> None: ...
+    def renormalize(self) -> None: ...
 
 NONFINITE_VALUE: str  # the sentence for values, targets and their gradients
 

@@ -182,7 +182,8 @@ cdef extern from "fastpg.h" nogil:
         int64_t steps_per_iteration
         fpg_optimizer optimizer
         double learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm, value_learning_rate
-        int32_t linear_schedule, standardize, normalize_observations, value_epochs, value_minibatches
+        int32_t linear_schedule, standardize, normalize_observations, policy_continues, value_continues
+        int32_t value_epochs, value_minibatches
         int64_t total_steps
         double target_return
 
@@ -206,7 +207,8 @@ cdef extern from "fastpg.h" nogil:
     void fpg_learner_undo(fpg_learner *, float *, float *)
     fpg_status fpg_learner_policy_step(fpg_learner *, float *, float *, double *)
     fpg_status fpg_learner_value_step(fpg_learner *, float *, float *)
-    void fpg_learner_renormalize(fpg_learner *, int64_t, const double *, const double *, float *, float *)
+    void fpg_learner_observe(fpg_learner *, int64_t, const double *, const double *)
+    void fpg_learner_renormalize(fpg_learner *, float *, float *)
 
     void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)
@@ -1222,7 +1224,8 @@ cdef class Sampler:
 
 cdef fpg_train_config _optimizers(Network net, Network value, str optimizer, double learning_rate, double momentum, double beta1,
                                   double beta2, double epsilon, double max_grad_norm, bint linear_schedule,
-                                  double value_learning_rate, bint normalize_observations, int64_t total_steps) except *:
+                                  double value_learning_rate, bint normalize_observations, bint policy_continues, bint value_continues,
+                                  int64_t total_steps) except *:
     """What of a training run's settings has to do with its optimizers; the rest is 0."""
     cdef fpg_train_config config
     memset(&config, 0, sizeof(config))
@@ -1232,6 +1235,7 @@ cdef fpg_train_config _optimizers(Network net, Network value, str optimizer, dou
     config.beta1, config.beta2, config.epsilon = beta1, beta2, epsilon
     config.max_grad_norm, config.linear_schedule = max_grad_norm, linear_schedule
     config.value_learning_rate, config.normalize_observations = value_learning_rate, normalize_observations
+    config.policy_continues, config.value_continues = policy_continues, value_continues
     config.total_steps = total_steps
     return config
 
@@ -1253,7 +1257,7 @@ cdef class Trainer:
                   double entropy_coef=0,
                   Network value=None, float[::1] value_theta=None, double value_learning_rate=0, int32_t value_epochs=0,
                   int32_t value_minibatches=1, bint standardize=False, bint normalize_observations=False,
-                  bint linear_schedule=False,
+                  bint policy_continues=False, bint value_continues=False, bint linear_schedule=False,
                   double max_grad_norm=numpy.inf):
         cdef fpg_train_config config
         _check_pair(env, net)
@@ -1270,7 +1274,8 @@ cdef class Trainer:
                  "exactly one of horizon, episodes and steps_per_iteration must be positive")
         _require(value_minibatches >= 1, f"value_minibatches must be at least 1, got {value_minibatches}")
         config = _optimizers(net, value, optimizer, learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm,
-                             linear_schedule, value_learning_rate, normalize_observations, total_steps)
+                             linear_schedule, value_learning_rate, normalize_observations, policy_continues,
+                             value_continues, total_steps)
         config.collect = _collect(form, baseline, normalize, gamma, lam, n_step, discount_states, entropy_coef,
                                   value is not None)
         config.collect.horizon, config.collect.episodes = horizon, episodes
@@ -1316,12 +1321,12 @@ cdef class Learner:
     cdef fpg_learner *learner
     cdef Network net, value
     cdef float[::1] theta, value_theta
-    cdef bint begun
+    cdef bint begun, observed, normalizes
 
     def __cinit__(self, Network net, float[::1] theta, *, str optimizer, double learning_rate, double momentum, double beta1,
                   double beta2, double epsilon, int64_t total_steps, Network value=None, float[::1] value_theta=None,
-                  double value_learning_rate=0, bint normalize_observations=False, bint linear_schedule=False,
-                  double max_grad_norm=numpy.inf):
+                  double value_learning_rate=0, bint normalize_observations=False, bint policy_continues=False,
+                  bint value_continues=False, bint linear_schedule=False, double max_grad_norm=numpy.inf):
         cdef fpg_train_config config
         _check_theta(net, theta)
         _check_value(net, value)
@@ -1329,8 +1334,10 @@ cdef class Learner:
         if value is not None:
             _check_theta(value, value_theta)
         config = _optimizers(net, value, optimizer, learning_rate, momentum, beta1, beta2, epsilon, max_grad_norm,
-                             linear_schedule, value_learning_rate, normalize_observations, total_steps)
+                             linear_schedule, value_learning_rate, normalize_observations, policy_continues,
+                             value_continues, total_steps)
         self.net, self.theta, self.value, self.value_theta = net, theta, value, value_theta
+        self.normalizes = normalize_observations
         self.learner = fpg_learner_new(&net.net, NULL if value is None else &value.net, &config)
         if self.learner == NULL:
             raise MemoryError("no memory for the optimizers")
@@ -1361,11 +1368,17 @@ cdef class Learner:
         _check_theta(self.value, gradient)
         _raise_for(fpg_learner_value_step(self.learner, &gradient[0], &self.value_theta[0]), None, "value_step()")
 
-    def renormalize(self, int64_t count, const double[::1] total, const double[::1] total_square):
+    def observe(self, int64_t count, const double[::1] total, const double[::1] total_square):
+        _require(self.normalizes, "this Learner was made without normalize_observations")
         _require(self.begun and count > 0, "begin() comes first, and there have to be observations")
         _require(total.shape[0] == total_square.shape[0] == self.net.net.num_inputs,
                  f"the sums must have {self.net.net.num_inputs} entries")
-        fpg_learner_renormalize(self.learner, count, &total[0], &total_square[0], &self.theta[0], self._values())
+        fpg_learner_observe(self.learner, count, &total[0], &total_square[0])
+        self.observed = True
+
+    def renormalize(self):
+        _require(self.observed, "observe() comes first")
+        fpg_learner_renormalize(self.learner, &self.theta[0], self._values())
 
 
 # ---- for tests -----------------------------------------------------------------------------------------------------------------

@@ -118,7 +118,8 @@ class VPG:
     normalize_observations : bool
         Let both networks read observations minus their running mean, divided by their running standard
         deviation. The result is folded into the first layer: `run.policy` reads plain observations, with the
-        last statistics in it.
+        last statistics in it. A policy or value function that is handed to `train` goes on as the function
+        that it is: the statistics, which begin anew, then scale its steps only.
     entropy_coef : float
         Weight of the policy's entropy in the objective.
     max_grad_norm : float, optional

@@ -737,6 +737,33 @@ def clip_norm(gradient: Floats, max_norm: float) -> Floats:
     return gradient * (max_norm / norm) if norm > max_norm else gradient
 
 
+def observation_scale(obs: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of observations (B, n), each (n,); 1 for what never varies."""
+    mean, std = obs.mean(axis=0), obs.std(axis=0)
+    return mean, np.where(std > 1e-6 * np.abs(mean) + 1e-8, std, 1.0)
+
+
+def fold(network: Network, theta: Floats, mean: Floats, std: Floats) -> Floats:
+    """Return the parameters that do with x what `theta` does with (x - mean) / std.
+
+    W' = W / std, b' = b - W' mean in the first layer; a linear map of theta.
+    """
+    folded = theta.copy()
+    weight, bias = next(layers(network, folded))
+    weight /= std
+    bias -= weight @ mean
+    return folded
+
+
+def fold_gradient(network: Network, gradient: Floats, mean: Floats, std: Floats) -> Floats:
+    """Return the gradient by theta of f(fold(theta)), given that of f: the transpose of `fold`."""
+    result = gradient.copy()
+    weight, bias = next(layers(network, result))
+    weight -= np.outer(bias, mean)
+    weight /= std
+    return result
+
+
 class AdamState(NamedTuple):
     """The running moments of the gradient, each `(P,)`, and the number of steps taken."""
 

@@ -239,6 +239,7 @@ def train(
         )
         if critic is not None:
             settings.update(value=critic.network, value_theta=critic.theta)
+            settings.update(policy_continues=policy is not None, value_continues=value is not None)
         trainer: _core.Trainer | GymnasiumTrainer
         if isinstance(env, GymnasiumEnv):
             config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}

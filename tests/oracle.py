@@ -54,3 +54,41 @@ def make(num_inputs, hidden, num_outputs, activation="tanh", seed=0):
 
 def relative_error(got, expected):
     return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+class Ascent:
+    """A network's way uphill in float64; of normalised observations, as a new network or one that continues."""
+
+    def __init__(self, network, theta, *, normalizes=False, continues=False, **adam):
+        self.network, self.theta, self.adam = network, np.float64(theta), adam
+        self.normalizes, self.continues = normalizes, continues
+        self.inner = self.theta.copy()
+        self.moments = reference.AdamState(np.zeros_like(self.theta), np.zeros_like(self.theta), 0)
+        self.scale = np.zeros(network.num_inputs), np.ones(network.num_inputs)
+
+    def observe(self, every_obs):
+        """Before the steps of an iteration: all observations so far."""
+        if self.normalizes and self.continues:
+            self.scale = reference.observation_scale(every_obs)
+
+    def gradient(self, gradient):
+        """The gradient in the coordinates in which steps are taken."""
+        return reference.fold_gradient(self.network, gradient, *self.scale) if self.normalizes else gradient
+
+    def step(self, gradient, learning_rate):
+        inner, self.moments = reference.adam(
+            self.inner, gradient, self.moments, learning_rate=learning_rate, **self.adam
+        )
+        if not self.normalizes:
+            self.theta = inner
+        elif self.continues:
+            self.theta = self.theta + reference.fold(self.network, inner - self.inner, *self.scale)
+        else:
+            self.theta = reference.fold(self.network, inner, *self.scale)
+        self.inner = inner
+
+    def renormalize(self, every_obs):
+        """After them."""
+        if self.normalizes and not self.continues:
+            self.scale = reference.observation_scale(every_obs)
+            self.theta = reference.fold(self.network, self.inner, *self.scale)

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium_envs import MODES, Scripted, Single, scripted
-from oracle import relative_error
+from oracle import Ascent, relative_error
 
 import fastpg
 from fastpg import _core, reference
@@ -324,6 +324,7 @@ ALGORITHMS = [
     fastpg.VPG(form="q", n_step=3, epsilon=1e-4, max_grad_norm=0.01, entropy_coef=0.05),
     fastpg.VPG(form="reward_to_go", epsilon=1e-4, value_epochs=2),
     fastpg.A2C(epsilon=1e-4),
+    fastpg.VPG(epsilon=1e-4, value_epochs=2, normalize_observations=True),
 ]
 TOTAL_STEPS = 400
 
@@ -353,22 +354,26 @@ def replay(algorithm, env, collection, monkeypatch):
         env, algorithm, policy=policy, value=value if critic else None, total_steps=TOTAL_STEPS, **collection
     )
     oracle, value_oracle = oracle_of(policy), reference.Network(value.network.num_inputs, (5,), 1)
-    theta, value_theta = np.float64(policy.theta), np.float64(value.theta)
-    zeros, value_zeros = np.zeros_like(theta), np.zeros_like(value_theta)
-    moments, value_moments = (
-        reference.AdamState(zeros, zeros, 0),
-        reference.AdamState(value_zeros, value_zeros, 0),
-    )
-    velocity, num_steps = zeros, 0
+    how = {
+        "normalizes": getattr(algorithm, "normalize_observations", False),
+        "continues": True,
+        "epsilon": algorithm.epsilon,
+    }
+    ascent, value_ascent = Ascent(oracle, policy.theta, **how), Ascent(value_oracle, value.theta, **how)
+    velocity, num_steps, seen = np.zeros_like(ascent.theta), 0, []
     assert len(recorded.batches) == len(run.history["num_steps"]) >= 2
 
     def values(rows):
         flat = np.float64(rows).reshape(-1, rows.shape[-1])
-        return reference.state_values(value_oracle, value_theta, flat).reshape(rows.shape[:-1])
+        return reference.state_values(value_oracle, value_ascent.theta, flat).reshape(rows.shape[:-1])
 
     for i, batch in enumerate(recorded.batches):
         valid = batch.valid
         obs = np.float64(batch.obs[:-1][valid])
+        theta = ascent.theta
+        seen.append(obs)
+        for one in (ascent, value_ascent):
+            one.observe(np.concatenate(seen))
         actions = batch.actions.reshape(*valid.shape, -1)[valid]
         actions = actions[:, 0] if policy.actions.shape[-1] == () else actions
         weights, state_values = oracle_weights(
@@ -379,7 +384,7 @@ def replay(algorithm, env, collection, monkeypatch):
         if critic:
             targets = weights if algorithm.form in ("q", "reward_to_go") else weights + state_values
             weights = targets - state_values
-            loss = reference.value_loss(value_oracle, value_theta, obs, targets)
+            loss = reference.value_loss(value_oracle, value_ascent.theta, obs, targets)
             np.testing.assert_allclose(run.history["value_loss"][i], loss, rtol=1e-4)
             explained = reference.explained_variance(state_values, targets)
             np.testing.assert_allclose(run.history["explained_variance"][i], explained, rtol=1e-3, atol=1e-4)
@@ -390,11 +395,12 @@ def replay(algorithm, env, collection, monkeypatch):
             total = total + algorithm.entropy_coef * reference.entropy_gradient(oracle, theta, obs)
         by_trajectory = getattr(algorithm, "normalize", "timestep") == "trajectory"
         gradient = total / (run.history["num_trajectories"][i] if by_trajectory else len(obs))
+        plain, gradient = gradient, ascent.gradient(gradient)
         np.testing.assert_allclose(run.history["gradient_norm"][i], np.linalg.norm(gradient), rtol=2e-4)
         entropy = reference.entropy(oracle, theta, obs).mean()
         np.testing.assert_allclose(run.history["entropy"][i], entropy, rtol=1e-4)
         if i == 0:  # from the same parameters, to the bit: what the estimators make of the batch
-            check_gradient(batch, algorithm, policy, value if critic else None, gradient, by_trajectory)
+            check_gradient(batch, algorithm, policy, value if critic else None, plain, by_trajectory)
         share = 1.0
         if critic and algorithm.linear_schedule:
             share = max(1.0 - num_steps / TOTAL_STEPS, 0.0)
@@ -402,23 +408,20 @@ def replay(algorithm, env, collection, monkeypatch):
         if critic and algorithm.max_grad_norm is not None:
             gradient = reference.clip_norm(gradient, algorithm.max_grad_norm)
         if getattr(algorithm, "optimizer", "adam") == "sgd":
-            theta, velocity = reference.sgd(
+            ascent.theta, velocity = reference.sgd(
                 theta, gradient, velocity, learning_rate=rate, momentum=algorithm.momentum
             )
         else:
-            theta, moments = reference.adam(
-                theta, gradient, moments, learning_rate=rate, epsilon=algorithm.epsilon
-            )
+            ascent.step(gradient, rate)
         for _ in range(algorithm.value_epochs if critic else 0):
-            value_theta, value_moments = reference.adam(
-                value_theta, reference.value_gradient(value_oracle, value_theta, obs, targets), value_moments,
-                learning_rate=algorithm.value_learning_rate * share, epsilon=algorithm.epsilon,
-            )  # fmt: skip
+            gradient = reference.value_gradient(value_oracle, value_ascent.theta, obs, targets)
+            value_ascent.step(value_ascent.gradient(gradient), algorithm.value_learning_rate * share)
         num_steps += len(obs)
     # As in test_vpg.py: the steps of the optimizers, differences of float32 parameters, are what is compared.
-    assert relative_error(run.policy.theta - np.float64(policy.theta), theta - policy.theta) < 1e-3
+    assert relative_error(run.policy.theta - np.float64(policy.theta), ascent.theta - policy.theta) < 1e-3
     if critic:
-        assert relative_error(run.value.theta - np.float64(value.theta), value_theta - value.theta) < 1e-3
+        moved = run.value.theta - np.float64(value.theta)
+        assert relative_error(moved, value_ascent.theta - value.theta) < 1e-3
     env.close()
 
 
@@ -447,8 +450,8 @@ def test_normalised_observations_are_folded_into_the_first_layer(monkeypatch):
     recorded = Recorded(monkeypatch)
     algorithm = fastpg.VPG(normalize_observations=True, epsilon=1e-4, value_epochs=1)
     env = scripted(5, AutoresetMode.SAME_STEP)
-    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
-    run = fastpg.train(env, algorithm, policy=policy, horizon=30, total_steps=150)
+    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)  # the one that training begins with
+    run = fastpg.train(env, algorithm, hidden=(6,), seed=1, horizon=30, total_steps=150)
     (batch,) = recorded.batches
     obs = batch.obs[:-1].reshape(-1, 3).astype(np.float64)
     mean, std = obs.mean(axis=0), obs.std(axis=0)

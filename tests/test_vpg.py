@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from oracle import SEED, draws, make, oracle_rollout, relative_error
+from oracle import SEED, Ascent, draws, make, oracle_rollout, relative_error
 from test_forms import GAMMA, LAM, LIMIT, N_STEP, tile_lanes, value_network, weights_of
 
 import fastpg
@@ -100,19 +100,30 @@ class Oracle:
         linear_schedule,
         epochs,
         minibatches=1,
+        normalize_observations=False,
+        policy_continues=False,
+        value_continues=False,
     ):
         self.run, self.form, self.collect, self.num_envs = run, form, collect, num_envs
         self.standardize, self.max_grad_norm = standardize, max_grad_norm
         self.linear_schedule, self.epochs, self.minibatches = linear_schedule, epochs, minibatches
-        self.theta, self.value_theta = np.float64(run.theta), np.float64(run.value_theta)
-        self.moments, self.value_moments = (
-            reference.AdamState(np.zeros_like(theta), np.zeros_like(theta), 0)
-            for theta in (self.theta, self.value_theta)
-        )
+        how = {"normalizes": normalize_observations, "epsilon": 1e-4}
+        self.policy_ascent = Ascent(run.oracle, run.theta, continues=policy_continues, **how)
+        self.value_ascent = Ascent(run.value_oracle, run.value_theta, continues=value_continues, **how)
+        self.seen = np.empty((0, 4))
         self.iteration = self.num_steps = 0
+
+    @property
+    def theta(self):
+        return self.policy_ascent.theta
+
+    @property
+    def value_theta(self):
+        return self.value_ascent.theta
 
     def iterate(self):
         policy, value = self.run.oracle, self.run.value_oracle
+        ascents = self.policy_ascent, self.value_ascent
         played = oracle_rollout(policy, self.theta, self.num_envs, LIMIT, self.iteration, **self.collect)
         valid = played.valid
         obs, actions = np.float64(played.obs[valid]), played.actions[valid]
@@ -129,25 +140,21 @@ class Oracle:
         if self.standardize:
             weights = reference.standardize(weights)
         gradient = reference.policy_gradient(policy, self.theta, obs, actions, weights)
+        self.seen = np.concatenate([self.seen, obs])
+        for ascent in ascents:
+            ascent.observe(self.seen)
+        gradient = self.policy_ascent.gradient(gradient)
         record["gradient_norm"] = np.linalg.norm(gradient)
         share = 1.0 - self.num_steps / TOTAL_STEPS if self.linear_schedule else 1.0
-        self.theta, self.moments = reference.adam(
-            self.theta,
-            reference.clip_norm(gradient, self.max_grad_norm),
-            self.moments,
-            learning_rate=RATE * share,
-            epsilon=1e-4,
-        )
+        self.policy_ascent.step(reference.clip_norm(gradient, self.max_grad_norm), RATE * share)
         for epoch in range(self.epochs):
             chosen = minibatch_of_rows(valid.shape, self.iteration, epoch, self.minibatches)[valid]
             for index in np.unique(chosen):
                 rows = chosen == index
                 gradient = reference.value_gradient(value, self.value_theta, obs[rows], targets[rows])
-                self.value_theta, self.value_moments = reference.adam(
-                    *(self.value_theta, gradient, self.value_moments),
-                    learning_rate=VALUE_RATE * share,
-                    epsilon=1e-4,
-                )
+                self.value_ascent.step(self.value_ascent.gradient(gradient), VALUE_RATE * share)
+        for ascent in ascents:
+            ascent.renormalize(self.seen)
         self.iteration += 1
         self.num_steps += valid.sum()
         return record
@@ -199,6 +206,59 @@ def test_every_depth_equals_the_oracle(isa, hidden, value_hidden):
         run.iterate(), oracle.iterate()
     assert_equal_steps(run.theta, oracle.theta, before)
     assert_equal_steps(run.value_theta, oracle.value_theta, value_before)
+
+
+@pytest.mark.parametrize("continues", [(), ("policy",), ("value",), ("policy", "value")], ids=str)
+@pytest.mark.parametrize("hidden", [(), (9,)], ids=str)
+def test_normalised_observations_equal_the_oracle(continues, hidden):
+    options = {"standardize": True, "max_grad_norm": 0.02, "linear_schedule": False}
+    options |= {"normalize_observations": True} | {f"{name}_continues": True for name in continues}
+    run = Run({"episodes": 40}, 17, "gae", hidden, hidden, **options, value_epochs=3)
+    oracle = Oracle(run, "gae", {"episodes": 40}, 17, **options, epochs=3)
+    before, value_before = oracle.theta, oracle.value_theta
+    for _ in range(2):
+        got, expected = run.iterate(), oracle.iterate()
+        for name in ("value_loss", "explained_variance", "gradient_norm"):
+            np.testing.assert_allclose(got[name], expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    assert_equal_steps(run.theta, oracle.theta, before)
+    assert_equal_steps(run.value_theta, oracle.value_theta, value_before)
+
+
+@pytest.mark.parametrize("continues", [(), ("policy",)], ids=str)
+def test_an_iteration_that_is_undone_leaves_no_trace_in_the_statistics_of_observations(continues):
+    result = []
+    for disturbed in (False, True):
+        net, _, theta = make(4, (8,), 2)
+        value, value_theta, _ = value_network((7,))
+        theta, rng = theta.copy(), np.random.default_rng(0)
+        learner = _core.Learner(
+            *(net, theta), value=value, value_theta=value_theta.copy(), optimizer="adam", learning_rate=RATE,
+            momentum=0.0, beta1=0.9, beta2=0.999, epsilon=1e-4, total_steps=TOTAL_STEPS,
+            normalize_observations=True, **{f"{name}_continues": True for name in continues},
+        )  # fmt: skip
+        for iteration in range(4):
+            learner.begin(0)
+            if disturbed and iteration == 2:
+                learner.observe(1000, np.full(4, 1e5), np.full(4, 1e9))
+                learner.policy_step(np.ones_like(theta))
+                learner.undo()
+                learner.begin(0)
+            obs = rng.normal(size=(50, 4)) * [1, 10, 100, 1000]
+            learner.observe(50, obs.sum(axis=0), np.square(obs).sum(axis=0))
+            learner.policy_step(rng.normal(size=theta.size).astype(np.float32))
+            learner.renormalize()
+        result.append(theta)
+    np.testing.assert_array_equal(*result)
+
+
+def test_parameters_that_somebody_writes_between_iterations_are_those_that_go_on():
+    options = {"normalize_observations": True, "learning_rate": 1e-12, "value_learning_rate": 1e-12}
+    run = Run({"horizon": 50}, 8, **options)
+    run.iterate()
+    head = 2 * run.theta[-18:]  # a callback makes the policy twice as sure
+    run.theta[-18:] = head
+    run.iterate()
+    np.testing.assert_array_equal(run.theta[-18:], head)
 
 
 @pytest.mark.parametrize("minibatches", [2, 5, 1000])
@@ -319,6 +379,34 @@ def test_training_continues_from_a_copy_of_a_value_function():
     assert (run.value.hidden, run.value.activation) == ((5,), "relu")
     assert run.config["value_hidden"] == (5,)
     assert (short(fastpg.VPG(value_epochs=0), value=value).value.theta == before).all()
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "gym:CartPole-v1"])
+@pytest.mark.parametrize("scaled", [True, False], ids=["trained so", "plain"])
+def test_continuing_with_normalised_observations_changes_nothing_but_by_learning(env_id, scaled):
+    first = fastpg.VPG(normalize_observations=scaled, value_hidden=(8,))
+    run = short(first, total_steps=60_000)
+    still = fastpg.VPG(normalize_observations=True, learning_rate=1e-12, value_learning_rate=1e-12)
+    again = fastpg.train(
+        env_id, still, policy=run.policy, value=run.value, num_envs=4, horizon=64, total_steps=1024
+    )
+    np.testing.assert_allclose(again.policy.theta, run.policy.theta, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(again.value.theta, run.value.theta, rtol=0, atol=1e-6)
+    before, after = (
+        fastpg.evaluate("CartPole-v1", one.policy, episodes=50)[0].mean() for one in (run, again)
+    )
+    assert before == after
+
+
+def test_continuing_with_normalised_observations_goes_on_learning():
+    run = short(fastpg.VPG(normalize_observations=True), total_steps=40_000)
+    again = fastpg.train(
+        "CartPole-v1", fastpg.VPG(normalize_observations=True), policy=run.policy, value=run.value,
+        total_steps=400_000, target_return=120, seed=2,
+    )  # fmt: skip
+    # The policy that was handed in is what the first iteration plays, and later ones improve.
+    assert again.history["mean_return"][0] > 0.5 * np.nanmean(run.history["mean_return"][-3:])
+    assert again.stopped_because == "target_return"
 
 
 def test_the_value_function_has_the_activation_of_the_policy():
