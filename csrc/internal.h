@@ -284,10 +284,14 @@ typedef struct {
     int64_t count;
     double *mean, *square; /* of all observations so far: mean, and sum of squared distances from it */
     double *shift, *std;   /* what networks are folded with: as they were at the last fpg_normalizer_add */
+    double *before;        /* (4, size): all four, and below the count, at the last fpg_normalizer_save */
+    int64_t count_before;
 } fpg_normalizer;
 
 int fpg_normalizer_init(fpg_normalizer *z, int32_t size); /* 0 if memory runs out */
 void fpg_normalizer_free(fpg_normalizer *z);
+void fpg_normalizer_save(fpg_normalizer *z); /* for the next line, which undoes what was added since */
+void fpg_normalizer_restore(fpg_normalizer *z);
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
 void fpg_normalizer_unfold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *outer, float *inner);

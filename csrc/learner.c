@@ -9,7 +9,7 @@ typedef struct {
     int32_t first_outputs;                     /* of the first layer */
     float *m, *v;                              /* (P,) */
     float *inner;                              /* (P,): the parameters for normalised observations, where observations are */
-    float *theta_before, *m_before, *v_before, *inner_before; /* (P,): what they were before the iteration under way */
+    float *theta_before, *m_before, *v_before; /* (P,): what they were before the iteration under way */
     double beta1_power, beta2_power, beta1_power_before, beta2_power_before;
 } ascent;
 
@@ -17,7 +17,6 @@ struct fpg_learner {
     fpg_train_config config;
     ascent policy, value;
     fpg_normalizer normalizer; /* size 0: observations are taken as they are */
-    int has_inner;
     double anneal; /* of learning rates, in the iteration under way */
 };
 
@@ -26,7 +25,7 @@ static int ascent_init(ascent *a, const fpg_network *net)
     a->num_parameters = fpg_num_parameters(net);
     a->beta1_power = a->beta2_power = 1;
     const size_t n = (size_t)a->num_parameters;
-    float **arrays[] = {&a->m, &a->v, &a->inner, &a->theta_before, &a->m_before, &a->v_before, &a->inner_before};
+    float **arrays[] = {&a->m, &a->v, &a->inner, &a->theta_before, &a->m_before, &a->v_before};
     const size_t count = sizeof arrays / sizeof *arrays;
     a->first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs;
     a->m = fpg_calloc(n * sizeof(float) * count);
@@ -43,7 +42,6 @@ static void ascent_save(ascent *a, const float *theta)
     memcpy(a->theta_before, theta, size);
     memcpy(a->m_before, a->m, size);
     memcpy(a->v_before, a->v, size);
-    memcpy(a->inner_before, a->inner, size);
     a->beta1_power_before = a->beta1_power, a->beta2_power_before = a->beta2_power;
 }
 
@@ -53,7 +51,6 @@ static void ascent_restore(ascent *a, float *theta)
     memcpy(theta, a->theta_before, size);
     memcpy(a->m, a->m_before, size);
     memcpy(a->v, a->v_before, size);
-    memcpy(a->inner, a->inner_before, size);
     a->beta1_power = a->beta1_power_before, a->beta2_power = a->beta2_power_before;
 }
 
@@ -84,10 +81,10 @@ void fpg_learner_begin(fpg_learner *l, int64_t total_steps, const float *theta, 
 {
     const double left = 1 - (double)total_steps / (double)l->config.total_steps;
     l->anneal = !l->config.linear_schedule ? 1 : left > 0 ? left : 0;
-    if (l->normalizer.size > 0 && !l->has_inner) { /* before there are statistics, normalising changes nothing */
-        memcpy(l->policy.inner, theta, (size_t)l->policy.num_parameters * sizeof *theta);
-        memcpy(l->value.inner, value_theta, (size_t)l->value.num_parameters * sizeof *value_theta);
-        l->has_inner = 1;
+    if (l->normalizer.size > 0) {
+        fpg_normalizer_save(&l->normalizer);
+        fpg_normalizer_unfold(&l->normalizer, l->policy.first_outputs, l->policy.num_parameters, theta, l->policy.inner);
+        fpg_normalizer_unfold(&l->normalizer, l->value.first_outputs, l->value.num_parameters, value_theta, l->value.inner);
     }
     ascent_save(&l->policy, theta);
     if (value_theta)
@@ -96,6 +93,8 @@ void fpg_learner_begin(fpg_learner *l, int64_t total_steps, const float *theta, 
 
 void fpg_learner_undo(fpg_learner *l, float *theta, float *value_theta)
 {
+    if (l->normalizer.size > 0)
+        fpg_normalizer_restore(&l->normalizer);
     ascent_restore(&l->policy, theta);
     if (value_theta)
         ascent_restore(&l->value, value_theta);
@@ -155,24 +154,17 @@ fpg_status fpg_learner_value_step(fpg_learner *l, float *gradient, float *value_
     return fpg_value_problem(ascend(l, &l->value, FPG_ADAM, l->config.value_learning_rate, gradient, value_theta));
 }
 
-/* A new network was drawn for normalised observations, which begin with the first statistics: its inner parameters stay.
- * From then on, and from the start where the network was given, its outer parameters stay, so that statistics change how
- * it learns and never what it computes. */
-static void renormalize(const fpg_normalizer *z, ascent *a, int is_new, float *theta)
-{
-    if (is_new)
-        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, theta);
-    else
-        fpg_normalizer_unfold(z, a->first_outputs, a->num_parameters, theta, a->inner);
-}
-
+/* A new network was drawn for normalised observations, which begin with the first statistics. From then on, and from the start
+ * where the network was given, statistics change how it learns and never what it computes. */
 void fpg_learner_renormalize(fpg_learner *l, int64_t count, const double *sum, const double *sum_square, float *theta,
                              float *value_theta)
 {
     const int first = l->normalizer.count == 0;
     fpg_normalizer_add(&l->normalizer, count, sum, sum_square);
-    renormalize(&l->normalizer, &l->policy, first && !l->config.policy_given, theta);
-    renormalize(&l->normalizer, &l->value, first && !l->config.value_given, value_theta);
+    if (first && !l->config.policy_given)
+        fpg_normalizer_fold(&l->normalizer, l->policy.first_outputs, l->policy.num_parameters, l->policy.inner, theta);
+    if (first && !l->config.value_given)
+        fpg_normalizer_fold(&l->normalizer, l->value.first_outputs, l->value.num_parameters, l->value.inner, value_theta);
 }
 
 fpg_status fpg_value_problem(fpg_status status)

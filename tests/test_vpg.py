@@ -286,6 +286,37 @@ def test_continuing_with_normalised_observations_keeps_what_the_networks_compute
     np.testing.assert_allclose(again.value.theta, first.value.theta, rtol=1e-5, atol=1e-5)
 
 
+def test_an_iteration_that_is_undone_leaves_no_trace_in_the_statistics_of_observations():
+    results = []
+    for disturbed in (False, True):
+        rng = np.random.default_rng(0)
+        (net, _, theta), (value, value_theta, _) = make(4, (8,), 2), value_network((7,))
+        theta, value_theta = theta.copy(), value_theta.copy()
+        options = {**VPG_AT_THE_CORE, "normalize_observations": True}
+        learner = _core.Learner(net, theta, value=value, value_theta=value_theta, **options)
+        for iteration in range(4):
+            learner.begin(0)
+            if disturbed and iteration == 2:
+                learner.policy_step(np.ones_like(theta))
+                learner.renormalize(1000, np.full(4, 1e5), np.full(4, 1e9))
+                learner.undo()
+                learner.begin(0)
+            obs = rng.normal(size=(50, 4)) * [1, 10, 100, 1000]
+            learner.policy_step(rng.normal(size=theta.size).astype(np.float32))
+            learner.renormalize(50, obs.sum(axis=0), np.square(obs).sum(axis=0))
+        results.append(theta.tobytes() + value_theta.tobytes())
+    assert results[0] == results[1]
+
+
+def test_parameters_that_are_written_between_iterations_are_those_that_training_goes_on_with():
+    run = Run({"horizon": 40}, 7, normalize_observations=True, learning_rate=1e-12)
+    run.iterate()
+    wanted = make(4, (8,), 2, seed=5)[2]
+    run.theta[:] = wanted
+    run.iterate()
+    np.testing.assert_allclose(run.theta, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_without_epochs_the_value_function_stays_and_its_loss_is_known():
     run = Run({"horizon": 60}, 8, value_epochs=0)
     before = run.value_theta.copy()
