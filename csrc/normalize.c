@@ -11,7 +11,7 @@
 int fpg_normalizer_init(fpg_normalizer *z, int32_t size)
 {
     z->size = size, z->count = 0;
-    z->mean = fpg_calloc(4 * (size_t)size * sizeof *z->mean);
+    z->mean = fpg_calloc(4 * (size_t)size, sizeof *z->mean);
     if (!z->mean)
         return 0;
     z->square = z->mean + size, z->shift = z->square + size, z->std = z->shift + size;
