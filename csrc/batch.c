@@ -13,7 +13,7 @@ struct fpg_batcher {
 
 fpg_batcher *fpg_batcher_new(const fpg_network *net)
 {
-    fpg_batcher *b = fpg_calloc(sizeof *b);
+    fpg_batcher *b = fpg_calloc(1, sizeof *b);
     if (!b)
         return NULL;
     b->net = *net;
@@ -54,8 +54,9 @@ static void give_back(fpg_batcher *b, fpg_workspace *ws)
 
 static fpg_status run_tasks(fpg_workspace *ws, fpg_batch *batch, const float *theta, fpg_poll poll, fpg_task task, int64_t num_tasks)
 {
-    if (!fpg_all_finite(theta, ws->layout.num_parameters))
-        return FPG_NONFINITE_THETA;
+    const fpg_status status = fpg_check_theta(&ws->layout, theta);
+    if (status != FPG_OK)
+        return status;
     fpg_active()->pack(&ws->layout, theta, ws->packed);
     batch->layout = &ws->layout, batch->packed = ws->packed, batch->workers = ws->workers, batch->slots = ws->slots;
     fpg_control_init(&batch->control, poll);
@@ -85,6 +86,8 @@ static fpg_status run_batch(fpg_batcher *b, fpg_batch *batch, const float *theta
         *sum = 0;
         for (int64_t s = 0; s < ws->num_slots; s++)
             *sum += ws->slots[s].sum;
+        if (!isfinite(*sum))
+            status = FPG_NONFINITE_OUTPUT;
     }
     give_back(b, ws);
     return status;

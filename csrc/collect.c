@@ -6,8 +6,8 @@ int fpg_ends_reserve(fpg_ends *list, int32_t obs_size, int64_t count)
     if (count <= list->capacity)
         return 1;
     const int64_t capacity = count > 2 * list->capacity ? count : 2 * list->capacity;
-    fpg_end *ends = fpg_alloc((size_t)capacity * sizeof *ends);
-    float *obs = fpg_alloc((size_t)(capacity * obs_size) * sizeof *obs);
+    fpg_end *ends = fpg_alloc((size_t)capacity, sizeof *ends);
+    float *obs = fpg_alloc(fpg_times((size_t)capacity, (size_t)obs_size), sizeof *obs);
     if (!ends || !obs) {
         fpg_free(ends), fpg_free(obs);
         return 0;
@@ -26,7 +26,7 @@ static int load(fpg_sampler *s, const fpg_vector *v)
 {
     const int32_t size = s->env.state_size, width = s->width;
     const size_t copies = (size_t)s->num_tiles * (size_t)width;
-    if (!s->streams && !(s->streams = fpg_alloc(3 * copies * sizeof *s->streams)))
+    if (!s->streams && !(s->streams = fpg_alloc(fpg_times(3, copies), sizeof *s->streams)))
         return 0;
     memcpy(s->env.params, v->env.params, sizeof s->env.params);
     for (int64_t t = 0; t < s->num_tiles; t++) {
@@ -66,7 +66,7 @@ fpg_status fpg_sampler_collect(fpg_sampler *s, fpg_vector *v, const float *theta
     const double start = fpg_now();
     fpg_pass pass = {.collect = {.horizon = horizon, .gamma = 1}, .out = out, .seed = seed, .first_step = first_step};
     fpg_tally tally;
-    if (!s->ends && !(s->ends = fpg_calloc((size_t)s->num_tiles * sizeof *s->ends)))
+    if (!s->ends && !(s->ends = fpg_calloc((size_t)s->num_tiles, sizeof *s->ends)))
         return FPG_NO_MEMORY;
     for (int64_t t = 0; t < s->num_tiles; t++) {
         s->ends[t].count = 0;
@@ -93,7 +93,7 @@ fpg_status fpg_sampler_ended(const fpg_sampler *s, int64_t *which, double *retur
     for (int64_t t = 0; t < s->num_tiles; t++)
         for (int64_t n = 0; n < s->ends[t].count; n++)
             steps = s->ends[t].ends[n].step >= steps ? s->ends[t].ends[n].step + 1 : steps;
-    int64_t *place = fpg_calloc((size_t)(steps + 1) * sizeof *place); /* of the next episode that ended with each step */
+    int64_t *place = fpg_calloc((size_t)steps + 1, sizeof *place); /* of the next episode that ended with each step */
     if (!place)
         return FPG_NO_MEMORY;
     for (int64_t t = 0; t < s->num_tiles; t++)

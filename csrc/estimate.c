@@ -9,7 +9,7 @@ static const uint32_t FPG_EVALUATION = UINT32_C(1) << 31;
 /* Environments in a tile: many enough to fill vectors, few enough that small problems still feed several threads. */
 static int32_t lanes_for(int64_t num_envs)
 {
-    const int64_t quarter = (num_envs + 3) / 4;
+    const int64_t quarter = num_envs / 4 + (num_envs % 4 > 0);
     if (num_envs >= 16 * FPG_TILE)
         return FPG_TILE;
     return (int32_t)(quarter <= 4 ? 4 : quarter <= 16 ? (quarter + 3) / 4 * 4 : quarter <= 32 ? 16 : 32);
@@ -18,16 +18,16 @@ static int32_t lanes_for(int64_t num_envs)
 fpg_sampler *fpg_sampler_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
                              uint64_t seed)
 {
-    fpg_sampler *s = fpg_calloc(sizeof *s);
+    fpg_sampler *s = fpg_calloc(1, sizeof *s);
     if (!s)
         return NULL;
     s->env = *env, s->num_envs = num_envs, s->seed = seed, s->fresh = 1;
     s->lanes = lanes_for(num_envs), s->width = fpg_round_up(s->lanes, FPG_PAD);
-    s->num_tiles = (num_envs + s->lanes - 1) / s->lanes;
-    const size_t copies = (size_t)s->num_tiles * (size_t)s->width;
-    s->tiles = fpg_calloc((size_t)s->num_tiles * sizeof *s->tiles);
-    s->reals = fpg_calloc(copies * (size_t)(env->state_size + 1) * sizeof(double));
-    s->elapsed = fpg_calloc(copies * sizeof(int32_t));
+    s->num_tiles = (num_envs - 1) / s->lanes + 1;
+    const size_t copies = fpg_times((size_t)s->num_tiles, (size_t)s->width);
+    s->tiles = fpg_calloc((size_t)s->num_tiles, sizeof *s->tiles);
+    s->reals = fpg_calloc(fpg_times(copies, (size_t)env->state_size + 1), sizeof *s->reals);
+    s->elapsed = fpg_calloc(copies, sizeof *s->elapsed);
     if (!s->tiles || !s->reals || !s->elapsed || fpg_workspace_init(&s->ws, net, value) != FPG_OK ||
         fpg_workspace_divide(&s->ws, s->num_tiles, env, s->width) != FPG_OK) {
         fpg_sampler_free(s);
@@ -108,9 +108,9 @@ fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *valu
     fpg_status status = fpg_workspace_add_workers(&s->ws, &s->env, s->width);
     if (status != FPG_OK)
         return status;
-    if (!fpg_all_finite(theta, s->ws.layout.num_parameters))
-        return FPG_NONFINITE_THETA;
-    if (value_theta && !fpg_all_finite(value_theta, s->ws.value_layout.num_parameters))
+    if ((status = fpg_check_theta(&s->ws.layout, theta)) != FPG_OK)
+        return status;
+    if (value_theta && fpg_check_theta(&s->ws.value_layout, value_theta) != FPG_OK)
         return FPG_NONFINITE_VALUE_THETA;
     fpg_control_init(&control, poll);
     fpg_active()->pack(&s->ws.layout, theta, s->ws.packed);
@@ -178,7 +178,7 @@ fpg_status fpg_sampler_gradient(fpg_sampler *s, const float *theta, const float 
 static int add_tapes(fpg_sampler *s)
 {
     if (!s->tapes)
-        s->tapes = fpg_calloc((size_t)s->num_tiles * sizeof *s->tapes);
+        s->tapes = fpg_calloc((size_t)s->num_tiles, sizeof *s->tapes);
     for (int64_t i = 0; s->tapes && i < s->num_tiles; i++)
         s->tiles[i].tape = &s->tapes[i];
     return s->tapes != NULL;

@@ -18,6 +18,7 @@
 #define FPG_MAX_ACTIONS 512
 #define FPG_MAX_PARAMS 64
 #define FPG_MAX_COMPONENTS 32
+#define FPG_MAX_LOG_STD 87 /* beyond it the standard deviation or its inverse is no normal float32 */
 
 typedef enum {
     FPG_OK = 0,
@@ -32,6 +33,7 @@ typedef enum {
     FPG_NO_FINAL_VALUES,    /* a transition is truncated, and there are no final values to bootstrap from */
     FPG_NONFINITE_VALUE_THETA, /* a parameter of the value function is */
     FPG_NONFINITE_VALUE,    /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
+    FPG_LOG_STD_RANGE,      /* a log_std is not in -FPG_MAX_LOG_STD .. FPG_MAX_LOG_STD */
     FPG_ENVIRONMENT_FAILED  /* a function of the environment said so; this status holds more: see below */
 } fpg_status;
 
@@ -107,7 +109,7 @@ typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI: the first field in every version */
     int32_t state_size, obs_size, action_size;
     int32_t reset_noise_size, step_noise_size;
-    int32_t max_episode_steps; /* 0: no limit */
+    int32_t max_episode_steps; /* 0: no limit but that of the counter, 2^31 - 1 */
     int32_t obs_categories[FPG_MAX_COMPONENTS], action_categories[FPG_MAX_COMPONENTS];
     float action_low[FPG_MAX_COMPONENTS], action_high[FPG_MAX_COMPONENTS];
     double params[FPG_MAX_PARAMS];
@@ -198,7 +200,7 @@ fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t
                    int deterministic, void *actions, float *entropy, fpg_poll poll);
 fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t batch,
                                     float *log_prob, float *entropy, fpg_poll poll);
-/* *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
+/* FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for float32. *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
  * wanted. gradient (P,): of it by theta. */
 fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);

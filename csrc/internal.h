@@ -15,8 +15,12 @@
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
-void *fpg_alloc(size_t bytes);  /* 64-byte aligned, not cleared; NULL if there is none. The OS commits it on first touch. */
-void *fpg_calloc(size_t bytes); /* cleared */
+/* A product of sizes, or SIZE_MAX where it does not fit: more than there is of any memory. */
+size_t fpg_times(size_t a, size_t b);
+/* `count` entries of `size` bytes, 64-byte aligned and not cleared; NULL if there is no such memory. The OS commits it on first
+ * touch. A count that is the product of others comes from fpg_times. */
+void *fpg_alloc(size_t count, size_t size);
+void *fpg_calloc(size_t count, size_t size); /* cleared */
 void fpg_free(void *p);
 
 /* x * 0 is NaN for NaN and infinity, and a NaN stays in a sum. */
@@ -237,6 +241,8 @@ typedef struct {
     int64_t num_slots, max_slots; /* in use; that there is memory for */
 } fpg_workspace;
 
+/* FPG_OK if a network can compute with theta; else FPG_NONFINITE_THETA or FPG_LOG_STD_RANGE. */
+fpg_status fpg_check_theta(const fpg_layout *layout, const float *theta);
 /* value: the value function's network, or NULL. */
 fpg_status fpg_workspace_init(fpg_workspace *ws, const fpg_network *net, const fpg_network *value);
 void fpg_workspace_free(fpg_workspace *ws);

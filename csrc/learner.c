@@ -28,7 +28,7 @@ static int ascent_init(ascent *a, const fpg_network *net)
     float **arrays[] = {&a->m, &a->v, &a->inner, &a->theta_before, &a->m_before, &a->v_before};
     const size_t count = sizeof arrays / sizeof *arrays;
     a->first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs;
-    a->m = fpg_calloc(n * sizeof(float) * count);
+    a->m = fpg_calloc(fpg_times(n, count), sizeof(float));
     if (!a->m)
         return 0;
     for (size_t i = 1; i < count; i++)
@@ -56,7 +56,7 @@ static void ascent_restore(ascent *a, float *theta)
 
 fpg_learner *fpg_learner_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config)
 {
-    fpg_learner *l = fpg_calloc(sizeof *l);
+    fpg_learner *l = fpg_calloc(1, sizeof *l);
     if (!l)
         return NULL;
     l->config = *config, l->anneal = 1;

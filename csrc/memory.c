@@ -3,14 +3,17 @@
 
 #include <stdlib.h>
 
+size_t fpg_times(size_t a, size_t b) { return a > 0 && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
+
 /* Arrays as large as a page would all begin at the same place in theirs, and a load that follows a store at the same
  * offset in another page waits for it. So each array begins some cache lines further on than the one before. */
-void *fpg_alloc(size_t bytes)
+void *fpg_alloc(size_t count, size_t size)
 {
+    const size_t bytes = fpg_times(count, size);
     enum { LINE = 64, PAGE = 4096, STEP = 11 * LINE };
-    static atomic_uint count = 0;
-    const size_t shift = atomic_fetch_add(&count, 1) * STEP % PAGE;
-    char *raw = malloc(bytes + PAGE + 2 * LINE);
+    static atomic_uint number = 0;
+    const size_t shift = atomic_fetch_add(&number, 1) * STEP % PAGE;
+    char *raw = bytes < SIZE_MAX - PAGE - 2 * LINE ? malloc(bytes + PAGE + 2 * LINE) : NULL;
     if (!raw)
         return NULL;
     char *p = (char *)(((uintptr_t)raw + LINE + sizeof raw + shift) / LINE * LINE);
@@ -18,11 +21,11 @@ void *fpg_alloc(size_t bytes)
     return p;
 }
 
-void *fpg_calloc(size_t bytes)
+void *fpg_calloc(size_t count, size_t size)
 {
-    void *p = fpg_alloc(bytes);
+    void *p = fpg_alloc(count, size);
     if (p)
-        memset(p, 0, bytes);
+        memset(p, 0, count * size);
     return p;
 }
 
@@ -44,26 +47,26 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
     const size_t backward = 2 * (size_t)widest > outputs ? 2 * (size_t)widest : outputs;
     int ok = 1;
     memset(worker, 0, sizeof *worker);
-    ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK * real)) != NULL;
+    ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK, real)) != NULL;
     /* Also an observation's lanes, where a value function looks at what follows a cut. */
-    ok &= (worker->dlogits = fpg_calloc((scores > obs ? scores : obs) * FPG_CHUNK * real)) != NULL;
-    ok &= (worker->words = fpg_calloc((size_t)layout->num_draws * 4 * FPG_CHUNK * sizeof(uint32_t))) != NULL;
-    ok &= (worker->action = fpg_calloc((size_t)layout->action_size * FPG_CHUNK * sizeof(int32_t))) != NULL; /* or float */
+    ok &= (worker->dlogits = fpg_calloc((scores > obs ? scores : obs) * FPG_CHUNK, real)) != NULL;
+    ok &= (worker->words = fpg_calloc((size_t)layout->num_draws * 4 * FPG_CHUNK, sizeof(uint32_t))) != NULL;
+    ok &= (worker->action = fpg_calloc((size_t)layout->action_size * FPG_CHUNK, sizeof(int32_t))) != NULL; /* or float */
     for (int32_t l = 0; l < layout->num_hidden; l++)
-        ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+        ok &= (worker->hidden[l] = fpg_calloc((size_t)layout->hidden[l].out_pad * FPG_CHUNK, real)) != NULL;
     for (int32_t l = 0; value && l < value->num_hidden; l++)
-        ok &= (worker->value_hidden[l] = fpg_calloc((size_t)value->hidden[l].out_pad * FPG_CHUNK * real)) != NULL;
+        ok &= (worker->value_hidden[l] = fpg_calloc((size_t)value->hidden[l].out_pad * FPG_CHUNK, real)) != NULL;
     if (value)
-        ok &= (worker->values = fpg_calloc(FPG_CHUNK * real)) != NULL;
-    ok &= (worker->backward = fpg_calloc(backward * FPG_CHUNK * real)) != NULL;
+        ok &= (worker->values = fpg_calloc(FPG_CHUNK, real)) != NULL;
+    ok &= (worker->backward = fpg_calloc(backward * FPG_CHUNK, real)) != NULL;
     if (env) {
         const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
         if (!fpg_needs_tape(layout)) {
-            const size_t traces = outputs * (obs + 1) * (size_t)width;
-            ok &= (worker->trace = fpg_calloc(traces * real)) != NULL;
-            ok &= (worker->trace_sum = fpg_calloc(traces * real)) != NULL;
+            const size_t traces = fpg_times(outputs * (obs + 1), (size_t)width);
+            ok &= (worker->trace = fpg_calloc(traces, real)) != NULL;
+            ok &= (worker->trace_sum = fpg_calloc(traces, real)) != NULL;
         }
-        ok &= (worker->noise = fpg_calloc((size_t)noise * (size_t)width * sizeof(double))) != NULL;
+        ok &= (worker->noise = fpg_calloc((size_t)noise * (size_t)width, sizeof(double))) != NULL;
     }
     if (!ok) {
         fpg_worker_free(worker);
@@ -100,13 +103,14 @@ void fpg_worker_free(fpg_worker *worker)
     memset(worker, 0, sizeof *worker);
 }
 
-static int grow(float **array, int64_t old_size, int64_t new_size)
+/* From old_rows to new_rows of `width` entries each. */
+static int grow(float **array, int64_t old_rows, int64_t new_rows, int64_t width)
 {
-    float *bigger = fpg_alloc((size_t)new_size * sizeof(float));
+    float *bigger = fpg_alloc(fpg_times((size_t)new_rows, (size_t)width), sizeof *bigger);
     if (!bigger)
         return 0;
     if (*array)
-        memcpy(bigger, *array, (size_t)old_size * sizeof(float));
+        memcpy(bigger, *array, (size_t)(old_rows * width) * sizeof *bigger);
     fpg_free(*array);
     *array = bigger;
     return 1;
@@ -120,15 +124,13 @@ int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, in
     if (steps <= old && !missing_hidden)
         return 1;
     steps = steps > old ? steps : old;
-    ok &= grow(&tape->obs, old * layout->obs_size * width, steps * layout->obs_size * width);
-    ok &= grow(&tape->score, old * layout->num_scores * width, steps * layout->num_scores * width);
+    ok &= grow(&tape->obs, old, steps, (int64_t)layout->obs_size * width);
+    ok &= grow(&tape->score, old, steps, (int64_t)layout->num_scores * width);
     float **rows[] = {&tape->reward, &tape->keep, &tape->running, &tape->active, &tape->value, &tape->bootstrap};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        ok &= grow(rows[i], old * width, steps * width);
-    for (int32_t l = 0; l < layout->num_hidden && keep_hidden; l++) {
-        const int64_t row = (int64_t)lanes * layout->hidden[l].out_pad;
-        ok &= grow(&tape->hidden[l], missing_hidden ? 0 : old * row, steps * row);
-    }
+        ok &= grow(rows[i], old, steps, width);
+    for (int32_t l = 0; l < layout->num_hidden && keep_hidden; l++)
+        ok &= grow(&tape->hidden[l], missing_hidden ? 0 : old, steps, (int64_t)lanes * layout->hidden[l].out_pad);
     if (ok)
         tape->capacity = steps;
     return ok;

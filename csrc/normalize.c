@@ -12,7 +12,7 @@
 int fpg_normalizer_init(fpg_normalizer *z, int32_t size)
 {
     z->size = size, z->count = 0;
-    z->mean = fpg_calloc(8 * (size_t)size * sizeof *z->mean);
+    z->mean = fpg_calloc(8 * (size_t)size, sizeof *z->mean);
     if (!z->mean)
         return 0;
     z->before = z->mean + 4 * size;

@@ -67,7 +67,7 @@ fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll p
     else
         tasks = in->num_envs / job.envs_per_task;
     if (in->estimate == FPG_NSTEP_RETURNS) {
-        job.levels = fpg_alloc((size_t)(workers * (in->n + 1) * job.block * real_size));
+        job.levels = fpg_alloc(fpg_times((size_t)workers * (size_t)job.block, (size_t)in->n + 1), (size_t)real_size);
         if (!job.levels)
             return FPG_NO_MEMORY;
     }

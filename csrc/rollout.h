@@ -229,9 +229,9 @@ static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
     const int64_t limit = pass->env->max_episode_steps;
     if (pass->retain) /* the tiles' tapes share what all threads may keep */
         return (fpg_tape_plan){INT64_MAX, pass->collect.horizon > 0 &&
-                                              pass->collect.horizon * full * ((pass->num_envs + pass->lanes - 1) / pass->lanes) <= FPG_TAPE_BYTES};
+                                              pass->collect.horizon <= FPG_TAPE_BYTES / full / ((pass->num_envs - 1) / pass->lanes + 1)};
     if (pass->collect.horizon > 0)
-        return (fpg_tape_plan){1, pass->collect.horizon * full <= FPG_TAPE_BYTES};
+        return (fpg_tape_plan){1, pass->collect.horizon <= FPG_TAPE_BYTES / full};
     if (limit == 0)
         return (fpg_tape_plan){1, 0};
     if (pass->collect.baseline == FPG_TIMESTEP_MEAN) /* so that a row of the tape is a step of everybody's episode */

@@ -21,15 +21,15 @@ struct fpg_trainer {
 fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
                              uint64_t seed, const fpg_train_config *config)
 {
-    fpg_trainer *t = fpg_calloc(sizeof *t);
+    fpg_trainer *t = fpg_calloc(1, sizeof *t);
     if (!t)
         return NULL;
     t->config = *config, t->num_envs = num_envs, t->mean_length = NAN;
     t->sampler = fpg_sampler_new(env, net, value, num_envs, seed);
     t->learner = fpg_learner_new(net, value, config);
-    t->gradient = fpg_calloc((size_t)fpg_num_parameters(net) * sizeof(float));
-    t->value_gradient = value ? fpg_calloc((size_t)fpg_num_parameters(value) * sizeof(float)) : NULL;
-    t->moments = config->normalize_observations ? fpg_calloc(2 * (size_t)net->num_inputs * sizeof(double)) : NULL;
+    t->gradient = fpg_calloc((size_t)fpg_num_parameters(net), sizeof(float));
+    t->value_gradient = value ? fpg_calloc((size_t)fpg_num_parameters(value), sizeof(float)) : NULL;
+    t->moments = config->normalize_observations ? fpg_calloc(2 * (size_t)net->num_inputs, sizeof(double)) : NULL;
     t->num_inputs = net->num_inputs;
     if (t->sampler && t->learner && t->gradient && (t->value_gradient || !value) && (t->moments || !config->normalize_observations))
         return t;

@@ -10,7 +10,7 @@ static void add_scratch(fpg_vector *v, int64_t shares)
     const fpg_environment *env = &v->env;
     const int32_t noise = env->reset_noise_size > env->step_noise_size ? env->reset_noise_size : env->step_noise_size;
     const size_t width = (size_t)v->width;
-    fpg_vector_scratch *scratch = fpg_calloc((size_t)shares * sizeof *scratch);
+    fpg_vector_scratch *scratch = fpg_calloc((size_t)shares, sizeof *scratch);
     if (!scratch)
         return;
     if (v->scratch)
@@ -19,8 +19,9 @@ static void add_scratch(fpg_vector *v, int64_t shares)
     v->scratch = scratch;
     for (; v->num_shares < shares; v->num_shares++) {
         fpg_vector_scratch *s = &scratch[v->num_shares];
-        s->noise = fpg_calloc(((size_t)(noise + env->state_size) * sizeof *s->noise +
-                               (size_t)(env->obs_size + env->action_size) * sizeof *s->obs) * width);
+        const size_t bytes = (size_t)(noise + env->state_size) * sizeof *s->noise +
+                             (size_t)(env->obs_size + env->action_size) * sizeof *s->obs;
+        s->noise = fpg_calloc(bytes, width);
         if (!s->noise)
             return;
         s->begun = s->noise + (size_t)noise * width;
@@ -31,20 +32,20 @@ static void add_scratch(fpg_vector *v, int64_t shares)
 
 fpg_vector *fpg_vector_new(const fpg_environment *env, int64_t num_envs, fpg_autoreset autoreset)
 {
-    fpg_vector *v = fpg_calloc(sizeof *v);
+    fpg_vector *v = fpg_calloc(1, sizeof *v);
     if (!v)
         return NULL;
     v->env = *env, v->num_envs = num_envs, v->autoreset = autoreset;
     for (const fpg_environment *const *known = fpg_active()->environments; *known; known++)
         v->native |= (*known)->step == env->step;
     v->width = num_envs < FPG_VECTOR_TILE ? fpg_round_up((int32_t)num_envs, FPG_PAD) : FPG_VECTOR_TILE;
-    v->num_tiles = (num_envs + v->width - 1) / v->width;
-    const size_t copies = (size_t)v->num_tiles * (size_t)v->width;
-    v->state = fpg_calloc(copies * (size_t)env->state_size * sizeof *v->state);
-    v->key[0] = fpg_calloc(3 * copies * sizeof *v->key[0]);
-    v->elapsed = fpg_calloc(copies * sizeof *v->elapsed);
-    v->episode_return = fpg_calloc(copies * sizeof *v->episode_return);
-    v->done = fpg_calloc(copies);
+    v->num_tiles = (num_envs - 1) / v->width + 1;
+    const size_t copies = fpg_times((size_t)v->num_tiles, (size_t)v->width);
+    v->state = fpg_calloc(fpg_times(copies, (size_t)env->state_size), sizeof *v->state);
+    v->key[0] = fpg_calloc(fpg_times(3, copies), sizeof *v->key[0]);
+    v->elapsed = fpg_calloc(copies, sizeof *v->elapsed);
+    v->episode_return = fpg_calloc(copies, sizeof *v->episode_return);
+    v->done = fpg_calloc(copies, sizeof *v->done);
     add_scratch(v, 1);
     if (!v->state || !v->key[0] || !v->elapsed || !v->episode_return || !v->done || v->num_shares < 1) {
         fpg_vector_free(v);

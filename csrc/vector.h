@@ -187,7 +187,7 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
     if (status != FPG_OK)
         return status;
     FPG_SIMD for (int32_t i = 0; i < width; i++) {
-        elapsed[i]++;
+        elapsed[i] += elapsed[i] < INT32_MAX; /* an episode that has ended there may take one step more */
         terminated[i] = end[i] != 0;
         truncated[i] = elapsed[i] >= limit; /* Gymnasium sets both */
     }

@@ -5,6 +5,8 @@
  */
 #include "internal.h"
 
+#include <math.h>
+
 enum { MAX_SLOTS = 64 };
 
 /* Sums of gradients take this much memory at most (but two slots at least). */
@@ -37,7 +39,7 @@ fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *e
         wanted = (int)ws->num_slots;
     if (ws->num_workers >= wanted)
         return FPG_OK;
-    fpg_worker *workers = fpg_calloc((size_t)wanted * sizeof *workers);
+    fpg_worker *workers = fpg_calloc((size_t)wanted, sizeof *workers);
     if (!workers)
         return FPG_NO_MEMORY;
     if (ws->workers)
@@ -61,10 +63,10 @@ static fpg_status add_slots(fpg_workspace *ws, int64_t num_slots)
     fpg_free(ws->moments);
     fpg_free(ws->slots);
     ws->max_slots = 0, ws->moments = NULL;
-    ws->slot_gradients = fpg_alloc((size_t)(size * num_slots) * sizeof(float));
-    ws->slots = fpg_calloc((size_t)num_slots * sizeof *ws->slots);
+    ws->slot_gradients = fpg_alloc(fpg_times((size_t)size, (size_t)num_slots), sizeof(float));
+    ws->slots = fpg_calloc((size_t)num_slots, sizeof *ws->slots);
     if (ws->value_packed)
-        ws->moments = fpg_calloc((size_t)(num_slots * 2 * ws->layout.obs_size) * sizeof *ws->moments);
+        ws->moments = fpg_calloc((size_t)num_slots * 2 * (size_t)ws->layout.obs_size, sizeof *ws->moments);
     if (!ws->slot_gradients || !ws->slots || (ws->value_packed && !ws->moments))
         return FPG_NO_MEMORY;
     for (int64_t s = 0; s < num_slots; s++) {
@@ -87,15 +89,25 @@ fpg_status fpg_workspace_init(fpg_workspace *ws, const fpg_network *net, const f
 {
     memset(ws, 0, sizeof *ws);
     ws->layout = fpg_layout_of(net);
-    ws->packed = fpg_alloc((size_t)ws->layout.packed_size * sizeof(float));
+    ws->packed = fpg_alloc((size_t)ws->layout.packed_size, sizeof(float));
     if (value) {
         ws->value_layout = fpg_layout_of(value);
-        ws->value_packed = fpg_alloc((size_t)ws->value_layout.packed_size * sizeof(float));
+        ws->value_packed = fpg_alloc((size_t)ws->value_layout.packed_size, sizeof(float));
     }
     if (!ws->packed || (value && !ws->value_packed)) {
         fpg_workspace_free(ws);
         return FPG_NO_MEMORY;
     }
+    return FPG_OK;
+}
+
+fpg_status fpg_check_theta(const fpg_layout *layout, const float *theta)
+{
+    if (!fpg_all_finite(theta, layout->num_parameters))
+        return FPG_NONFINITE_THETA;
+    for (int64_t k = layout->log_std_theta; k < layout->num_parameters; k++)
+        if (fabsf(theta[k]) > FPG_MAX_LOG_STD)
+            return FPG_LOG_STD_RANGE;
     return FPG_OK;
 }
 

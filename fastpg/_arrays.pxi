@@ -125,7 +125,7 @@ cdef class _Transitions:
         cdef int before = self.count
         cdef Py_buffer *view = self.take(out)
         self.put(which, view, self.code)
-        if view.readonly:
+        if view.readonly or _overlaps_itself(view):
             raise Misfit()
         for i in range(before):
             if _bounds_meet(view, &self.views[i]) and numpy.shares_memory(out, <object>self.views[i].obj):
@@ -141,6 +141,18 @@ cdef char _code(Py_buffer *view) noexcept:
 
 cdef bint _bounds_meet(Py_buffer *a, Py_buffer *b) noexcept:
     return _bound(a, False) < _bound(b, True) and _bound(b, False) < _bound(a, True)
+
+
+cdef bint _overlaps_itself(Py_buffer *view) noexcept:
+    """Whether entries may share memory, as in a broadcast view; see fastpg._check.overlaps_itself."""
+    cdef int small = 0 if view.ndim == 1 or abs(view.strides[0]) < abs(view.strides[1]) else 1
+    cdef Py_ssize_t extent = view.itemsize
+    for k in (small, 1 - small):
+        if k < view.ndim and view.shape[k] > 1:
+            if abs(view.strides[k]) < extent:
+                return True
+            extent += abs(view.strides[k]) * (view.shape[k] - 1)
+    return False
 
 
 cdef uintptr_t _bound(Py_buffer *view, bint upper) noexcept:

@@ -198,8 +198,10 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
     return np.ascontiguousarray(obs).reshape(-1, obs_size), obs.shape[:-1]
 
 
-def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an array to write a float32 result into."""
+def output(
+    where: str, name: str, value: Any, shape: tuple[int, ...], inputs: Sequence[tuple[str, NDArray[Any]]]
+) -> NDArray[np.float32]:
+    """Return an array to write a float32 result into while the inputs, (name, array), are read."""
     if not is_array(value) or value.dtype != np.float32:
         got = value.dtype if is_array(value) else shown(value)
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
@@ -207,7 +209,32 @@ def output(where: str, name: str, value: Any, shape: tuple[int, ...]) -> NDArray
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{where}: {name} must be contiguous and writable")
+    separate_output(where, name, value, inputs)
     return value
+
+
+def separate_output(
+    where: str, name: str, value: NDArray[Any], others: Sequence[tuple[str, NDArray[Any]]]
+) -> None:
+    """Require that an array to write to can hold a result without changing anything else."""
+    if not value.flags.writeable:
+        raise ValueError(f"{where}: {name} must be writable")
+    if overlaps_itself(value):
+        raise ValueError(f"{where}: {name} must not have entries that share memory with each other")
+    for other_name, other in others:
+        if np.shares_memory(value, other):
+            raise ValueError(f"{where}: {name} must not share memory with {other_name}")
+
+
+def overlaps_itself(array: NDArray[Any]) -> bool:
+    """Return whether entries may share memory, as in a broadcast view: a smaller stride's run is too long."""
+    steps = sorted((abs(step), n) for step, n in zip(array.strides, array.shape, strict=True) if n > 1)
+    extent = array.itemsize  # of the entries along the dimensions so far
+    for step, n in steps:
+        if step < extent:
+            return True
+        extent += step * (n - 1)
+    return False
 
 
 def fraction(where: str, name: str, value: Any) -> float:
@@ -337,11 +364,7 @@ def _estimate_outputs(
             raise ValueError(
                 f"{where}: {name} must have shape {first.shape} like {first_name}, got {one.shape}"
             )
-        if not one.flags.writeable:
-            raise ValueError(f"{where}: {name} must be writable")
-        for other_name, other in given:
-            if np.shares_memory(one, other):
-                raise ValueError(f"{where}: {name} must not share memory with {other_name}")
+        separate_output(where, name, one, given)
         given = [*given, (name, one)]
 
 

@@ -18,11 +18,12 @@ from libc.string cimport memset
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
     enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
+    enum: FPG_MAX_LOG_STD
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
-        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_ENVIRONMENT_FAILED
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_ENVIRONMENT_FAILED
 
     ctypedef enum fpg_function:
         FPG_RESET, FPG_STEP, FPG_OBSERVE
@@ -340,6 +341,8 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite, or too large for the optimizer to square",
         FPG_NONFINITE_VALUE_THETA: "a parameter of the value function is NaN or infinite",
         FPG_NONFINITE_VALUE: NONFINITE_VALUE,
+        FPG_LOG_STD_RANGE: f"a log_std of the policy is not in -{FPG_MAX_LOG_STD} .. {FPG_MAX_LOG_STD}: its standard deviation, "
+                           "or the inverse, is too small for float32",
     }[status]
     raise FloatingPointError(f"{where}: {what}")
 

@@ -387,10 +387,8 @@ def policy_gradient(
     if out is None:
         out = np.empty(shape, np.float32)
     else:
-        _check.output(where, "out", out, shape)
-        for name, array in [("policy.theta", theta), ("obs", rows), ("weights", flat_weights)]:
-            if np.may_share_memory(out, array):
-                raise ValueError(f"{where}: out must not share memory with {name}")
+        inputs = [("policy.theta", theta), ("obs", rows), ("actions", flat_actions), ("weights", flat_weights)]
+        _check.output(where, "out", out, shape, inputs)
     if per is None:
         scale = 1.0 if reduction == "sum" else 1.0 / len(rows)
         _core.policy_gradient(network, theta, rows, flat_actions, flat_weights, scale, out, entropy_coef)

@@ -91,7 +91,7 @@ static void fpg_gaussian_score(int32_t size, const float *packed, int32_t width,
     }
 }
 
-/* log pi(action) and the entropy of each row. */
+/* log pi(action) and the entropy of each row, which is not finite where a mean is not. */
 static void fpg_gaussian_log_prob(int32_t size, const float *packed, int32_t width, ptrdiff_t ld, const float *actions,
                                   const float *means, float *FPG_RESTRICT log_prob, float *FPG_RESTRICT entropy)
 {
@@ -103,6 +103,7 @@ static void fpg_gaussian_log_prob(int32_t size, const float *packed, int32_t wid
         FPG_SIMD for (int32_t i = 0; i < width; i++) {
             const float z = (action[i] - mean[i]) * inverse[k];
             log_prob[i] -= 0.5f * z * z + packed[k] + FPG_LOG_SQRT_2PI;
+            entropy[i] += 0.0f * mean[i];
         }
     }
 }

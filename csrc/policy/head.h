@@ -69,7 +69,8 @@ static void fpg_head_score(const fpg_layout *layout, const float *packed, int32_
     }
 }
 
-/* log pi(action) and the entropy of each row. Outputs are consumed. */
+/* log pi(action) and the entropy of each row, which is not finite where an output is not: log_prob then says nothing. Outputs are
+ * consumed. */
 static void fpg_head_log_prob(const fpg_layout *layout, const float *packed, int32_t width, ptrdiff_t ld, const void *action,
                               float *outputs, float *FPG_RESTRICT log_prob, float *FPG_RESTRICT entropy)
 {

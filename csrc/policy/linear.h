@@ -36,7 +36,7 @@ FPG_INLINE float fpg_dot(const float *FPG_RESTRICT a, const float *FPG_RESTRICT 
 }
 
 /* gradient += sum over rows of dlogits x^T. x ends with a row of ones for the bias; rows past the last real one carry
- * zero dlogits. */
+ * zero dlogits and finite x. */
 static void fpg_linear_backward(const fpg_layer *head, const float *x, const float *dlogits, int32_t width, ptrdiff_t ld,
                                 float *gradient)
 {

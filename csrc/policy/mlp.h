@@ -100,6 +100,14 @@ FPG_INLINE fpg_vec fpg_sum_each(fpg_vec *v)
     return v[0];
 }
 
+/* Rows R up to the next multiple of FPG_PAD become copies of row R - 1. */
+static void fpg_repeat_last(int32_t outputs, int32_t rows, ptrdiff_t ld, float *logits)
+{
+    for (int32_t a = 0; a < outputs && rows % FPG_PAD; a++, logits += ld)
+        for (int32_t r = rows; r < fpg_round_up(rows, FPG_PAD); r++)
+            logits[r] = logits[rows - 1];
+}
+
 /* Logits of FPG_LANES rows from h on; those after row `last` repeat it. `last` is a literal for a full block. */
 FPG_INLINE void fpg_head_block(const fpg_layer *head, const float *packed, const float *h, const int32_t last, ptrdiff_t ld,
                                float *logits)
@@ -128,7 +136,8 @@ static void fpg_head_forward(const fpg_layer *head, const float *packed, const f
         fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
 }
 
-/* hidden[l] (R, out_pad) and logits (num_outputs, ld); ld >= R rounded up to FPG_PAD. */
+/* hidden[l] (R, out_pad) and logits (num_outputs, ld); ld >= R rounded up to FPG_PAD, and up to there logits repeat row R - 1:
+ * padding that acts on them does what a row might do. x is read up to there where the network is linear. */
 static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const float *x, int32_t rows, ptrdiff_t ld,
                             float *const *hidden, float *logits)
 {
@@ -136,7 +145,8 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
         if (layout->one_hot)
             fpg_onehot_linear_forward(layout, packed, x, rows, ld, logits);
         else
-            fpg_linear_forward(&layout->head, packed, x, fpg_round_up(rows, FPG_PAD), ld, logits);
+            fpg_linear_forward(&layout->head, packed, x, rows, ld, logits);
+        fpg_repeat_last(layout->num_outputs, rows, ld, logits);
         return;
     }
     for (int32_t l = 0; l < layout->num_hidden; l++) {
@@ -154,6 +164,7 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
         fpg_activate(layout->activation, (int64_t)rows * layer->out_pad, hidden[l]);
     }
     fpg_head_forward(&layout->head, packed, hidden[layout->num_hidden - 1], rows, ld, logits);
+    fpg_repeat_last(layout->num_outputs, rows, ld, logits);
 }
 
 /* gradient (m, n) += a^T b over rows: a layer's weight gradient dy^T input. n is the padded number of columns. */

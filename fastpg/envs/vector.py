@@ -357,6 +357,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             steps = _check.array(where, "elapsed", elapsed, np.int32, (self.num_envs,)).copy()
             if steps.min() < 0:
                 raise ValueError(f"{where}: elapsed must not be negative, got {steps.min()}")
+            if steps.max() == 2**31 - 1:
+                raise ValueError(f"{where}: elapsed must be below 2**31 - 1, which leaves no step to count")
             obs = self._empty_obs()
             self._core.set_state(rows, steps, obs)
             self._last_actions = None
