@@ -6,9 +6,7 @@ ValueError (wrong value) that names the function, the argument, what was expecte
 Nothing is clipped, broadcast or cast down; a lossless conversion (int to float, int32 to int64) is allowed.
 """
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,18 +85,6 @@ def widths(where: str, name: str, value: Any, max_layers: int, max_width: int) -
     if len(value) > max_layers:
         raise ValueError(f"{where}: {name} must have at most {max_layers} layers, got {shown(value)}")
     return tuple(integer(where, f"{name}[{i}]", width, 1, max_width) for i, width in enumerate(value))
-
-
-def output_path(where: str, name: str, value: Any) -> Path:
-    """Return a path that a file can be written to, found out before the work rather than after it."""
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{where}: {name} must be a path, got {shown(value)}")
-    path = Path(value)
-    if path.is_dir():
-        raise ValueError(f"{where}: {name} must be a file, but {str(path)!r} is a directory")
-    if not path.parent.is_dir():
-        raise ValueError(f"{where}: {name} lies in a directory that does not exist: {str(path)!r}")
-    return path
 
 
 def finite(where: str, name: str, array: NDArray[Any]) -> None:

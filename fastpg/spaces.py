@@ -228,7 +228,9 @@ def from_json(data: dict[str, Any]) -> Space[Any]:
     """Return the space that `to_json` wrote."""
     kind = data["type"]
     if kind == "Box":
-        dtype = np.dtype(data["dtype"])
+        dtype = np.dtype(str(data["dtype"]))
+        if dtype.kind != "f":
+            raise ValueError(f"the dtype of a Box must be of floats, got {dtype}")
         low, high = (np.array([float(x) for x in data[bound]], dtype) for bound in ("low", "high"))
         return Box(low, high, dtype=dtype.type)
     if kind == "Discrete":
