@@ -91,7 +91,7 @@ def _damaged(problem: str, reason: object) -> CheckpointError:
 
 
 def _header(problem: str, file: BinaryIO, size: int) -> bytes:
-    """Return how a safetensors file begins: eight bytes, which say how long the JSON after them is, and it."""
+    """Return how a safetensors file begins: eight bytes, which say how long the JSON is, and the JSON."""
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > min(size - 8, MAX_HEADER):
@@ -146,7 +146,8 @@ def _empty_policy(problem: str, metadata: dict[str, str]) -> Policy:
         return restore(observation_space, action_space, widths, activation, metadata.get("env_id"), None)
     # What a space may raise whose numbers are nonsense is Gymnasium's and NumPy's affair: any of these.
     except (
-        ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+        ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+        ValueError,
     ) as error:  # fmt: skip
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise CheckpointError(f"{problem} has unusable metadata ({reason:.500})") from error
@@ -174,7 +175,7 @@ def _check_tensors(problem: str, policy: Policy, tensors: dict[str, Any]) -> Non
 def _fill(problem: str, policy: Policy, data: bytes) -> None:
     """Read the parameters of a policy out of a file's content, whose header was checked."""
     try:
-        tensors = dict(deserialize(data))
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise _damaged(problem, error) from error
     for name, view in policy.parameters().items():

@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all, wherever its path leads, and whether it can: asked before the work.
+"""A file that appears whole or not at all, wherever its path leads; that it can is tried before the work.
 
 The content is written beside the target under a name that nobody else has, then renamed. The writer holds a
 lock on it for as long as it lives: a file of such a name that nobody has locked was left by a killed process.
@@ -32,7 +32,9 @@ def output(where: str, name: str, value: Any) -> Path:
         kind = _kind(path)
         parent_is_there = _target(path).parent.is_dir()
     except OSError as error:  # a name that is too long, a loop of links
-        raise ValueError(f"{where}: {name} must be a path to write to: {error.strerror}: {str(path)!r}") from error
+        raise ValueError(
+            f"{where}: {name} must be a path to write to: {error.strerror}: {str(path)!r}"
+        ) from error
     if kind != "file":
         raise ValueError(f"{where}: {name} must be a file, but {str(path)!r} is a {kind}")
     if not parent_is_there:
