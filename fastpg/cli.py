@@ -33,7 +33,7 @@ from fastpg.errors import EnvError, SaveError
 from fastpg.estimators import evaluate
 from fastpg.policy import Policy
 from fastpg.system import build_info
-from fastpg.train import TrainProgress, train
+from fastpg.train import train
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -162,22 +162,47 @@ class _Terminated(BaseException):
         self.code = 128 + signal_number
 
 
+class _OutputLost(Exception):
+    """What stdout raised: no part of the run."""
+
+
+class _Output:
+    """stdout, with errors that cannot be taken for those of a run or of its pipes to other processes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise _OutputLost from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise _OutputLost from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    stdout = sys.stdout
     try:
-        with _raised_signals():
+        with _raised_signals(), contextlib.redirect_stdout(stdout and _Output(stdout)):
             code = _run(arguments)
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, where it can still be said that it failed
+            print(end="", flush=True)  # here, where it can still be said that it failed
             return code
+    except _OutputLost as lost:
+        if isinstance(lost.__cause__, BrokenPipeError):  # whoever read the output has seen enough
+            return 0
+        return _fail(f"the output cannot be written: {lost.__cause__}", 1)
     except SaveError as error:
         return _fail(error, 2 if error.result is None else 1)
     except OSError as error:
-        if _unwritable(sys.stdout):
-            # Whoever read the output has seen enough; but a full disk has not taken it.
-            return (
-                0 if isinstance(error, BrokenPipeError) else _fail(f"the output is lost: {error.strerror}", 1)
-            )
         return _fail(error, 2 if error.filename else 1)
     except (TypeError, ValueError) as error:
         return _fail(error, 2)
@@ -188,11 +213,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Terminated as error:
         return _fail(error, error.code)
     finally:
-        _unwritable(sys.stderr)
+        for stream in (stdout, sys.stderr):
+            _drain(stream)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = _parse(arguments)
+    try:
+        options = _parse(arguments)
+    except SystemExit:  # help was asked for
+        return 0
     if isinstance(options, EvalOptions):
         return _eval(options)
     if isinstance(options, DiagnoseOptions):
@@ -228,17 +257,15 @@ def _raised_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _unwritable(stream: TextIO | None) -> bool:
-    """Return whether a stream takes no more; Python, which flushes it at the end, then finds another."""
+def _drain(stream: TextIO | None) -> None:
+    """Flush, or drop what cannot be written: Python would try it again at its end, and exit with 120."""
     if stream is None or stream.closed:
-        return False
+        return
     try:
         stream.flush()
     except OSError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return True
-    return False
 
 
 def _parse(arguments: Sequence[str] | None) -> Any:
@@ -292,7 +319,7 @@ def _sentence(error: BaseException) -> str:
         text = str(error) or {KeyboardInterrupt: "interrupted", MemoryError: "out of memory"}.get(
             type(error), type(error).__name__
         )
-    return "; ".join([text, *getattr(error, "__notes__", [])])
+    return " ".join([text, *getattr(error, "__notes__", [])])
 
 
 def _train(options: Any) -> int:
@@ -303,18 +330,9 @@ def _train(options: Any) -> int:
     path = settings.pop("checkpoint") or _default_path(env_id)
     if settings["target_return"] is None:
         settings["target_return"] = threshold
-    reached: list[TrainProgress] = []
-
-    def remember(state: TrainProgress) -> None:
-        reached[:] = [state]
-
     code = 0
     try:
-        run = train(env_id, **settings, checkpoint=path, progress=True, callback=remember)
-    except (KeyboardInterrupt, _Terminated) as error:
-        if reached:
-            error.args = (f"{str(error) or 'interrupted'} after {reached[0].num_steps:,} steps",)
-        raise
+        run = train(env_id, **settings, checkpoint=path, progress=True)
     except SaveError as error:
         if error.result is None:
             raise

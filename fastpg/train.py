@@ -299,7 +299,7 @@ def _run(
     except BaseException as error:
         # An iteration that fails changes nothing, so what there is to save is the last good policy.
         if save_to is not None and trainer.num_iterations and not isinstance(error, SaveError):
-            error.add_note(_rescued(where, learner, save_to))
+            error.add_note(f"after {trainer.num_steps:,} steps; {_rescued(where, learner, save_to)}")
         raise
     return result
 

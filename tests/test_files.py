@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: many writers, links, devices, modes, leftovers, places that are full."""
+"""Files that appear whole or not at all: writers, links, devices, modes, leftovers, full disks."""
 
 import contextlib
 import fcntl
