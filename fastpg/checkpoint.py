@@ -141,8 +141,9 @@ def _empty_policy(problem: str, metadata: dict[str, str]) -> Policy:
         hidden = json.loads(metadata["hidden"])
         widths = _check.widths(problem, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
         activation = _check.choice(problem, "activation", metadata["activation"], ACTIVATIONS)
-        observation_space = spaces.from_json(json.loads(metadata["observation_space"]))
-        action_space = spaces.from_json(json.loads(metadata["action_space"]))
+        with np.errstate(all="ignore"):  # of bounds that are too large for their dtype
+            observation_space = spaces.from_json(json.loads(metadata["observation_space"]))
+            action_space = spaces.from_json(json.loads(metadata["action_space"]))
         return restore(observation_space, action_space, widths, activation, metadata.get("env_id"), None)
     # What a space may raise whose numbers are nonsense is Gymnasium's and NumPy's affair: any of these.
     except (
