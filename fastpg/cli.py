@@ -336,8 +336,11 @@ def _train(options: Any) -> int:
     except SaveError as error:
         if error.result is None:
             raise
-        run, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"), path.name)
-        run.policy.save(path)
+        try:
+            run, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"), path.name)
+            run.policy.save(path)
+        except OSError as other:
+            raise error from other
         code = _fail(f"{error}; policy saved to {path} instead", 1)
     returns, _ = evaluate(
         env_id,

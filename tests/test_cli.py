@@ -342,6 +342,19 @@ def test_a_policy_that_cannot_be_saved_at_the_end_goes_elsewhere(tmp_path, monke
     assert not (tmp_path / "CartPole-v1.safetensors").exists()
 
 
+def test_a_policy_that_can_be_saved_nowhere_is_a_failure(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("os.replace", full)
+    assert cli.main(SHORT) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("'CartPole-v1.safetensors' cannot be written: No space left on device\n")
+
+
 @pytest.mark.parametrize("env_id", ["spy:X-v0", "gym:spy:X-v0", "spy:", ":spy:X-v0"])
 def test_a_module_that_a_checkpoint_names_is_not_imported(env_id, tmp_path, policy):
     (tmp_path / "spy.py").write_text("open('imported', 'w')")
