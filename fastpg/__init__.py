@@ -4,7 +4,7 @@ from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
 from fastpg.envs import JitEnv, LoadedEnv, VectorEnv, get_include, jit_env, list_envs, load_env, make
-from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded
+from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
 from fastpg.estimators import (
     GradientEstimate,
     estimate_gradient,
@@ -44,6 +44,7 @@ __all__ = [
     "Reinforce",
     "ResetNeeded",
     "Rollout",
+    "SaveError",
     "TrainProgress",
     "TrainResult",
     "ValueFunction",

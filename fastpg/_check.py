@@ -147,16 +147,6 @@ def file_path(where: str, name: str, value: Any) -> Path:
     return Path(path)
 
 
-def output_path(where: str, name: str, value: Any) -> Path:
-    """Return a path that a file can be written to, found out before the work rather than after it."""
-    path = file_path(where, name, value)
-    if path.is_dir():
-        raise ValueError(f"{where}: {name} must be a file, but {str(path)!r} is a directory")
-    if not path.parent.is_dir():
-        raise ValueError(f"{where}: {name} lies in a directory that does not exist: {str(path)!r}")
-    return path
-
-
 def finite(where: str, name: str, array: NDArray[Any]) -> None:
     """Require that there is no NaN and no infinity; the error names the first one."""
     if not np.isfinite(array).all():

@@ -1,7 +1,7 @@
 """The command line: `fastpg train ENV_ID`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
 
 The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
-Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C.
+Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 import argparse
@@ -10,12 +10,16 @@ import dataclasses
 import inspect
 import io
 import os
+import shlex
+import signal
 import sys
+import tempfile
+import threading
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import tyro
 from gymnasium.spaces import Box, Space, Tuple
@@ -25,10 +29,11 @@ from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
 from fastpg.arguments import one_line, parse
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium_env import FORCED, reward_threshold
+from fastpg.errors import EnvError, SaveError
 from fastpg.estimators import evaluate
 from fastpg.policy import Policy
 from fastpg.system import build_info
-from fastpg.train import TrainProgress, train
+from fastpg.train import train
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -155,30 +160,118 @@ class InfoOptions:
     """Show versions, instruction sets and threads."""
 
 
+class _Terminated(BaseException):
+    """A signal that asks the process to end; code is what it then exits with."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("terminated")
+        self.code = 128 + signal_number
+
+
+class _OutputLost(Exception):
+    """What stdout raised: no part of the run."""
+
+
+class _Output:
+    """stdout, with errors that cannot be taken for those of a run or of its pipes to other processes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise _OutputLost from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise _OutputLost from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    stdout = sys.stdout
+    try:
+        with _raised_signals(), contextlib.redirect_stdout(stdout and _Output(stdout)):
+            code = _run(arguments)
+            print(end="", flush=True)  # here, where it can still be said that it failed
+            return code
+    except _OutputLost as lost:
+        if isinstance(lost.__cause__, BrokenPipeError):  # whoever read the output has seen enough
+            return 0
+        return _fail(f"the output cannot be written: {lost.__cause__}", 1)
+    except SaveError as error:
+        return _fail(error, 2 if error.result is None else 1)
+    except OSError as error:
+        return _fail(error, 2 if error.filename else 1)
+    except (TypeError, ValueError) as error:
+        return _fail(error, 2)
+    except (FloatingPointError, ImportError, MemoryError, EnvError) as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt as error:
+        return _fail(error, 130)
+    except _Terminated as error:
+        return _fail(error, error.code)
+    finally:
+        for stream in (stdout, sys.stderr):
+            _drain(stream)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = _parse(arguments)
-        if isinstance(options, EvalOptions):
-            return _eval(options)
-        if isinstance(options, DiagnoseOptions):
-            return _diagnose(options)
-        if isinstance(options, EnvsOptions):
-            return _envs()
-        if isinstance(options, InfoOptions):
-            return _info()
-        return _train(options)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # help was asked for
         return 0
-    except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
-    except (TypeError, ValueError) as error:
-        return _fail(str(error), 2)
-    except (FloatingPointError, ImportError, MemoryError) as error:
-        return _fail(str(error) or "out of memory", 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    if isinstance(options, EvalOptions):
+        return _eval(options)
+    if isinstance(options, DiagnoseOptions):
+        return _diagnose(options)
+    if isinstance(options, EnvsOptions):
+        return _envs()
+    if isinstance(options, InfoOptions):
+        return _info()
+    return _train(options)
+
+
+@contextlib.contextmanager
+def _raised_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into exceptions, so that a run saves its policy; unless they are ignored."""
+    process = os.getpid()
+
+    def end(number: int, _: Any) -> None:
+        if os.getpid() != process:  # a worker, which inherited this
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        signal.signal(number, signal.SIG_IGN)  # saving is not to be interrupted by a second one
+        raise _Terminated(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that hears of signals
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _drain(stream: TextIO | None) -> None:
+    """Flush, or drop what cannot be written: Python would try it again at its end, and exit with 120."""
+    if stream is None or stream.closed:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parse(arguments: Sequence[str] | None) -> Any:
@@ -205,9 +298,24 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"fastpg: {message}", file=sys.stderr)
+def _fail(message: str | BaseException, code: int) -> int:
+    """Say why the run failed, with the notes that an exception has; return the exit code."""
+    text = _sentence(message) if isinstance(message, BaseException) else message
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # nobody can be told
+            print(f"fastpg: {text}", file=sys.stderr)
     return code
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an exception and its notes as one line."""
+    if isinstance(error, OSError) and not isinstance(error, SaveError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error) or {KeyboardInterrupt: "interrupted", MemoryError: "out of memory"}.get(
+            type(error), type(error).__name__
+        )
+    return " ".join([text, *getattr(error, "__notes__", [])])
 
 
 def _train(options: Any) -> int:
@@ -224,17 +332,18 @@ def _train(options: Any) -> int:
         )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
-    reached: list[TrainProgress] = []
-
-    def remember(state: TrainProgress) -> None:
-        reached[:] = [state]
-
+    code = 0
     try:
-        run = train(env_id, **settings, checkpoint=path, progress=True, callback=remember)
-    except KeyboardInterrupt:
-        if not reached:
+        run = train(env_id, **settings, checkpoint=path, progress=True)
+    except SaveError as error:
+        if error.result is None:
             raise
-        return _fail(f"interrupted after {reached[0].num_steps:,} steps; policy saved to {path}", 130)
+        try:
+            run, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"), path.name)
+            run.policy.save(path)
+        except OSError as other:
+            raise error from other
+        code = _fail(f"{error}; policy saved to {path} instead", 1)
     returns, _ = evaluate(
         env_id,
         run.policy,
@@ -252,7 +361,7 @@ def _train(options: Any) -> int:
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
     print(f"  mean return  {returns.mean():.1f} over {len(returns)} evaluation episodes")
     print(f"  policy       {path}")
-    return 0
+    return code
 
 
 def _see_current_folder(env_id: str) -> None:
@@ -275,6 +384,11 @@ def _eval(options: EvalOptions) -> int:
         _see_current_folder(options.env)
     if env_id is None:
         raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
+    if not options.env and ":" in env_id.removeprefix(FORCED):  # only what the user typed is imported
+        raise ValueError(
+            f"{os.fspath(options.path)!r} names the environment {env_id!r}, which would import a module; "
+            f"pass --env {shlex.quote(env_id)} if you trust it"
+        )
     returns, lengths = evaluate(
         env_id,
         policy,

@@ -5,6 +5,7 @@ table is the form. The equations are in docs/policy_gradients.md.
 """
 
 import importlib
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpg import _check, exact
+from fastpg import _check, exact, files
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG
 from fastpg.envs.registry import EnvLike, native_env
@@ -46,6 +47,7 @@ BIASED = ("q", "td", "gae")  # they bootstrap: unbiased only where V is the poli
 NEED_VALUE = tuple(name for name, settings in SETTINGS.items() if VALUE in settings.values())
 MAX_BATCHES = 100_000
 PLOT_FORMATS = (".png", ".svg", ".pdf")
+PLOT_BYTES = 100_000  # about as many as a picture has
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class FormComparison(Brief):
             matplotlib is not installed.
         TypeError, ValueError
             path is not a path, has no format's ending, or lies in a directory that does not exist.
+        fastpg.SaveError
+            The file cannot be written there.
         """
         where = "FormComparison.plot()"
         target, matplotlib_figure = can_plot(where, path)
@@ -164,7 +168,9 @@ class FormComparison(Brief):
         right.set(xlabel="signal-to-noise ratio")
         left.invert_yaxis()
         figure.suptitle(f"{self.env_id}, gamma = {self.gamma:g}, {self.episodes:,} episodes an estimate")
-        figure.savefig(target, dpi=150)
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=150, format=target.suffix[1:])
+        files.write(where, target, picture.getvalue())
 
 
 def compare_forms(
@@ -363,12 +369,14 @@ def fit_value(
 
 def can_plot(where: str, path: Any) -> tuple[Path, Any]:
     """Return the path and matplotlib's module of figures; asked for before the work, not after it."""
-    target = _check.output_path(where, "path", path)
+    target = files.output(where, "path", path)
     _check.choice(where, "the ending of path", target.suffix, PLOT_FORMATS)
     try:
-        return target, importlib.import_module("matplotlib.figure")
+        matplotlib_figure = importlib.import_module("matplotlib.figure")
     except ImportError as error:
         raise ImportError(f"{where} needs matplotlib: pip install matplotlib") from error
+    files.probe(where, target, PLOT_BYTES)
+    return target, matplotlib_figure
 
 
 def _names(where: str, forms: Any, value: ValueFunction | None) -> tuple[str, ...]:

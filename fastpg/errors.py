@@ -2,12 +2,28 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import gymnasium
 
 
 class CheckpointError(ValueError):
     """A file that is damaged, or does not hold what it should."""
+
+
+class SaveError(OSError):
+    """A file that could not be written; what was there before is still there.
+
+    Attributes
+    ----------
+    result : TrainResult or None
+        Of a `train` that was through when it could not save its checkpoint: what it would have returned.
+    """
+
+    result: Any = None
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class InvalidAction(gymnasium.error.InvalidAction, ValueError):

@@ -415,6 +415,9 @@ class Policy:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the policy to a safetensors file, replacing it in one step.
 
+        A file that is replaced gives its mode to the new one. Where path is a link, so is it afterwards: the
+        file that it leads to is replaced.
+
         Parameters
         ----------
         path : str or path
@@ -422,7 +425,9 @@ class Policy:
         Raises
         ------
         TypeError, ValueError
-            path is not a path to a file in a directory that exists.
+            path is not a path to a file in a directory that exists, or theta is not finite.
+        fastpg.SaveError
+            The file cannot be written: the disk is full or may not be written to. An older one is unchanged.
 
         Examples
         --------
@@ -434,9 +439,19 @@ class Policy:
         >>> bool((loaded.theta == policy.theta).all())
         True
         """
+        self.save_as("Policy.save()", path)
+
+    def save_as(self, where: str, path: str | os.PathLike[str]) -> None:
+        """Do the work of `save`; `where` is the caller."""
         from fastpg.checkpoint import save_policy  # here: it imports this module, and safetensors
 
-        save_policy("Policy.save()", self, path)
+        save_policy(where, self, path)
+
+    def file_content(self, where: str) -> bytes:
+        """Return what `save` would write."""
+        from fastpg.checkpoint import content  # here: it imports this module, and safetensors
+
+        return content(where, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
@@ -452,6 +467,11 @@ class Policy:
             There is no such file.
         fastpg.CheckpointError
             The file is damaged, no fastpg policy, or holds parameters that do not fit or are not finite.
+
+        Notes
+        -----
+        No code of the file is run. But `env_id` is what the file says, and Gymnasium imports the module that
+        an id like "module:Env-v0" names: look at it before making an environment of a stranger's policy.
         """
         from fastpg.checkpoint import load_policy  # here: it imports this module, and safetensors
 

@@ -14,8 +14,8 @@ class ProgressLine:
 
     def __init__(self, *, enabled: bool, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._enabled = enabled
-        self._live = enabled and self._stream.isatty()
+        self._enabled = enabled and self._stream is not None  # there is no stderr where it was closed
+        self._live = self._enabled and not self._stream.closed and self._stream.isatty()
         self._next_log = time.monotonic() + LOG_SECONDS
 
     def __enter__(self) -> "ProgressLine":
@@ -25,7 +25,7 @@ class ProgressLine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            self._stream.write("\n")
+            self._write("\n")
 
     def update(
         self, num_steps: int, total_steps: int, seconds: float, mean_return: float, *, last: bool
@@ -33,11 +33,18 @@ class ProgressLine:
         """Show where the run stands; `last` is its final state."""
         text = progress_text(num_steps, total_steps, seconds, mean_return)
         if self._live:
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()
+            self._write(f"\r\x1b[K{text}")
         elif self._enabled and (last or time.monotonic() >= self._next_log):
             self._next_log = time.monotonic() + LOG_SECONDS
-            print(text, file=self._stream, flush=True)
+            self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        """Write and flush; a stream that takes no more, as a pipe that nobody reads, is left alone then."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: it is closed
+            self._enabled = self._live = False
 
 
 def progress_text(num_steps: int, total_steps: int, seconds: float, mean_return: float) -> str:

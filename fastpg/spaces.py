@@ -279,7 +279,9 @@ def from_json(data: dict[str, Any]) -> Space[Any]:
     """Return the space that `to_json` wrote."""
     kind = data["type"]
     if kind == "Box":
-        dtype = np.dtype(data["dtype"])
+        dtype = np.dtype(str(data["dtype"]))
+        if dtype.kind != "f":
+            raise ValueError(f"the dtype of a Box must be of floats, got {dtype}")
         shape = data.get("shape", (-1,))
         low, high = (
             np.array([float(x) for x in data[bound]], dtype).reshape(shape) for bound in ("low", "high")

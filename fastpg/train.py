@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpg import _check, _core
+from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG, Algorithm, Reinforce
 from fastpg.envs.gymnasium_env import (
@@ -23,7 +23,7 @@ from fastpg.envs.gymnasium_env import (
     opened,
 )
 from fastpg.envs.registry import NativeEnv
-from fastpg.errors import named
+from fastpg.errors import SaveError, named
 from fastpg.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.learner import GymnasiumTrainer
 from fastpg.policy import Activation, Policy, require_policy
@@ -158,7 +158,10 @@ def train(
     progress : bool
         Show a live line on stderr.
     checkpoint : path, optional
-        Save the policy here (safetensors) at the end, and on Ctrl-C.
+        Save the policy here (safetensors) at the end, and when an exception ends the run after an iteration:
+        Ctrl-C, a callback or environment that fails, a gradient that is not finite. It is then the policy of
+        before the iteration that failed, and a note of the exception says where it is. That the place can be
+        written to is tried out before the run.
     env_params : mapping, optional
         Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
         `gymnasium.make_vec`, or of the function that makes environments.
@@ -180,9 +183,11 @@ def train(
     ImportError
         The environment needs a package that is not installed.
     FloatingPointError
-        A parameter, observation, value, reward or gradient became NaN or infinite; nothing is saved.
+        A parameter, observation, value, reward or gradient became NaN or infinite.
+    fastpg.SaveError
+        The checkpoint cannot be written. After the run its `result` is the TrainResult.
     KeyboardInterrupt
-        Ctrl-C; the checkpoint, if one was asked for, is saved first.
+        Ctrl-C.
 
     Examples
     --------
@@ -209,7 +214,7 @@ def train(
     if callback is not None and not callable(callback):
         raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
     show = _check.boolean(where, "progress", progress)
-    save_to = None if checkpoint is None else _check.output_path(where, "checkpoint", checkpoint)
+    save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
     with opened(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
@@ -217,6 +222,8 @@ def train(
     ) as env:  # fmt: skip
         learner = _initial_policy(where, env, policy, hidden, activation, seed)
         critic = _initial_value(where, env, value, algorithm, learner, seed)
+        if save_to is not None:
+            files.probe(where, save_to, len(learner.file_content(where)))
         if isinstance(env, GymnasiumEnv):
             num_envs = env.num_envs
         else:
@@ -260,14 +267,14 @@ def _run(
     show: bool,
     save_to: Path | None,
 ) -> TrainResult:
-    """Run a trainer to its end, whichever it is: progress, callback, checkpoint, Ctrl-C."""
-    total_steps = config["total_steps"]
+    """Run a trainer to its end, whichever it is: progress, callback, checkpoint, exceptions."""
+    where, total_steps = "train()", config["total_steps"]
     start = time.perf_counter()
     records: list[NDArray[np.void]] = []
     mean_return = math.nan
     stopped_because = ""
-    with ProgressLine(enabled=show) as line:
-        try:
+    try:
+        with ProgressLine(enabled=show) as line:
             while not stopped_because:
                 slice_records = trainer.run(SLICE_SECONDS)
                 records.append(slice_records)
@@ -281,16 +288,31 @@ def _run(
                 line.update(state.num_steps, total_steps, seconds, mean_return, last=bool(stopped_because))
                 if callback is not None and callback(state) and not stopped_because:
                     stopped_because = "callback"
-        except KeyboardInterrupt:
-            if save_to is not None:
-                learner.save(save_to)
-            raise
-    seconds = time.perf_counter() - start
-    if save_to is not None:
-        learner.save(save_to)
-    table = np.concatenate(records)
-    history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
-    return TrainResult(learner, critic, history, config, stopped_because, trainer.num_steps, seconds)
+        seconds = time.perf_counter() - start
+        table = np.concatenate(records)
+        history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
+        result = TrainResult(learner, critic, history, config, stopped_because, trainer.num_steps, seconds)
+        if save_to is not None:
+            try:
+                learner.save_as(where, save_to)
+            except SaveError as error:
+                error.result = result
+                raise
+    except BaseException as error:
+        # An iteration that fails changes nothing, so what there is to save is the last good policy.
+        if save_to is not None and trainer.num_iterations and not isinstance(error, SaveError):
+            error.add_note(f"after {trainer.num_steps:,} steps; {_rescued(where, learner, save_to)}")
+        raise
+    return result
+
+
+def _rescued(where: str, learner: Policy, path: Path) -> str:
+    """Save the policy of a run that failed; return what to say of it."""
+    try:
+        learner.save_as(where, path)
+    except (SaveError, ValueError) as error:
+        return f"policy not saved: {error}"
+    return f"policy saved to {path}"
 
 
 def _collection(

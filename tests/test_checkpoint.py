@@ -1,6 +1,8 @@
 """Checkpoints: what is saved is what is loaded, and anything else is refused in a sentence."""
 
 import json
+import os
+import resource
 
 import numpy as np
 import pytest
@@ -142,3 +144,242 @@ def test_parameters_that_are_not_finite_are_not_saved(policy, path):
 def test_saving_into_a_missing_directory_says_so(policy, tmp_path):
     with pytest.raises(ValueError, match="directory that does not exist"):
         policy.save(tmp_path / "nowhere" / "policy.safetensors")
+
+
+def parts(path):
+    """Return the header of a file, as JSON, and the bytes after it."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), content[end:]
+
+
+def put(path, header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+@pytest.fixture
+def refused(path):
+    """Require that loading is refused."""
+
+    def check(sentence):
+        with pytest.raises(fastpg.CheckpointError, match=f"Policy.load.*{sentence}"):
+            fastpg.Policy.load(path)
+
+    return check
+
+
+def test_any_flip_of_a_bit_is_refused(path, rng, refused):
+    policy = fastpg.Policy(Box(-1, 1, (2,)), Discrete(2), hidden=(2,))
+    policy.env_id = "Some-v0"
+    policy.save(path)
+    content = path.read_bytes()
+    for position in rng.choice(8 * len(content), 1500, replace=False):  # all of them were tried: 20 s
+        damaged = bytearray(content)
+        damaged[position // 8] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        refused("")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_files_with_any_damage_are_refused(seed, policy, path):
+    rng = np.random.default_rng(seed)
+    policy.save(path)
+    content = path.read_bytes()
+    for _ in range(100):
+        start, end, other = rng.integers(0, len(content), 3)
+        end = min(end, start + 40)
+        inserted = [rng.bytes(9), b"", content[other : other + 30], b"[" * 5000][rng.integers(4)]
+        damaged = content[:start] + inserted + content[max(start, end) :]
+        path.write_bytes(damaged)
+        try:
+            loaded = fastpg.Policy.load(path)
+        except fastpg.CheckpointError:
+            continue
+        assert (loaded.theta == policy.theta).all()
+        assert repr(loaded) == repr(policy)
+
+
+@pytest.mark.parametrize("name", ["env_id", "hidden", "fastpg_version", "observation_space", "sha256"])
+def test_the_checksum_is_of_the_metadata_too(name, path, refused):
+    policy = fastpg.Policy(Box(-1, 1, (2,)), Discrete(2), hidden=(2, 2))
+    policy.env_id = "Some-v0"
+    policy.save(path)
+    header, data = parts(path)
+    changed = {"hidden": "[2,2]", "observation_space": header["__metadata__"][name].replace("1.0", "2.0")}
+    header["__metadata__"][name] = changed.get(name, "0")
+    put(path, header, data)
+    refused("checksum")
+
+
+def test_the_checksum_is_of_the_parameters(policy, path, refused):
+    policy.save(path)
+    rewrite(path, tensors={"head.bias": np.array([0, 1e-45], np.float32)})
+    refused("checksum")
+
+
+def test_files_that_are_older_than_the_checksum_load(policy, path):
+    policy.save(path)
+    header, data = parts(path)
+    del header["__metadata__"]["sha256"]
+    put(path, header, data)
+    loaded = fastpg.Policy.load(path)
+    assert (loaded.theta == policy.theta).all()
+
+
+@pytest.mark.parametrize("name", ["format", "format_version", "hidden", "activation", "action_space"])
+def test_metadata_that_lack_something_or_have_more_are_refused(name, policy, path, refused):
+    policy.save(path)
+    header, data = parts(path)
+    header["__metadata__"][name + "x"] = header["__metadata__"][name]
+    put(path, header, data)
+    refused("unknown")
+    del header["__metadata__"][name], header["__metadata__"][name + "x"]
+    put(path, header, data)
+    refused("" if "format" in name else "without")
+
+
+@pytest.mark.parametrize(
+    "dtype", ["BF16", "F8_E4M3", "F8_E5M2", "F64", "I64", "BOOL", "nonsense", None, 3, []]
+)
+def test_tensors_of_other_types_are_refused(dtype, policy, path, refused):
+    policy.save(path)
+    header, data = parts(path)
+    header["head.bias"]["dtype"] = dtype
+    put(path, header, data)
+    refused("head.bias must be float32 of shape")
+
+
+@pytest.mark.parametrize(
+    "shape", [[], [0], [2, 0], [2**63], [2**64], [-2], [[2]], [2.5], None, "2", {}], ids=str
+)
+def test_tensors_of_other_shapes_are_refused(shape, policy, path, refused):
+    policy.save(path)
+    header, data = parts(path)
+    header["head.bias"]["shape"] = shape
+    put(path, header, data)
+    refused("head.bias must be float32 of shape")
+
+
+@pytest.mark.parametrize("offsets", [[4, 12], [8, 0], [2**63, 2**64], [-8, 0], [], None, [0, 7]], ids=str)
+def test_tensors_that_lie_elsewhere_are_refused(offsets, policy, path, refused):
+    policy.save(path)
+    header, data = parts(path)
+    header["head.bias"]["data_offsets"] = offsets
+    put(path, header, data)
+    refused("damaged")
+
+
+@pytest.mark.parametrize("name", ["observation_space", "action_space", "hidden"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[" * 100_000,
+        '{"type": "Tuple", "spaces": [' * 300 + "]}" * 300,
+        *(
+            f'{{"type": "Discrete", "n": {n}}}'
+            for n in (2**63 - 1, 2**63, 2**64, -(2**63) - 1, 1e999, "null")
+        ),
+        f'{{"type": "Discrete", "n": 2, "start": {2**70}}}',
+        f'{{"type": "MultiDiscrete", "nvec": [{2**63}], "start": [0]}}',
+        '{"type": "MultiBinary", "n": 100000000000000}',
+        '{"type": "Box", "dtype": "float32", "low": [], "high": []}',
+        '{"type": "Box", "dtype": "U90000000", "low": [0], "high": [1]}',
+        '{"type": "Box", "dtype": "O", "low": [0], "high": [1]}',
+        '{"type": "Box", "dtype": "float32", "low": [0], "high": [1, 2]}',
+        f"[{2**70}]",
+        "null",
+        "NaN",
+        "",
+    ],
+    ids=lambda value: value[:50],
+)
+def test_metadata_of_any_nonsense_are_refused(name, value, policy, path, refused):
+    policy.save(path)
+    rewrite(path, metadata={name: value})
+    refused("unusable metadata")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b"[]",
+        b"null",
+        b"3",
+        b'{"__metadata__": []}',
+        b'{"__metadata__": null}',
+        b'{"__metadata__": {"format": 3}}',
+        b'{"__metadata__": {"format": "fastpg.policy"}}',
+        b'{"__metadata__": {"format": "fastpg.policy", "format_version": []}}',
+        b'{"a": ' * 3000 + b"1" + b"}" * 3000,
+        b"\xff{}",
+        b"",
+    ],
+    ids=lambda header: repr(header[:40]),
+)
+def test_headers_of_any_nonsense_are_refused(header, path, refused):
+    put(path, header, b"")
+    refused("")
+
+
+def test_a_name_that_is_there_twice_is_refused(policy, path, refused):
+    policy.save(path)
+    header, data = parts(path)
+    text = json.dumps(header).encode()
+    put(path, text[:-1] + b', "head.bias": ' + json.dumps(header["head.bias"]).encode() + b"}", data)
+    refused("twice")
+
+
+@pytest.mark.parametrize("length", [0, 7, 2**31, 2**63, 2**64 - 1])
+def test_a_large_file_of_something_else_is_not_read(length, path, refused):
+    with open(path, "wb") as file:
+        file.write(length.to_bytes(8, "little") + b"{}")
+        file.truncate(2**33)
+    before = peak()
+    refused("damaged")
+    assert peak() - before < 2**28
+
+
+def test_a_large_file_of_another_program_is_not_read(path, refused):
+    large = {"weight": {"dtype": "F32", "shape": [2**31], "data_offsets": [0, 2**33]}}
+    put(path, large, b"")
+    os.truncate(path, path.stat().st_size + 2**33)
+    before = peak()
+    refused("not of a fastpg policy")
+    assert peak() - before < 2**28
+
+
+def test_a_policy_with_more_after_it_is_not_read_to_its_end(policy, path, refused):
+    policy.save(path)
+    os.truncate(path, 2**33)
+    before = peak()
+    refused("damaged: it has 8,589,934,592 bytes")
+    assert peak() - before < 2**28
+
+
+def peak():
+    """Return the most memory that the process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_pipes_and_devices_are_refused_without_waiting(path, refused):
+    os.mkfifo(path)
+    refused("a pipe or a device")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    refused("a pipe or a device")
+
+
+def test_what_is_checked_is_what_is_written(policy, path, monkeypatch):
+    # Another thread writes into theta after it was found to be finite.
+    checked = fastpg.Policy.checked_theta
+
+    def check(self, where):
+        theta = checked(self, where)
+        policy.theta[:] = np.nan
+        return theta
+
+    monkeypatch.setattr(fastpg.Policy, "checked_theta", check)
+    policy.save(path)
+    assert np.isfinite(fastpg.Policy.load(path).theta).all()

@@ -1,6 +1,9 @@
 """The command line, run as its users run it."""
 
 import functools
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 
@@ -292,9 +295,8 @@ def test_a_bad_value_is_one_line_and_exit_code_2(arguments, words, tmp_path, pol
 
 def test_ctrl_c_saves_the_policy_and_exits_with_130(tmp_path, monkeypatch, capsys):
     @functools.wraps(cli.train)
-    def interrupted(*arguments, callback, **settings):
-        def press_ctrl_c(state):
-            callback(state)
+    def interrupted(*arguments, **settings):
+        def press_ctrl_c(_):
             raise KeyboardInterrupt
 
         return fastpg.train(*arguments, callback=press_ctrl_c, **settings)
@@ -306,3 +308,172 @@ def test_ctrl_c_saves_the_policy_and_exits_with_130(tmp_path, monkeypatch, capsy
     assert err.startswith("fastpg: interrupted after ")
     assert err.endswith("policy saved to CartPole-v1.safetensors\n")
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").env_id == "CartPole-v1"
+
+
+ENDLESS = ["train", "CartPole-v1", "--target-return", "inf", "--total-steps", str(2**40), "--hidden", "8"]
+SHORT = [*ENDLESS[:4], "--total-steps", "20000", "--hidden", "8"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_saves_the_policy(number, tmp_path):
+    talkative = "import sys; from fastpg import cli, progress; progress.LOG_SECONDS = 0; sys.exit(cli.main())"
+    command = [sys.executable, "-c", talkative, *ENDLESS]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        assert "steps/s" in running.stderr.readline()
+        running.send_signal(number)
+        err = running.stderr.read().splitlines()[-1]
+    assert running.returncode == 128 + number
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert err.startswith(f"fastpg: {word} after ")
+    assert err.endswith("; policy saved to CartPole-v1.safetensors")
+    assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (8,)
+
+
+def test_a_signal_that_is_ignored_stays_so_and_handlers_come_back(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    @functools.wraps(cli.train)
+    def look(*_, **__):
+        seen.extend(signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert cli.main(ENDLESS) == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert callable(seen[0])
+    assert seen[1] is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("redirection", "code", "words"),
+    [
+        ("2>/dev/full", 0, ""),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        (">/dev/full", 1, "fastpg: the output cannot be written: [Errno 28]"),
+        (">/dev/full 2>&1", 1, ""),
+    ],
+)
+def test_output_that_cannot_be_written_ends_no_run(redirection, code, words, unbuffered, tmp_path):
+    shell = f'"$@" {redirection}'
+    ended = subprocess.run(
+        ["sh", "-c", shell, "sh", *COMMAND, *SHORT], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert ended.returncode == code
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (8,)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_nobody_reads_ends_no_run(unbuffered, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    try:
+        ended = subprocess.run(
+            [*COMMAND, *SHORT], cwd=tmp_path, stdout=write, stderr=write, env=env, timeout=60
+        )
+        assert ended.returncode == 0
+        assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (8,)
+        refused = subprocess.run([*COMMAND, "trian"], cwd=tmp_path, stderr=write, env=env, timeout=60)
+        assert refused.returncode == 2
+    finally:
+        os.close(write)
+
+
+def test_a_broken_pipe_inside_the_run_is_a_failure(tmp_path, monkeypatch, capsys):
+    @functools.wraps(cli.train)
+    def broken(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli, "train", broken)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(ENDLESS) == 1
+    assert "Broken pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("when", range(4))
+def test_a_killed_worker_is_a_sentence_exit_code_1_and_the_policy_is_saved(
+    when, tmp_path, monkeypatch, capsys
+):
+    @functools.wraps(cli.train)
+    def killing(*arguments, **settings):
+        calls = []
+
+        def kill(state):
+            calls.append(state)
+            if len(calls) == 2:
+                workers = multiprocessing.active_children()
+                for worker in workers if when == 3 else [workers[when]]:
+                    worker.kill()
+                    worker.join()
+
+        return fastpg.train(*arguments, callback=kill, **settings)
+
+    monkeypatch.setattr(cli, "train", killing)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["gym:CartPole-v1", "--vectorization-mode", "async", "--num-envs", "3", "--horizon", "20"]
+    assert cli.main(["train", *arguments, *ENDLESS[2:]]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fastpg: train(): gym:CartPole-v1: a worker process ended")
+    assert line.endswith("policy saved to CartPole-v1.safetensors")
+    assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (8,)
+
+
+def test_a_policy_that_cannot_be_saved_at_the_end_goes_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    replace = os.replace
+
+    def full(source, target):
+        if elsewhere not in target.parents:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", full)
+    assert cli.main(SHORT) == 1
+    out, err = capsys.readouterr()
+    (saved,) = elsewhere.rglob("*.safetensors")
+    assert fastpg.Policy.load(saved).hidden == (8,)
+    assert (
+        f"'CartPole-v1.safetensors' cannot be written: No space left on device; policy saved to {saved}"
+        in err
+    )
+    assert str(saved) in out
+    assert not (tmp_path / "CartPole-v1.safetensors").exists()
+
+
+def test_a_policy_that_can_be_saved_nowhere_is_a_failure(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("os.replace", full)
+    assert cli.main(SHORT) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("'CartPole-v1.safetensors' cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("env_id", ["spy:X-v0", "gym:spy:X-v0", "spy:", ":spy:X-v0"])
+def test_a_module_that_a_checkpoint_names_is_not_imported(env_id, tmp_path, policy):
+    (tmp_path / "spy.py").write_text("open('imported', 'w')")
+    policy.env_id = env_id
+    policy.save(tmp_path / "stranger.safetensors")
+    refused = run("eval", "stranger.safetensors", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "which would import a module; pass --env" in refused.stderr
+    assert not (tmp_path / "imported").exists()
+    run("eval", "stranger.safetensors", "--env", "spy:X-v0", cwd=tmp_path)
+    assert (tmp_path / "imported").exists()

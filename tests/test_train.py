@@ -1,7 +1,12 @@
 """Training from Python: what comes back, what stops it, what is kept."""
 
+import io
+import os
+
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 import fastpg
 from fastpg._core import STATS_DTYPE
@@ -121,6 +126,136 @@ def test_ctrl_c_saves_the_checkpoint_and_is_raised(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         short(callback=callback, total_steps=2**40, checkpoint=tmp_path / "run.safetensors")
     assert fastpg.Policy.load(tmp_path / "run.safetensors").env_id == "CartPole-v1"
+
+
+def saved_note(error):
+    (note,) = error.__notes__
+    return note
+
+
+def raises(kind):
+    def callback(_):
+        raise kind("from the callback")
+
+    return callback
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt, OSError, MemoryError])
+def test_whatever_ends_a_run_saves_its_policy_and_says_where(kind, tmp_path):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(kind) as caught:
+        short(callback=raises(kind), total_steps=2**40, checkpoint=path)
+    assert saved_note(caught.value).endswith(f" steps; policy saved to {path}")
+    assert fastpg.Policy.load(path).env_id == "CartPole-v1"
+
+
+def test_an_environment_that_fails_leaves_the_last_good_policy(tmp_path):
+    class Failing(gymnasium.Env):
+        observation_space, action_space = Box(-1, 1, (2,)), Discrete(2)
+        steps = 0
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            Failing.steps += 1
+            if Failing.steps > 50_000:
+                raise RuntimeError("the simulator is gone")
+            return np.zeros(2, np.float32), float(action), Failing.steps % 8 == 0, False, {}
+
+    seen, path = [], tmp_path / "run.safetensors"
+    with pytest.raises(RuntimeError, match="the simulator is gone") as caught:
+        fastpg.train(
+            Failing, num_envs=1, horizon=64, hidden=(), checkpoint=path,
+            callback=lambda state: seen.append(state.policy),
+        )  # fmt: skip
+    assert saved_note(caught.value).endswith(f" steps; policy saved to {path}")
+    loaded = fastpg.Policy.load(path)
+    assert (loaded.theta == seen[-1].theta).all()
+    assert loaded.theta[-1] > loaded.theta[-2]  # it has learned that 1 is better
+
+
+def test_nothing_is_saved_when_nothing_was_learned(tmp_path):
+    def nothing():
+        raise RuntimeError("no environment")
+
+    with pytest.raises(RuntimeError, match="no environment"):
+        fastpg.train(nothing, checkpoint=tmp_path / "run.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_during_the_final_save_saves_again(tmp_path, monkeypatch):
+    path, replace, calls = tmp_path / "run.safetensors", os.replace, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        short(checkpoint=path)
+    assert saved_note(caught.value).endswith(f" steps; policy saved to {path}")
+    assert fastpg.Policy.load(path).env_id == "CartPole-v1"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError])
+def test_saved_is_said_of_files_that_are_there_only(kind, tmp_path, monkeypatch):
+    def fail(*_):
+        raise kind("again")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        short(callback=raises(KeyboardInterrupt), checkpoint=tmp_path / "run.safetensors")
+    assert not any("saved to" in note for note in getattr(caught.value, "__notes__", []))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_final_save_keeps_the_result(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(fastpg.SaveError, match=r"train\(\): '.*' cannot be written: No space left") as caught:
+        short(checkpoint=tmp_path / "run.safetensors")
+    monkeypatch.undo()
+    assert (caught.value.result.policy.theta == short().policy.theta).all()
+    assert caught.value.result.stopped_because == "total_steps"
+
+
+class Stream:
+    """A stderr that takes nothing."""
+
+    closed = False
+
+    def __init__(self, error):
+        self.error, self.calls = error, 0
+
+    def isatty(self):
+        return True
+
+    def write(self, _):
+        self.calls += 1
+        raise self.error
+
+    flush = write
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "pipe"), OSError(28, "full"), ValueError("closed")])
+def test_a_progress_line_that_cannot_be_written_is_tried_once(error, monkeypatch):
+    stream = Stream(error)
+    monkeypatch.setattr("sys.stderr", stream)
+    assert short(progress=True, total_steps=500_000).stopped_because == "total_steps"
+    assert stream.calls == 1
+
+
+def test_without_stderr_there_is_no_progress_line(monkeypatch):
+    for stderr in (None, io.StringIO()):
+        if stderr is not None:
+            stderr.close()
+        monkeypatch.setattr("sys.stderr", stderr)
+        assert short(progress=True).stopped_because == "total_steps"
 
 
 def test_parameters_that_overflow_stop_the_run_and_nothing_is_saved(tmp_path):

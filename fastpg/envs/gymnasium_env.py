@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastpg import _check, spaces
 from fastpg.envs.flatten import Observed, Rows
 from fastpg.envs.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
+from fastpg.errors import EnvError
 
 EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
 AnyEnv = EnvLike | VectorEnv[Any, Any, Any] | EnvFactory  # what is accepted wherever one is named
@@ -118,7 +119,10 @@ class Stepper:
     def reset(self, rows: Rows, seed: int | None = None) -> None:
         """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
         options = dict(self._owner.reset_options) or None
-        result = self._env.reset(seed=seed, options=options)
+        try:
+            result = self._env.reset(seed=seed, options=options)
+        except (EOFError, ConnectionError) as error:
+            raise self._lost(error) from error
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
@@ -133,7 +137,10 @@ class Stepper:
         Writes rewards (num_envs,) float64, flags (2, num_envs) bool: terminated, truncated, and the
         observations that the next actions are for.
         """
-        result = self._env.step(self._prepare(actions))
+        try:
+            result = self._env.step(self._prepare(actions))
+        except (EOFError, ConnectionError) as error:
+            raise self._lost(error) from error
         if not self._checked:
             self._check(result)
         obs, reward, terminated, truncated, infos = result
@@ -158,6 +165,10 @@ class Stepper:
                 obs, _ = self._env.reset(options=options)
         self._observe(obs, rows)
         return True
+
+    def _lost(self, error: Exception) -> EnvError:
+        """Return what to raise where the pipe to a process of an asynchronous environment broke."""
+        return EnvError(f"{self._owner.label}: a worker process ended, its pipe is broken ({error!r})")
 
     def final_rows(self, which: NDArray[np.int64], rows: Rows) -> Rows:
         """Return the last observations of episodes that the last step truncated; it wrote `rows`."""
