@@ -95,7 +95,7 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if existing is None else 0o600)
         with open(descriptor, "wb") as file:
-            with contextlib.suppress(OSError, AttributeError):  # not every file system, nor Windows, has locks
+            with contextlib.suppress(OSError, AttributeError):  # where there are no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if existing is not None:
                 with contextlib.suppress(OSError):  # only root may give files away
