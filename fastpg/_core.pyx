@@ -706,7 +706,7 @@ cdef class Environment:
         with nogil:
             returned = self.env.step(&self.env, width, first_action, _row(noise), &state[0, 0], &reward[0], &ends[0])
         self._check(returned, FPG_STEP)
-        return first, (second == 1) | (second == 3)
+        return first, second
 
     def observe(self, const double[:, ::1] state):
         self._check_tile(state, state.shape[1], state, 0)

@@ -177,6 +177,8 @@ class PlainFunctions:
     The core calls them from any of its threads; ctypes takes the GIL.
     """
 
+    data = 0  # env->data: they have it all in Python
+
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._plain = Plain(definition)
