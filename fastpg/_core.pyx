@@ -17,6 +17,7 @@ from libc.string cimport memset
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
     enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS
+    const uint64_t FPG_ENV_MAGIC
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
@@ -238,6 +239,7 @@ HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian":
 FUNCTIONS = {FPG_RESET: "reset", FPG_STEP: "step", FPG_OBSERVE: "observe"}
 MAX_PARAMS = FPG_MAX_PARAMS
 ENV_ABI = FPG_ENV_ABI
+ENV_MAGIC = FPG_ENV_MAGIC
 PARAMS_OFFSET, DATA_OFFSET = FPG_PARAMS_OFFSET, FPG_DATA_OFFSET  # in fpg_environment, in bytes
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
 OPTIMIZERS = {"adam": FPG_ADAM, "sgd": FPG_SGD}

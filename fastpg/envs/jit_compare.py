@@ -30,7 +30,10 @@ class _OwnFailure(Exception):
 def check_same(
     where: str, definition: Definition, core: _core.Environment, core_params: tuple[float, ...]
 ) -> None:
-    """Raise EnvError where compiled functions, as `core` runs them, are not what plain Python is."""
+    """Raise EnvError where compiled functions, as `core` runs them, are not what plain Python is.
+
+    The functions of the definition have no part that numba has compiled.
+    """
     try:
         with np.errstate(all="ignore"):
             _Comparison(where, definition, core, core_params).run()

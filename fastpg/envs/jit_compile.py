@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -160,7 +160,8 @@ class Compiler:
         results = _compile(where, definition, source, snapshot)
         compiled = _compiled(results, snapshot)
         functions = CompiledFunctions(definition, compiled)
-        check_same(where, definition, environment(definition, functions, core_params, 0), core_params)
+        plain = replace(definition, functions=dict(zip(FUNCTIONS, snapshot.copies(jit=False), strict=True)))
+        check_same(where, plain, environment(definition, functions, core_params, 0), core_params)
         # numba reads large arrays where they lie: their addresses are of this process.
         if on_disk and not any(one.library.has_dynamic_globals for one in results):
             _store(where, file, results)
@@ -261,7 +262,7 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
     }
     jit_intrinsics.free_pass_managers()
     with _module(snapshot.module) as names, global_compiler_lock:
-        jitted = dict(zip(FUNCTIONS, snapshot.copies(), strict=True))
+        jitted = dict(zip(FUNCTIONS, snapshot.copies(jit=True), strict=True))
         check_types(where, definition, jitted, snapshot)
         names |= {"np": np, "carray": numba.carray}
         names |= {f"user_{name}": function for name, function in jitted.items()}

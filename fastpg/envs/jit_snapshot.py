@@ -20,7 +20,9 @@ import numpy as np
 from fastpg.envs.jit_names import LIBRARIES, references, value_of
 from fastpg.envs.jit_plain import shown_line
 
-Build = Callable[[], Any]  # makes the copy of a value
+Build = Callable[
+    [bool], Any
+]  # makes the copy of a value: with functions compiled by numba, or in plain Python
 _CONTAINERS = (list, dict, set, bytearray)
 
 
@@ -47,7 +49,8 @@ class Snapshot:
         self._hash = hashlib.sha256()
         self._options = options
         self._met: dict[int, _Function] = {}
-        self._modules: dict[tuple[int, int], types.ModuleType] = {}
+        self._modules: dict[tuple[int, int], dict[bool, types.ModuleType]] = {}
+        self._attributes: list[tuple[dict[bool, types.ModuleType], str, Build]] = []
         self.module = ""
         self.arrays: list[Any] = []
         self.unknown = ""
@@ -67,14 +70,16 @@ class Snapshot:
         """Return the fingerprint of all that was taken in."""
         return self._hash.hexdigest()
 
-    def copies(self) -> list[Any]:
-        """Return copies of the functions, as numba's dispatchers."""
-        return [self._copy(one) for one in self._entries]
+    def copies(self, jit: bool) -> list[Any]:
+        """Return copies of the functions: numba's dispatchers, or functions of plain Python."""
+        for modules, attribute, build in self._attributes:
+            setattr(modules[jit], attribute, build(jit))
+        return [self._copy(one, jit) for one in self._entries]
 
     @property
     def dispatchers(self) -> list[Any]:
-        """Return all copies, those of helpers as well."""
-        return [one.dispatcher for one in self._met.values() if one.dispatcher is not None]
+        """Return numba's dispatchers of all functions, those of helpers as well."""
+        return [one.copies[True] for one in self._met.values() if True in one.copies]
 
     # ---- functions -----------------------------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class Snapshot:
             options.pop("nopython", None)
             signatures = () if value._can_compile else tuple(value.nopython_signatures)
             made = self._function(value.py_func, options, signatures)
-            return lambda: self._copy(made)
+            return lambda jit: self._copy(made, jit)
         elif isinstance(value, types.ModuleType):
             self.add("module", value.__name__, str(getattr(value, "__version__", "")))
             if value.__name__.partition(".")[0] not in LIBRARIES:
@@ -155,14 +160,15 @@ class Snapshot:
             self.add("dtype", repr(value))
         elif isinstance(value, types.FunctionType):
             helper = self._function(value, self._options)
-            return lambda: self._copy(helper)
+            return lambda jit: self._copy(helper, jit)
         elif isinstance(value, enum.Enum):
             self.add("enum", kind.__qualname__, value.name)
             self._value(name, value.value, function, line)
         elif kind is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
             self.add("tuple", kind.__qualname__, str(len(value)), *getattr(value, "_fields", ()))
+            make = kind if kind is tuple else kind._make
             parts = [self._value(name, part, function, line) for part in value]
-            return lambda: kind(part() for part in parts) if kind is tuple else kind(*(p() for p in parts))
+            return lambda jit: make([part(jit) for part in parts])
         elif kind in _CONTAINERS:
             raise Unusable(
                 f"{name} is a {kind.__name__}{shown_line(function.__code__.co_filename, line)}, which is not "
@@ -176,7 +182,7 @@ class Snapshot:
                 self._value(name, member, function, line)
         else:
             self.unknown = self.unknown or name
-        return lambda: value
+        return lambda jit: value
 
     def _array(self, value: Any) -> Build:
         """Take in an array. numba reads a small one when it compiles, a large one where it lies, for ever."""
@@ -185,66 +191,63 @@ class Snapshot:
         self.add("array", type(value).__name__, repr(copy.dtype), str(copy.shape), str(copy.strides))
         self._hash.update(memoryview(copy.view(np.ndarray).ravel(order="K").view(np.uint8)))
         self.arrays.append(copy)
-        return lambda: copy
+        return lambda jit: copy
 
     def _module(self, name: str, value: Any, function: types.FunctionType, line: int) -> Build:
         """Take in a module of the user's: what the function may read of it."""
-        if (id(value), id(function)) in self._modules:  # it refers to itself
-            copy = self._modules[id(value), id(function)]
-            return lambda: copy
-        copy = self._modules[id(value), id(function)] = types.ModuleType(value.__name__)
-        attributes = {}
-        for attribute in sorted(_names(function.__code__) & vars(value).keys()):
-            self.add("attribute", attribute)
-            attributes[attribute] = self._value(f"{name}.{attribute}", vars(value)[attribute], function, line)
-
-        def build() -> types.ModuleType:
-            while attributes:  # emptied first: what is built may refer to the module
-                attribute, part = attributes.popitem()
-                setattr(copy, attribute, part())
-            return copy
-
-        return build
+        copies = self._modules.get((id(value), id(function)))
+        if copies is None:
+            copies = {jit: types.ModuleType(value.__name__) for jit in (True, False)}
+            self._modules[id(value), id(function)] = copies  # before: what it holds may refer to it
+            for attribute in sorted(_names(function.__code__) & vars(value).keys()):
+                self.add("attribute", attribute)
+                build = self._value(f"{name}.{attribute}", vars(value)[attribute], function, line)
+                self._attributes.append((copies, attribute, build))
+        made = copies
+        return lambda jit: made[jit]
 
     # ---- copies --------------------------------------------------------------------------------------------
 
-    def _copy(self, made: "_Function") -> Any:
-        """Return the copy of a function, a dispatcher of numba's whose globals are copies too."""
-        import numba
-
-        if made.dispatcher is not None:
-            return made.dispatcher
+    def _copy(self, made: "_Function", jit: bool) -> Any:
+        """Return the copy of a function, whose globals are copies too."""
+        if jit in made.copies:
+            return made.copies[jit]
         source = made.source
         names: dict[str, Any] = {"__name__": self.module, "__builtins__": builtins}
         cells = tuple(types.CellType() for _ in source.__code__.co_freevars)
-        copy = types.FunctionType(source.__code__, names, source.__name__, made.defaults(), cells)
-        copy.__kwdefaults__ = {name: build() for name, build in made.kwdefaults.items()} or None
+        copy = types.FunctionType(source.__code__, names, source.__name__, made.defaults(jit), cells)
+        copy.__kwdefaults__ = {name: build(jit) for name, build in made.kwdefaults.items()} or None
         copy.__qualname__ = source.__qualname__
-        made.dispatcher = numba.njit(**made.options)(copy)
-        for (kind, name), build in made.outside.items():
+        if jit:
+            import numba
+
+            made.copies[jit] = numba.njit(**made.options)(copy)
+        else:
+            made.copies[jit] = copy
+        for (kind, name), build in made.outside.items():  # after: it may refer to the copy itself
             if kind == "global":
-                names[name] = build()
+                names[name] = build(jit)
             else:
-                cells[source.__code__.co_freevars.index(name)].cell_contents = build()
-        for signature in made.signatures:
-            made.dispatcher.compile(signature)
-        if made.signatures:
-            made.dispatcher.disable_compile()
-        return made.dispatcher
+                cells[source.__code__.co_freevars.index(name)].cell_contents = build(jit)
+        if jit and made.signatures:
+            for signature in made.signatures:
+                made.copies[jit].compile(signature)
+            made.copies[jit].disable_compile()
+        return made.copies[jit]
 
 
 @dataclass(slots=True, eq=False)
 class _Function:
-    """A function, what it refers to, and its copy once that is made."""
+    """A function, what it refers to, and its copies once they are made."""
 
     source: types.FunctionType
     options: dict[str, Any]
     signatures: tuple[Any, ...]  # of the arguments that it is compiled for, where it is for no others
     number: int
     outside: dict[tuple[str, str], Build] = field(default_factory=dict)
-    defaults: Build = lambda: None
+    defaults: Build = lambda jit: None
     kwdefaults: dict[str, Build] = field(default_factory=dict)
-    dispatcher: Any = None
+    copies: dict[bool, Any] = field(default_factory=dict)
 
 
 def _names(code: types.CodeType) -> set[str]:
