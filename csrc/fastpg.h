@@ -128,6 +128,27 @@ typedef struct fpg_environment {
     int32_t (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
 } fpg_environment;
 
+/* What a library exports for fastpg.load_env: FPG_EXPORT_ENVIRONMENT(fastpg_environment, env) defines the function
+ * fastpg_environment(), which returns &env, and beside it the number fastpg_environment_magic. load_env looks at the number
+ * before it calls the function: any other symbol could be anything. Another language exports both under such names. */
+#define FPG_ENV_MAGIC UINT64_C(0x766e656770747366) /* the bytes "fstpgenv", where little-endian */
+#ifdef _WIN32
+#define FPG_EXPORT __declspec(dllexport)
+#else
+#define FPG_EXPORT __attribute__((visibility("default")))
+#endif
+#ifdef __cplusplus
+#define FPG_EXTERN_C extern "C"
+#else
+#define FPG_EXTERN_C extern
+#endif
+#define FPG_EXPORT_ENVIRONMENT(name, env)                                                      \
+    FPG_EXTERN_C FPG_EXPORT const uint64_t name##_magic;                                       \
+    const uint64_t name##_magic = FPG_ENV_MAGIC;                                               \
+    FPG_EXTERN_C FPG_EXPORT const fpg_environment *name(void);                                 \
+    const fpg_environment *name(void) { return &(env); }                                       \
+    typedef int name##_is_exported /* takes the semicolon */
+
 /* A finite Markov decision process: the data of the native environment "tabular". Row s * num_actions + a of the
  * transition arrays holds 2^log2_outcomes outcomes; envs/tabular.h says why. The cumulative of the last outcome that can
  * happen is 1, as is every one after it: noise below 1 never gets there. There are at most 2^31 - 1 outcomes in all. */

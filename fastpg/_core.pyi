@@ -33,6 +33,7 @@ MAX_COMPONENTS: int  # 32, of categorical observations and of actions
 MAX_CATEGORIES: int
 MAX_PARAMS: int  # 64, of an environment
 MAX_THREADS: int  # 256
+ENV_MAGIC: int  # what a library exports beside its environment
 ENV_ABI: int  # of fpg_environment
 PARAMS_OFFSET: int  # in fpg_environment, in bytes
 DATA_OFFSET: int
@@ -151,7 +152,9 @@ class Environment:
     # noise (., width) in (0, 1).
     def reset(self, which: NDArray[np.int32], noise: F64, state: F64) -> None: ...
     # action (action_size, width) or (width,): int32, or float32 for real actions.
-    def step(self, action: NDArray[Any], noise: F64, state: F64) -> tuple[F64, NDArray[np.bool_]]: ...
+    def step(
+        self, action: NDArray[Any], noise: F64, state: F64
+    ) -> tuple[F64, F64]: ...  # reward, FPG_END_...
     def observe(self, state: F64) -> F32: ...  # (obs_size, width)
 
 class Exclusive:

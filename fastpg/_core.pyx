@@ -19,6 +19,7 @@ cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
     enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
     enum: FPG_MAX_LOG_STD
+    const uint64_t FPG_ENV_MAGIC
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
@@ -224,6 +225,7 @@ HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian":
 FUNCTIONS = {FPG_RESET: "reset", FPG_STEP: "step", FPG_OBSERVE: "observe"}
 MAX_PARAMS = FPG_MAX_PARAMS
 ENV_ABI = FPG_ENV_ABI
+ENV_MAGIC = FPG_ENV_MAGIC
 PARAMS_OFFSET, DATA_OFFSET = FPG_PARAMS_OFFSET, FPG_DATA_OFFSET  # in fpg_environment, in bytes
 AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled": FPG_NO_AUTORESET}
 
@@ -839,7 +841,7 @@ cdef class Environment:
         with nogil:
             returned = self.env.step(&self.env, width, first_action, _row(noise), &state[0, 0], &reward[0], &ends[0])
         self._check(returned, FPG_STEP)
-        return first, (second == 1) | (second == 3)
+        return first, second
 
     def observe(self, const double[:, ::1] state):
         self._check_tile(state, state.shape[1], state, 0)

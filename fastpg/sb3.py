@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check
 from fastpg.envs import VectorEnv, make
+from fastpg.envs.registry import EnvLike
 
 if TYPE_CHECKING:
     VecEnv = Any  # so that types are checked alike with and without it
@@ -28,17 +29,17 @@ __all__ = ["SB3VecEnv", "as_vec_env"]
 Indices = int | Iterable[int] | None
 
 
-def as_vec_env(env: VectorEnv | str, num_envs: int | None = None, **kwargs: Any) -> "SB3VecEnv":
+def as_vec_env(env: VectorEnv | EnvLike, num_envs: int | None = None, **kwargs: Any) -> "SB3VecEnv":
     """Make what Stable-Baselines3's algorithms and wrappers take.
 
     Parameters
     ----------
-    env : VectorEnv or str
-        One of `fastpg.make` with ``autoreset="same_step"``, or an id of `fastpg.list_envs()`.
+    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.make` with ``autoreset="same_step"``, or what `fastpg.make` takes.
     num_envs : int, optional
-        How many environments; with an id only, 1 by default.
+        How many environments, 1 by default; not with a VectorEnv.
     **kwargs
-        As in `fastpg.make`; with an id only.
+        As in `fastpg.make`; not with a VectorEnv.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def as_vec_env(env: VectorEnv | str, num_envs: int | None = None, **kwargs: Any)
     {'TimeLimit.truncated': False}
     """
     where = "as_vec_env()"
-    if isinstance(env, str):
+    if isinstance(env, EnvLike):
         if kwargs.get("autoreset", "same_step") != "same_step":
             raise ValueError(
                 f"{where}: autoreset must be 'same_step', which Stable-Baselines3 expects, "
@@ -70,7 +71,10 @@ def as_vec_env(env: VectorEnv | str, num_envs: int | None = None, **kwargs: Any)
             make(env, 1 if num_envs is None else num_envs, **(kwargs | {"autoreset": "same_step"}))
         )
     if not isinstance(env, VectorEnv):
-        raise TypeError(f"{where}: env must be a fastpg.VectorEnv or an id, got {_check.shown(env)}")
+        raise TypeError(
+            f"{where}: env must be a fastpg.VectorEnv, an id, or an environment that FiniteMDP, jit_env or "
+            f"load_env made, got {_check.shown(env)}"
+        )
     given = sorted({**kwargs, **({} if num_envs is None else {"num_envs": num_envs})})
     if given:
         raise TypeError(f"{where}: {given[0]} goes with an id; the VectorEnv that was passed has its own")

@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Discrete
 import fastpg
 from fastpg import _core
 from fastpg.envs import jit_compile
+from fastpg.envs.jit_snapshot import Snapshot
 from fastpg.envs.registry import native_env
 
 pytest.importorskip("numba")
@@ -241,9 +242,11 @@ def test_the_vector_env_is_gymnasiums():
 # ---- vectors -----------------------------------------------------------------------------------------------
 
 
-def test_the_step_of_cartpole_is_computed_in_vectors():
-    compiled = jit_compile.compile_functions("", jit_envs.CartPole._definition, 2, cached=False)
-    assembly = compiled.keep[1]._library.get_asm_str()
+def test_the_step_of_cartpole_is_computed_in_vectors(monkeypatch):
+    compiler = jit_compile.Compiler(jit_envs.CartPole._definition, 2, cached=False)
+    monkeypatch.setattr(jit_compile, "_made", {})  # what was found on disk shows no assembly
+    compiler.functions("", ())
+    assembly = compiler._last.libraries[1].get_asm_str()
     if "vdivpd" not in assembly and "divpd" not in assembly:
         pytest.skip("not x86-64") if "xmm" not in assembly else pytest.fail("scalar divisions")
     assert not re.search(r"call\S*\s+\S*(sin|cos)", assembly)
@@ -256,11 +259,12 @@ import sys
 import numpy as np, fastpg
 from gymnasium.spaces import Box, Discrete
 from fastpg.envs import jit_compile
+from fastpg.envs.jit_snapshot import Snapshot
 import helper
 GAIN = {gain}
 checked = []
-original = jit_compile._check_types
-jit_compile._check_types = lambda *a: (checked.append(1), original(*a))
+original = jit_compile.check_types
+jit_compile.check_types = lambda *a: (checked.append(1), original(*a))
 
 @fastpg.jit_env(observation_space=Box(-9, 9, (1,)), action_space=Discrete(2), state_size=1)
 class Counter:
@@ -305,16 +309,20 @@ def test_a_second_process_finds_it_compiled_and_a_change_anywhere_compiles_it_ag
     assert run() == ["2.0", "found"]
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("FASTPG_CACHE_DIR", str(blocked / "below"))
     monkeypatch.setattr(jit_compile, "_made", {})
-    assert native_env("", jit_envs.Bits, {}).core.name == "Bits"
+    with pytest.warns(RuntimeWarning, match=r"make\(\): the compiled environment cannot be kept on disk"):
+        assert native_env("make()", jit_envs.Bits, {}).core.name == "Bits"
 
 
 def test_what_cannot_be_told_apart_is_compiled_every_time():
-    from fastpg.envs.jit_cache import Fingerprint
+    def snapshot(function):
+        made = Snapshot({})
+        made.take(function)
+        return made
 
     class Opaque:
         pass
@@ -324,11 +332,11 @@ def test_what_cannot_be_told_apart_is_compiled_every_time():
     def function(x):
         return x if thing else 0
 
-    assert Fingerprint([function]).unknown == "thing"
+    assert snapshot(function).unknown == "thing"
     constant = 1.0
     digests = set()
     for constant in (1.0, 2.0, np.float64(1.0), (1.0, 2.0), np.ones(2)):
-        digests.add(Fingerprint([lambda x: x + constant]).hexdigest())  # noqa: B023
+        digests.add(snapshot(lambda x: x + constant).hexdigest())  # noqa: B023
     assert len(digests) == 5
 
 

@@ -31,7 +31,7 @@ def build(compiler, folder, *changes, name="env"):
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    (folder / f"{name}.c").write_text(text)
+    (folder / f"{name}.c").write_text(text + "\nconst int32_t integrator_data = 7;\n")
     library = folder / f"{name}.so"
     include = f"-I{fastpg.get_include()}"
     command = [compiler, "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", include, f"{folder / name}.c"]
@@ -139,8 +139,17 @@ def test_a_function_that_returns_a_status_stops_whoever_called_it(library):
         (
             {"symbol": "other"},
             ValueError,
-            r"exports no function other; it has to define `const fpg_environment \*other",
+            r"exports no environment other; it has to say `FPG_EXPORT_ENVIRONMENT\(other, environment\);`",
         ),
+        ({"symbol": "integrator_data"}, ValueError, "exports no environment integrator_data; it has to say"),
+        (
+            {"symbol": "fastpg_environment_magic"},
+            ValueError,
+            "exports no environment fastpg_env",
+        ),
+        ({"symbol": "abort"}, ValueError, "exports no environment abort"),
+        ({"symbol": 3}, TypeError, "symbol must be a string, got 3"),
+        ({"name": 3}, TypeError, "name must be a string, got 3"),
     ],
 )
 def test_bad_arguments(library, arguments, error, says):
@@ -153,16 +162,55 @@ def test_files_that_are_no_library(tmp_path):
         fastpg.load_env(3)
     with pytest.raises(ValueError, match=r"there is no file '.*missing.so'"):
         fastpg.load_env(tmp_path / "missing.so")
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match="is a folder, not a library"):
         fastpg.load_env(tmp_path)
-    (tmp_path / "text.so").write_text("not a library")
-    with pytest.raises(ValueError, match=r"'.*text.so' is not a library that can be loaded here: "):
-        fastpg.load_env(tmp_path / "text.so")
+    os.mkfifo(tmp_path / "pipe.so")
+    with pytest.raises(ValueError, match="is a device, pipe or socket, not a library"):
+        fastpg.load_env(tmp_path / "pipe.so")
+    for content in (b"not a library", b"", b"\x7fELF"):
+        (tmp_path / "text.so").write_bytes(content)
+        with pytest.raises(ValueError, match=r"'.*text.so' is not a library that can be loaded here: "):
+            fastpg.load_env(tmp_path / "text.so")
 
 
-STRUCT = "return &integrator;"
+def test_a_truncated_library_is_refused_at_every_length(library, tmp_path):
+    content, short = library.read_bytes(), tmp_path / "short.so"
+    for length in [*range(0, len(content), 97), len(content) - 1]:
+        short.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"is not a library .*: it is (truncated|no ELF file)"):
+            fastpg.load_env(short)
+
+
+@pytest.mark.parametrize(
+    ("at", "byte", "says"),
+    [
+        (4, 1, "another kind of processor"),  # 32 bits
+        (5, 2, "another kind of processor"),  # big-endian
+        (18, 243, "another kind of processor"),  # RISC-V
+        (16, 1, "not linked as a shared library: compile it with -shared"),
+    ],
+)
+def test_a_library_for_another_machine_is_refused(library, tmp_path, at, byte, says):
+    content = bytearray(library.read_bytes())
+    assert content[at] != byte
+    content[at] = byte
+    other = tmp_path / "other.so"
+    other.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"is not a library that can be loaded here: .*{says}"):
+        fastpg.load_env(other)
+
+
+EXPORT = "FPG_EXPORT_ENVIRONMENT(fastpg_environment, integrator);"
+FUNCTION = "const fpg_environment *fastpg_environment(void)"
+NULL_EXPORT = f"const uint64_t fastpg_environment_magic = FPG_ENV_MAGIC; {FUNCTION} {{ return NULL; }}"
 BAD_STRUCTS = [
-    ("return &integrator;", "return NULL;", r"fastpg_environment\(\) of '.*' returned NULL"),
+    (
+        EXPORT,
+        f"{FUNCTION} {{ return &integrator; }}",
+        "exports no environment fastpg_env",
+    ),
+    (EXPORT, NULL_EXPORT.replace("FPG_ENV_MAGIC", "3"), "exports no environment fastpg_environment; it has"),
+    (EXPORT, NULL_EXPORT, r"fastpg_environment\(\) of '.*' returned NULL"),
     (
         ".abi = FPG_ENV_ABI",
         ".abi = 2",
@@ -199,6 +247,21 @@ def test_structs_that_are_no_environment(compiler, tmp_path, old, new, says):
 
 
 BAD_NUMBERS = [
+    (
+        "FPG_END_TERMINATED : 0;",
+        "0 : -1;",
+        r"step\(\) of Integrator wrote the end -1.0, which must be 0",
+    ),
+    (
+        "FPG_END_TERMINATED : 0;",
+        "0 : 7;",
+        r"step\(\) of Integrator wrote the end 7.0, which must be 0",
+    ),
+    (
+        "FPG_END_TERMINATED : 0;",
+        "0 : NAN;",
+        r"step\(\) of Integrator wrote the end nan, which must be 0",
+    ),
     ("(float)state[i]", "(float)(0 * state[i] / 0)", r"observe\(\) of Integrator wrote -?nan into obs\[0\]"),
     ("reward[i] = -(", "reward[i] = -(1 / 0.0 + ", r"step\(\) of Integrator wrote the reward -inf"),
     (

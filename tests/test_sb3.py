@@ -174,7 +174,11 @@ def test_normalize_monitor_and_nan_checks_go_on_top():
     [
         (lambda: as_vec_env(fastpg.make("CartPole-v1", 2)), ValueError, "autoreset='same_step'"),
         (lambda: as_vec_env("CartPole-v1", 2, autoreset="next_step"), ValueError, "leave it out"),
-        (lambda: as_vec_env(gymnasium.make("CartPole-v1")), TypeError, "must be a fastpg.VectorEnv or an id"),
+        (
+            lambda: as_vec_env(gymnasium.make("CartPole-v1")),
+            TypeError,
+            "must be a fastpg.VectorEnv, an id",
+        ),
         (lambda: as_vec_env("Pong", 2), ValueError, "'Pong' is not implemented"),
         (lambda: as_vec_env("CartPole-v1", 0), ValueError, "num_envs"),
         (

@@ -83,13 +83,13 @@ def step(core, state, action, noise):
     width = -(-count // 16) * 16
     fields, actions, uniforms = np.zeros((2, width)), np.zeros(width, np.int32), np.full((1, width), LARGEST)
     fields[0, :count], actions[:count], uniforms[0, :count] = state, action, noise
-    reward, terminated = core.step(actions, uniforms, fields)
+    reward, ends = core.step(actions, uniforms, fields)
     obs = core.observe(fields)
     return SimpleNamespace(
         state=fields[0, :count].astype(int),
         probability=fields[1, :count],
         reward=reward[:count],
-        terminated=terminated[:count],
+        terminated=ends[:count] == 1.0,
         obs=obs[:, :count],
     )
 

@@ -58,5 +58,5 @@ static const fpg_environment integrator = {
     .reset = reset, .step = step, .observe = observe,
 };
 
-/* The only name that fastpg looks for. */
-const fpg_environment *fastpg_environment(void) { return &integrator; }
+/* The name that fastpg looks for. */
+FPG_EXPORT_ENVIRONMENT(fastpg_environment, integrator);

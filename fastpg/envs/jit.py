@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from fastpg import _check, _core
-from fastpg.envs import jit_compile, jit_plain
+from fastpg.envs import jit_compile, jit_core, jit_names, jit_plain
 from fastpg.envs.custom import CustomEnv, interval, limit, param_name, unknown_param
 from fastpg.envs.jit_definition import Definition, define
 from fastpg.errors import EnvError
@@ -135,12 +135,15 @@ def jit_env(
             names,
             len(bounds),
         )
+        for function, code in definition.functions.items():
+            jit_names.check_randomness(where, f"{definition.name}.{function}()", code)
         try:
             returned = jit_plain.try_out(definition, *np.array(bounds).reshape(-1, 2).T)
         except EnvError as error:
             raise jit_plain.prefixed(where, error) from error.__cause__
         origin = (cls.__module__, cls.__qualname__)
-        return JitEnv(definition, returned, bounds, steps, jit, cache, origin, cls.__doc__)
+        compiler = jit_compile.Compiler(definition, returned, cache)
+        return JitEnv(definition, compiler, bounds, steps, jit, origin, cls.__doc__)
 
     return decorate
 
@@ -161,19 +164,17 @@ class JitEnv(CustomEnv):
     def __init__(
         self,
         definition: Definition,
-        returned: int,
+        compiler: jit_compile.Compiler,
         bounds: tuple[tuple[float, float], ...],
         max_episode_steps: int,
         jit: bool,
-        cache: bool,
         origin: tuple[str, str],
         doc: str | None,
     ) -> None:
         self._definition = definition
-        self._returned = returned
+        self._compiler = compiler
         self._bounds = bounds
         self._jit = jit
-        self._cache = cache
         self._origin = origin
         self.__module__, self.__qualname__ = origin  # by which pickle finds it
         if doc:
@@ -207,7 +208,7 @@ class JitEnv(CustomEnv):
         return f"JitEnv({shown}{'' if self._jit else ', jit=False'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (*self._origin, self._bounds, self._jit, self._cache)
+        return _restore, (*self._origin, self._bounds, self._jit)
 
     def __copy__(self) -> Self:
         return self  # nothing in it changes
@@ -246,11 +247,10 @@ class JitEnv(CustomEnv):
     def _with(self, bounds: tuple[tuple[float, float], ...], jit: bool | None = None) -> Self:
         return type(self)(
             self._definition,
-            self._returned,
+            self._compiler,
             bounds,
             self.max_episode_steps,
             self._jit if jit is None else jit,
-            self._cache,
             self._origin,
             self.__doc__,
         )
@@ -261,45 +261,19 @@ class JitEnv(CustomEnv):
         return (*(low for low, _ in self._bounds), *(high for _, high in self._bounds))
 
     def core(self, where: str, max_episode_steps: int) -> _core.Environment:
-        """Return the environment as the core runs it, compiled if it was not."""
-        definition = self._definition
-        functions: jit_plain.PlainFunctions | jit_compile.CompiledFunctions
-        data = 0
+        """Return the environment as the core runs it, compiled if it was not.
+
+        It is plain Python where numba does not compile, with NUMBA_DISABLE_JIT=1.
+        """
+        functions: jit_core.Functions | None = None
         if self._jit:
-            compiled = jit_compile.compile_functions(where, definition, self._returned, self._cache)
-            functions = jit_compile.CompiledFunctions(definition, compiled)
-            data = functions.data
-        else:
-            functions = jit_plain.PlainFunctions(definition)
-        low, high = definition.action_bounds
-        reset, step, observe = functions.addresses()
-        return _core.Environment(
-            self.name,
-            self.core_params,
-            max_episode_steps,
-            functions=_core.Functions(
-                state_size=definition.num_fields,
-                obs_size=definition.obs_size,
-                action_size=definition.actions.size,
-                reset_noise_size=definition.reset_noise_size + definition.num_params,
-                step_noise_size=definition.step_noise_size,
-                obs_categories=definition.observations.categories,
-                action_categories=definition.actions.categories,
-                action_low=low,
-                action_high=high,
-                reset=reset,
-                step=step,
-                observe=observe,
-                data=data,
-                keep=functions,
-                explain=functions.explain,
-            ),
-        )
+            functions = self._compiler.functions(where, self.core_params)
+        if functions is None:
+            functions = jit_plain.PlainFunctions(self._definition)
+        return jit_core.environment(self._definition, functions, self.core_params, max_episode_steps)
 
 
-def _restore(
-    module: str, qualname: str, bounds: tuple[tuple[float, float], ...], jit: bool, cache: bool
-) -> JitEnv:
+def _restore(module: str, qualname: str, bounds: tuple[tuple[float, float], ...], jit: bool) -> JitEnv:
     """Find a pickled environment again where its class was."""
     from importlib import import_module
 

@@ -6,12 +6,16 @@ computed in vectors. Indices are checked: constant ones cost nothing. An excepti
 led to it left in env->data.
 """
 
+import pickle
 import re
 import sys
 import threading
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,8 +23,13 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.envs import jit_cache
+from fastpg.envs.jit_compare import check_same
+from fastpg.envs.jit_core import environment
 from fastpg.envs.jit_definition import ARGUMENTS, FUNCTIONS, Definition
-from fastpg.envs.jit_plain import Plain, prefixed, shown_line
+from fastpg.envs.jit_names import check_randomness
+from fastpg.envs.jit_plain import Plain, prefixed
+from fastpg.envs.jit_snapshot import Snapshot, Unusable
+from fastpg.envs.jit_typing import check_types
 from fastpg.errors import EnvError
 
 BLOCK = 16  # as in jit_intrinsics
@@ -37,17 +46,18 @@ HEADER = 2
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": True, "forceinline": True}
 
 _lock = threading.Lock()
-_made: dict[str, "Compiled"] = {}  # of this process, by fingerprint
-_registered: set[int] = set()  # helpers that numba knows, by id
-_kept: list[Any] = []  # those helpers, so that no id is used twice
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Compiled:
     """C functions, and what keeps them."""
 
     addresses: tuple[int, ...]  # reset, step, observe
-    keep: tuple[Any, ...]  # numba's CFuncs
+    libraries: tuple[Any, ...]  # numba's, of each
+    keep: tuple[Any, ...]  # what they read
+
+
+_made: weakref.WeakValueDictionary[str, Compiled] = weakref.WeakValueDictionary()  # by fingerprint
 
 
 class CompiledFunctions:
@@ -99,67 +109,149 @@ class CompiledFunctions:
             plain.observe(state, params)
 
 
-def compile_functions(where: str, definition: Definition, returned: int, cached: bool = True) -> Compiled:
-    """Compile a definition, or find it compiled: in this process, or on disk.
+class Compiler:
+    """Compiles one definition, or finds it compiled; keeps what it was compiled to last.
 
     `returned` is the length of what step() returns.
     """
-    functions = list(definition.functions.values())
-    found = jit_cache.Fingerprint(functions)
-    source = generate(definition, returned)
-    try:
-        import numba
-    except ImportError as error:
-        raise ImportError(
-            f"{where}: compiling {definition.name} needs numba, which is not installed: "
-            "pip install numba; jit_env(jit=False) runs it in plain Python, slowly"
-        ) from error
-    found.add(source, _core.version(), numba.__version__, np.__version__)
-    found.add((Path(__file__).parent / "jit_intrinsics.py").read_text(encoding="utf-8"))
-    key = found.hexdigest()
-    # What cannot be told apart is compiled anew every time.
-    reusable = cached and not found.unknown
-    with _lock:
-        if reusable and key in _made:
-            return _made[key]
+
+    def __init__(self, definition: Definition, returned: int, cached: bool) -> None:
+        self._definition = definition
+        self._returned = returned
+        self._cached = cached
+        self._last: Compiled | None = None  # so that it stays in _made
+
+    def functions(self, where: str, core_params: tuple[float, ...]) -> CompiledFunctions | None:
+        """Return the compiled functions; None if numba was told not to compile."""
+        definition = self._definition
+        try:
+            import numba
+        except ImportError as error:
+            raise ImportError(
+                f"{where}: compiling {definition.name} needs numba, which is not installed: "
+                "pip install numba; jit_env(jit=False) runs it in plain Python, slowly"
+            ) from error
+        if numba.config.DISABLE_JIT:
+            return None
+        source = generate(definition, self._returned)
+        snapshot = _snapshot(where, definition)
+        snapshot.add(source, *_versions())
+        snapshot.module = f"fastpg_jit_{snapshot.hexdigest()[:32]}"
+        with _lock:
+            # What cannot be told apart is compiled anew every time.
+            self._last = None if snapshot.unknown else _made.get(snapshot.module)
+            if self._last is None:
+                self._last = self._load_or_compile(where, source, snapshot, core_params)
+            if not snapshot.unknown:
+                _made[snapshot.module] = self._last
+            return CompiledFunctions(definition, self._last)
+
+    def _load_or_compile(
+        self, where: str, source: str, snapshot: Snapshot, core_params: tuple[float, ...]
+    ) -> Compiled:
+        definition = self._definition
         safe = re.sub(r"\W", "_", definition.name)
-        path = jit_cache.folder() / f"{safe}-{key[:32]}" / "functions.py"
-        on_disk = reusable and jit_cache.write(path, source)
-        compiled = _compile(where, definition, source, path, found.helpers, on_disk)
-        if reusable:
-            _made[key] = compiled
+        file = f"{safe}-{snapshot.module}"
+        on_disk = self._cached and not snapshot.unknown
+        if on_disk:
+            results = _load(where, file, snapshot.module)
+            if results is not None:
+                return _compiled(results, snapshot)
+        results = _compile(where, definition, source, snapshot)
+        compiled = _compiled(results, snapshot)
+        functions = CompiledFunctions(definition, compiled)
+        plain = replace(definition, functions=dict(zip(FUNCTIONS, snapshot.copies(jit=False), strict=True)))
+        check_same(where, plain, environment(definition, functions, core_params, 0), core_params)
+        # numba reads large arrays where they lie: their addresses are of this process.
+        if on_disk and not any(one.library.has_dynamic_globals for one in results):
+            _store(where, file, results)
         return compiled
 
 
-def _compile(
-    where: str, definition: Definition, source: str, path: Path, helpers: list[Any], on_disk: bool
-) -> Compiled:
+def _snapshot(where: str, definition: Definition) -> Snapshot:
+    """Return the functions as they are now; what they must not refer to is an error."""
+    snapshot = Snapshot(OPTIONS)
+    for name, function in definition.functions.items():
+        called = f"{definition.name}.{name}()"
+        check_randomness(where, called, function)
+        try:
+            snapshot.take(function)
+        except Unusable as error:
+            raise TypeError(f"{where}: {called} cannot be compiled: {error}") from None
+    return snapshot
+
+
+def _versions() -> list[str]:
+    """Return what else decides what is compiled: versions, settings of numba, the CPU."""
+    import llvmlite
+    import numba
+    from numba.core.registry import cpu_target
+
+    settings = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "USING_SVML")
+    return [
+        _core.version(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        repr(cpu_target.target_context.codegen().magic_tuple()),
+        repr([getattr(numba.config, name, None) for name in settings]),
+        (Path(__file__).parent / "jit_intrinsics.py").read_text(encoding="utf-8"),
+    ]
+
+
+@contextmanager
+def _module(name: str) -> Iterator[dict[str, Any]]:
+    """Make a module that numba finds by its name as long as it compiles or loads; return its globals."""
+    module = sys.modules[name] = ModuleType(name)
+    try:
+        yield vars(module)
+    finally:
+        del sys.modules[name]
+
+
+def _load(where: str, file: str, module: str) -> list[Any] | None:
+    """Return numba's results that are kept on disk; None if there are none."""
+    from numba.core.compiler import CompileResult
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    content = jit_cache.read(where, file)
+    if content is None:
+        return None
+    context = cpu_target.target_context
+    context.refresh()
+    with _module(module), global_compiler_lock:
+        return [CompileResult._rebuild(context, *one) for one in pickle.loads(content)]
+
+
+def _store(where: str, file: str, results: list[Any]) -> None:
+    from numba.core import serialize
+
+    jit_cache.write(where, file, serialize.dumps([one._reduce() for one in results]))
+
+
+def _compiled(results: list[Any], snapshot: Snapshot) -> Compiled:
+    """Return numba's results as C functions, with no more than they need."""
+    from numba.core.compiler_lock import global_compiler_lock
+
+    with global_compiler_lock:
+        addresses = tuple(
+            int(one.library.get_pointer_to_function(one.fndesc.llvm_cfunc_wrapper_name)) for one in results
+        )
+    libraries = tuple(one.library for one in results)
+    return Compiled(addresses, libraries, (snapshot.arrays, [one.environment for one in results]))
+
+
+def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot) -> list[Any]:
+    """Return numba's results of compiling reset, step and observe."""
     import numba
     from numba import types
+    from numba.core.ccallback import CFunc
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.sigutils import normalize_signature
 
     from fastpg.envs import jit_intrinsics
 
-    for helper in helpers:
-        if id(helper) not in _registered:
-            _registered.add(id(helper))
-            _kept.append(helper)
-            numba.extending.register_jitable(**OPTIONS)(helper)
-    jitted = {name: numba.njit(**OPTIONS)(function) for name, function in definition.functions.items()}
-    if not (on_disk and any(path.parent.rglob("*.nbi"))):  # else it has been compiled before
-        _check_types(where, definition, jitted)
-    # numba finds a cached function's module by its name.
-    module = ModuleType(f"fastpg_jit_{path.parent.name}")
-    sys.modules[module.__name__] = module
-    names = vars(module)
-    names |= {"np": np, "carray": numba.carray}
-    names |= {f"user_{name}": function for name, function in jitted.items()}
-    names |= {"Params": definition.Params}
-    intrinsics = ["float64_stack", "float32_stack", "int64_stack", "load_block", "store_block"]
-    intrinsics += ["params_of", "data_of", "claim"]
-    names |= {name: getattr(jit_intrinsics, name) for name in intrinsics}
-    exec(compile(source, str(path), "exec"), names)
-    for name in (*(f"call_{function}" for function in FUNCTIONS), "one_step", "one_observe"):
-        names[name] = numba.njit(**OPTIONS)(names[name])
     double, integer = types.CPointer(types.float64), types.CPointer(types.int32)
     action = integer if definition.actions.categories else types.CPointer(types.float32)
     i32, address = types.int32, types.voidptr
@@ -168,83 +260,24 @@ def _compile(
         "step": i32(address, i32, action, double, double, double, double),
         "observe": i32(address, i32, double, types.CPointer(types.float32)),
     }
-    made = tuple(
-        numba.cfunc(signatures[name], cache=on_disk, error_model="numpy")(names[name]) for name in FUNCTIONS
-    )
-    return Compiled(tuple(int(one.address) for one in made), made)
-
-
-# ---- what numba says, for users ----------------------------------------------------------------------------
-
-
-def _check_types(where: str, definition: Definition, jitted: dict[str, Any]) -> None:
-    """Compile each of the user's functions by itself, so that an error is about that function."""
-    from numba import types
-    from numba.core.errors import NumbaError
-
-    reals = types.Array(types.float64, 1, "C")
-    action: Any = types.Array(types.int64 if definition.actions.categories else types.float64, 1, "C")
-    given = {
-        "state": reals,
-        "noise": reals,
-        "action": types.int64 if definition.is_scalar_action else action,
-        "obs": types.Array(types.float32, 1, "C"),
-    }
-    params: Any = reals
-    if definition.Params is not None:
-        params = types.BaseTuple.from_types((types.float64,) * definition.num_params, definition.Params)
-    for name, function in jitted.items():
-        signature = tuple(given[one] for one in ARGUMENTS[name])
-        if definition.takes_params[name]:
-            signature += (params,)
-        called = f"{definition.name}.{name}()"
-        try:
-            function.compile(signature)
-        except NumbaError as error:
-            raise TypeError(
-                f"{where}: {called} cannot be compiled: {_said(str(error), function.py_func)}"
-            ) from error
-        result = function.overloads[signature].signature.return_type
-        if name == "step" and not (
-            isinstance(result, types.BaseTuple)
-            and len(result) in (2, 3)
-            and all(isinstance(one, types.Number | types.Boolean) for one in result.types)
-        ):
-            raise TypeError(
-                f"{where}: {called} must return (reward, terminated) or (reward, terminated, truncated) in "
-                f"every case, numbers and bools; compiled it returns {result}"
-            )
-        if name != "step" and result is not types.none:
-            raise TypeError(
-                f"{where}: {called} must write into its argument and return nothing; "
-                f"compiled it returns {result}"
-            )
-
-
-def _said(message: str, function: FunctionType) -> str:
-    """Return what numba has to say, in one sentence, with the place in the user's source."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", message)
-    lines = [line.strip() for line in plain.splitlines()]
-    telling = [
-        line
-        for line in lines
-        if line
-        and not re.match(
-            r"(Failed in \w+ mode|During:|File |There are \d+ candidate|- |Overload|<source|\^)", line
-        )
-    ]
-    reason = telling[0] if telling else "numba does not say why"
-    call = next((line[4:] for line in telling if line.startswith(">>> ")), None)
-    if reason.endswith("for signature:"):
-        reason = re.sub(r"Function\((.*)\)", r"\1", reason.removesuffix(" for signature:"))
-        reason += f" for {call}" if call else ""
-    filename = function.__code__.co_filename
-    last = max(function.__code__.co_firstlineno, *(n for _, _, n in function.__code__.co_lines() if n))
-    for found in re.finditer(r'File "(.*?)", line (\d+)|at (\S+) \((\d+)\)', plain):
-        file, line = (found[1], found[2]) if found[1] else (found[3], found[4])
-        if Path(file).name == Path(filename).name and function.__code__.co_firstlineno <= int(line) <= last:
-            return reason + shown_line(filename, int(line))
-    return reason + shown_line(filename, function.__code__.co_firstlineno)
+    jit_intrinsics.free_pass_managers()
+    with _module(snapshot.module) as names, global_compiler_lock:
+        jitted = dict(zip(FUNCTIONS, snapshot.copies(jit=True), strict=True))
+        check_types(where, definition, jitted, snapshot)
+        names |= {"np": np, "carray": numba.carray}
+        names |= {f"user_{name}": function for name, function in jitted.items()}
+        names |= {"Params": definition.Params}
+        intrinsics = ["float64_stack", "float32_stack", "int64_stack", "load_block", "store_block"]
+        intrinsics += ["params_of", "data_of", "claim"]
+        names |= {name: getattr(jit_intrinsics, name) for name in intrinsics}
+        exec(compile(source, f"<{definition.name} compiled by fastpg>", "exec"), names)
+        for name in (*(f"call_{function}" for function in FUNCTIONS), "one_step", "one_observe"):
+            names[name] = numba.njit(**OPTIONS)(names[name])
+        made = []
+        for name in FUNCTIONS:
+            signature = normalize_signature(signatures[name])
+            made.append(CFunc(names[name], signature, {}, {"error_model": "numpy"})._compile_uncached())
+        return made
 
 
 # ---- generated code ----------------------------------------------------------------------------------------
@@ -513,7 +546,7 @@ def _calls(definition: Definition, returned: int) -> str:
     source = ""
     for name in FUNCTIONS:
         arguments = ", ".join((*ARGUMENTS[name], *(("params",) if definition.takes_params[name] else ())))
-        results = f"0, float(out[0]), {ends}" if name == "step" else "0"
+        results = f"0, 1.0 * out[0], {ends}" if name == "step" else "0"
         failure = f"{RAISED}, 0.0, 0.0" if name == "step" else f"{RAISED}"
         source += (
             f"def call_{name}({arguments}):\n    try:\n        out = user_{name}({arguments})\n"

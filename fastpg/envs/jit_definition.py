@@ -30,6 +30,7 @@ class Definition:
     reset_noise_size: int
     step_noise_size: int
     num_params: int
+    class_names: frozenset[str]  # what else stands in the class, which functions do not see
     Params: Any  # the class of `params` where they have names, a namedtuple; else None
 
     @property
@@ -108,6 +109,7 @@ def define(
         reset_noise_size=reset_noise_size,
         step_noise_size=step_noise_size,
         num_params=num_params,
+        class_names=frozenset(vars(cls)) - frozenset(FUNCTIONS),
         Params=None if param_names is None else namedtuple("Params", param_names),
     )
 

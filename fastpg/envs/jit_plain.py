@@ -95,6 +95,8 @@ class Plain:
         except Exception as error:
             place = _place(error, definition.functions[function].__code__.co_filename)
             said = f"{type(error).__name__}: {error}".rstrip(": ")
+            if isinstance(error, NameError) and error.name in definition.class_names:
+                place += f"; functions do not see what stands in the class: write {error.name} above it"
             raise EnvError(f"{definition.name}.{function}() raised {said}{place}") from error
         if function != "step" and returned is not None:
             raise EnvError(
@@ -176,6 +178,8 @@ class PlainFunctions:
 
     The core calls them from any of its threads; ctypes takes the GIL.
     """
+
+    data = 0  # env->data: they have it all in Python
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition

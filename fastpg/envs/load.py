@@ -11,9 +11,11 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 
 from fastpg import _check, _core, spaces
 from fastpg.envs.custom import CustomEnv, limit, number, unknown_param
+from fastpg.envs.shared_library import check_library
 from fastpg.errors import EnvError
 
 WIDTH = 16  # of the tile that is tried out
+ENDS = (0.0, 1.0, 2.0, 3.0)  # FPG_END_... in fastpg.h, and sums of them
 
 
 def get_include() -> str:
@@ -44,9 +46,9 @@ def load_env(
 ) -> "LoadedEnv":
     """Load an environment from a shared library: it is then accepted wherever an env id is.
 
-    The library exports ``const fpg_environment *fastpg_environment(void)``, a struct of sizes, limits and
-    three functions that csrc/fastpg.h describes (in the folder `get_include`). examples/c_env is one,
-    whole.
+    The library exports a ``fpg_environment``, a struct of sizes, limits and three functions that
+    csrc/fastpg.h describes (in the folder `get_include`), by
+    ``FPG_EXPORT_ENVIRONMENT(fastpg_environment, environment);``. examples/c_env is one, whole.
 
     The library stays loaded until the process ends: after compiling it again, start a new process.
 
@@ -62,7 +64,7 @@ def load_env(
     name : str, optional
         What messages call it; by default the struct's name, or the file's.
     symbol : str
-        The name of the exported function.
+        The name that it is exported under.
     **params
         Parameters, by the names that the struct gives them.
 
@@ -83,8 +85,9 @@ def load_env(
     for argument, text in (("name", name), ("symbol", symbol)):
         if not isinstance(text, str) and not (argument == "name" and text is None):
             raise TypeError(f"{where}: {argument} must be a string, got {_check.shown(text)}")
-    if not file.is_file():
-        raise ValueError(f"{where}: there is no file {str(file)!r}")
+    if not symbol.isidentifier():
+        raise ValueError(f"{where}: symbol must be the name of a function, got {_check.shown(symbol)}")
+    check_library(where, file)
     try:
         library = ctypes.CDLL(str(file.resolve()))  # with a slash: else it would be looked for elsewhere
     except OSError as error:
@@ -93,11 +96,14 @@ def load_env(
         ) from error
     try:
         function = getattr(library, symbol)
-    except AttributeError:
+        magic = ctypes.c_uint64.in_dll(library, f"{symbol}_magic").value
+    except (AttributeError, ValueError):
+        magic = 0
+    if magic != _core.ENV_MAGIC:  # without it the symbol could be data, or any function
         raise ValueError(
-            f"{where}: {str(file)!r} exports no function {symbol}; it has to define "
-            f"`const fpg_environment *{symbol}(void)`"
-        ) from None
+            f"{where}: {str(file)!r} exports no environment {symbol}; it has to say "
+            f"`FPG_EXPORT_ENVIRONMENT({symbol}, environment);`, which fastpg.h explains"
+        )
     function.restype, function.argtypes = ctypes.c_void_p, ()
     address = function()
     if not address:
@@ -247,12 +253,18 @@ class LoadedEnv(CustomEnv):
                     action: Any = drawn.astype(np.int32)
                 else:
                     action = np.stack([self.action_space.sample() for _ in range(WIDTH)], axis=1)
-                reward, ended = core.step(action, rng.uniform(size=(core.step_noise_size, WIDTH)), state)
+                reward, end = core.step(action, rng.uniform(size=(core.step_noise_size, WIDTH)), state)
                 if not np.isfinite(reward).all():
                     raise EnvError(
                         f"step() of {self.name} wrote the reward {reward[~np.isfinite(reward)][0]}"
                     )
-                if ended.any():
+                wrong = ~np.isin(end, ENDS)
+                if wrong.any():
+                    raise EnvError(
+                        f"step() of {self.name} wrote the end {end[wrong][0]}, which must be 0, "
+                        "FPG_END_TERMINATED, FPG_END_TRUNCATED or their sum"
+                    )
+                if end.any():
                     break
         except EnvError as error:
             message = str(error).removeprefix("Environment: ")
