@@ -7,7 +7,7 @@ Nothing is clipped, broadcast or cast down; a lossless conversion (int to float,
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,9 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
 
 
 def output(
-    where: str, name: str, value: Any, shape: tuple[int, ...], inputs: Sequence[tuple[str, NDArray[Any]]]
+    where: str, name: str, value: Any, shape: tuple[int, ...], inputs: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
-    """Return an array to write a float32 result into while the inputs, (name, array), are read."""
+    """Return an array to write a float32 result into while the inputs are read."""
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         got = value.dtype if isinstance(value, np.ndarray) else shown(value)
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
@@ -153,12 +153,12 @@ def output(
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{where}: {name} must be contiguous and writable")
-    separate_output(where, name, value, inputs)
+    separate_output(where, name, value, inputs.items())
     return value
 
 
 def separate_output(
-    where: str, name: str, value: NDArray[Any], others: Sequence[tuple[str, NDArray[Any]]]
+    where: str, name: str, value: NDArray[Any], others: Iterable[tuple[str, NDArray[Any]]]
 ) -> None:
     """Require that an array to write to can hold a result without changing anything else."""
     if not value.flags.writeable:
