@@ -402,10 +402,11 @@ static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(
     if (last->data)
         for (int32_t i = 0; i < width; i++)
             memcpy(&s.next_value[i], (const char *)last->data + (env + i) * last->env_stride, sizeof(FPG_REAL));
-    s.levels = (FPG_REAL *)job->levels + worker * (in->n + 1) * job->block;
-    if (in->estimate == FPG_NSTEP_RETURNS)
+    if (in->estimate == FPG_NSTEP_RETURNS) {
+        s.levels = (FPG_REAL *)job->levels + worker * (in->n + 1) * job->block;
         for (int64_t k = 0; k <= in->n; k++)
             memcpy(s.levels + k * c->width, s.next_value, sizeof(FPG_REAL) * (size_t)c->width);
+    }
     if (in->estimate == FPG_RETURNS)
         memcpy(s.running, s.next_value, sizeof(FPG_REAL) * (size_t)c->width);
     for (int64_t end = in->num_steps; end > 0; end -= c->count) {

@@ -205,8 +205,7 @@ static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int work
                 fpg_head_entropy_gradient(layout, lanes, width, tape->score + (t + s) * scores * width, tape->active + (t + s) * width,
                                           (float)pass->collect.entropy_coef, FPG_CHUNK, worker->dlogits + s * lanes);
         }
-        for (int32_t a = 0; a < scores; a++)
-            memset(worker->dlogits + a * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof(float));
+        fpg_clear_padding(scores, rows, worker->dlogits);
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
         if (!keep_hidden)

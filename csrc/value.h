@@ -16,9 +16,7 @@ static void fpg_value_forward(const fpg_pass *pass, fpg_worker *worker, int32_t 
 static void fpg_load_tape_obs(const fpg_pass *pass, const fpg_tape *tape, int64_t t, int32_t count, fpg_worker *worker)
 {
     const int32_t width = pass->width, lanes = pass->lanes, size = pass->layout->obs_size;
-    const int32_t rows = count * lanes;
-    for (int32_t d = 0; d < size; d++)
-        memset(worker->x + d * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof(float));
+    fpg_clear_padding(size, count * lanes, worker->x);
     for (int32_t s = 0; s < count; s++)
         for (int32_t d = 0; d < size; d++)
             memcpy(worker->x + d * FPG_CHUNK + s * lanes, tape->obs + ((t + s) * size + d) * width, (size_t)lanes * sizeof(float));

@@ -7,7 +7,11 @@ Nothing is clipped, broadcast or cast down; a lossless conversion (int to float,
 """
 
 import os
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
+=======
+from collections.abc import Iterable, Sequence
+>>>>>>> core
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -189,22 +193,28 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
 
 
 def output(
-    where: str, name: str, value: Any, shape: tuple[int, ...], inputs: Sequence[tuple[str, NDArray[Any]]]
+    where: str, name: str, value: Any, shape: tuple[int, ...], inputs: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
+<<<<<<< HEAD
     """Return an array to write a float32 result into while the inputs, (name, array), are read."""
     if not is_array(value) or value.dtype != np.float32:
         got = value.dtype if is_array(value) else shown(value)
+=======
+    """Return an array to write a float32 result into while the inputs are read."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        got = value.dtype if isinstance(value, np.ndarray) else shown(value)
+>>>>>>> core
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
     if value.shape != shape:
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{where}: {name} must be contiguous and writable")
-    separate_output(where, name, value, inputs)
+    separate_output(where, name, value, inputs.items())
     return value
 
 
 def separate_output(
-    where: str, name: str, value: NDArray[Any], others: Sequence[tuple[str, NDArray[Any]]]
+    where: str, name: str, value: NDArray[Any], others: Iterable[tuple[str, NDArray[Any]]]
 ) -> None:
     """Require that an array to write to can hold a result without changing anything else."""
     if not value.flags.writeable:

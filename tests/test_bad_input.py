@@ -486,6 +486,7 @@ def test_gymnasium_spaces_of_other_kinds_are_named():
     refuse(lambda: fastpg.Policy(BOX, space), ValueError, "action_space", str(space))
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("where", "call", "words"),
     [
@@ -522,3 +523,64 @@ def compare(policy, **settings):
 def test_an_algorithm_with_a_list_of_widths_is_the_one_with_a_tuple():
     listed, given = fastpg.VPG(value_hidden=[8, 4]), fastpg.VPG(value_hidden=(8, 4))
     assert listed == given and hash(listed) == hash(given)
+=======
+# ---- arrays to write to ---------------------------------------------------------------------------
+
+
+def test_out_may_not_be_what_the_gradient_reads_or_hold_an_entry_twice():
+    """Actions that were overwritten as they were read gave a wrong gradient, silently."""
+    space = Box(-np.inf, np.inf, (2,))
+    policy = fastpg.Policy(space, space, hidden=(), seed=0)
+    size, batch = policy.theta.size, 6
+    memory = np.zeros((batch, size), np.float32)
+    obs, weights = np.ones((batch, 2), np.float32), np.ones(batch, np.float32)
+    overlapping = {
+        "actions": {"actions": memory.reshape(-1)[: 2 * batch].reshape(batch, 2)},
+        "obs": {"obs": memory.reshape(-1)[: 2 * batch].reshape(batch, 2)},
+        "weights": {"weights": memory.reshape(-1)[-batch:]},
+    }
+    for per, out in (("sample", memory), (None, memory[0])):
+        for name, given in overlapping.items():
+            if per is None and name == "weights":
+                continue  # it lies in another row
+            arguments = {"obs": obs, "actions": np.zeros((batch, 2), np.float32), "weights": weights} | given
+            with pytest.raises(ValueError, match=f"out must not share memory with {name}"):
+                fastpg.policy_gradient(policy, per=per, out=out, **arguments)
+    once = np.broadcast_to(memory[0], (batch, size))
+    with pytest.raises(ValueError, match="out must be contiguous and writable"):
+        fastpg.policy_gradient(policy, obs, obs, weights, per="sample", out=once)
+
+
+@pytest.mark.parametrize("strides", [(0, 4), (4, 0), (4, 4), (0, 0), (-4, 4), (8, 4), (4, 8)], ids=str)
+def test_estimates_refuse_an_output_with_an_entry_that_is_two(strides):
+    rewards, flags = np.ones((3, 4), np.float32), np.zeros((3, 4), bool)
+    memory = np.zeros(64, np.float32)[32:]
+    out = np.lib.stride_tricks.as_strided(memory, (3, 4), strides)
+    with pytest.raises(ValueError, match="out must not have entries that share memory with each other"):
+        fastpg.returns(rewards, flags, flags, gamma=0.9, out=out)
+    separate = np.zeros((3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"out\[1\] must not have entries that share memory with each other"):
+        fastpg.gae(
+            rewards,
+            rewards,
+            flags,
+            flags,
+            last_values=np.zeros(4, np.float32),
+            gamma=0.9,
+            lam=0.9,
+            out=(separate, out),
+        )
+
+
+@pytest.mark.parametrize("view", [np.s_[:, ::2], np.s_[::-1, ::-2], np.s_[::3, :4]], ids=str)
+def test_estimates_write_to_any_strides_that_keep_entries_apart(view):
+    whole = np.zeros((9, 8), np.float32)
+    out = whole[view]
+    rewards = np.arange(out.size, dtype=np.float32).reshape(out.shape)
+    flags = np.zeros(out.shape, bool)
+    right = fastpg.returns(rewards, flags, flags, gamma=0.5)
+    assert fastpg.returns(rewards, flags, flags, gamma=0.5, out=out) is out
+    np.testing.assert_array_equal(out, right)
+    transposed = np.zeros(out.shape[::-1], np.float32).T
+    np.testing.assert_array_equal(fastpg.returns(rewards, flags, flags, gamma=0.5, out=transposed), right)
+>>>>>>> core

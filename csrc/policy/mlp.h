@@ -167,6 +167,14 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
     fpg_repeat_last(layout->num_outputs, rows, ld, logits);
 }
 
+/* Rows R up to the next multiple of FPG_PAD of a chunk (size, FPG_CHUNK) become 0, as backward passes want it: what padding
+ * holds may be infinite or NaN, which no weight makes 0. */
+static void fpg_clear_padding(int32_t size, int32_t rows, float *chunk)
+{
+    for (int32_t k = 0; k < size; k++)
+        memset(chunk + k * FPG_CHUNK + rows, 0, (size_t)(fpg_round_up(rows, FPG_PAD) - rows) * sizeof *chunk);
+}
+
 /* gradient (m, n) += a^T b over rows: a layer's weight gradient dy^T input. n is the padded number of columns. */
 FPG_INLINE void fpg_weight_gradient(const float *a, ptrdiff_t a_m, ptrdiff_t a_k, int32_t m, const float *b, int32_t n,
                                     int32_t rows, float *gradient)
