@@ -33,10 +33,12 @@ def read(where: str, name: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError, RuntimeError):
         return None
     except OSError as error:
-        return _warn(where, f"the compiled environment {folder() / name} cannot be read ({error})")
+        _warn(where, f"the compiled environment {folder() / name} cannot be read ({error})")
+        return None
     content = text[len(_MAGIC) + _DIGEST_SIZE :]
     if text[: len(_MAGIC) + _DIGEST_SIZE] != _MAGIC + hashlib.sha256(content).digest():
-        return _warn(where, f"the compiled environment {folder() / name} is damaged")
+        _warn(where, f"the compiled environment {folder() / name} is damaged")
+        return None
     return content
 
 

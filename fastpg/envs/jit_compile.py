@@ -276,7 +276,8 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
         made = []
         for name in FUNCTIONS:
             signature = normalize_signature(signatures[name])
-            made.append(CFunc(names[name], signature, {}, {"error_model": "numpy"})._compile_uncached())
+            function: Any = CFunc(names[name], signature, {}, {"error_model": "numpy"})
+            made.append(function._compile_uncached())  # its result can be kept on disk
         return made
 
 

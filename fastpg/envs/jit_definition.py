@@ -2,8 +2,8 @@
 
 import inspect
 from collections import namedtuple
-from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class Definition:
     """The functions of a `jit_env`, and all that is fixed when it is compiled."""
 
     name: str
-    functions: dict[str, Callable[..., Any]]
+    functions: dict[str, FunctionType]
     takes_params: dict[str, bool]
     observations: spaces.Observations
     actions: spaces.Actions
@@ -114,7 +114,7 @@ def define(
     )
 
 
-def _function(where: str, cls: type, name: str, has_params: bool) -> tuple[Callable[..., Any], bool]:
+def _function(where: str, cls: type, name: str, has_params: bool) -> tuple[FunctionType, bool]:
     """Return a function of the class, and whether it takes params: it has one argument more then."""
     function = inspect.getattr_static(cls, name, None)
     if isinstance(function, staticmethod):

@@ -51,6 +51,12 @@ def references(code: types.CodeType) -> Iterator[Reference]:
             )
 
 
+def names_in(code: types.CodeType) -> set[str]:
+    """Return the names of globals and attributes in code and the functions inside of it."""
+    inside = [names_in(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return {*code.co_names}.union(*inside)
+
+
 def value_of(function: types.FunctionType, kind: str, name: str) -> tuple[bool, Any]:
     """Return whether a name has a value now, and which."""
     if kind == "global":
@@ -97,9 +103,10 @@ def _followed(function: types.FunctionType, reference: Reference) -> tuple[str |
     attributes = list(reference.attributes)
     if isinstance(value, types.ModuleType) and not attributes:
         # The module gets another name, or is handed on: any attribute of the code may be one of it.
-        attributes = [name for name in (*_HIDDEN_FUNCTIONS, "random") if name in function.__code__.co_names]
-        hidden = hidden or any(_is_hidden(getattr(value, name, None)) for name in attributes)
-        return (".".join((shown, *attributes)) if hidden else None), line, None
+        for name in sorted(names_in(function.__code__)):
+            if not hidden and _is_hidden(getattr(value, name, None)):
+                shown, hidden = f"{shown}.{name}", True
+        return shown if hidden else None, line, None
     while attributes and isinstance(value, types.ModuleType):
         name = attributes.pop(0)
         value, shown = getattr(value, name, None), f"{shown}.{name}"

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastpg.envs.jit_names import LIBRARIES, references, value_of
+from fastpg.envs.jit_names import LIBRARIES, names_in, references, value_of
 from fastpg.envs.jit_plain import shown_line
 
 Build = Callable[
@@ -199,7 +199,7 @@ class Snapshot:
         if copies is None:
             copies = {jit: types.ModuleType(value.__name__) for jit in (True, False)}
             self._modules[id(value), id(function)] = copies  # before: what it holds may refer to it
-            for attribute in sorted(_names(function.__code__) & vars(value).keys()):
+            for attribute in sorted(names_in(function.__code__) & vars(value).keys()):
                 self.add("attribute", attribute)
                 build = self._value(f"{name}.{attribute}", vars(value)[attribute], function, line)
                 self._attributes.append((copies, attribute, build))
@@ -248,9 +248,3 @@ class _Function:
     defaults: Build = lambda jit: None
     kwdefaults: dict[str, Build] = field(default_factory=dict)
     copies: dict[bool, Any] = field(default_factory=dict)
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Return the names of globals and attributes in code and the functions inside of it."""
-    inside = [_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return {*code.co_names}.union(*inside)

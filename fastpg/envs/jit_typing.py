@@ -12,15 +12,19 @@ from fastpg.envs.jit_snapshot import Snapshot
 
 # What to write instead of what numba does not know: parts of what it says.
 _INSTEAD = (
-    (r"IMPORT_NAME|IMPORT_FROM", "it imports inside of the function", "import at the top of the file"),
-    (r"STORE_GLOBAL|DELETE_GLOBAL", "it writes a global", "keep in `state` whatever has to last"),
     (
-        r"LIST_EXTEND|LIST_TO_TUPLE|CALL_FUNCTION_EX|UNPACK_EX|BUILD_TUPLE_UNPACK|CALL_INTRINSIC_1",
+        r"opcode \((IMPORT_NAME|IMPORT_FROM)",
+        "it imports inside of the function",
+        "import at the top of the file",
+    ),
+    (r"opcode \((STORE_GLOBAL|DELETE_GLOBAL)", "it writes a global", "keep in `state` whatever has to last"),
+    (
+        r"opcode \((UNPACK_EX|LIST_EXTEND|LIST_TO_TUPLE|CALL_INTRINSIC_1)",
         "it unpacks with a star",
         "write out each of them",
     ),
     (
-        r"[Ss]ci[Pp]y",
+        r"(?i)scipy [0-9.+]* ?is required",
         "np.dot, `@` and np.linalg need SciPy, which is not installed",
         "pip install scipy, or write np.sum(a * b) for a product of vectors",
     ),

@@ -54,7 +54,7 @@ def collect(
 
     Parameters
     ----------
-    env : VectorEnv, str or fastpg.exact.FiniteMDP
+    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
         As in `fastpg.collect`, which also says which random numbers are drawn, and how a VectorEnv goes on.
     module : torch.nn.Linear or torch.nn.Sequential
         What `from_module` takes, with the outputs that the environment's actions need. It reads one-hot
