@@ -57,7 +57,7 @@ def relative_error(got, expected):
 
 
 class Ascent:
-    """A network's way uphill in float64; of normalised observations, as a new network or one that continues."""
+    """A network's way uphill in float64; a new one or one that continues, of normalised observations."""
 
     def __init__(self, network, theta, *, normalizes=False, continues=False, **adam):
         self.network, self.theta, self.adam = network, np.float64(theta), adam
