@@ -7,11 +7,7 @@ Nothing is clipped, broadcast or cast down; a lossless conversion (int to float,
 """
 
 import os
-<<<<<<< HEAD
-from collections.abc import Mapping, Sequence
-=======
-from collections.abc import Iterable, Sequence
->>>>>>> core
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -195,15 +191,9 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
 def output(
     where: str, name: str, value: Any, shape: tuple[int, ...], inputs: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
-<<<<<<< HEAD
-    """Return an array to write a float32 result into while the inputs, (name, array), are read."""
+    """Return an array to write a float32 result into while the inputs are read."""
     if not is_array(value) or value.dtype != np.float32:
         got = value.dtype if is_array(value) else shown(value)
-=======
-    """Return an array to write a float32 result into while the inputs are read."""
-    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
-        got = value.dtype if isinstance(value, np.ndarray) else shown(value)
->>>>>>> core
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
     if value.shape != shape:
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")

@@ -143,6 +143,8 @@ class Collector:
         left = quotas(episodes, count) if by_episode else np.full(count, np.iinfo(np.int64).max)
         counting = left > 0
         live = counting & ~stepper.filler
+        if horizon == 1 and not live.any():  # resets of all: the row after them is the first with transitions
+            horizon = 2
         finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
         t = 0
         while t < horizon or (by_episode and counting.any()):
@@ -161,7 +163,9 @@ class Collector:
                 cut = ended & flags[1] & ~flags[0]
                 if self._wants_final and cut.any():
                     which = np.flatnonzero(cut)
-                    finals.append((t, which, stepper.final_rows(which, next_obs)))
+                    rows = stepper.final_rows(which, next_obs)
+                    self._check_finals(t, which, rows)
+                    finals.append((t, which, rows))
                 left[ended] -= 1
                 counting = left > 0
                 live = counting & ~stepper.filler
@@ -214,6 +218,15 @@ class Collector:
             obs[: steps + 1], actions[:steps], entropy[:steps], rewards, terminated, truncated, valid, finals,
             by_episode, first_age, returns, lengths.astype(np.int64), len(returns) + cut,
         )  # fmt: skip
+
+    def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+        """Require that the final observations of environments `which` are finite."""
+        if not np.isfinite(rows).all():
+            k, component = np.argwhere(~np.isfinite(rows))[0]
+            raise FloatingPointError(
+                f"{self.env.id} returned a final observation with the entry {rows[k, component]} "
+                f"(environment {which[k]}, step {t} of the batch, component {component})"
+            )
 
     def _check_obs(self, begin: int, steps: int) -> None:
         """Require that the observations that actions were drawn for are finite."""

@@ -387,16 +387,7 @@ def policy_gradient(
     if out is None:
         out = np.empty(shape, np.float32)
     else:
-<<<<<<< HEAD
-        inputs = [
-            ("policy.theta", theta),
-            ("obs", rows),
-            ("actions", flat_actions),
-            ("weights", flat_weights),
-        ]
-=======
         inputs = {"policy.theta": theta, "obs": rows, "actions": flat_actions, "weights": flat_weights}
->>>>>>> core
         _check.output(where, "out", out, shape, inputs)
     if per is None:
         scale = 1.0 if reduction == "sum" else 1.0 / len(rows)

@@ -231,9 +231,14 @@ def set_stage(where: str, env: Any, num_envs: Any, seed: Any, env_params: Mappin
             raise TypeError(f"{where}: {given[0]} goes with an id; the VectorEnv that was passed has its own")
         return Stage(env._native, env, env.num_envs, seed)
     if isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | gymnasium.Wrapper):
+        advice = (
+            "what a wrapper does would not be seen: pass the VectorEnv inside it, env.unwrapped"
+            if isinstance(env.unwrapped, VectorEnv)
+            else f"{where} steps native environments only, those of fastpg.list_envs(); fastpg.train, "
+            "evaluate and estimate_gradient take Gymnasium's"
+        )
         raise TypeError(
-            f"{where}: env must be a fastpg.VectorEnv or an id, got {_check.shown(env)}; what a wrapper does "
-            "would not be seen: pass the VectorEnv inside it, env.unwrapped"
+            f"{where}: env must be a fastpg.VectorEnv or an id, got {_check.shown(env)}; {advice}"
         )
     num_envs = 1024 if num_envs is None else _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     return Stage(native_env(where, env, env_params), None, num_envs, seed or 0)

@@ -486,7 +486,6 @@ def test_gymnasium_spaces_of_other_kinds_are_named():
     refuse(lambda: fastpg.Policy(BOX, space), ValueError, "action_space", str(space))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("where", "call", "words"),
     [
@@ -523,7 +522,8 @@ def compare(policy, **settings):
 def test_an_algorithm_with_a_list_of_widths_is_the_one_with_a_tuple():
     listed, given = fastpg.VPG(value_hidden=[8, 4]), fastpg.VPG(value_hidden=(8, 4))
     assert listed == given and hash(listed) == hash(given)
-=======
+
+
 # ---- arrays to write to ---------------------------------------------------------------------------
 
 
@@ -583,4 +583,3 @@ def test_estimates_write_to_any_strides_that_keep_entries_apart(view):
     np.testing.assert_array_equal(out, right)
     transposed = np.zeros(out.shape[::-1], np.float32).T
     np.testing.assert_array_equal(fastpg.returns(rewards, flags, flags, gamma=0.5, out=transposed), right)
->>>>>>> core

@@ -612,3 +612,22 @@ def test_what_docs_collect_shows_runs():
     for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
         exec(block, names)
     assert names["batch"].num_steps == 64 * 128
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (lambda: gymnasium.make_vec("CartPole-v1", num_envs=2), ["collect() steps native environments only"]),
+        (lambda: gymnasium.make("CartPole-v1"), ["collect() steps native environments only"]),
+        (
+            lambda: gymnasium.wrappers.vector.RecordEpisodeStatistics(fastpg.make("CartPole-v1", num_envs=2)),
+            ["pass the VectorEnv inside it, env.unwrapped"],
+        ),
+    ],
+    ids=["vector", "single", "wrapped VectorEnv"],
+)
+def test_the_advice_for_an_environment_that_is_refused_helps(env, words, policy):
+    with pytest.raises(TypeError) as refused:
+        fastpg.collect(env(), policy, horizon=3)
+    assert all(word in str(refused.value) for word in words)
+    assert ("env.unwrapped" in str(refused.value)) == ("env.unwrapped" in words[0])

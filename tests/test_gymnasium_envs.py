@@ -11,8 +11,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Graph, Sequence, Text, Tuple
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
+from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers.vector import DictInfoToList
 from gymnasium_envs import MODES, Scripted, Single, scripted
 from test_bad_input import refuse
 
@@ -370,6 +372,133 @@ def test_a_final_observation_that_is_missing_is_missed():
     fastpg.train(Broken(**truncated), **SHORT)  # no value function, no need
     final = {"infos": {"final_obs": np.ones((2, 3), np.float32)}}  # one array is good as well
     fastpg.train(Broken(**truncated, **final), fastpg.VPG(), **SHORT)
+
+
+class Finals(VectorWrapper):
+    """Changes the final observations of a SAME_STEP environment: change(final_obs, terminated, truncated)."""
+
+    def __init__(self, env, change):
+        super().__init__(env)
+        self.change = change
+
+    def step(self, actions):
+        obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        if "final_obs" in infos:
+            infos["final_obs"] = self.change(infos["final_obs"].copy(), terminated, truncated)
+        return obs, rewards, terminated, truncated, infos
+
+
+def same_step():
+    return scripted(4, AutoresetMode.SAME_STEP)
+
+
+def replaced(by):
+    def change(final, _, truncated):
+        for i in np.flatnonzero(truncated):
+            final[i] = by
+        return final
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("by", "error", "words"),
+    [
+        (None, ValueError, ["no 'final_obs' of environment 0"]),
+        (np.zeros(2, np.float32), ValueError, ["infos['final_obs'] that do not fit Box(-100.0, 100.0, (3,)"]),
+        (
+            np.array([0, np.nan, 0], np.float32),
+            FloatingPointError,
+            ["returned a final observation with the entry nan (environment 0, step 2 of the batch"],
+        ),
+    ],
+    ids=["missing", "another shape", "nan"],
+)
+def test_final_observations_that_cannot_be_used_are_named(by, error, words):
+    refuse(lambda: fastpg.train(Finals(same_step(), replaced(by)), fastpg.VPG(), **SHORT), error, *words)
+
+
+def test_final_observations_of_terminated_episodes_are_not_needed():
+    def without(final, terminated, _):
+        final[terminated] = None
+        return final
+
+    runs = [fastpg.train(env, fastpg.VPG(), **SHORT) for env in (same_step(), Finals(same_step(), without))]
+    assert (runs[0].policy.theta == runs[1].policy.theta).all()
+
+
+def test_infos_as_a_list_of_each_environment_are_read_as_those_of_all():
+    runs = [fastpg.train(env, fastpg.VPG(), **SHORT) for env in (same_step(), DictInfoToList(same_step()))]
+    assert (runs[0].policy.theta == runs[1].policy.theta).all()
+
+
+def test_the_autoreset_mode_is_that_of_the_environment_whoever_was_made_later():
+    env = same_step()
+    policy = fastpg.Policy.for_env(scripted(2, AutoresetMode.NEXT_STEP))  # shares the dict of metadata
+    assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    for given in (env, DictInfoToList(env)):
+        assert fastpg.estimate_gradient(given, policy, horizon=16).num_steps == 64  # no row is a reset
+
+
+@pytest.mark.parametrize("wrap", [lambda env: env, lambda env: TimeLimit(env, 9)], ids=["itself", "wrapped"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_function_that_returns_one_environment_again_and_again_is_refused(wrap, mode):
+    words = ["a function that returned the same environment twice", "lambda: gymnasium.make(...)"]
+    policy = fastpg.Policy.for_env("CartPole-v1")
+    for call in (
+        lambda again: fastpg.evaluate(again, policy, episodes=8, vectorization_mode=mode),
+        lambda again: fastpg.train(again, vectorization_mode=mode, **SHORT),
+        lambda again: [fastpg.Policy.for_env(again) for _ in range(2)],  # the first closed it
+    ):
+        env = cartpole()
+        refuse(lambda call=call, env=env: call(lambda: wrap(env)), ValueError, *words)
+
+
+def test_a_vector_environment_that_holds_one_environment_several_times_is_refused():
+    env = cartpole()
+    refuse(
+        lambda: fastpg.train(SyncVectorEnv([lambda: env] * 3), **SHORT),
+        ValueError,
+        "train(): env_id is a SyncVectorEnv that holds one environment several times",
+    )
+
+
+class OneStep(Single):
+    """Episodes of one step."""
+
+    def __init__(self, truncates):
+        super().__init__(BOX)
+        self.truncates = truncates
+
+    def step(self, action):
+        return self._obs(), 1.0, not self.truncates, self.truncates, {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("truncates", [False, True], ids=["terminated", "truncated"])
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize(
+    "amount", [{"horizon": 1}, {"horizon": 2}, {"episodes": 1}, {"episodes": 4}], ids=str
+)
+def test_episodes_of_one_step_train_with_every_algorithm(mode, truncates, num_envs, amount):
+    for algorithm in (
+        fastpg.Reinforce(),
+        fastpg.Reinforce(form="total", normalize="trajectory"),
+        *(fastpg.VPG(form=form, value_epochs=2) for form in ("gae", "td", "q", "reward_to_go")),
+        fastpg.VPG(normalize_observations=True, value_minibatches=3),
+        fastpg.A2C(),
+    ):
+        env = SyncVectorEnv([lambda: OneStep(truncates)] * num_envs, autoreset_mode=mode)
+        run = fastpg.train(env, algorithm, hidden=(4,), total_steps=12, **amount)
+        assert (run.history["num_steps"] > 0).all()
+        assert (run.history["mean_return"] == 1.0).all()
+
+
+@pytest.mark.parametrize("algorithm", [fastpg.A2C(), fastpg.Reinforce()], ids=lambda one: type(one).__name__)
+def test_a_row_of_resets_only_is_followed_by_one_with_transitions(algorithm):
+    options = {"num_envs": 4, "horizon": 1, "total_steps": 1000, "hidden": (8,)}
+    run = fastpg.train("gym:Pendulum-v1", algorithm, **options)  # all end at step 200
+    assert (run.history["num_steps"] == 4).all()
 
 
 def test_categories_out_of_range_are_refused():

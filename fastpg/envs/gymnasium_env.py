@@ -5,7 +5,9 @@ differences between vector environments: how they reset, and in which form they 
 """
 
 import contextlib
+import functools
 import importlib
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -27,6 +29,9 @@ VectorizationMode = Literal["sync", "async", "vector_entry_point"]
 VECTORIZATION_MODES: tuple[VectorizationMode, ...] = ("sync", "async", "vector_entry_point")
 FORCED = "gym:"  # before an id: Gymnasium's environment even where there is a native one
 DEFAULT_NUM_ENVS = 16
+
+# Environments that functions of users returned, without their wrappers, by identity.
+_returned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 class GymnasiumEnv:
@@ -158,8 +163,9 @@ class Stepper:
             self.filler[:] = self.done
             self._any_filler = any_done
         elif any_done:
-            if self._wants_final and (flags[1] & ~flags[0]).any():
-                self._keep_final(obs, infos)
+            cut = flags[1] & self.done & ~flags[0]
+            if self._wants_final and cut.any():
+                self._keep_final(np.flatnonzero(cut), obs, infos)
             if self._mode is AutoresetMode.DISABLED:
                 options = {**self._owner.reset_options, "reset_mask": self.done.copy()}
                 obs, _ = self._env.reset(options=options)
@@ -180,23 +186,32 @@ class Stepper:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self._owner.label} returned observations that do not fit: {error}") from error
 
-    def _keep_final(self, obs: Any, infos: Any) -> None:
-        """Keep the final observations of this step, before new episodes hide them."""
+    def _keep_final(self, which: NDArray[np.int64], obs: Any, infos: Any) -> None:
+        """Keep the final observations of episodes that this step truncated, before new ones hide them."""
         if self._mode is AutoresetMode.DISABLED:
             self._observe(obs, self._final)
             return
-        final = infos.get("final_obs", infos.get("final_observation"))
-        if final is None:
-            raise ValueError(
-                f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs': V of "
-                "it stands for the rest of an episode that is truncated"
-            )
-        if not (isinstance(final, np.ndarray) and final.dtype == object):
-            self._observe(final, self._final)
-            return
-        which = np.flatnonzero(self.done)
+        if isinstance(infos, dict):
+            final = _final_obs(infos)
+            if final is not None and not (isinstance(final, np.ndarray) and final.dtype == object):
+                self._observe(final, self._final)
+                return
+            ends = [None if final is None else final[i] for i in which]
+        else:  # one mapping for each environment, as DictInfoToList makes of them
+            ends = [_final_obs(infos[i]) for i in which]
+        for i, end in zip(which, ends, strict=True):
+            if end is None:
+                raise ValueError(
+                    f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs' "
+                    f"of environment {i}: V of it stands for the rest of an episode that is truncated"
+                )
         space = self._env.single_observation_space
-        batch = concatenate(space, [final[i] for i in which], create_empty_array(space, n=len(which)))
+        try:
+            batch = concatenate(space, ends, create_empty_array(space, n=len(which)))
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ValueError(
+                f"{self._owner.label} returned infos['final_obs'] that do not fit {space}: {error}"
+            ) from error
         chosen = np.empty((len(which), self._final.shape[1]), np.float32)
         self._observe(batch, chosen)
         self._final[which] = chosen
@@ -222,6 +237,10 @@ class Stepper:
                     f"got shape {got.shape} and dtype {got.dtype}"
                 )
         self._checked = True
+
+
+def _final_obs(infos: Mapping[str, Any]) -> Any:
+    return infos.get("final_obs", infos.get("final_observation"))
 
 
 @contextlib.contextmanager
@@ -299,6 +318,9 @@ def _ready(
         )
     if getattr(env.unwrapped, "closed", False):
         raise ValueError(f"{where}: env_id is a VectorEnv that is closed")
+    inner = env.unwrapped
+    if isinstance(inner, SyncVectorEnv) and len({id(one.unwrapped) for one in inner.envs}) < env.num_envs:
+        raise ValueError(f"{where}: env_id is a SyncVectorEnv that holds one environment several times")
     return env
 
 
@@ -362,9 +384,7 @@ def _from_factory(
             f"got {vectorization_mode!r}"
         )
 
-    def make_one() -> Any:
-        return factory(**params)
-
+    make_one = functools.partial(_made_by, where, factory, params)
     first = make_one()
     if isinstance(first, VectorEnv):
         try:
@@ -383,6 +403,20 @@ def _from_factory(
     return SyncVectorEnv([lambda: first, *[make_one] * (count - 1)])
 
 
+def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
+    """Return what a function of the user makes, which has to be another environment at each call."""
+    made = factory(**params)
+    if isinstance(made, gymnasium.Env):
+        inner = made.unwrapped
+        if _returned.get(id(inner)) is inner:
+            raise ValueError(
+                f"{where}: env_id is a function that returned the same environment twice, "
+                f"{_check.shown(made)}; make a new one in it, as lambda: gymnasium.make(...)"
+            )
+        _returned[id(inner)] = inner
+    return made
+
+
 def _abandon(env: VectorEnv[Any, Any, Any]) -> None:
     """Close an environment after an error, which is what the user is to hear of."""
     arguments = {"terminate": True} if isinstance(env, AsyncVectorEnv) else {}
@@ -394,6 +428,10 @@ def _abandon(env: VectorEnv[Any, Any, Any]) -> None:
 
 def _autoreset_mode(where: str, name: str, env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     mode = (env.metadata or {}).get("autoreset_mode")
+    inner = env.unwrapped
+    if isinstance(inner, SyncVectorEnv | AsyncVectorEnv) and env.metadata is inner.metadata:
+        # Theirs is the dict of the environment's class: whoever was made last wrote its mode there.
+        mode = inner.autoreset_mode
     for known in AutoresetMode:
         if mode is known or mode in (known.value, known.name, known.name.lower()):
             return known
