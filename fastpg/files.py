@@ -26,7 +26,7 @@ def output(where: str, name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise TypeError(f"{where}: {name} must be a path, got {_check.shown(value)}")
     path = Path(value)
-    if not path.name or "\0" in str(path):
+    if not os.fspath(value) or "\0" in str(path):
         raise ValueError(f"{where}: {name} must be the path of a file, got {str(path)!r}")
     try:
         kind = _kind(path)
