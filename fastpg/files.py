@@ -28,7 +28,7 @@ LEFT_SECONDS = 3600.0  # so old is what is removed: a file is not locked yet whe
 def output(where: str, name: str, value: Any) -> Path:
     """Return the path of a file to write: one that is there or could be, and no device, pipe or folder."""
     path = _check.file_path(where, name, value)
-    if not path.name:
+    if not os.fspath(value):
         raise ValueError(f"{where}: {name} must be the path of a file, got {str(path)!r}")
     try:
         kind = _kind(path)
