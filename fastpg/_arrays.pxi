@@ -54,10 +54,7 @@ cdef class _Transitions:
         if type(array) is not ndarray and (not isinstance(array, ndarray) or isinstance(array, MaskedArray)):
             raise Misfit()
         cdef Py_buffer *view = &self.views[self.count]
-        try:
-            PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT)
-        except (ValueError, BufferError):  # a dtype that buffers cannot hold, as datetime64
-            raise Misfit() from None
+        PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT)
         self.count += 1
         return view
 
@@ -103,10 +100,7 @@ cdef class _Transitions:
             return 0
         if self.ndim == 1:  # one environment, one number
             if type(array) is float or type(array) is int or isinstance(array, numpy.floating):
-                try:
-                    array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
-                except OverflowError:  # an int beyond 1e308
-                    raise Misfit() from None
+                array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
         view = self.take(array)
         if _code(view) != self.code or view.ndim != self.ndim - 1:
             raise Misfit()

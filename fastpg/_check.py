@@ -52,7 +52,9 @@ def as_array(where: str, name: str, value: Any) -> NDArray[Any]:
 
 def is_integer(value: object) -> bool:
     """Return whether a value is an int or a NumPy integer; to NumPy a time span is one, too."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
+    return type(value) is int or (  # the usual case, without the cost of the general one
+        isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
+    )
 
 
 def is_sequence(value: object) -> bool:

@@ -511,8 +511,8 @@ def _estimate(
             name, rewards, values, terminated, truncated, log_rhos, last_values, final_values, mask,
             bootstrap_truncated, gamma, lam, rho_bar, c_bar, n, out,
         )  # fmt: skip
-    except _core.Misfit:
-        pass
+    except (ValueError, BufferError, OverflowError):
+        pass  # Misfit; a dtype that buffers cannot hold, as datetime64; an int beyond 1e308
     _check.transitions(
         f"{name}()",
         {"rewards": rewards, "values": values, "log_rhos": log_rhos, "final_values": final_values},
