@@ -135,7 +135,7 @@ class Actions:
         """Check the actions of a batch, one for each observation, and flatten them."""
         shape = (*batch_shape, *(self.space.shape or ()))
         if not self.categories:
-            return np.ascontiguousarray(_check.floats(where, "actions", value, shape)).reshape(-1)
+            return _check.contiguous(_check.floats(where, "actions", value, shape)).reshape(-1)
         array = np.asarray(value) if isinstance(value, int | np.integer) else value
         if isinstance(value, bool) or not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
             raise TypeError(f"{where}: actions must be an array of integers, got {_check.shown(value)}")
@@ -151,7 +151,7 @@ class Actions:
                 wrong = column.min() if column.min() < 0 else column.max()
                 which = "actions" if isinstance(self.space, Discrete) else f"actions[..., {k}]"
                 raise ValueError(f"{where}: {which} must lie in 0..{categories - 1}, got {wrong}")
-        return np.ascontiguousarray(array, np.int64).reshape(-1)
+        return _check.contiguous(array, np.int64).reshape(-1)
 
     def shaped(self, flat: NDArray[Any], batch_shape: tuple[int, ...]) -> NDArray[Any]:
         """Give actions of the core the shape of the batch; a single Discrete one becomes a scalar."""

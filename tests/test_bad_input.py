@@ -6,6 +6,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
+from fastpg import _core
 
 NAN, INF = float("nan"), float("inf")
 OBS = np.zeros((3, 4), np.float32)
@@ -502,3 +503,42 @@ def compare(policy, **settings):
 def test_an_algorithm_with_a_list_of_widths_is_the_one_with_a_tuple():
     listed, given = fastpg.VPG(value_hidden=[8, 4]), fastpg.VPG(value_hidden=(8, 4))
     assert listed == given and hash(listed) == hash(given)
+
+
+def unaligned(array):
+    """The same entries, one byte further."""
+    moved = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved
+
+
+@pytest.mark.parametrize("space", [Discrete(2), MultiDiscrete([2, 2]), Box(-1, 1, (2,))], ids=str)
+def test_the_core_never_gets_entries_that_are_not_aligned(space, monkeypatch):
+    """C does not say what reading them is; UBSan reports it."""
+    policy, value = fastpg.Policy(BOX, space, hidden=()), fastpg.ValueFunction(BOX, hidden=())
+    obs, weights = unaligned(OBS + 0.5), unaligned(WEIGHTS)
+    actions = unaligned(np.asarray(policy.act(OBS, seed=0)))
+    got = []
+
+    def spied(function):
+        def spy(*arguments):
+            got.extend(one for one in arguments if isinstance(one, np.ndarray))
+            return function(*arguments)
+
+        return spy
+
+    for name in ("policy_gradient", "segment_gradients", "log_prob_and_entropy", "act", "logits"):
+        monkeypatch.setattr(_core, name, spied(getattr(_core, name)))
+    lengths = unaligned(np.array([1, 2]))
+    fastpg.policy_gradient(policy, obs, actions, weights)
+    fastpg.policy_gradient(policy, obs, actions, weights, per="trajectory", lengths=lengths)
+    policy.log_prob(obs, actions)
+    policy.act(obs, seed=0)
+    value(obs)
+    assert len(got) == 5 + 6 + 3 + 2 + 2
+    assert all(one.flags.aligned for one in got)
+    refuse(
+        lambda: fastpg.policy_gradient(policy, obs, actions, weights, out=unaligned(policy.theta)),
+        ValueError,
+        "policy_gradient(): out must be aligned",
+    )

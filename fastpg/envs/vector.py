@@ -493,7 +493,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                     f"VectorEnv.step(): actions must be {self._action_dtype}, got {array.dtype}; "
                     f"convert them with actions.astype(numpy.{self._action_dtype})"
                 )
-        return array.ravel()  # contiguous, whatever the caller cut it out of
+        return _check.contiguous(array).reshape(-1)
 
     def _raise_invalid(self, array: NDArray[Any], which: int) -> None:
         size = self._native.core.action_size
