@@ -280,7 +280,7 @@ def check_copied(given, result):
         assert not np.shares_memory(result.theta, given["thing"].theta), "a copy that shares its parameters"
 
 
-FOLDER = tempfile.mkdtemp(prefix="fastpg-fuzz-")
+TEMPORARY = tempfile.TemporaryDirectory(prefix="fastpg-fuzz-")
 CALLS = {
     "estimate_gradient": Call(
         fastpg.estimate_gradient,
@@ -356,7 +356,7 @@ CALLS = {
     ),
     "diagnostics.FormComparison.plot": Call(
         diagnostics.FormComparison.plot,
-        st.fixed_dictionaries({"self": st.builds(comparison), "path": st.just(f"{FOLDER}/plot.svg")}),
+        st.fixed_dictionaries({"self": st.builds(comparison), "path": st.just(f"{TEMPORARY.name}/plot.svg")}),
         ("FormComparison.plot()",),
         odd={"path": ODD_PATHS},
         fixed=frozenset(["self"]),
