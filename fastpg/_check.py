@@ -105,8 +105,8 @@ def finite(where: str, name: str, array: NDArray[Any]) -> None:
     """Require that there is no NaN and no infinity; the error names the first one."""
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        position = ", ".join(map(str, index))
-        raise ValueError(f"{where}: {name} must be finite, but {name}[{position}] is {array[index]}")
+        entry = f"{name}[{', '.join(map(str, index))}]" if index else "it"
+        raise ValueError(f"{where}: {name} must be finite, but {entry} is {array[index]}")
 
 
 def floats(where: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:

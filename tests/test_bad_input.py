@@ -542,3 +542,12 @@ def test_the_core_never_gets_entries_that_are_not_aligned(space, monkeypatch):
         ValueError,
         "policy_gradient(): out must be aligned",
     )
+
+
+def test_a_number_that_is_not_finite_has_no_position():
+    rewards, flags = np.ones(3), np.zeros(3, bool)
+    refuse(
+        lambda: fastpg.returns(rewards, flags, flags, last_values=INF),
+        ValueError,
+        "returns(): last_values must be finite, but it is inf",
+    )
