@@ -551,3 +551,20 @@ def test_a_number_that_is_not_finite_has_no_position():
         ValueError,
         "returns(): last_values must be finite, but it is inf",
     )
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("space", "number"), [(Discrete(2), 3e38), (MultiBinary(2), 3e38), (Box(-1, 1, (2,)), -200)], ids=str
+)
+def test_kl_says_when_a_divergence_is_no_number(space, number):
+    """The last parameter is a bias, or the logarithm of a standard deviation; the first is a weight."""
+    policy, other = (fastpg.Policy(BOX, space, hidden=()) for _ in range(2))
+    other.theta[0 if number > 0 else -1] = number
+    for one, another in ((policy, other), (other, policy)):
+        if number > 0 or another is other:
+            refuse(
+                lambda p=one, q=another: p.kl(q, OBS + 2.0),
+                FloatingPointError,
+                "Policy.kl(): the divergence is NaN or infinite",
+            )

@@ -93,7 +93,7 @@ def work(folder: Path, seconds: float, seed: int, only: str) -> None:
             for name in names:
                 if time.monotonic() > end:
                     break
-                faulthandler.dump_traceback_later(4 * judge.SECONDS + 60, exit=True)
+                faulthandler.dump_traceback_later(4 * judge.SECONDS, exit=True)
                 try:
                     targets.explore(name, EXAMPLES, seed)
                 except judge.Fault as fault:

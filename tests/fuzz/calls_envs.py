@@ -454,7 +454,11 @@ if c_library() is not None:
                 ["", "/", "/dev/null", __file__, "nowhere.so", "\0", "a" * 5000, Path("/proc/self/mem")]
             )
         },
-        words={"path": ("file", "path"), "observation_space": ("space",), "action_space": ("space",)},
+        words={
+            "path": ("file", "path", "library"),
+            "observation_space": ("space",),
+            "action_space": ("space",),
+        },
         share=0.5,
     )
     CALLS["LoadedEnv.with_params"] = Call(

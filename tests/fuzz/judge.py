@@ -26,7 +26,7 @@ from fastpg import _core
 
 from . import values
 
-SECONDS = 30  # after which a call counts as one that hangs
+SECONDS = 120  # of a machine that others use, too; after them a call counts as one that hangs
 PACKAGE = str(Path(fastpg.__file__).parent)
 DOCUMENTED = {
     TypeError, ValueError, FloatingPointError, ImportError, MemoryError, fastpg.CheckpointError, fastpg.EnvError,
