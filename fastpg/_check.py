@@ -153,8 +153,8 @@ def finite(where: str, name: str, array: NDArray[Any]) -> None:
     """Require that there is no NaN and no infinity; the error names the first one."""
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        position = ", ".join(map(str, index))
-        raise ValueError(f"{where}: {name} must be finite, but {name}[{position}] is {array[index]}")
+        entry = f"{name}[{', '.join(map(str, index))}]" if index else "it"
+        raise ValueError(f"{where}: {name} must be finite, but {entry} is {array[index]}")
 
 
 def floats(where: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
@@ -177,7 +177,13 @@ def array(where: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...])
         raise TypeError(f"{where}: {name} must be a {np.dtype(dtype)} numpy array, got {got}")
     if value.shape != shape:
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
-    return np.ascontiguousarray(value)
+    return contiguous(value)
+
+
+def contiguous(array: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
+    """Return an array as C reads it: in C's order, and each entry at an address that its dtype allows."""
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.aligned else array.copy()
 
 
 def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.float32], tuple[int, ...]]:
@@ -187,7 +193,7 @@ def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.floa
         raise ValueError(f"{where}: obs must have shape ({obs_size},) or (..., {obs_size}), got {obs.shape}")
     if obs.size == 0:
         raise ValueError(f"{where}: obs must hold at least one observation, got shape {obs.shape}")
-    return np.ascontiguousarray(obs).reshape(-1, obs_size), obs.shape[:-1]
+    return contiguous(obs).reshape(-1, obs_size), obs.shape[:-1]
 
 
 def output(
@@ -199,8 +205,9 @@ def output(
         raise TypeError(f"{where}: {name} must be a float32 numpy array, got {got}")
     if value.shape != shape:
         raise ValueError(f"{where}: {name} must have shape {shape}, got {value.shape}")
-    if not (value.flags.c_contiguous and value.flags.writeable):
-        raise ValueError(f"{where}: {name} must be contiguous and writable")
+    if not (value.flags.c_contiguous and value.flags.writeable and value.flags.aligned):
+        how = "contiguous and writable" if value.flags.aligned else "aligned, as its dtype asks for"
+        raise ValueError(f"{where}: {name} must be {how}")
     separate_output(where, name, value, inputs.items())
     return value
 

@@ -368,7 +368,7 @@ def policy_gradient(
     network = require_policy(where, policy).network
     rows, batch_shape = policy.observations.rows(where, obs)
     flat_actions = policy.actions.flat(where, actions, batch_shape)
-    flat_weights = np.ascontiguousarray(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
+    flat_weights = _check.contiguous(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
     if reduction is not None:
         _check.choice(where, "reduction", reduction, ("mean", "sum"))
     shape = policy.theta.shape

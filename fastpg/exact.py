@@ -14,6 +14,7 @@ from fastpg import _check, _core, reference
 from fastpg._brief import Brief
 from fastpg.envs.finite import FiniteMDP
 from fastpg.envs.registry import EnvLike, native_env
+from fastpg.estimators import MAX_COUNT
 from fastpg.policy import Policy, require_policy
 
 __all__ = ["ExactGradient", "FiniteMDP", "policy_gradient"]
@@ -131,7 +132,7 @@ def policy_gradient(
     discount_states = _check.boolean(where, "discount_states", discount_states)
     steps = env.core.max_episode_steps or None
     if horizon is not None:
-        horizon = _check.integer(where, "horizon", horizon, 1)
+        horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
         steps = min(horizon, steps or horizon)
     states = len(env.core.table.cumulative)
     if final_values is not None:

@@ -90,7 +90,8 @@ def weigh(
     elif state_values is not None:
         targets = weights + state_values
     if discount_states and form != "total":
-        weights = weights * np.power(gamma, batch.ages(), dtype=np.float32)
+        ages = np.maximum(batch.ages(), 0)  # -1 in filler rows, which are left out below
+        weights = weights * np.power(gamma, ages, dtype=np.float32)
     return Weighed(weights[batch.valid], None if targets is None else targets[batch.valid])
 
 

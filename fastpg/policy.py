@@ -338,6 +338,8 @@ class Policy:
         ------
         TypeError, ValueError
             As in `act`; other is not a Policy, or has other spaces.
+        FloatingPointError
+            The divergence overflows float32, or an output of a network is not finite.
 
         Examples
         --------
@@ -359,9 +361,16 @@ class Policy:
                 f"does, but it maps {other.observation_space} to {other.action_space}"
             )
         rows, batch_shape = self.observations.rows(where, obs)
-        divergence = distributions.kl(self.actions, *self._outputs(where, rows), *other._outputs(where, rows))
-        # Rounding may leave a little less than nothing, which a square root would not take.
-        return np.maximum(divergence, 0.0).astype(np.float32).reshape(batch_shape)[()]
+        outputs = *self._outputs(where, rows), *other._outputs(where, rows)
+        with np.errstate(all="ignore"):  # what overflows is seen in the result
+            # Rounding may leave a little less than nothing, which a square root would not take.
+            divergence = np.maximum(distributions.kl(self.actions, *outputs), 0.0).astype(np.float32)
+        if not np.isfinite(divergence).all():
+            raise FloatingPointError(
+                f"{where}: the divergence is NaN or infinite: a policy's outputs are too large, or a "
+                "standard deviation is too small"
+            )
+        return divergence.reshape(batch_shape)[()]
 
     def _outputs(
         self, where: str, rows: NDArray[np.float32]

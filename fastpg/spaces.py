@@ -141,7 +141,7 @@ class Actions:
         shape = (*batch_shape, *(self.space.shape or ()))
         if not self.categories:
             array = np.asarray(value) if isinstance(value, np.floating) else value
-            return np.ascontiguousarray(_check.floats(where, "actions", array, shape)).reshape(-1)
+            return _check.contiguous(_check.floats(where, "actions", array, shape)).reshape(-1)
         array = np.asarray(value) if isinstance(value, int | np.integer) else value
         if isinstance(value, bool) or not _check.is_array(array) or array.dtype.kind not in "iu":
             raise TypeError(f"{where}: actions must be an array of integers, got {_check.shown(value)}")
@@ -159,7 +159,7 @@ class Actions:
                 raise ValueError(
                     f"{where}: {which} must lie in {start}..{start + categories - 1}, got {wrong}"
                 )
-        return self.from_zero(np.ascontiguousarray(array, np.int64)).reshape(-1)
+        return self.from_zero(_check.contiguous(array, np.int64)).reshape(-1)
 
     def from_zero(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return categories (..., *space.shape), counted from the starts, as the core counts them."""

@@ -6,6 +6,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
+from fastpg import _core
 
 NAN, INF = float("nan"), float("inf")
 OBS = np.zeros((3, 4), np.float32)
@@ -583,3 +584,68 @@ def test_estimates_write_to_any_strides_that_keep_entries_apart(view):
     np.testing.assert_array_equal(out, right)
     transposed = np.zeros(out.shape[::-1], np.float32).T
     np.testing.assert_array_equal(fastpg.returns(rewards, flags, flags, gamma=0.5, out=transposed), right)
+
+
+def unaligned(array):
+    """The same entries, one byte further."""
+    moved = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved
+
+
+@pytest.mark.parametrize("space", [Discrete(2), MultiDiscrete([2, 2]), Box(-1, 1, (2,))], ids=str)
+def test_the_core_never_gets_entries_that_are_not_aligned(space, monkeypatch):
+    """C does not say what reading them is; UBSan reports it."""
+    policy, value = fastpg.Policy(BOX, space, hidden=()), fastpg.ValueFunction(BOX, hidden=())
+    obs, weights = unaligned(OBS + 0.5), unaligned(WEIGHTS)
+    actions = unaligned(np.asarray(policy.act(OBS, seed=0)))
+    got = []
+
+    def spied(function):
+        def spy(*arguments):
+            got.extend(one for one in arguments if isinstance(one, np.ndarray))
+            return function(*arguments)
+
+        return spy
+
+    for name in ("policy_gradient", "segment_gradients", "log_prob_and_entropy", "act", "logits"):
+        monkeypatch.setattr(_core, name, spied(getattr(_core, name)))
+    lengths = unaligned(np.array([1, 2]))
+    fastpg.policy_gradient(policy, obs, actions, weights)
+    fastpg.policy_gradient(policy, obs, actions, weights, per="trajectory", lengths=lengths)
+    policy.log_prob(obs, actions)
+    policy.act(obs, seed=0)
+    value(obs)
+    assert len(got) == 5 + 6 + 3 + 2 + 2
+    assert all(one.flags.aligned for one in got)
+    refuse(
+        lambda: fastpg.policy_gradient(policy, obs, actions, weights, out=unaligned(policy.theta)),
+        ValueError,
+        "policy_gradient(): out must be aligned",
+    )
+
+
+def test_a_number_that_is_not_finite_has_no_position():
+    rewards, flags = np.ones(3), np.zeros(3, bool)
+    refuse(
+        lambda: fastpg.returns(rewards, flags, flags, last_values=INF),
+        ValueError,
+        "returns(): last_values must be finite, but it is inf",
+    )
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("space", "number"), [(Discrete(2), 3e38), (MultiBinary(2), 3e38), (Box(-1, 1, (2,)), -200)], ids=str
+)
+def test_kl_says_when_a_divergence_is_no_number(space, number):
+    """The last parameter is a bias, or the logarithm of a standard deviation; the first is a weight."""
+    policy, other = (fastpg.Policy(BOX, space, hidden=()) for _ in range(2))
+    other.theta[0 if number > 0 else -1] = number
+    for one, another in ((policy, other), (other, policy)):
+        if number > 0 or another is other:
+            refuse(
+                lambda p=one, q=another: p.kl(q, OBS + 2.0),
+                FloatingPointError,
+                "Policy.kl(): the divergence is NaN or infinite",
+            )

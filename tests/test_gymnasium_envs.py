@@ -594,3 +594,13 @@ def test_the_example_says_what_is_missing_without_box2d():
     (line,) = shown.stdout.splitlines()
     assert line.startswith("skipped: Policy.for_env(): LunarLander-v3 needs what is not installed: ")
     assert "gymnasium[box2d]" in line
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_filler_rows_have_no_age():
+    """With gamma = 0 the weight of a negative age would be a division by zero."""
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    settings = {"gamma": 0.0, "discount_states": True, "num_envs": 3, "episodes": 6}
+    estimate = fastpg.estimate_gradient("gym:CartPole-v1", policy, **settings)
+    assert estimate.num_episodes == 6
+    assert np.isfinite(estimate.gradient).all()

@@ -538,7 +538,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                     f"VectorEnv.step(): actions must be {self._action_dtype}, got {array.dtype}; "
                     f"convert them with actions.astype(numpy.{self._action_dtype})"
                 )
-        return array.ravel()  # contiguous, whatever the caller cut it out of
+        return _check.contiguous(array).reshape(-1)
 
     def _refuse_step(self, outcome: int, array: NDArray[Any] | None = None) -> NoReturn:
         """Raise what keeps a step from being taken: an outcome of `_core.Vector.step`."""

@@ -88,12 +88,12 @@ def work(folder: Path, seconds: float, seed: int, only: str) -> None:
     names = [name for name in (*targets.CALLS, *targets.MACHINES) if only in name]
     first = 29 * seed % len(names)  # a short round need not reach all
     names = names[first:] + names[:first]
-    with targets.small_memory():
+    with targets.confined():
         while time.monotonic() < end:
             for name in names:
                 if time.monotonic() > end:
                     break
-                faulthandler.dump_traceback_later(4 * judge.SECONDS + 60, exit=True)
+                faulthandler.dump_traceback_later(4 * judge.SECONDS, exit=True)
                 try:
                     targets.explore(name, EXAMPLES, seed)
                 except judge.Fault as fault:

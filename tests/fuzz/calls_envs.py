@@ -280,6 +280,9 @@ ODD_PARAMS = one_of(
 )  # fmt: skip
 
 
+TEMPORARY = tempfile.TemporaryDirectory(prefix="fastpg-fuzz-")
+
+
 @functools.cache
 def c_library():
     """Build the example in C; None without a compiler."""
@@ -287,7 +290,7 @@ def c_library():
     source = Path(__file__).parents[2] / "examples/c_env/integrator.c"
     if compiler is None:
         return None
-    path = Path(tempfile.mkdtemp(prefix="fastpg-fuzz-")) / "env.so"
+    path = Path(TEMPORARY.name) / "env.so"
     command = [compiler, "-O1", "-fPIC", "-shared", f"-I{fastpg.get_include()}", source, "-o", path, "-lm"]
     subprocess.run(command, check=True)
     return str(path)
@@ -451,7 +454,11 @@ if c_library() is not None:
                 ["", "/", "/dev/null", __file__, "nowhere.so", "\0", "a" * 5000, Path("/proc/self/mem")]
             )
         },
-        words={"path": ("file", "path"), "observation_space": ("space",), "action_space": ("space",)},
+        words={
+            "path": ("file", "path", "library"),
+            "observation_space": ("space",),
+            "action_space": ("space",),
+        },
         share=0.5,
     )
     CALLS["LoadedEnv.with_params"] = Call(

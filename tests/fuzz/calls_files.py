@@ -4,7 +4,6 @@ import contextlib
 import functools
 import io
 import json
-import os
 import struct
 import tempfile
 from pathlib import Path
@@ -20,7 +19,8 @@ from .calls_runs import ODD_PATHS
 from .judge import Call
 from .values import one_of
 
-FOLDER = Path(tempfile.mkdtemp(prefix="fastpg-fuzz-"))
+TEMPORARY = tempfile.TemporaryDirectory(prefix="fastpg-fuzz-")
+FOLDER = Path(TEMPORARY.name)
 FILE = FOLDER / "policy.safetensors"
 
 
@@ -202,16 +202,13 @@ def run(arguments):
     if not lake.exists():
         fastpg.Policy.for_env("FrozenLake-v1", hidden=()).save(lake)
         fastpg.Policy.for_env("CartPole-v1", hidden=()).save(FOLDER / "eval.safetensors")
-    out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
-    os.chdir(FOLDER)
+    out, err = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with contextlib.chdir(FOLDER), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = cli.main(arguments)
     except SystemExit as exit_:
         code = exit_.code or 0
         assert code == 0, f"SystemExit({code})"  # --help
-    finally:
-        os.chdir(before)
     return code, err.getvalue()
 
 

@@ -113,7 +113,7 @@ def oracle(estimate, given):
             now[name] = array.astype(np.float64).reshape(columns[1:])
             largest = max(largest, np.abs(np.nan_to_num(now[name], posinf=0, neginf=0)).max(initial=0))
         elif array.ndim == 0:
-            now[name] = float(value) if isinstance(value, np.floating) else value
+            now[name] = value.item() if isinstance(value, np.generic) else value
         elif array.dtype == bool:
             now[name] = array.reshape(columns)
         else:

@@ -19,7 +19,7 @@ from .judge import Call
 from .values import SPECIAL, numbers, odd, one_of, others
 
 WORDS = {
-    "module": ("parameters", "outputs", "log_std", "layers", "Linear", "action", "obs"),
+    "module": ("parameters", "theta", "outputs", "log_std", "layers", "Linear", "action", "obs"),
     "obs": ("obs", "actions", "weights", "batch", "overflow"),
     "weights": ("overflow",),
     "log_std": ("gaussian", "Gaussian", "Box"),

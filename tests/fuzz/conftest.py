@@ -6,6 +6,6 @@ from . import targets
 
 
 @pytest.fixture
-def small_memory():
-    with targets.small_memory():
+def confined():
+    with targets.confined():
         yield

@@ -26,7 +26,7 @@ from fastpg import _core
 
 from . import values
 
-SECONDS = 30  # after which a call counts as one that hangs
+SECONDS = 120  # of a machine that others use, too; after them a call counts as one that hangs
 PACKAGE = str(Path(fastpg.__file__).parent)
 DOCUMENTED = {
     TypeError, ValueError, FloatingPointError, ImportError, MemoryError, fastpg.CheckpointError, fastpg.EnvError,
@@ -130,7 +130,7 @@ def judge_error(name: str, call: Call, text: str, odd: list[str], error: BaseExc
     message = str(error)
     found = f"{text}\n  {type(error).__name__}: {message}"
     signature = (type(error).__name__, place(error))
-    if call.raises and isinstance(error, call.raises):
+    if isinstance(error, (*call.raises, values.Unwilling)):
         return
     if type(error) not in DOCUMENTED and not isinstance(error, MemoryError):
         fail((name, "raw", *signature), found)

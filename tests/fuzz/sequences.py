@@ -156,6 +156,11 @@ class VectorEnvSequences(RuleBasedStateMachine):
             horizon = 3
         self.do(f"collect({horizon})", lambda env: fastpg.collect(env, policy, horizon))
 
+    @precondition(lambda self: not self.envs)
+    @rule()
+    def do_nothing(self):
+        """There has to be something to do after a fault that was known."""
+
     def teardown(self):
         if getattr(self, "envs", None):
             self.do("get_state()", lambda env: env.get_state())

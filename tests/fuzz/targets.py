@@ -2,6 +2,7 @@
 
 import contextlib
 import resource
+import tempfile
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -70,12 +71,13 @@ def options(examples, with_seed):
 
 
 @contextlib.contextmanager
-def small_memory():
-    """Let no call have all the memory there is."""
+def confined():
+    """Let no call have all the memory there is, and let files whose names are odd be written elsewhere."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     if not values.ASAN:  # whose own maps are larger
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, before[1]))
     try:
-        yield
+        with tempfile.TemporaryDirectory(prefix="fastpg-fuzz-") as elsewhere, contextlib.chdir(elsewhere):
+            yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)

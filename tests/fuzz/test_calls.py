@@ -6,5 +6,5 @@ from .targets import CALLS, MACHINES, explore
 
 
 @pytest.mark.parametrize("name", [*CALLS, *MACHINES])
-def test_odd_calls_are_right_or_refused_in_a_sentence(name, small_memory):
-    explore(name, examples=30)
+def test_odd_calls_are_right_or_refused_in_a_sentence(name, confined):
+    explore(name, examples=25)

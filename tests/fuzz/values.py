@@ -50,6 +50,10 @@ class WithArray:
         return len(self.array)
 
 
+class Unwilling(RuntimeError):
+    """What an argument of the user's own raises."""
+
+
 class Unhelpful:
     """Raises wherever it is looked at."""
 
@@ -57,7 +61,7 @@ class Unhelpful:
         return "Unhelpful()"
 
     def __bool__(self):
-        raise RuntimeError("no truth")
+        raise Unwilling
 
     __eq__ = __len__ = __iter__ = __float__ = __index__ = __array__ = lambda self, *_: self.__bool__()
     __hash__ = object.__hash__
