@@ -29,6 +29,7 @@ from fastpg.estimators import evaluate
 from fastpg.policy import Policy
 from fastpg.system import build_info
 from fastpg.train import TrainProgress, train
+from fastpg.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -233,22 +234,31 @@ def _train(options: Any) -> int:
         if not reached:
             raise
         return _fail(f"interrupted after {reached[0].num_steps:,} steps; policy saved to {path}", 130)
-    returns, _ = evaluate(
-        env_id,
-        run.policy,
-        episodes=EVALUATION_EPISODES,
-        seed=options.seed,
-        max_steps=EVALUATION_MAX_STEPS,
-        vectorization_mode=options.vectorization_mode,
-    )
+    ways = []
+    for way in (DETERMINISTIC, STOCHASTIC):
+        returns, lengths = evaluate(
+            env_id,
+            run.policy,
+            episodes=EVALUATION_EPISODES,
+            deterministic=way == DETERMINISTIC,
+            seed=options.seed,
+            max_steps=EVALUATION_MAX_STEPS,
+            vectorization_mode=options.vectorization_mode,
+        )
+        ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
+    deterministic, stochastic = ways
     if threshold is None:
         print(f"{env_id}: stopped by {run.stopped_because}")
     else:
-        verdict = "solved" if returns.mean() >= threshold else "not solved"
-        print(f"{env_id}: {verdict} (threshold {threshold:g}; stopped by {run.stopped_because})")
+        judged = verdict(deterministic, stochastic, threshold)
+        print(f"{env_id}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
-    print(f"  mean return  {returns.mean():.1f} over {len(returns)} evaluation episodes")
+    earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in ways)
+    print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
+    hint = advice(deterministic, stochastic, reached[0].mean_return)
+    if hint:
+        print(f"  note         {hint}")
     print(f"  policy       {path}")
     return 0
 
