@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import math
 import os
 import shlex
 import signal
@@ -34,6 +35,7 @@ from fastpg.estimators import evaluate
 from fastpg.policy import Policy
 from fastpg.system import build_info
 from fastpg.train import train
+from fastpg.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -344,22 +346,32 @@ def _train(options: Any) -> int:
         except OSError as other:
             raise error from other
         code = _fail(f"{error}; policy saved to {path} instead", 1)
-    returns, _ = evaluate(
-        env_id,
-        run.policy,
-        episodes=EVALUATION_EPISODES,
-        seed=options.seed,
-        max_steps=EVALUATION_MAX_STEPS,
-        vectorization_mode=options.vectorization_mode,
-    )
+    ways = []
+    for way in (DETERMINISTIC, STOCHASTIC):
+        returns, lengths = evaluate(
+            env_id,
+            run.policy,
+            episodes=EVALUATION_EPISODES,
+            deterministic=way == DETERMINISTIC,
+            seed=options.seed,
+            max_steps=EVALUATION_MAX_STEPS,
+            vectorization_mode=options.vectorization_mode,
+        )
+        ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
+    deterministic, stochastic = ways
     if threshold is None:
         print(f"{env_id}: stopped by {run.stopped_because}")
     else:
-        verdict = "solved" if returns.mean() >= threshold else "not solved"
-        print(f"{env_id}: {verdict} (threshold {threshold:g}; stopped by {run.stopped_because})")
+        judged = verdict(deterministic, stochastic, threshold)
+        print(f"{env_id}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
-    print(f"  mean return  {returns.mean():.1f} over {len(returns)} evaluation episodes")
+    earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in ways)
+    print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
+    trained = run.history["mean_return"][run.history["num_episodes"] > 0]
+    hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
+    if hint:
+        print(f"  note         {hint}")
     print(f"  policy       {path}")
     return code
 

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import fastpg
 from fastpg import cli
+from fastpg.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 
 COMMAND = [sys.executable, "-m", "fastpg"]
 
@@ -36,6 +38,55 @@ def test_train_saves_a_policy_that_eval_plays(tmp_path):
 def test_train_with_its_defaults_solves_cartpole(tmp_path):
     trained = run("train", "CartPole-v1", cwd=tmp_path)
     assert trained.stdout.startswith("CartPole-v1: solved (threshold 475; stopped by target_return)")
+
+
+def played(way, mean, std=0.0, length=100):
+    returns = mean + std * np.array([-1.0, 1.0])
+    return Evaluation(way, returns, np.array([length, length]), 1000)
+
+
+@pytest.mark.parametrize(
+    ("deterministic", "stochastic", "trained", "judged", "hint"),
+    [
+        ((500, 0), (480, 30), 478, "solved", None),
+        ((500, 0), (400, 90), 478, "solved deterministically, not stochastically", None),
+        (
+            (-14, 50),
+            (499, 40),
+            500,
+            "solved stochastically, not deterministically",
+            "fastpg eval --stochastic",
+        ),
+        ((-26, 5), (77, 20), 77, "not solved", "fastpg eval --stochastic"),
+        ((470, 20), (474, 30), 475, "not solved", None),
+        ((100, 20), (110, 20), 475, "not solved", "the last episodes of training earned 475.0"),
+        (
+            (-1000, 0, 1000),
+            (-1000, 0, 1000),
+            -3000,
+            "not solved",
+            "2 of 2 deterministic episodes did not end",
+        ),
+        ((100, 20), (110, 20), float("nan"), "not solved", None),
+    ],
+)
+def test_a_run_is_judged_by_both_ways_of_acting(deterministic, stochastic, trained, judged, hint):
+    ways = played(DETERMINISTIC, *deterministic), played(STOCHASTIC, *stochastic)
+    assert verdict(*ways, 475.0) == judged
+    said = advice(*ways, trained)
+    assert said is None if hint is None else hint in said
+
+
+def test_train_says_what_both_ways_of_acting_earn_and_what_to_do_where_they_differ(tmp_path):
+    trained = run("train", "MountainCarContinuous-v0", cwd=tmp_path)  # the mean action does not climb
+    policy = fastpg.Policy.load(tmp_path / "MountainCarContinuous-v0.safetensors")
+    by_hand = [
+        fastpg.evaluate(policy.env_id, policy, episodes=100, deterministic=deterministic)[0].mean()
+        for deterministic in (True, False)
+    ]
+    assert by_hand[0] < 0 < 70 < by_hand[1]
+    assert "{:.1f} deterministic, {:.1f} stochastic, over 100".format(*by_hand) in trained.stdout
+    assert "note         the most likely actions earn far less than drawn ones" in trained.stdout
 
 
 def test_hidden_without_widths_is_the_linear_policy(tmp_path):

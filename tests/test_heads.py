@@ -334,7 +334,8 @@ def replay(env_id, policy, oracle, num_envs, limit, num_steps, clip=True):
         given = np.zeros((env.action_size, width), np.float32 if net.head == "gaussian" else np.int32)
         given[:, :num_envs] = np.clip(actions, box.low, box.high).T if clip else actions.T
         draw(np.arange(num_envs), step, DRAW_STEP, step_noise)
-        rewards, terminated = env.step(given, step_noise, state)
+        rewards, ends = env.step(given, step_noise, state)
+        terminated = (ends == 1) | (ends == 3)  # FPG_END_TERMINATED, with or without FPG_END_TRUNCATED
         age += 1
         done = terminated[:num_envs] | (age >= limit)
         rows.append((obs, actions, rewards[:num_envs], terminated[:num_envs], done & ~terminated[:num_envs]))

@@ -1,0 +1,81 @@
+"""What `fastpg train` says of a policy: what either way of acting earns, and whether that is enough."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DETERMINISTIC, STOCHASTIC = "deterministic", "stochastic"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Episodes that a policy played in one way of acting: (E,) each; they were cut at `max_steps`."""
+
+    way: str  # DETERMINISTIC, the most likely action, or STOCHASTIC, a draw
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    max_steps: int
+
+    @property
+    def mean(self) -> float:
+        """Return the mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def num_cut(self) -> int:
+        """Return how many episodes did not end by themselves."""
+        return int(np.count_nonzero(self.lengths >= self.max_steps))
+
+
+def verdict(deterministic: Evaluation, stochastic: Evaluation, threshold: float) -> str:
+    """Return whether the threshold is reached, and if by one way of acting only, by which.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hovers, lands = (
+    ...     Evaluation(way, np.array([mean]), np.array([9]), 1000)
+    ...     for way, mean in ((DETERMINISTIC, -14.5), (STOCHASTIC, 203.0))
+    ... )
+    >>> verdict(hovers, lands, 200.0)
+    'solved stochastically, not deterministically'
+    """
+    reached = deterministic.mean >= threshold, stochastic.mean >= threshold
+    if all(reached):
+        return "solved"
+    if not any(reached):
+        return "not solved"
+    first, second = (DETERMINISTIC, STOCHASTIC) if reached[0] else (STOCHASTIC, DETERMINISTIC)
+    return f"solved {_adverb(first)}, not {_adverb(second)}"
+
+
+def _adverb(way: str) -> str:
+    return "deterministically" if way == DETERMINISTIC else "stochastically"
+
+
+def advice(deterministic: Evaluation, stochastic: Evaluation, trained: float) -> str | None:
+    """Return a sentence where an evaluation is far from `trained`, the mean return at training's end."""
+    for one in (deterministic, stochastic):
+        if one.num_cut:
+            return (
+                f"{one.num_cut} of {len(one.returns)} {one.way} episodes did not end within "
+                f"{one.max_steps:,} steps and were cut there; train longer, or with a time limit"
+            )
+    if _far_below(deterministic.mean, stochastic.mean, stochastic.returns):
+        return (
+            "the most likely actions earn far less than drawn ones; train longer, with a higher "
+            "--target-return, or act by draws: fastpg eval --stochastic"
+        )
+    best = max(deterministic, stochastic, key=lambda one: one.mean)
+    if _far_below(best.mean, trained, best.returns):
+        return (
+            f"the last episodes of training earned {trained:.1f}, far more; the policy changed since: "
+            "a lower --learning-rate or larger iterations make it steadier"
+        )
+    return None
+
+
+def _far_below(mean: float, other: float, returns: NDArray[np.float64]) -> bool:
+    """Return whether it lacks more than the spread and a tenth of the other; no for NaN."""
+    return other - mean > max(float(returns.std()), 0.1 * abs(other))
