@@ -257,9 +257,9 @@ class Policy:
         seed = 0 if seed is None else _check.seed(where, seed)
         step = _check.integer(where, "step", step, 0, 2**32 - 1)
         theta = self.checked_theta(where)
-        return self.actions.shaped(
-            _core.act(self.network, theta, rows, seed, step, deterministic), batch_shape
-        )
+        with named(where):
+            drawn = _core.act(self.network, theta, rows, seed, step, deterministic)
+        return self.actions.shaped(drawn, batch_shape)
 
     def log_prob(self, obs: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[np.float32]:
         """Return log pi(actions|obs): a density in a Box, else a probability, of all components together.
@@ -318,7 +318,9 @@ class Policy:
         rows, batch_shape = self.observations.rows(where, obs)
         any_actions = np.zeros(len(rows) * self.actions.size, self.actions.dtype)
         theta = self.checked_theta(where)
-        return _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1].reshape(batch_shape)[()]
+        with named(where):
+            entropy = _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1]
+        return entropy.reshape(batch_shape)[()]
 
     def kl(self, other: "Policy", obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the divergence KL(self || other) of the action's distribution at each observation, in nats.
@@ -376,7 +378,8 @@ class Policy:
         self, where: str, rows: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the network's outputs (B, num_outputs), and log_std (n,), of length 0 if there is none."""
-        outputs = _core.logits(self.network, self.checked_theta(where), rows).astype(np.float64)
+        with named(where):
+            outputs = _core.logits(self.network, self.checked_theta(where), rows).astype(np.float64)
         log_std = self.parameters().get("log_std", self._theta[:0])
         return outputs, log_std.astype(np.float64)
 
@@ -387,7 +390,12 @@ class Policy:
         rows, batch_shape = self.observations.rows(where, obs)
         flat_actions = self.actions.flat(where, actions, batch_shape)
         theta = self.checked_theta(where)
-        log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
+        with named(where):
+            log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
+        if not np.isfinite(log_prob).all():
+            raise FloatingPointError(
+                f"{where}: a log-probability is infinite: an output is too large, or too far from an action"
+            )
         return log_prob.reshape(batch_shape)[()], entropy.reshape(batch_shape)[()]
 
     def checked_theta(self, where: str) -> NDArray[np.float32]:

@@ -137,7 +137,9 @@ class ValueFunction:
         """
         where = "ValueFunction()"
         rows, batch_shape = self.observations.rows(where, obs)
-        return _core.logits(self.network, self.checked_theta(where), rows).reshape(batch_shape)[()]
+        with named(where):
+            values = _core.logits(self.network, self.checked_theta(where), rows)
+        return values.reshape(batch_shape)[()]
 
     def checked_theta(self, where: str) -> NDArray[np.float32]:
         """Return `theta`, checked to be finite."""
