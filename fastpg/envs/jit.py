@@ -43,7 +43,7 @@ def jit_env(
 
     The environment is compiled when it is first used, and kept on disk (in FASTPG_CACHE_DIR, or "fastpg" in
     the user's cache folder): it is compiled again only if the functions, or anything that they refer to, have
-    changed. docs/custom_envs.md says what is fast.
+    changed. What they refer to is copied then. docs/custom_envs.md says what is fast.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def jit_env(
     jit : bool
         False runs plain Python, the same numbers to the bit in a debugger's reach.
     cache : bool
-        False compiles in every process and writes nothing.
+        False compiles once in every process, and writes and reads nothing.
 
     Returns
     -------
@@ -77,11 +77,12 @@ def jit_env(
     Raises
     ------
     TypeError, ValueError
-        An argument is of the wrong kind or out of range; a function is missing, or takes other arguments;
-        when it is compiled: it is not code that numba compiles.
+        An argument is of the wrong kind or out of range; a function is missing, or takes other arguments, or
+        refers to random numbers or a clock; when it is compiled: it is not code that numba compiles.
     fastpg.EnvError
         A function raised an exception, left NaN, wrote outside an array or returned something else: when the
-        class is decorated, for a few steps in plain Python, or whenever the environment runs.
+        class is decorated, for a few steps in plain Python, or whenever the environment runs. When it is
+        compiled: it computes something else than plain Python.
     ImportError
         numba is not installed, where it has to compile.
 

@@ -207,6 +207,8 @@ def _module(name: str) -> Iterator[dict[str, Any]]:
         yield vars(module)
     finally:
         del sys.modules[name]
+        vars(module).clear()  # numba keeps these globals for ever, with all that it compiled in them
+        module.__name__ = name
 
 
 def _load(where: str, file: str, module: str) -> list[Any] | None:
