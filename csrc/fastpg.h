@@ -448,10 +448,12 @@ void fpg_learner_undo(fpg_learner *learner, float *theta, float *value_theta);
  * iteration has to be undone. */
 fpg_status fpg_learner_policy_step(fpg_learner *learner, float *gradient, float *theta, double *norm);
 fpg_status fpg_learner_value_step(fpg_learner *learner, float *gradient, float *value_theta);
-/* With normalize_observations, at the end of an iteration: `count` observations more, their sum and that of their squares,
- * (num_inputs,) each. Both networks go on as functions of observations normalised anew. */
-void fpg_learner_renormalize(fpg_learner *learner, int64_t count, const double *sum, const double *sum_square, float *theta,
-                             float *value_theta);
+/* With normalize_observations, before the iteration's steps: `count` observations more, their sum and that of their squares,
+ * (num_inputs,) each. */
+void fpg_learner_observe(fpg_learner *learner, int64_t count, const double *sum, const double *sum_square, const float *theta,
+                         const float *value_theta);
+/* After the steps: networks that are new become functions of observations normalised by the first statistics. */
+void fpg_learner_finish(fpg_learner *learner, float *theta, float *value_theta);
 
 /* ---- for tests ----------------------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@ typedef struct {
     int32_t first_outputs;                     /* of the first layer */
     float *m, *v;                              /* (P,) */
     float *inner;                              /* (P,): the parameters for normalised observations, where observations are */
+    int is_scaled;                             /* steps of the iteration under way are taken on them */
     float *theta_before, *m_before, *v_before; /* (P,): what they were before the iteration under way */
     double beta1_power, beta2_power, beta1_power_before, beta2_power_before;
 } ascent;
@@ -81,11 +82,9 @@ void fpg_learner_begin(fpg_learner *l, int64_t total_steps, const float *theta, 
 {
     const double left = 1 - (double)total_steps / (double)l->config.total_steps;
     l->anneal = !l->config.linear_schedule ? 1 : left > 0 ? left : 0;
-    if (l->normalizer.size > 0) {
+    l->policy.is_scaled = l->value.is_scaled = 0;
+    if (l->normalizer.size > 0)
         fpg_normalizer_save(&l->normalizer);
-        fpg_normalizer_unfold(&l->normalizer, l->policy.first_outputs, l->policy.num_parameters, theta, l->policy.inner);
-        fpg_normalizer_unfold(&l->normalizer, l->value.first_outputs, l->value.num_parameters, value_theta, l->value.inner);
-    }
     ascent_save(&l->policy, theta);
     if (value_theta)
         ascent_save(&l->value, value_theta);
@@ -121,7 +120,7 @@ static fpg_status ascend_plain(const fpg_train_config *c, ascent *a, fpg_optimiz
 /* The same where the network reads normalised observations: the step is taken on its inner parameters. */
 static fpg_status ascend(fpg_learner *l, ascent *a, fpg_optimizer optimizer, double learning_rate, const float *gradient, float *theta)
 {
-    if (l->normalizer.size == 0)
+    if (!a->is_scaled)
         return ascend_plain(&l->config, a, optimizer, learning_rate * l->anneal, gradient, theta);
     const fpg_status status = ascend_plain(&l->config, a, optimizer, learning_rate * l->anneal, gradient, a->inner);
     fpg_normalizer_fold(&l->normalizer, a->first_outputs, a->num_parameters, a->inner, theta);
@@ -132,7 +131,7 @@ static fpg_status ascend(fpg_learner *l, ascent *a, fpg_optimizer optimizer, dou
 static double chain(const fpg_learner *l, const ascent *a, float *gradient)
 {
     double square = 0;
-    if (l->normalizer.size > 0)
+    if (a->is_scaled)
         return sqrt(fpg_normalizer_chain(&l->normalizer, a->first_outputs, a->num_parameters, gradient));
     for (int64_t p = 0; p < a->num_parameters; p++)
         square += (double)gradient[p] * gradient[p];
@@ -154,17 +153,38 @@ fpg_status fpg_learner_value_step(fpg_learner *l, float *gradient, float *value_
     return fpg_value_problem(ascend(l, &l->value, FPG_ADAM, l->config.value_learning_rate, gradient, value_theta));
 }
 
-/* A new network was drawn for normalised observations, which begin with the first statistics. From then on, and from the start
- * where the network was given, statistics change how it learns and never what it computes. */
-void fpg_learner_renormalize(fpg_learner *l, int64_t count, const double *sum, const double *sum_square, float *theta,
-                             float *value_theta)
+/* A new network was drawn for normalised observations, which begin with the first statistics: until then its steps are plain
+ * ones. All others are what they are whatever the statistics say, which only scale their steps. */
+static void observe(const fpg_normalizer *z, ascent *a, int is_new, const float *theta)
+{
+    a->is_scaled = !is_new;
+    if (a->is_scaled)
+        fpg_normalizer_unfold(z, a->first_outputs, a->num_parameters, theta, a->inner);
+}
+
+void fpg_learner_observe(fpg_learner *l, int64_t count, const double *sum, const double *sum_square, const float *theta,
+                         const float *value_theta)
 {
     const int first = l->normalizer.count == 0;
     fpg_normalizer_add(&l->normalizer, count, sum, sum_square);
-    if (first && !l->config.policy_given)
-        fpg_normalizer_fold(&l->normalizer, l->policy.first_outputs, l->policy.num_parameters, l->policy.inner, theta);
-    if (first && !l->config.value_given)
-        fpg_normalizer_fold(&l->normalizer, l->value.first_outputs, l->value.num_parameters, l->value.inner, value_theta);
+    observe(&l->normalizer, &l->policy, first && !l->config.policy_given, theta);
+    observe(&l->normalizer, &l->value, first && !l->config.value_given, value_theta);
+}
+
+static void finish(const fpg_normalizer *z, ascent *a, float *theta)
+{
+    if (a->is_scaled)
+        return;
+    memcpy(a->inner, theta, (size_t)a->num_parameters * sizeof *theta);
+    fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, theta);
+}
+
+void fpg_learner_finish(fpg_learner *l, float *theta, float *value_theta)
+{
+    if (l->normalizer.size == 0)
+        return;
+    finish(&l->normalizer, &l->policy, theta);
+    finish(&l->normalizer, &l->value, value_theta);
 }
 
 fpg_status fpg_value_problem(fpg_status status)

@@ -89,14 +89,16 @@ static fpg_status learn(fpg_trainer *t, float *theta, float *value_theta, fpg_st
     fpg_status status = value_theta ? fpg_sampler_advantage_gradient(t->sampler, theta, value_theta, &collect, c->standardize_advantages,
                                                                      t->gradient, stats, poll)
                                     : fpg_sampler_gradient(t->sampler, theta, NULL, &collect, t->gradient, stats, poll);
+    if (status == FPG_OK && t->moments) {
+        fpg_sampler_moments(t->sampler, t->moments, t->moments + t->num_inputs);
+        fpg_learner_observe(t->learner, stats->num_steps, t->moments, t->moments + t->num_inputs, theta, value_theta);
+    }
     if (status == FPG_OK)
         status = fpg_learner_policy_step(t->learner, t->gradient, theta, &stats->gradient_norm);
     if (status == FPG_OK && value_theta)
         status = fit_values(t, value_theta, poll);
-    if (status == FPG_OK && t->moments) {
-        fpg_sampler_moments(t->sampler, t->moments, t->moments + t->num_inputs);
-        fpg_learner_renormalize(t->learner, stats->num_steps, t->moments, t->moments + t->num_inputs, theta, value_theta);
-    }
+    if (status == FPG_OK)
+        fpg_learner_finish(t->learner, theta, value_theta);
     return status;
 }
 

@@ -370,9 +370,10 @@ class Learner:
     def undo(self) -> None: ...
     def policy_step(self, gradient: F32) -> float: ...  # consumes it; returns its norm before clipping
     def value_step(self, gradient: F32) -> None: ...  # consumes it
-    def renormalize(
+    def observe(
         self, count: int, total: F64, total_square: F64
-    ) -> None: ...  # of each input, (num_inputs,)
+    ) -> None: ...  # before the steps, with normalize_observations: sums of each input, (num_inputs,)
+    def finish(self) -> None: ...  # after them
 
 NONFINITE_VALUE: str  # the sentence for values, targets and their gradients
 

@@ -202,7 +202,8 @@ cdef extern from "fastpg.h" nogil:
     void fpg_learner_undo(fpg_learner *, float *, float *)
     fpg_status fpg_learner_policy_step(fpg_learner *, float *, float *, double *)
     fpg_status fpg_learner_value_step(fpg_learner *, float *, float *)
-    void fpg_learner_renormalize(fpg_learner *, int64_t, const double *, const double *, float *, float *)
+    void fpg_learner_observe(fpg_learner *, int64_t, const double *, const double *, const float *, const float *)
+    void fpg_learner_finish(fpg_learner *, float *, float *)
 
     void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)
@@ -1517,11 +1518,15 @@ cdef class Learner:
         _check_theta(self.value, gradient)
         _raise_for(fpg_learner_value_step(self.learner, &gradient[0], &self.value_theta[0]), None, "value_step()")
 
-    def renormalize(self, int64_t count, const double[::1] total, const double[::1] total_square):
+    def observe(self, int64_t count, const double[::1] total, const double[::1] total_square):
         _require(self.begun and count > 0, "begin() comes first, and there have to be observations")
         _require(total.shape[0] == total_square.shape[0] == self.net.net.num_inputs,
                  f"the sums must have {self.net.net.num_inputs} entries")
-        fpg_learner_renormalize(self.learner, count, &total[0], &total_square[0], &self.theta[0], self._values())
+        fpg_learner_observe(self.learner, count, &total[0], &total_square[0], &self.theta[0], self._values())
+
+    def finish(self):
+        _require(self.begun, "begin() comes first")
+        fpg_learner_finish(self.learner, &self.theta[0], self._values())
 
 
 # ---- for tests -----------------------------------------------------------------------------------------------------------------

@@ -287,12 +287,13 @@ class GymnasiumTrainer:
             self._net, self._theta, batch, weights, normalize=self._normalize,
             entropy_coef=self._entropy_coef, out=self._gradient,
         )  # fmt: skip
+        if self._normalize_observations:
+            obs = batch.valid_obs().astype(np.float64)
+            self._learner.observe(len(obs), obs.sum(axis=0), np.square(obs).sum(axis=0))
         stats["gradient_norm"] = self._learner.policy_step(self._gradient)
         if targets is not None:
             self._fit_values(batch.valid_obs(), targets)
-        if self._normalize_observations:
-            obs = batch.valid_obs().astype(np.float64)
-            self._learner.renormalize(len(obs), obs.sum(axis=0), np.square(obs).sum(axis=0))
+        self._learner.finish()
         return record
 
     def _next_episodes(self) -> int:

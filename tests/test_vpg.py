@@ -115,29 +115,33 @@ class Oracle:
         self.iteration = self.num_steps = 0
         self.normalize_observations, self.given = normalize_observations, given
         self.seen = np.empty((0, 4))
-        self.scale = np.zeros(4), np.ones(4)  # of the observations that networks learn from
+        self.scale = None  # mean and standard deviation of what was seen
 
-    def ascend(self, network, theta, gradient_of, moments, max_norm, rate):
-        """A step on the parameters for normalised observations; the norm of the gradient by them."""
-        inner = reference.for_normalized(network, theta, *self.scale)
+    def ascend(self, network, theta, scale, gradient_of, moments, max_norm, rate):
+        """A step on the parameters for scaled observations; the norm of the gradient by them."""
+        inner = reference.for_normalized(network, theta, *scale)
         gradient = gradient_of(inner)
         inner, moments = reference.adam(
             *(inner, reference.clip_norm(gradient, max_norm), moments), learning_rate=rate, epsilon=1e-4
         )
-        return reference.for_raw(network, inner, *self.scale), moments, np.linalg.norm(gradient)
+        return reference.for_raw(network, inner, *scale), moments, np.linalg.norm(gradient)
 
-    def renormalize(self, obs):
-        """New statistics: a new network is read anew by the first ones, others compute what they did."""
+    def scales(self, obs):
+        """How the observations of policy and value function are scaled: at first a new network's are not."""
+        plain = np.zeros(4), np.ones(4)
+        if not self.normalize_observations:
+            return plain, plain
         first = len(self.seen) == 0
         self.seen = np.concatenate([self.seen, obs])
         self.scale = self.seen.mean(axis=0), self.seen.std(axis=0)
-        if first and not self.given[0]:
-            self.theta = reference.for_raw(self.run.oracle, self.theta, *self.scale)
-        if first and not self.given[1]:
-            self.value_theta = reference.for_raw(self.run.value_oracle, self.value_theta, *self.scale)
+        return tuple(plain if first and not given else self.scale for given in self.given)
 
-    def scaled(self, obs):
-        return (obs - self.scale[0]) / self.scale[1]
+    def finish(self, policy_scale, value_scale):
+        """A new network is read anew by the first statistics."""
+        if policy_scale is not self.scale:
+            self.theta = reference.for_raw(self.run.oracle, self.theta, *self.scale)
+        if value_scale is not self.scale:
+            self.value_theta = reference.for_raw(self.run.value_oracle, self.value_theta, *self.scale)
 
     def iterate(self):
         policy, value = self.run.oracle, self.run.value_oracle
@@ -157,10 +161,12 @@ class Oracle:
         if self.standardize_advantages:
             weights = reference.standardize(weights)
         share = 1.0 - self.num_steps / TOTAL_STEPS if self.linear_schedule else 1.0
-        scaled = self.scaled(obs)
+        scale, value_scale = self.scales(obs)
+        scaled, value_scaled = (obs - scale[0]) / scale[1], (obs - value_scale[0]) / value_scale[1]
         self.theta, self.moments, record["gradient_norm"] = self.ascend(
             policy,
             self.theta,
+            scale,
             lambda inner: reference.policy_gradient(policy, inner, scaled, actions, weights),
             self.moments,
             self.max_grad_norm,
@@ -169,10 +175,11 @@ class Oracle:
         for epoch in range(self.epochs):
             chosen = minibatch_of_rows(valid.shape, self.iteration, epoch, self.minibatches)[valid]
             for index in np.unique(chosen):
-                rows, wanted = scaled[chosen == index], targets[chosen == index]
+                rows, wanted = value_scaled[chosen == index], targets[chosen == index]
                 self.value_theta, self.value_moments, _ = self.ascend(
                     value,
                     self.value_theta,
+                    value_scale,
                     lambda inner, rows=rows, wanted=wanted: reference.value_gradient(
                         value, inner, rows, wanted
                     ),
@@ -181,7 +188,7 @@ class Oracle:
                     VALUE_RATE * share,
                 )
         if self.normalize_observations:
-            self.renormalize(obs)
+            self.finish(scale, value_scale)
         self.iteration += 1
         self.num_steps += valid.sum()
         return record
@@ -297,13 +304,14 @@ def test_an_iteration_that_is_undone_leaves_no_trace_in_the_statistics_of_observ
         for iteration in range(4):
             learner.begin(0)
             if disturbed and iteration == 2:
+                learner.observe(1000, np.full(4, 1e5), np.full(4, 1e9))
                 learner.policy_step(np.ones_like(theta))
-                learner.renormalize(1000, np.full(4, 1e5), np.full(4, 1e9))
                 learner.undo()
                 learner.begin(0)
             obs = rng.normal(size=(50, 4)) * [1, 10, 100, 1000]
+            learner.observe(50, obs.sum(axis=0), np.square(obs).sum(axis=0))
             learner.policy_step(rng.normal(size=theta.size).astype(np.float32))
-            learner.renormalize(50, obs.sum(axis=0), np.square(obs).sum(axis=0))
+            learner.finish()
         results.append(theta.tobytes() + value_theta.tobytes())
     assert results[0] == results[1]
 
