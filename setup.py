@@ -152,7 +152,9 @@ setup(
             "fastpg._core",
             ["fastpg/_core.pyx"],
             depends=[*C_FILES, "fastpg/_arrays.pxi"],
-            extra_compile_args=[flag for flag in CFLAGS if "-O3" not in flag] + ["-O2"],
+            # The sanitizers' checks in Cython's code take minutes to optimise.
+            extra_compile_args=[flag for flag in CFLAGS if "-O3" not in flag]
+            + ["-O0" if sanitizers else "-O2"],
             extra_link_args=LINK_FLAGS,
             py_limited_api=True,
         )

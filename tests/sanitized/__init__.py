@@ -1,0 +1,1 @@
+"""Programs that .ci/sanitize runs under tools that see faults of memory and of threads."""
