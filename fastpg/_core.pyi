@@ -22,6 +22,7 @@ class Option(NamedTuple):
     initial: Any  # where nothing is said
     range: str  # of numbers: the interval that others than `initial` lie in, as "[0, 1)"
     words: tuple[str, ...]  # of a choice
+    ends: tuple[float, ...]  # of the range: low, high, whether each lies in it
 
 OPTIONS: dict[str, Option]  # of a Trainer and a Learner
 COLLECT_OPTIONS: dict[str, Option]  # those of them that a Sampler's gradients have

@@ -238,6 +238,7 @@ class Option(typing.NamedTuple):
     initial: object
     range: str
     words: tuple
+    ends: tuple  # of the range: low, high, whether each lies in it
 
 
 KINDS = {FPG_INTEGER: "integer", FPG_REAL: "real", FPG_FLAG: "flag", FPG_CHOICE: "choice"}
@@ -250,15 +251,19 @@ cdef dict _options(const fpg_field *fields, int32_t count):
         words = tuple(interval.split()) if kind == "choice" else ()
         if kind != "real":
             initial = words[<int>initial] if words else bool(initial) if kind == "flag" else int(initial)
-        options[fields[i].name.decode()] = Option(kind, initial, "" if words else interval, words)
+        ends = ()
+        if interval and not words:
+            low, high = [float(end) for end in interval.strip("[]()").split(",")]
+            ends = low, high, interval.startswith("["), interval.endswith("]")
+        options[fields[i].name.decode()] = Option(kind, initial, "" if words else interval, words, ends)
     return options
 
 
 cdef object _fill(void *target, const fpg_field *fields, int32_t count, dict options, dict settings):
     """Writes settings to a struct, and what an option is at first where there is none."""
     cdef char *place
-    unknown = set(settings) - set(options)
-    _require(not unknown, f"there is no option {', '.join(sorted(unknown))}")
+    if not settings.keys() <= options.keys():
+        raise TypeError(f"there is no option {', '.join(sorted(set(settings) - set(options)))}")
     for i, (name, option) in enumerate(options.items()):
         value, place = settings.get(name, option.initial), <char *>target + fields[<int>i].offset
         if option.kind == "real":
@@ -268,17 +273,17 @@ cdef object _fill(void *target, const fpg_field *fields, int32_t count, dict opt
         elif option.kind == "flag":
             (<int32_t *>place)[0] = bool(value)
         else:
-            _require(value in option.words, f"{name} must be one of {', '.join(option.words)}, got {value!r}")
+            if value not in option.words:
+                raise ValueError(f"{name} must be one of {', '.join(option.words)}, got {value!r}")
             (<int32_t *>place)[0] = option.words.index(value)
-        if option.range:
-            is_initial = value == option.initial or (value != value and option.initial != option.initial)
-            _require(is_initial or _in_interval(value, option.range), f"{name} must lie in {option.range}, got {value}")
+        is_initial = value == option.initial or (value != value and option.initial != option.initial)
+        if option.ends and not is_initial and not _lies_in(value, option.ends):
+            raise ValueError(f"{name} must lie in {option.range}, got {value}")
 
 
-cdef bint _in_interval(value, str interval):
-    low, high = [float(end) for end in interval.strip("[]()").split(",")]
-    return ((low <= value if interval.startswith("[") else low < value)
-            and (value <= high if interval.endswith("]") else value < high))
+cdef bint _lies_in(double value, tuple ends):
+    cdef double low = ends[0], high = ends[1]
+    return (low < value or (ends[2] and low == value)) and (value < high or (ends[3] and value == high))
 
 
 cdef const fpg_field *COLLECT_FIELDS

@@ -287,7 +287,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         core = self._core
         if not core.was_reset or self.closed:
             self._refuse_step(_core.NOT_RESET)
-        array = self._actions(actions)
+        if (
+            type(actions) is np.ndarray
+            and actions.dtype is self._action_dtype
+            and actions.shape == self._action_shape
+            and actions.flags.carray
+        ):  # the usual case, without the cost of the general one
+            array = actions.reshape(-1)
+        else:
+            array = self._actions(actions)
         states = None
         # Whatever another thread could see of a step happens in the core's call, in this thread's turn.
         if self._copy or self._has_infos:
