@@ -392,10 +392,6 @@ class Policy:
         theta = self.checked_theta(where)
         with named(where):
             log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
-        if not np.isfinite(log_prob).all():
-            raise FloatingPointError(
-                f"{where}: a log-probability is infinite: an output is too large, or too far from an action"
-            )
         return log_prob.reshape(batch_shape)[()], entropy.reshape(batch_shape)[()]
 
     def checked_theta(self, where: str) -> NDArray[np.float32]:

@@ -340,6 +340,8 @@ def _naming(where: str, env_id: str) -> Iterator[None]:
     """Turn Gymnasium's errors about an id into sentences."""
     name = env_id.removeprefix(FORCED)
     module, _, registered = name.rpartition(":")  # importing the module registers the id
+    if ":" in module:
+        raise ValueError(f"{where}: env_id must be 'Name-v0' or 'module:Name-v0', got {_check.shown(env_id)}")
     if not module and registered not in gymnasium.registry:  # where Gymnasium may pick another version
         raise _unknown_id(where, env_id, registered)
     try:
@@ -397,6 +399,11 @@ def _from_factory(
             f"{where}: env_id must be a function that returns a gymnasium.Env or a "
             f"gymnasium.vector.VectorEnv, it returned {_check.shown(first)}"
         )
+    for space in ("observation_space", "action_space"):
+        if not isinstance(getattr(first, space, None), gymnasium.Space):
+            raise TypeError(
+                f"{where}: env_id returned an environment without an {space}: {_check.shown(first)}"
+            )
     if vectorization_mode == "async":
         first.close()
         return AsyncVectorEnv([make_one] * count)

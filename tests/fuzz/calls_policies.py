@@ -160,8 +160,11 @@ def check_log_prob(key, log_prob=True, entropy=True):
         policy = given[key]
         network, rows = oracle(policy), rows_of(policy, given["obs"])
         results = result if isinstance(result, tuple) else (result,)
-        for one in results:
-            finite(one, "a result")
+        for position, one in enumerate(results):
+            if log_prob and position == 0:  # an action as good as impossible rounds to -inf
+                assert (np.asarray(one) < np.inf).all(), "a log-probability that is NaN or inf"
+            else:
+                finite(one, "an entropy")
             assert np.shape(one) == batch_shape(policy, given["obs"])
         expected = []
         if log_prob:

@@ -61,7 +61,7 @@ static const fpg_environment walks[] = {
     {WALK, .name = "Switches", .action_size = 3, .action_categories = {2, 2, 2}},
 };
 
-const fpg_environment *force(void) { return &walks[0]; }
-const fpg_environment *choice(void) { return &walks[1]; }
-const fpg_environment *choices(void) { return &walks[2]; }
-const fpg_environment *switches(void) { return &walks[3]; }
+FPG_EXPORT_ENVIRONMENT(force, walks[0]);
+FPG_EXPORT_ENVIRONMENT(choice, walks[1]);
+FPG_EXPORT_ENVIRONMENT(choices, walks[2]);
+FPG_EXPORT_ENVIRONMENT(switches, walks[3]);
