@@ -95,9 +95,10 @@ def observations(where: str, space: Any) -> Observations:
         categories = tuple(int(part.n) for part in parts)  # type: ignore[attr-defined]
         starts = tuple(int(part.start) for part in parts)  # type: ignore[attr-defined]
     else:
+        got = " ".join(str(space).split())  # on one line
         raise ValueError(
             f"{where}: observation_space must be a one-dimensional Box of floats, Discrete, a Tuple of "
-            f"Discrete or a one-dimensional MultiDiscrete, got {space}; others are not supported"
+            f"Discrete or a one-dimensional MultiDiscrete, got {got}; others are not supported"
         )
     if not 1 <= len(categories) <= _core.MAX_COMPONENTS or sum(categories) > _core.MAX_CATEGORIES:
         raise ValueError(
