@@ -17,9 +17,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from fastpg import A2C, Policy, Reinforce, ValueFunction, _core
-from fastpg.collector import Collector
-from fastpg.envs.gymnasium_env import opened
-from fastpg.learner import GymnasiumTrainer
+from fastpg.batches.collector import Collector
+from fastpg.envs.gymnasium.adapter import opened
+from fastpg.training.learner import GymnasiumTrainer
 
 
 class Trivial(VectorEnv):

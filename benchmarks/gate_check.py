@@ -69,7 +69,7 @@ KERNELS = {
         "step Acrobot, N=4096",
     ),
     "gemm": Injection(
-        "csrc/policy/gemm.h",
+        "csrc/simd/gemm.h",
         (
             (
                 "    for (; m + mr <= rows; m += mr)\n        fpg_gemm_block(g, m, n, mr, nv);\n",

@@ -3,17 +3,15 @@
 from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
-from fastpg.envs import JitEnv, LoadedEnv, VectorEnv, get_include, jit_env, list_envs, load_env, make
-from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
-from fastpg.estimators import (
+from fastpg.batches.collect import Rollout, collect
+from fastpg.batches.estimators import (
     GradientEstimate,
     estimate_gradient,
     evaluate,
     log_prob_and_entropy,
     policy_gradient,
 )
-from fastpg.policy import Policy
-from fastpg.returns import (
+from fastpg.batches.returns import (
     done_from_cleanrl,
     done_from_episode_starts,
     episode_returns,
@@ -23,10 +21,12 @@ from fastpg.returns import (
     td_errors,
     vtrace,
 )
-from fastpg.rollouts import Rollout, collect
+from fastpg.envs import JitEnv, LoadedEnv, VectorEnv, get_include, jit_env, list_envs, load_env, make
+from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
+from fastpg.networks.policy import Policy
+from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
-from fastpg.train import TrainProgress, TrainResult, train
-from fastpg.value import ValueFunction
+from fastpg.training.train import TrainProgress, TrainResult, train
 
 __version__ = _version()
 

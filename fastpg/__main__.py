@@ -2,6 +2,6 @@
 
 import sys
 
-from fastpg.cli import main
+from fastpg.cli.main import main
 
 sys.exit(main())

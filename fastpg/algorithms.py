@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fastpg import _check, _core
-from fastpg.estimators import MeanBaseline, Normalize
+from fastpg.batches.estimators import MeanBaseline, Normalize
 
 
 def check_options(algorithm: Any) -> None:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from fastpg import _check, exact, files
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG
-from fastpg.envs.registry import EnvLike, native_env
+from fastpg.batches.estimators import MAX_COUNT, estimate_gradient
+from fastpg.envs.native.registry import EnvLike, native_env
 from fastpg.errors import named
-from fastpg.estimators import MAX_COUNT, estimate_gradient
-from fastpg.policy import Policy, require_policy
-from fastpg.train import train
-from fastpg.value import ValueFunction
+from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.value import ValueFunction
+from fastpg.training.train import train
 
 __all__ = ["FORMS", "FormComparison", "FormRecord", "compare_forms", "fit_value"]
 

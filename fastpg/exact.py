@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, reference
 from fastpg._brief import Brief
-from fastpg.envs.finite import FiniteMDP
-from fastpg.envs.registry import EnvLike, native_env
-from fastpg.estimators import MAX_COUNT
-from fastpg.policy import Policy, require_policy
+from fastpg.batches.estimators import MAX_COUNT
+from fastpg.envs.native.finite import FiniteMDP
+from fastpg.envs.native.registry import EnvLike, native_env
+from fastpg.networks.policy import Policy, require_policy
 
 __all__ = ["ExactGradient", "FiniteMDP", "policy_gradient"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check
 from fastpg.envs import VectorEnv, make
-from fastpg.envs.registry import EnvLike
+from fastpg.envs.native.registry import EnvLike
 
 if TYPE_CHECKING:
     VecEnv = Any  # so that types are checked alike with and without it

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fastpg
-from fastpg import cli
-from fastpg.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
+from fastpg.cli import main as cli
+from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 
 COMMAND = [sys.executable, "-m", "fastpg"]
 
@@ -178,7 +178,7 @@ def test_the_module_of_a_typed_id_may_lie_in_the_current_folder(tmp_path):
         "register('MyPole-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=20)\n"
     )
     # As the installed command starts: without the current folder in sys.path, which -m and -c put there.
-    start = "import sys; del sys.path[0]; from fastpg.cli import main; sys.exit(main())"
+    start = "import sys; del sys.path[0]; from fastpg.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", start]
     options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60}
     trained = subprocess.run([*command, "train", "my_envs:MyPole-v0", "--total-steps", "500"], **options)

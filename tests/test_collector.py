@@ -13,10 +13,10 @@ from oracle import relative_error
 
 import fastpg
 from fastpg import _core, reference
-from fastpg.collector import Collector, episode_sums, play, quotas
-from fastpg.envs.flatten import Observed
-from fastpg.envs.gymnasium_env import Acted, opened
-from fastpg.learner import GymnasiumTrainer, values_of, weigh
+from fastpg.batches.collector import Collector, episode_sums, play, quotas
+from fastpg.envs.gymnasium.adapter import Acted, opened
+from fastpg.envs.gymnasium.flatten import Observed
+from fastpg.training.learner import GymnasiumTrainer, values_of, weigh
 
 NAN = math.nan
 

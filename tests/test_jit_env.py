@@ -16,9 +16,9 @@ from gymnasium.spaces import Box, Discrete
 
 import fastpg
 from fastpg import _core
-from fastpg.envs import jit_compile
-from fastpg.envs.jit_snapshot import Snapshot
-from fastpg.envs.registry import native_env
+from fastpg.envs.custom import jit_compile
+from fastpg.envs.custom.jit_snapshot import Snapshot
+from fastpg.envs.native.registry import native_env
 
 pytest.importorskip("numba")
 
@@ -258,8 +258,8 @@ PROGRAM = """
 import sys
 import numpy as np, fastpg
 from gymnasium.spaces import Box, Discrete
-from fastpg.envs import jit_compile
-from fastpg.envs.jit_snapshot import Snapshot
+from fastpg.envs.custom import jit_compile
+from fastpg.envs.custom.jit_snapshot import Snapshot
 import helper
 GAIN = {gain}
 checked = []

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 import fastpg
-from fastpg.envs import jit_compile, jit_plain
+from fastpg.envs.custom import jit_compile, jit_plain
 
 pytest.importorskip("numba")
 

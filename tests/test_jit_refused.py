@@ -21,7 +21,7 @@ from numpy.random import uniform
 from test_jit_errors import made, unchecked
 
 import fastpg
-from fastpg.envs import jit_compare
+from fastpg.envs.custom import jit_compare
 
 numba = pytest.importorskip("numba")
 

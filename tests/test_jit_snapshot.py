@@ -12,8 +12,8 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 import fastpg
-from fastpg.envs import jit_cache, jit_compile
-from fastpg.envs.jit_snapshot import Snapshot
+from fastpg.envs.custom import jit_cache, jit_compile
+from fastpg.envs.custom.jit_snapshot import Snapshot
 
 G = 1.0
 TABLE = np.zeros(3)
@@ -169,7 +169,7 @@ PROGRAM = """
 import sys
 import numpy as np, fastpg
 from gymnasium.spaces import Box, Discrete
-from fastpg.envs import jit_compile
+from fastpg.envs.custom import jit_compile
 compiled = []
 original = jit_compile.check_types
 jit_compile.check_types = lambda *a: (compiled.append(1), original(*a))
@@ -291,7 +291,7 @@ def test_what_is_dropped_gives_its_memory_back():
 import ctypes, gc
 import numpy as np
 import test_jit_snapshot as tests
-from fastpg.envs import jit_compile
+from fastpg.envs.custom import jit_compile
 
 class Info(ctypes.Structure):
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"

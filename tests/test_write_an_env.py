@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from fastpg.envs import registry
+from fastpg.envs.native import registry
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "write_an_env.md").read_text()
@@ -58,7 +58,7 @@ def compiled(compiler, folder, *flags):
     command = [compiler, *flags, f"-DWIDTH={WIDTH}", "-Wall", "-Wextra", "-Werror"]
     command += [
         "-I",
-        str(ROOT / "csrc" / "envs"),
+        str(ROOT / "csrc"),
         "-shared",
         "-fPIC",
         "-o",

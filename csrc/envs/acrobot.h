@@ -10,9 +10,9 @@
 #ifndef FPG_ACROBOT_H
 #define FPG_ACROBOT_H
 
-#include "../fastpg.h"
-#include "../simd.h"
-#include "../vecmath.h"
+#include "fastpg.h"
+#include "simd/simd.h"
+#include "vecmath.h"
 
 typedef struct {
     double theta1, theta2, dtheta1, dtheta2;

@@ -15,10 +15,10 @@
 #ifndef FPG_MOUNTAIN_CAR_CONTINUOUS_H
 #define FPG_MOUNTAIN_CAR_CONTINUOUS_H
 
-#include "../fastpg.h"
-#include "../simd.h"
-#include "../vecmath.h"
-#include "mountain_car.h"
+#include "fastpg.h"
+#include "simd/simd.h"
+#include "vecmath.h"
+#include "envs/mountain_car.h"
 
 /* x where `single` is 0, x rounded to float32 where it is 1; exactly, for the difference is a float64 number. By arithmetic,
  * because GCC makes branches of a condition that is asked again and again, and then does not vectorise. */

@@ -11,9 +11,9 @@
 #ifndef FPG_PENDULUM_H
 #define FPG_PENDULUM_H
 
-#include "../fastpg.h"
-#include "../simd.h"
-#include "../vecmath.h"
+#include "fastpg.h"
+#include "simd/simd.h"
+#include "vecmath.h"
 
 static int32_t fpg_pendulum_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,
                                   const double *FPG_RESTRICT noise, double *FPG_RESTRICT state)

@@ -13,8 +13,8 @@
 #ifndef FPG_TABULAR_H
 #define FPG_TABULAR_H
 
-#include "../fastpg.h"
-#include "../simd.h"
+#include "fastpg.h"
+#include "simd/simd.h"
 
 /* Copies which[n] get the first start whose cumulative exceeds their noise; the last start's is 1. */
 static int32_t fpg_tabular_reset(const fpg_environment *env, int32_t width, int32_t count, const int32_t *which,

@@ -1,10 +1,11 @@
 """Environments: native ones, which step without Python, and whatever has Gymnasium's interface."""
 
-from fastpg.envs import classic_control, gymnasium_ids, toy_text  # noqa: F401  (two of them fill the registry)
-from fastpg.envs.jit import JitEnv, jit_env
-from fastpg.envs.load import LoadedEnv, get_include, load_env
-from fastpg.envs.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
-from fastpg.envs.vector import VectorEnv, make
+from fastpg.envs.custom.jit import JitEnv, jit_env
+from fastpg.envs.custom.load import LoadedEnv, get_include, load_env
+from fastpg.envs.gymnasium import ids
+from fastpg.envs.native import classic_control, toy_text  # noqa: F401  (they fill the registry)
+from fastpg.envs.native.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
+from fastpg.envs.native.vector import VectorEnv, make
 
 __all__ = [
     "EnvSpec",
@@ -21,4 +22,4 @@ __all__ = [
     "native_env",
 ]
 
-gymnasium_ids.register()
+ids.register()

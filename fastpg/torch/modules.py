@@ -13,7 +13,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastpg.policy import Policy, over_memory, require_policy
+from fastpg.networks.policy import Policy, over_memory, require_policy
 from fastpg.torch.policy_module import PolicyModule
 from fastpg.torch.reading import ModuleParameters, read_module
 

@@ -7,10 +7,11 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from fastpg import _check, rollouts, spaces
-from fastpg.envs.registry import EnvLike
-from fastpg.envs.vector import VectorEnv
-from fastpg.rollouts import Stage, Weights
+from fastpg import _check, spaces
+from fastpg.batches import collect as rollouts
+from fastpg.batches.collect import Stage, Weights
+from fastpg.envs.native.registry import EnvLike
+from fastpg.envs.native.vector import VectorEnv
 from fastpg.torch.reading import ModuleParameters, read_module
 
 

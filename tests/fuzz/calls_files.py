@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import fastpg
-from fastpg import cli
+from fastpg.cli import main as cli
 
 from . import calls_policies
 from .calls_runs import ODD_PATHS

@@ -1,0 +1,153 @@
+/* batch.c - functions of batches that the caller has: cut the rows into slots, run them on the pool, fold. */
+#include "base/internal.h"
+
+#include <math.h>
+
+enum { ROWS_PER_SLOT = 512 };
+
+struct fpg_batcher {
+    fpg_network net;
+    fpg_workspace ws; /* of one call at a time: */
+    atomic_flag busy;
+};
+
+fpg_batcher *fpg_batcher_new(const fpg_network *net)
+{
+    fpg_batcher *b = fpg_calloc(1, sizeof *b);
+    if (!b)
+        return NULL;
+    b->net = *net;
+    atomic_flag_clear(&b->busy);
+    if (fpg_workspace_init(&b->ws, net, NULL) != FPG_OK) {
+        fpg_free(b);
+        return NULL;
+    }
+    return b;
+}
+
+void fpg_batcher_free(fpg_batcher *b)
+{
+    if (!b)
+        return;
+    fpg_workspace_free(&b->ws);
+    fpg_free(b);
+}
+
+/* The batcher's workspace, or, while another thread has it, one of this call's own. */
+static fpg_status take(fpg_batcher *b, fpg_workspace *own, fpg_workspace **ws)
+{
+    if (!atomic_flag_test_and_set(&b->busy)) {
+        *ws = &b->ws;
+        return FPG_OK;
+    }
+    *ws = own;
+    return fpg_workspace_init(own, &b->net, NULL);
+}
+
+static void give_back(fpg_batcher *b, fpg_workspace *ws)
+{
+    if (ws == &b->ws)
+        atomic_flag_clear(&b->busy);
+    else
+        fpg_workspace_free(ws);
+}
+
+static fpg_status run_tasks(fpg_workspace *ws, fpg_batch *batch, const float *theta, fpg_poll poll, fpg_task task, int64_t num_tasks)
+{
+    const fpg_status status = fpg_check_theta(&ws->layout, theta);
+    if (status != FPG_OK)
+        return status;
+    fpg_active()->pack(&ws->layout, theta, ws->packed);
+    batch->layout = &ws->layout, batch->packed = ws->packed, batch->workers = ws->workers, batch->slots = ws->slots;
+    fpg_control_init(&batch->control, poll);
+    fpg_parallel_for(num_tasks, ws->num_workers, task, batch, &batch->control);
+    return (fpg_status)atomic_load(&batch->control.status);
+}
+
+/* gradient, sum: NULL where the task computes none. sum is that of the slots' sums. */
+static fpg_status run_batch(fpg_batcher *b, fpg_batch *batch, const float *theta, fpg_poll poll, fpg_task task, double scale,
+                            float *gradient, double *sum)
+{
+    /* Small batches are cut finer, so that two threads have something to share. */
+    const int64_t per_slot = batch->batch >= 2 * ROWS_PER_SLOT ? ROWS_PER_SLOT : FPG_CHUNK;
+    fpg_workspace own, *ws;
+    fpg_status status = take(b, &own, &ws);
+    if (status != FPG_OK)
+        return status;
+    status = fpg_workspace_divide(ws, (batch->batch + per_slot - 1) / per_slot, NULL, 0);
+    if (status == FPG_OK) {
+        const int64_t rows = (batch->batch + ws->num_slots - 1) / ws->num_slots;
+        batch->rows_per_slot = (rows + FPG_CHUNK - 1) / FPG_CHUNK * FPG_CHUNK;
+        status = run_tasks(ws, batch, theta, poll, task, ws->num_slots);
+    }
+    if (status == FPG_OK && gradient && !isfinite(fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, scale, gradient)))
+        status = FPG_NONFINITE_GRADIENT;
+    if (status == FPG_OK && sum) {
+        *sum = 0;
+        for (int64_t s = 0; s < ws->num_slots; s++)
+            *sum += ws->slots[s].sum;
+        if (!isfinite(*sum))
+            status = FPG_NONFINITE_OUTPUT;
+    }
+    give_back(b, ws);
+    return status;
+}
+
+fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .batch = size, .out_logits = out};
+    return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
+}
+
+fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
+                   int deterministic, void *actions, float *entropy, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions,
+                       .out_entropy = entropy};
+    return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
+}
+
+fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t size,
+                                    float *log_prob, float *entropy, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .actions = actions, .batch = size, .out_log_prob = log_prob, .out_entropy = entropy};
+    return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
+}
+
+fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+                               int64_t size, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .batch = size, .entropy_coef = (float)entropy_coef,
+                       .want_sum = objective != NULL};
+    const fpg_status status = run_batch(b, &batch, theta, poll, fpg_active()->batch_gradient, scale, gradient, objective);
+    if (status == FPG_OK && objective)
+        *objective *= scale;
+    return status;
+}
+
+fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
+                              float *gradient, double *square_error, fpg_poll poll)
+{
+    fpg_batch batch = {.obs = obs, .targets = targets, .batch = size};
+    return fpg_value_problem(run_batch(b, &batch, theta, poll, fpg_active()->batch_gradient, scale, gradient, square_error));
+}
+
+fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+                                 const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll)
+{
+    enum { TASKS = 256 }; /* many, as segments may differ in length */
+    const int64_t per_task = (num_segments + TASKS - 1) / TASKS, num_tasks = (num_segments + per_task - 1) / per_task;
+    const int64_t threads = fpg_get_num_threads();
+    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .starts = starts, .num_segments = num_segments,
+                       .segments_per_task = per_task, .mean = mean, .out_gradients = gradients};
+    fpg_workspace own, *ws;
+    fpg_status status = take(b, &own, &ws);
+    if (status != FPG_OK)
+        return status;
+    /* As many slots as workers: a slot is a worker's sum here, not a share of the work. */
+    status = fpg_workspace_divide(ws, num_tasks < threads ? num_tasks : threads, NULL, 0);
+    if (status == FPG_OK)
+        status = run_tasks(ws, &batch, theta, poll, fpg_active()->batch_segments, num_tasks);
+    give_back(b, ws);
+    return status;
+}

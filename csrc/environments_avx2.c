@@ -1,2 +1,0 @@
-#define FPG_ENVIRONMENTS fpg_environments_avx2
-#include "environments.inc"

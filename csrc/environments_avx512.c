@@ -1,2 +1,0 @@
-#define FPG_ENVIRONMENTS fpg_environments_avx512
-#include "environments.inc"

@@ -1,2 +1,0 @@
-#define FPG_ENVIRONMENTS fpg_environments_baseline
-#include "environments.inc"

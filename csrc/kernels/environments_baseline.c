@@ -1,0 +1,2 @@
+#define FPG_ENVIRONMENTS fpg_environments_baseline
+#include "kernels/environments.inc"

@@ -1,0 +1,199 @@
+# capi.pxi - csrc/fastpg.h, as Cython sees it.
+
+cdef extern from "fastpg.h" nogil:
+    const char *FPG_VERSION
+    enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
+    enum: FPG_MAX_LOG_STD
+    const uint64_t FPG_ENV_MAGIC
+
+    ctypedef enum fpg_status:
+        FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
+        FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_ENVIRONMENT_FAILED
+
+    ctypedef enum fpg_function:
+        FPG_RESET, FPG_STEP, FPG_OBSERVE
+
+    fpg_status FPG_STATUS_KIND(fpg_status)
+    fpg_function FPG_STATUS_FUNCTION(fpg_status)
+    int32_t FPG_STATUS_RETURNED(fpg_status)
+    fpg_status FPG_ENVIRONMENT_STATUS(fpg_function, int32_t)
+
+    ctypedef struct fpg_poll:
+        int (*function)(void *context) noexcept nogil
+        void *context
+
+    const char *fpg_select_isa(const char *name)
+    const char *fpg_isa()
+    const char *fpg_isa_available(int i)
+    void fpg_set_num_threads(int num_threads)
+    int fpg_get_num_threads()
+
+    ctypedef enum fpg_activation:
+        FPG_TANH, FPG_RELU
+    ctypedef enum fpg_head:
+        FPG_CATEGORICAL, FPG_BERNOULLI, FPG_GAUSSIAN
+
+    ctypedef struct fpg_network:
+        int32_t num_inputs
+        int32_t num_factors
+        int32_t *factors
+        int32_t num_hidden
+        int32_t *hidden
+        int32_t num_outputs
+        fpg_activation activation
+        fpg_head head
+        int32_t action_size
+        int32_t *action_categories
+
+    int64_t fpg_num_parameters(const fpg_network *net)
+
+    ctypedef struct fpg_environment:
+        int32_t abi, state_size, obs_size, action_size, reset_noise_size, step_noise_size, max_episode_steps
+        int32_t *obs_categories
+        int32_t *action_categories
+        float *action_low
+        float *action_high
+        double *params
+        const char *name
+        const char *const *param_names
+        const void *data
+        int32_t (*reset)(const fpg_environment *, int32_t, int32_t, const int32_t *, const double *, double *) noexcept nogil
+        int32_t (*step)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
+                        double *) noexcept nogil
+        int32_t (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
+
+    ctypedef struct fpg_tabular:
+        int32_t num_states, num_actions, log2_outcomes, num_starts
+        const double *cumulative
+        const double *next
+        const double *reward
+        const double *probability
+        const double *start_cumulative
+        const double *start
+        const float *obs
+
+    int fpg_environment_init(const char *name, fpg_environment *env)
+    const char *fpg_environment_name(int i)
+
+    ctypedef enum fpg_autoreset:
+        FPG_NEXT_STEP, FPG_SAME_STEP, FPG_NO_AUTORESET
+
+    ctypedef struct fpg_step_output:
+        void *obs
+        void *final_obs
+        double *final_state
+        double *reward
+        uint8_t *terminated
+        uint8_t *truncated
+
+    ctypedef struct fpg_vector:
+        pass
+
+    fpg_vector *fpg_vector_new(const fpg_environment *, int64_t, fpg_autoreset)
+    void fpg_vector_free(fpg_vector *)
+    void fpg_vector_set_params(fpg_vector *, const double *)
+    void fpg_vector_seed(fpg_vector *, const uint8_t *, const uint64_t *)
+    fpg_status fpg_vector_reset(fpg_vector *, const uint8_t *, void *)
+    fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_step_output *, int64_t *)
+    int64_t fpg_vector_ended(const fpg_vector *, uint8_t *)
+    void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
+    void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
+    fpg_status fpg_vector_observe(const fpg_vector *, void *)
+
+    ctypedef struct fpg_batcher:
+        pass
+
+    fpg_batcher *fpg_batcher_new(const fpg_network *)
+    void fpg_batcher_free(fpg_batcher *)
+    fpg_status fpg_logits(fpg_batcher *, const float *, const float *, int64_t, float *, fpg_poll)
+    fpg_status fpg_act(fpg_batcher *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(fpg_batcher *, const float *, const float *, const void *, int64_t, float *, float *,
+                                        fpg_poll)
+    fpg_status fpg_policy_gradient(fpg_batcher *, const float *, const float *, const void *, const float *, int64_t, double,
+                                   double, float *, double *, fpg_poll)
+    fpg_status fpg_value_gradient(fpg_batcher *, const float *, const float *, const float *, int64_t, double, float *, double *,
+                                  fpg_poll)
+    fpg_status fpg_segment_gradients(fpg_batcher *, const float *, const float *, const void *, const float *,
+                                     const int64_t *, int64_t, int, float *, fpg_poll)
+
+    ctypedef struct fpg_stats:
+        int64_t total_steps
+
+    ctypedef struct fpg_collect:
+        int64_t horizon, episodes
+
+    ctypedef enum fpg_field_kind:
+        FPG_INTEGER, FPG_REAL, FPG_FLAG, FPG_CHOICE
+
+    ctypedef struct fpg_field:
+        const char *name
+        fpg_field_kind kind
+        int64_t offset
+        double initial
+        const char *range
+
+    int32_t fpg_statistics_fields(const fpg_field **)
+    int32_t fpg_collect_fields(const fpg_field **)
+    int32_t fpg_train_fields(const fpg_field **)
+
+    ctypedef struct fpg_sampler:
+        pass
+
+    fpg_sampler *fpg_sampler_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t)
+    void fpg_sampler_free(fpg_sampler *)
+    fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const float *, const fpg_collect *, float *, fpg_stats *,
+                                    fpg_poll)
+    fpg_status fpg_sampler_record(fpg_sampler *, const float *, const fpg_collect *, int64_t *, fpg_poll)
+    void fpg_sampler_recorded(const fpg_sampler *, float *, uint8_t *)
+    fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, float *, fpg_stats *, fpg_poll)
+    fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
+
+    ctypedef struct fpg_collected:
+        float *obs
+        void *actions
+        float *log_probs
+        float *rewards
+        uint8_t *terminated
+        uint8_t *truncated
+        float *last_obs
+
+    fpg_status fpg_sampler_collect(fpg_sampler *, fpg_vector *, const float *, int64_t, uint64_t, int64_t, const fpg_collected *,
+                                   int64_t *, fpg_stats *, fpg_poll)
+    fpg_status fpg_sampler_ended(const fpg_sampler *, int64_t *, double *, int64_t *, float *)
+
+    ctypedef struct fpg_train_config:
+        fpg_collect collect
+        int64_t steps_per_iteration
+        int32_t normalize_observations
+
+    ctypedef enum fpg_stopped:
+        FPG_RUNNING, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN
+
+    ctypedef struct fpg_trainer:
+        pass
+
+    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t,
+                                 const fpg_train_config *)
+    void fpg_trainer_free(fpg_trainer *)
+    fpg_status fpg_trainer_run(fpg_trainer *, float *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
+
+    ctypedef struct fpg_learner:
+        pass
+
+    fpg_learner *fpg_learner_new(const fpg_network *, const fpg_network *, const fpg_train_config *)
+    void fpg_learner_free(fpg_learner *)
+    void fpg_learner_begin(fpg_learner *, int64_t, const float *, const float *)
+    void fpg_learner_undo(fpg_learner *, float *, float *)
+    fpg_status fpg_learner_policy_step(fpg_learner *, float *, float *, double *)
+    fpg_status fpg_learner_value_step(fpg_learner *, float *, float *)
+    void fpg_learner_observe(fpg_learner *, int64_t, const double *, const double *, const float *, const float *)
+    void fpg_learner_finish(fpg_learner *, float *, float *)
+
+    void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
+    int fpg_vecmath_float(const char *, int64_t, const float *, float *)
+    int fpg_vecmath_double(const char *, int64_t, const double *, double *)
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1

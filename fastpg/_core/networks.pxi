@@ -1,0 +1,108 @@
+# networks.pxi - shapes of networks.
+
+cdef class Network:
+    cdef fpg_network net
+    cdef fpg_batcher *batcher
+    cdef readonly tuple hidden, obs_categories, action_categories
+    cdef readonly str activation, head
+    cdef readonly int64_t num_parameters
+
+    def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=(),
+                 str head="categorical", tuple action_categories=()):
+        _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
+        _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
+        _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
+        _require(len(obs_categories) <= FPG_MAX_COMPONENTS and (not obs_categories or sum(obs_categories) == num_inputs),
+                 f"obs_categories must be at most {FPG_MAX_COMPONENTS} numbers with the sum {num_inputs}, got {obs_categories}")
+        self.net.num_inputs, self.net.num_factors = num_inputs, <int32_t>len(obs_categories)
+        for k, categories in enumerate(obs_categories):
+            self.net.factors[<int>k] = categories
+        self.obs_categories = obs_categories
+        self.net.num_hidden = <int32_t>len(hidden)
+        self.net.num_outputs = num_outputs
+        self.net.activation = ACTIVATIONS[activation]
+        for layer, width in enumerate(hidden):
+            _require(1 <= width <= FPG_MAX_WIDTH, f"hidden widths must be in 1 .. {FPG_MAX_WIDTH}, got {width}")
+            self.net.hidden[<int>layer] = width
+        if head == "categorical":
+            action_categories = action_categories or (num_outputs,)
+            _require(len(action_categories) <= FPG_MAX_COMPONENTS and min(action_categories) >= 1
+                     and sum(action_categories) == num_outputs,
+                     f"action_categories must be at most {FPG_MAX_COMPONENTS} numbers with the sum {num_outputs}, "
+                     f"got {action_categories}")
+            self.net.action_size = <int32_t>len(action_categories)
+            for k, categories in enumerate(action_categories):
+                self.net.action_categories[<int>k] = categories
+        else:
+            _require(num_outputs <= FPG_MAX_COMPONENTS and not action_categories,
+                     f"a {head} head has at most {FPG_MAX_COMPONENTS} outputs and no action_categories, got {num_outputs} and "
+                     f"{action_categories}")
+            self.net.action_size = num_outputs
+            action_categories = (2,) * num_outputs if head == "bernoulli" else ()
+        self.net.head = HEADS[head]
+        self.head = head
+        self.action_categories = action_categories
+        self.hidden = hidden
+        self.activation = activation
+        self.num_parameters = fpg_num_parameters(&self.net)
+        fpg_batcher_free(self.batcher)
+        self.batcher = fpg_batcher_new(&self.net)
+        if self.batcher == NULL:
+            raise MemoryError("no memory for a network")
+
+    def __dealloc__(self):
+        fpg_batcher_free(self.batcher)
+
+    @property
+    def num_inputs(self):
+        return self.net.num_inputs
+
+    @property
+    def obs_size(self):
+        return self.net.num_factors or self.net.num_inputs
+
+    @property
+    def num_outputs(self):
+        return self.net.num_outputs
+
+    @property
+    def action_size(self):
+        return self.net.action_size
+
+
+class Table(typing.NamedTuple):
+    cumulative: object
+    next: object
+    reward: object
+    terminated: object
+    probability: object
+    start_cumulative: object
+    start: object
+    obs: object
+    obs_categories: tuple
+
+
+class Functions(typing.NamedTuple):
+    state_size: int
+    obs_size: int
+    action_size: int
+    reset_noise_size: int
+    step_noise_size: int
+    obs_categories: tuple
+    action_categories: tuple
+    action_low: tuple
+    action_high: tuple
+    reset: int
+    step: int
+    observe: int
+    data: int = 0
+    keep: object = None
+    explain: object = None
+
+
+class Exported(typing.NamedTuple):
+    name: str
+    param_names: tuple
+    params: tuple
+    max_episode_steps: int
+    functions: Functions

@@ -1,0 +1,400 @@
+"""Rollouts for a learner of your own: the compiled core plays, and hands over every step as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core, spaces
+from fastpg._brief import Brief
+from fastpg.batches.estimators import MAX_COUNT
+from fastpg.envs.native.registry import EnvLike, NativeEnv, native_env
+from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
+from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.value import ValueFunction
+
+Array = TypeVar("Array")  # of NumPy, or a tensor
+CACHE_LINE = 64  # bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Rollout(Brief, Generic[Array]):
+    """What `collect` returns: T steps of N environments, time first, and the K episodes that ended in them.
+
+    Attributes
+    ----------
+    obs : float32, (T, N, D); int64 (T, N) for Discrete, (T, N, k) for MultiDiscrete; a tuple of k for a Tuple
+        What the policy saw. There are no filler rows: every row is a transition.
+    actions : int64, (T, N) or (T, N, n); float32, (T, N, n) for a Box
+        What it drew. In a Box they are not clipped; the environment got them clipped.
+    log_probs : float32, (T, N)
+        log pi(actions|obs).
+    rewards : float32, (T, N)
+    terminated, truncated : bool, (T, N)
+        Of the transition t; both are True where a time limit met an absorbing state, as in Gymnasium.
+    last_obs : as `obs`, without T
+        What comes after the last row: ``obs[0]`` of the next call. A new episode's where one has just ended.
+    ends : int64, (K, 2)
+        The rows (t, n) that ended an episode, sorted.
+    final_obs : as `obs`, (K, ...)
+        The observation after each of these transitions, which no row of `obs` has.
+    episode_returns : float64, (K,)
+        Undiscounted, of the whole episode, also where it began in an earlier call.
+    episode_lengths : int64, (K,)
+        In steps.
+    entropy : float
+        The policy's mean entropy over the rows, in nats.
+    values : float32, (T, N), or None
+        V(obs), if `collect` was given a value function; like the next two.
+    last_values : float32, (N,), or None
+        V(last_obs).
+    final_values : float32, (T, N), or None
+        V(final_obs) where an episode was truncated and not terminated, else 0: what `gae` takes.
+    """
+
+    obs: Any
+    actions: Array
+    log_probs: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    last_obs: Any
+    ends: Array
+    final_obs: Any
+    episode_returns: Array
+    episode_lengths: Array
+    entropy: float
+    values: Array | None
+    last_values: Array | None
+    final_values: Array | None
+    _buffers: Any = field(repr=False)  # what `out=` writes to
+
+    @property
+    def num_steps(self) -> int:
+        """Return the number of rows, T * N."""
+        horizon, num_envs = self._buffers.rewards.shape
+        return int(horizon * num_envs)
+
+    @property
+    def num_episodes(self) -> int:
+        """Return the number of episodes that ended, K."""
+        return len(self.ends)  # type: ignore[arg-type]
+
+    @property
+    def mean_return(self) -> float:
+        """Return the mean of `episode_returns`; NaN if no episode ended."""
+        return float(self.episode_returns.mean()) if self.num_episodes else float("nan")  # type: ignore[attr-defined]
+
+    @property
+    def mean_length(self) -> float:
+        """Return the mean of `episode_lengths`; NaN if no episode ended."""
+        lengths: Any = self.episode_lengths
+        return float(lengths.sum()) / self.num_episodes if self.num_episodes else float("nan")
+
+    def scatter_final(self, values: Array) -> Array:
+        """Return values of `final_obs`, (K,), at the rows that ended an episode, and 0 elsewhere: (T, N).
+
+        With V of your own it is what `gae` takes as `final_values`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            values has the wrong dtype or shape, or is not finite.
+        """
+        scattered: Any = scatter("Rollout.scatter_final()", self, values)  # type: ignore[arg-type]
+        return scattered  # type: ignore[no-any-return]
+
+
+def scatter(where: str, rollout: Rollout[NDArray[Any]], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Do the work of `Rollout.scatter_final`; `where` is the caller."""
+    ends = rollout.ends
+    numbers = _check.floats(where, "values", values, (len(ends),))
+    result = np.zeros(rollout.rewards.shape, np.float32)
+    result[ends[:, 0], ends[:, 1]] = numbers
+    return result
+
+
+def collect(
+    env: VectorEnv | EnvLike,
+    policy: Policy,
+    horizon: int,
+    *,
+    value: ValueFunction | None = None,
+    seed: int | None = None,
+    num_envs: int | None = None,
+    out: Rollout[NDArray[Any]] | None = None,
+    **env_params: Any,
+) -> Rollout[NDArray[Any]]:
+    """Take `horizon` steps of every environment with the policy's actions, and return them all.
+
+    All of it happens in compiled code: stepping, the policy, drawing, and V where it is asked for. Where an
+    episode ends, the next step is the first of another; a reset costs no step.
+
+    A `VectorEnv` goes on where it stands, in any autoreset mode, and stands after the last row afterwards:
+    stepping by hand, `VectorEnv.reset` and this function can be mixed, and one call of 2 T steps equals two
+    of T. The environments draw what they would draw for who steps them by hand. So a rollout is what this
+    loop does, with the actions clipped to the space where it is a Box::
+
+        env = fastpg.make(..., autoreset="same_step")
+        obs, _ = env.reset(seed=s)
+        for t in range(horizon):
+            obs, *_ = env.step(policy.act(obs, seed=s, step=t))
+
+    With an id, fresh episodes begin, those of `estimate_gradient`: its estimate with the same seed and
+    horizon is that of this batch.
+
+    Parameters
+    ----------
+    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+        One of `fastpg.make`, which is reset first if it never was; or what `fastpg.make` takes.
+    policy : Policy
+    horizon : int
+        Steps of each environment, T.
+    value : ValueFunction, optional
+        V of `values`, `last_values` and `final_values`.
+    seed : int, optional
+        Decides, with the number t of the step, what actions are drawn: as in ``policy.act(obs, seed=seed,
+        step=t)``. t counts the steps collected from a `VectorEnv` since it was last given seeds. By default
+        the seed of the first environment, which `reset` was given; 0 with an id.
+    num_envs : int, optional
+        How many environments, N; with an id only, 1024 by default.
+    out : Rollout, optional
+        An earlier one of the same shape, whose arrays are overwritten and returned again. In a loop this
+        saves the allocation.
+    **env_params
+        Parameters of the environment; with an id only.
+
+    Returns
+    -------
+    Rollout
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    FloatingPointError
+        An observation, a reward or a value is not finite. As after KeyboardInterrupt, a `VectorEnv` then
+        stands where it stood.
+    gymnasium.error.ClosedEnvironmentError
+        The environment is closed.
+
+    Examples
+    --------
+    >>> from fastpg.envs import make
+    >>> env = make("CartPole-v1", num_envs=8)
+    >>> obs, info = env.reset(seed=0)
+    >>> batch = collect(env, Policy.for_env("CartPole-v1"), 100)
+    >>> batch.obs.shape, batch.actions.shape, batch.num_episodes == len(batch.final_obs)
+    ((100, 8, 4), (100, 8), True)
+    >>> batch = collect(env, Policy.for_env("CartPole-v1"), 100, out=batch)
+    """
+    where = "collect()"
+    stage = set_stage(where, env, num_envs, seed, env_params)
+    require_policy(where, policy).check_fits(where, stage.env)
+    critic = None
+    if value is not None:
+        if not isinstance(value, ValueFunction):
+            raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+        value.check_fits(where, "value", stage.env.observation_space)
+        critic = Weights(value.network, value.theta)
+    if out is not None and type(out) is not Rollout:
+        raise TypeError(f"{where}: out must be a Rollout of fastpg.collect, got {_check.shown(out)}")
+    return play(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
+
+
+class Weights(NamedTuple):
+    """A network and its parameters."""
+
+    network: _core.Network
+    theta: NDArray[np.float32]
+
+
+class Stage(NamedTuple):
+    """What is stepped: the caller's environments, or new ones."""
+
+    env: NativeEnv
+    vector: VectorEnv | None
+    num_envs: int
+    seed: int | None  # None: the environments'
+
+
+def set_stage(where: str, env: Any, num_envs: Any, seed: Any, env_params: Mapping[str, Any]) -> Stage:
+    """Check what `collect` takes as its environments."""
+    if seed is not None:
+        seed = _check.seed(where, seed)
+    if isinstance(env, VectorEnv):
+        given = sorted({**env_params, **({} if num_envs is None else {"num_envs": num_envs})})
+        if given:
+            raise TypeError(f"{where}: {given[0]} goes with an id; the VectorEnv that was passed has its own")
+        return Stage(env._native, env, env.num_envs, seed)
+    if isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | gymnasium.Wrapper):
+        advice = (
+            "what a wrapper does would not be seen: pass the VectorEnv inside it, env.unwrapped"
+            if isinstance(env.unwrapped, VectorEnv)
+            else f"{where} steps native environments only, those of fastpg.list_envs(); fastpg.train, "
+            "evaluate and estimate_gradient take Gymnasium's"
+        )
+        raise TypeError(
+            f"{where}: env must be a fastpg.VectorEnv or an id, got {_check.shown(env)}; {advice}"
+        )
+    num_envs = 1024 if num_envs is None else _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    return Stage(native_env(where, env, env_params), None, num_envs, seed or 0)
+
+
+class Buffers(NamedTuple):
+    """The memory of a rollout: arrays, or their shapes and dtypes."""
+
+    rows: Any  # (T + 1, N, obs_size) float32: observations as the core has them, the last behind the others
+    categories: Any  # the same as their space has them, int64; or None
+    actions: Any  # (T, N, action_size)
+    log_probs: Any  # (T, N) float32
+    rewards: Any
+    flags: Any  # (2, T, N) bool: terminated, truncated
+    values: Any  # (T + 1, N) float32, or None
+    final_values: Any  # (T, N) float32, or None
+
+
+def _buffers(
+    where: str,
+    horizon: int,
+    num_envs: int,
+    obs: spaces.Observations,
+    actions: spaces.Actions,
+    with_values: bool,
+    out: Rollout[Any] | None,
+) -> Buffers:
+    """Return the memory of an earlier rollout, checked to be what this one needs, or new memory."""
+    steps = (horizon, num_envs)
+    rows = (horizon + 1, num_envs, len(obs.categories) or obs.num_inputs)
+    needs = Buffers(
+        rows=(rows, np.float32),
+        categories=(rows, np.int64) if obs.categories else None,
+        actions=((*steps, actions.size), actions.dtype),
+        log_probs=(steps, np.float32),
+        rewards=(steps, np.float32),
+        flags=((2, *steps), np.bool_),
+        values=(rows[:2], np.float32) if with_values else None,
+        final_values=(steps, np.float32) if with_values else None,
+    )
+    if out is None:
+        return _in_one_piece(needs)
+    buffers: Buffers = out._buffers
+    got = Buffers(*(None if array is None else (array.shape, array.dtype) for array in buffers))
+    if got != needs:
+        raise ValueError(f"{where}: out must hold {_described(needs)}, got one of {_described(got)}")
+    return buffers
+
+
+def _in_one_piece(needs: Buffers) -> Buffers:
+    """Return new memory: the system gives a large piece in large pages, and small ones page by page."""
+    sizes = [0 if need is None else int(np.prod(need[0])) * np.dtype(need[1]).itemsize for need in needs]
+    starts = np.cumsum([0, *(-(-size // CACHE_LINE) * CACHE_LINE for size in sizes)])
+    piece = np.empty(starts[-1], np.uint8)
+    return Buffers(
+        *(
+            None if need is None else piece[start : start + size].view(need[1]).reshape(need[0])
+            for need, start, size in zip(needs, starts[:-1], sizes, strict=True)
+        )
+    )
+
+
+def _described(parts: Buffers) -> str:
+    """Return the shapes and dtypes of a rollout in words."""
+    (horizon, num_envs), _ = parts.rewards
+    size = parts.rows[0][2]
+    kind = "numbers" if parts.categories is None else "categories"
+    of_values = "" if parts.values is None else ", with values"
+    actions = f"{parts.actions[0][2]} action components of {np.dtype(parts.actions[1])}"
+    return f"{horizon} steps of {num_envs} environments with {size} {kind} and {actions}{of_values}"
+
+
+def play(
+    where: str,
+    stage: Stage,
+    policy: Weights,
+    critic: Weights | None,
+    horizon: Any,
+    out: Rollout[Any] | None,
+) -> Rollout[NDArray[Any]]:
+    """Do the work of `collect`; policy and critic fit the environments."""
+    horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
+    env = stage.env
+    obs_space = spaces.observations(where, env.observation_space)
+    action_space = spaces.actions(where, env.action_space)
+    _check.finite(where, "theta", policy.theta)
+    if critic is not None:
+        _check.finite(where, "theta of the value function", critic.theta)
+    buffers = _buffers(where, horizon, stage.num_envs, obs_space, action_space, critic is not None, out)
+    flags = buffers.flags.view(np.uint8)
+    arrays = {
+        "obs": buffers.rows[:-1],
+        "last_obs": buffers.rows[-1],
+        "actions": buffers.actions.reshape(-1),
+        "log_probs": buffers.log_probs,
+        "rewards": buffers.rewards,
+        "terminated": flags[0],
+        "truncated": flags[1],
+    }
+    if stage.vector is not None:
+        played = stage.vector.collect_into(where, policy.network, policy.theta, stage.seed, arrays)
+    else:
+        assert stage.seed is not None
+        sampler = _core.Sampler(env.core, policy.network, stage.num_envs, stage.seed)
+        played = sampler.collect(None, policy.theta, seed=stage.seed, first_step=0, **arrays)
+    stats, ends, returns, lengths, final_rows = played
+    terminated, truncated = buffers.flags
+    if critic is not None:
+        rows = buffers.rows
+        if obs_space.categories:  # weights are found by them, and another thread may have the same `out`
+            rows = np.minimum(rows, np.array(obs_space.categories, np.float32) - 1)
+        _evaluate(where, critic, rows, buffers.values)
+        cut = (truncated & ~terminated)[ends[:, 0], ends[:, 1]]
+        final_values = np.empty(int(cut.sum()), np.float32)
+        _evaluate(where, critic, final_rows[cut], final_values)
+        buffers.final_values[...] = 0.0
+        buffers.final_values[ends[cut, 0], ends[cut, 1]] = final_values
+    obs, last_obs = _in_space(obs_space, buffers.rows, buffers.categories)
+    return Rollout(
+        obs=obs,
+        actions=action_space.shaped(buffers.actions, (horizon, stage.num_envs)),
+        log_probs=buffers.log_probs,
+        rewards=buffers.rewards,
+        terminated=terminated,
+        truncated=truncated,
+        last_obs=last_obs,
+        ends=ends,
+        final_obs=obs_space.batch(final_rows),
+        episode_returns=returns,
+        episode_lengths=lengths,
+        entropy=float(stats["entropy"]),
+        values=None if buffers.values is None else buffers.values[:-1],
+        last_values=None if buffers.values is None else buffers.values[-1],
+        final_values=buffers.final_values,
+        _buffers=buffers,
+    )
+
+
+def _evaluate(where: str, critic: Weights, rows: NDArray[np.float32], values: NDArray[np.float32]) -> None:
+    """Write V of the core's rows (..., obs_size) to values (...)."""
+    if values.size == 0:
+        return
+    flat = rows.reshape(-1, rows.shape[-1])
+    _core.logits(critic.network, critic.theta, flat, out=values.reshape(-1, 1))
+    if not np.isfinite(values).all():
+        raise FloatingPointError(
+            f"{where}: a value is NaN or infinite: the parameters of value are too large"
+        )
+
+
+def _in_space(
+    obs_space: spaces.Observations, rows: NDArray[np.float32], categories: NDArray[np.int64] | None
+) -> tuple[Any, Any]:
+    """Return the observations before and after the last step, in the form of the space."""
+    if categories is None:
+        return rows[:-1], rows[-1]
+    np.copyto(categories, rows, casting="unsafe")
+    np.add(categories, obs_space.starts, out=categories)
+    return obs_space.formed(categories[:-1]), obs_space.formed(categories[-1])

@@ -1,0 +1,319 @@
+"""Steps of a Gymnasium environment with a compiled policy, recorded as time-major arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _core
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv, Stepper
+from fastpg.errors import without_place
+
+Bools = NDArray[np.bool_]
+FIRST_ROWS = 128  # of the arrays, where only the episodes will tell how many it takes
+TRAINING, EVALUATION = 0, 1  # what random numbers are for
+
+
+def seeds_for(seed: int, purpose: int) -> tuple[int, int]:
+    """Return the seed of an environment's first reset, below 2^31, and that of the actions' draws.
+
+    Gymnasium seeds environment i with the first number plus i. It is drawn from `seed`, rather than being
+    `seed`, so that runs with neighbouring seeds share no environment, and evaluations none with training.
+    """
+    words = np.random.SeedSequence([seed, purpose]).generate_state(2, np.uint64)
+    return int(words[0] >> np.uint64(33)), int(words[1])
+
+
+def quotas(episodes: int, num_envs: int) -> NDArray[np.int64]:
+    """Return how many episodes each environment plays: E // N, the first E % N of them one more."""
+    return episodes // num_envs + (np.arange(num_envs) < episodes % num_envs).astype(np.int64)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What a policy saw and did: T steps of N environments. Arrays are the collector's until it goes on.
+
+    Attributes
+    ----------
+    obs : float32 array, (T + 1, N, obs_size)
+        The last row is what follows the last step.
+    actions : int64 or float32 array, (T, N * action_size)
+        As they were drawn.
+    entropy : float32 array, (T, N)
+    rewards : float64 array, (T, N)
+    terminated, truncated : bool arrays, (T, N)
+    valid : bool array, (T, N)
+        False where a row is a reset and no transition, or its environment has played its quota.
+    finals : list of (t, environments (k,), rows (k, obs_size))
+        Final observations of episodes that were truncated, if they were asked for.
+    by_episode : bool
+        Whole episodes were collected, else a horizon.
+    first_age : int64 array, (N,)
+        Steps that the episodes under way had when the batch began.
+    returns, lengths : float64 and int64 arrays, (E,)
+        Of the episodes that finished, environment by environment.
+    num_trajectories : int
+        These, and those that the horizon cut.
+    """
+
+    obs: NDArray[np.float32]
+    actions: NDArray[Any]
+    entropy: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    terminated: Bools
+    truncated: Bools
+    valid: Bools
+    finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]
+    by_episode: bool
+    first_age: NDArray[np.int64]
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    num_trajectories: int
+
+    @property
+    def num_steps(self) -> int:
+        """Return the number of transitions."""
+        return int(np.count_nonzero(self.valid))
+
+    def valid_obs(self) -> NDArray[np.float32]:
+        """Return the observations of the transitions, (B, obs_size)."""
+        return np.ascontiguousarray(self.obs[:-1][self.valid])
+
+    def valid_actions(self) -> NDArray[Any]:
+        """Return the actions of the transitions, flat (B * action_size,)."""
+        by_row = self.actions.reshape(*self.valid.shape, -1)
+        return np.ascontiguousarray(by_row[self.valid]).reshape(-1)
+
+    def ages(self) -> NDArray[np.int64]:
+        """Return how many steps each transition's episode had before it, (T, N)."""
+        count = np.cumsum(self.valid, axis=0)  # of transitions, this one included
+        ends = np.where((self.terminated | self.truncated) & self.valid, count, -self.first_age)
+        before = np.vstack([-self.first_age, np.maximum.accumulate(ends, axis=0)[:-1]])
+        result: NDArray[np.int64] = count - 1 - before
+        return result
+
+
+class Collector:
+    """Plays a Gymnasium environment; arrays are kept, and written anew, from batch to batch.
+
+    The action of environment i at the k-th step since the collector was made is drawn with the counter
+    (i, k) and a key that depends on `seed` only.
+    """
+
+    def __init__(
+        self, env: GymnasiumEnv, network: _core.Network, seed: int, *, wants_final: bool = False
+    ) -> None:
+        self.env = env
+        self._network = network
+        self._reset_seed: int | None
+        self._reset_seed, self._action_seed = seeds_for(seed, TRAINING)
+        self._draws = 0
+        self._stepper = Stepper(env, wants_final=wants_final)
+        self._wants_final = wants_final
+        self._fresh = True  # what is under way cannot be continued
+        self._age = np.zeros(env.num_envs, np.int64)  # steps of the episodes under way, and their rewards
+        self._earned = np.zeros(env.num_envs)
+        self._last = np.empty((env.num_envs, env.observed.size), np.float32)  # where the last batch ended
+        self._capacity = 0
+        self._arrays: tuple[NDArray[Any], ...] = ()
+        self._rows: list[tuple[Any, ...]] = []
+
+    def collect(self, theta: NDArray[np.float32], *, horizon: int = 0, episodes: int = 0) -> Batch:
+        """Take `horizon` steps of every environment, continuing its episode; or play `episodes` whole ones.
+
+        Of `episodes`, every environment plays a quota that is fixed beforehand and is ignored from then on:
+        which episodes count does not depend on how long they are. They begin with a reset of all.
+
+        Raises
+        ------
+        FloatingPointError
+            An observation or a reward is not finite, or the policy's output is not.
+        """
+        stepper, network, count = self._stepper, self._network, self.env.num_envs
+        by_episode = episodes > 0
+        self._reserve(horizon or FIRST_ROWS)
+        if self._fresh or by_episode:
+            stepper.reset(self._last, self._reset_seed)
+            self._reset_seed = None
+            self._age[:] = 0
+            self._earned[:] = 0
+        self._fresh = True  # until this batch is whole
+        np.copyto(self._arrays[0][0], self._last)
+        left = quotas(episodes, count) if by_episode else np.full(count, np.iinfo(np.int64).max)
+        counting = left > 0
+        live = counting & ~stepper.filler
+        if horizon == 1 and not live.any():  # resets of all: the row after them is the first with transitions
+            horizon = 2
+        finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
+        t = 0
+        while t < horizon or (by_episode and counting.any()):
+            if t == self._capacity:
+                self._reserve(2 * t)
+            obs, next_obs, action, entropy, reward, flags, valid = self._rows[t]
+            np.copyto(valid, live)
+            try:
+                _core.act(network, theta, obs, self._action_seed, self._draws, False, action, entropy)
+            except FloatingPointError as error:
+                self._check_obs(t, 1)
+                raise FloatingPointError(without_place(error)) from error
+            self._draws += 1
+            if stepper.step(action, reward, flags, next_obs):
+                ended = stepper.done & counting
+                cut = ended & flags[1] & ~flags[0]
+                if self._wants_final and cut.any():
+                    which = np.flatnonzero(cut)
+                    rows = stepper.final_rows(which, next_obs)
+                    self._check_finals(t, which, rows)
+                    finals.append((t, which, rows))
+                left[ended] -= 1
+                counting = left > 0
+                live = counting & ~stepper.filler
+            t += 1
+        batch = self._batch(t, by_episode, finals)
+        self._fresh = False
+        return batch
+
+    def _reserve(self, steps: int) -> None:
+        """Make room for so many steps, keeping what is there."""
+        if steps <= self._capacity:
+            return
+        count, size = self.env.num_envs, self.env.acted.size
+        shapes: tuple[tuple[tuple[int, ...], Any], ...] = (
+            ((steps + 1, count, self.env.observed.size), np.float32),
+            ((steps, count * size), self.env.acted.dtype),
+            ((steps, count), np.float32),
+            ((steps, count), np.float64),
+            ((steps, 2, count), np.bool_),
+            ((steps, count), np.bool_),
+        )
+        grown = tuple(np.zeros(shape, dtype) for shape, dtype in shapes)
+        for old, new in zip(self._arrays, grown, strict=False):
+            new[: len(old)] = old
+        self._arrays, self._capacity = grown, steps
+        obs, *others = grown
+        self._rows = list(zip(obs[:-1], obs[1:], *others, strict=True))
+
+    def _batch(self, steps: int, by_episode: bool, finals: Any) -> Batch:
+        obs, actions, entropy, rewards, flags, valid = self._arrays
+        np.copyto(self._last, obs[steps])
+        self._check_obs(0, steps + 1)
+        valid = valid[:steps]
+        rewards = rewards[:steps]
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite there
+            bad = ~np.isfinite(rewards.astype(np.float32)) & valid
+        if bad.any():
+            t, n = np.argwhere(bad)[0]
+            raise FloatingPointError(
+                f"{self.env.id} returned the reward {rewards[t, n]} (environment {n}, step {t} of the batch)"
+            )
+        terminated, truncated = flags[:steps, 0], flags[:steps, 1]
+        done = (terminated | truncated) & valid
+        first_age = self._age
+        returns, self._earned = episode_sums(rewards, valid, done, self._earned)
+        lengths, ages = episode_sums(valid.astype(np.float64), valid, done, first_age.astype(np.float64))
+        self._age = ages.astype(np.int64)
+        cut = 0 if by_episode else int(np.count_nonzero(self._age))
+        return Batch(
+            obs[: steps + 1], actions[:steps], entropy[:steps], rewards, terminated, truncated, valid, finals,
+            by_episode, first_age, returns, lengths.astype(np.int64), len(returns) + cut,
+        )  # fmt: skip
+
+    def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+        """Require that the final observations of environments `which` are finite."""
+        if not np.isfinite(rows).all():
+            k, component = np.argwhere(~np.isfinite(rows))[0]
+            raise FloatingPointError(
+                f"{self.env.id} returned a final observation with the entry {rows[k, component]} "
+                f"(environment {which[k]}, step {t} of the batch, component {component})"
+            )
+
+    def _check_obs(self, begin: int, steps: int) -> None:
+        """Require that the observations that actions were drawn for are finite."""
+        obs = self._arrays[0][begin : begin + steps]
+        if not np.isfinite(obs).all():
+            t, n, k = np.argwhere(~np.isfinite(obs))[0]
+            raise FloatingPointError(
+                f"{self.env.id} returned an observation with the entry {obs[t, n, k]} "
+                f"(environment {n}, step {begin + t} of the batch, component {k})"
+            )
+
+
+def episode_sums(
+    x: NDArray[np.float64], valid: Bools, done: Bools, under_way: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of x (T, N) over each finished episode, (E,), and over those under way, (N,).
+
+    Only valid rows count; `under_way` (N,) is what the first episodes bring along. Episodes come environment
+    by environment, in time order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> done = np.array([[False], [True], [False]])
+    >>> finished, rest = episode_sums(np.ones((3, 1)), np.ones((3, 1), bool), done, np.array([4.0]))
+    >>> finished.tolist(), rest.tolist()
+    ([6.0], [1.0])
+    """
+    steps, count = x.shape
+    flat = np.where(valid, x, 0.0).T.ravel()
+    ends = np.flatnonzero(done.T.ravel())
+    firsts = np.arange(count) * steps
+    starts = np.union1d(firsts, ends[(ends + 1) % steps != 0] + 1)
+    sums = np.add.reduceat(flat, starts)
+    sums[np.searchsorted(starts, firsts)] += under_way
+    last = np.searchsorted(starts, firsts + steps) - 1  # of each environment
+    rest = np.where(done[-1], 0.0, sums[last])
+    return sums[np.searchsorted(starts, ends, side="right") - 1], rest
+
+
+def play(
+    env: GymnasiumEnv,
+    network: _core.Network,
+    theta: NDArray[np.float32],
+    *,
+    episodes: int,
+    deterministic: bool,
+    seed: int,
+    max_steps: int | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Play whole episodes: what each earned, and its length; episode k of environment i is entry k N + i."""
+    count = env.num_envs
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    stepper = Stepper(env)
+    obs = np.empty((count, env.observed.size), np.float32)
+    action = np.empty(count * env.acted.size, env.acted.dtype)
+    reward, flags = np.empty(count), np.empty((2, count), np.bool_)
+    reset_seed: int | None
+    reset_seed, action_seed = seeds_for(seed, EVALUATION)
+    quota = quotas(episodes, count)
+    environments, nobody = np.arange(count), np.zeros(count, np.bool_)
+    draws = 0
+    # An episode that is cut leaves its environment in the middle of it: then all play one episode a round.
+    rounds = quota[None] if max_steps is None else (np.arange(quota.max())[:, None] < quota).astype(np.int64)
+    for before, owed in zip(np.cumsum(rounds, axis=0) - rounds, rounds, strict=True):
+        stepper.reset(obs, reset_seed)
+        reset_seed = None
+        played, left = before.copy(), owed.copy()
+        earned, age = np.zeros(count), np.zeros(count, np.int64)
+        while (counting := left > 0).any():
+            live = counting & ~stepper.filler
+            try:
+                _core.act(network, theta, obs, action_seed, draws, deterministic, action)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{env.id}: {without_place(error)}") from error
+            draws += 1
+            ended = live & stepper.done if stepper.step(action, reward, flags, obs) else nobody
+            earned += np.where(live, reward, 0.0)
+            age += live
+            if max_steps is not None:
+                ended = ended | (live & (age >= max_steps))
+            if ended.any():
+                entries = played[ended] * count + environments[ended]
+                returns[entries], lengths[entries] = earned[ended], age[ended]
+                played += ended
+                left -= ended
+                earned[ended], age[ended] = 0.0, 0
+    if not np.isfinite(returns).all():
+        raise FloatingPointError(f"{env.id} returned a reward that is NaN or infinite")
+    return returns, lengths

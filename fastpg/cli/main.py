@@ -1,0 +1,494 @@
+"""The command line: `fastpg train ENV_ID`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
+
+The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
+Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import inspect
+import io
+import math
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO
+
+import tyro
+from gymnasium.spaces import Box, Space, Tuple
+
+from fastpg import _check, diagnostics
+from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
+from fastpg.batches.estimators import evaluate
+from fastpg.cli.arguments import one_line, parse
+from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
+from fastpg.envs import env_spec, list_envs, native_env
+from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
+from fastpg.errors import EnvError, SaveError
+from fastpg.networks.policy import Policy
+from fastpg.system import build_info
+from fastpg.training.train import train
+
+EVALUATION_EPISODES = 100
+EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
+ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C}
+DEFAULT_ALGORITHM = "reinforce"
+DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
+ENV_ID_HELP = (
+    "One of `fastpg envs`, or any other id that Gymnasium knows. MODULE:ENV_ID imports the module first, "
+    "also from the current folder. gym:ENV_ID is Gymnasium's own environment where there is a native one."
+)
+# Of train(), these take Python objects.
+NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
+
+
+def _train_options(name: str) -> type[Any]:
+    """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of."""
+    arg, types = tyro.conf.arg, typing.get_type_hints(train)
+    types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
+    algorithm = ALGORITHMS[name]
+    choose = f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
+    # Where the command line's default differs from train()'s, so does the help.
+    target_return = (
+        "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
+        "environment's reward threshold. inf: never."
+    )
+    types["target_return"] = Annotated[float | None, arg(help=target_return)]
+    types["checkpoint"] = Annotated[
+        Path | None, arg(help="Where to save the policy; by default ENV_ID.safetensors.")
+    ]
+    parameters = inspect.signature(train).parameters.values()
+    fields = [
+        (one.name, types[one.name], dataclasses.field(default=one.default))
+        for one in parameters
+        if one.name not in ("env_id", "algorithm", *NOT_OPTIONS)
+    ]
+    overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
+    fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    required = [("env_id", types["env_id"])]
+    chosen = [
+        ("algorithm", types["algorithm"], dataclasses.field(default=DEFAULT_ALGORITHM)),
+        (name, Annotated[algorithm, tyro.conf.OmitArgPrefixes], dataclasses.field(default=algorithm())),
+    ]
+    documented = {"__doc__": train.__doc__}
+    return dataclasses.make_dataclass("TrainOptions", [*required, *chosen, *fields], namespace=documented)
+
+
+def _chosen_algorithm(arguments: Sequence[str]) -> str:
+    """Look for --algorithm before there are the options that it decides on; a wrong name is left to tyro."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--algorithm", nargs="?")
+    name = parser.parse_known_args(arguments)[0].algorithm
+    return name if name in ALGORITHMS else DEFAULT_ALGORITHM
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Play episodes with a saved policy and report what they earned.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved.
+    env
+        Environment; by default the one that the policy was trained in.
+    episodes
+        How many.
+    seed
+        Seeds the episodes.
+    stochastic
+        Draw the actions instead of taking the most likely one.
+    max_steps
+        End an episode here.
+    """
+
+    path: tyro.conf.Positional[Path]
+    env: str | None = None
+    episodes: int = EVALUATION_EPISODES
+    seed: int = 0
+    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    max_steps: int = EVALUATION_MAX_STEPS
+
+
+@dataclass(frozen=True)
+class DiagnoseOptions:
+    """Compare the forms of the policy gradient: variance, signal to noise, direction.
+
+    A value function is first fitted to the policy, for the forms that need one.
+
+    Parameters
+    ----------
+    env_id
+        Environment.
+    policy
+        A policy that `fastpg train` saved; by default one is trained half way to the reward threshold.
+    episodes
+        Episodes in a batch, of which one estimate is made.
+    batches
+        Estimates of each form.
+    gamma
+        Discount, in [0, 1].
+    seed
+        Seeds the training and the episodes.
+    plot
+        Draw a picture as well: .png, .svg or .pdf; needs matplotlib.
+    """
+
+    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV_ID")]
+    policy: Path | None = None
+    episodes: int = 64
+    batches: int = 200
+    gamma: float = 1.0
+    seed: int = 0
+    plot: Path | None = None
+
+
+@dataclass(frozen=True)
+class EnvsOptions:
+    """List the native environments: spaces, step limit, reward threshold."""
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Show versions, instruction sets and threads."""
+
+
+class _Terminated(BaseException):
+    """A signal that asks the process to end; code is what it then exits with."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("terminated")
+        self.code = 128 + signal_number
+
+
+class _OutputLost(Exception):
+    """What stdout raised: no part of the run."""
+
+
+class _Output:
+    """stdout, with errors that cannot be taken for those of a run or of its pipes to other processes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise _OutputLost from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise _OutputLost from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    stdout = sys.stdout
+    try:
+        with _raised_signals(), contextlib.redirect_stdout(stdout and _Output(stdout)):
+            code = _run(arguments)
+            print(end="", flush=True)  # here, where it can still be said that it failed
+            return code
+    except _OutputLost as lost:
+        if isinstance(lost.__cause__, BrokenPipeError):  # whoever read the output has seen enough
+            return 0
+        return _fail(f"the output cannot be written: {lost.__cause__}", 1)
+    except SaveError as error:
+        return _fail(error, 2 if error.result is None else 1)
+    except OSError as error:
+        return _fail(error, 2 if error.filename else 1)
+    except (TypeError, ValueError) as error:
+        return _fail(error, 2)
+    except (FloatingPointError, ImportError, MemoryError, EnvError) as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt as error:
+        return _fail(error, 130)
+    except _Terminated as error:
+        return _fail(error, error.code)
+    finally:
+        for stream in (stdout, sys.stderr):
+            _drain(stream)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = _parse(arguments)
+    except SystemExit:  # help was asked for
+        return 0
+    if isinstance(options, EvalOptions):
+        return _eval(options)
+    if isinstance(options, DiagnoseOptions):
+        return _diagnose(options)
+    if isinstance(options, EnvsOptions):
+        return _envs()
+    if isinstance(options, InfoOptions):
+        return _info()
+    return _train(options)
+
+
+@contextlib.contextmanager
+def _raised_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into exceptions, so that a run saves its policy; unless they are ignored."""
+    process = os.getpid()
+
+    def end(number: int, _: Any) -> None:
+        if os.getpid() != process:  # a worker, which inherited this
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        signal.signal(number, signal.SIG_IGN)  # saving is not to be interrupted by a second one
+        raise _Terminated(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that hears of signals
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _drain(stream: TextIO | None) -> None:
+    """Flush, or drop what cannot be written: Python would try it again at its end, and exit with 120."""
+    if stream is None or stream.closed:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _parse(arguments: Sequence[str] | None) -> Any:
+    """Options from the command line; what tyro objects to becomes one line."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"fastpg {build_info()['version']}")
+        raise SystemExit(0)
+    algorithm = _chosen_algorithm(arguments)
+    commands: dict[str, Any] = {
+        "train": _train_options(algorithm),
+        "eval": EvalOptions,
+        "diagnose": DiagnoseOptions,
+        "envs": EnvsOptions,
+        "info": InfoOptions,
+    }
+    panel = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(panel):
+            return parse(commands, arguments, "Policy gradients on CPUs. fastpg --version shows the version.")
+    except SystemExit as exit_:
+        if exit_.code:
+            raise ValueError(one_line(panel.getvalue(), ALGORITHMS, algorithm)) from None
+        raise
+
+
+def _fail(message: str | BaseException, code: int) -> int:
+    """Say why the run failed, with the notes that an exception has; return the exit code."""
+    text = _sentence(message) if isinstance(message, BaseException) else message
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # nobody can be told
+            print(f"fastpg: {text}", file=sys.stderr)
+    return code
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an exception and its notes as one line."""
+    if isinstance(error, OSError) and not isinstance(error, SaveError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error) or {KeyboardInterrupt: "interrupted", MemoryError: "out of memory"}.get(
+            type(error), type(error).__name__
+        )
+    return " ".join([text, *getattr(error, "__notes__", [])])
+
+
+def _train(options: Any) -> int:
+    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    env_id: str = settings.pop("env_id")
+    _see_current_folder(env_id)
+    threshold = reward_threshold("train()", env_id)
+    settings["algorithm"] = settings.pop(settings["algorithm"])
+    path = settings.pop("checkpoint") or _default_path(env_id)
+    overwrite = settings.pop("overwrite")
+    if path.is_file() and not overwrite:
+        raise ValueError(
+            f"{str(path)!r} exists; pass --overwrite to replace it, or --checkpoint with another name"
+        )
+    if settings["target_return"] is None:
+        settings["target_return"] = threshold
+    code = 0
+    try:
+        run = train(env_id, **settings, checkpoint=path, progress=True)
+    except SaveError as error:
+        if error.result is None:
+            raise
+        try:
+            run, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"), path.name)
+            run.policy.save(path)
+        except OSError as other:
+            raise error from other
+        code = _fail(f"{error}; policy saved to {path} instead", 1)
+    ways = []
+    for way in (DETERMINISTIC, STOCHASTIC):
+        returns, lengths = evaluate(
+            env_id,
+            run.policy,
+            episodes=EVALUATION_EPISODES,
+            deterministic=way == DETERMINISTIC,
+            seed=options.seed,
+            max_steps=EVALUATION_MAX_STEPS,
+            vectorization_mode=options.vectorization_mode,
+        )
+        ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
+    deterministic, stochastic = ways
+    if threshold is None:
+        print(f"{env_id}: stopped by {run.stopped_because}")
+    else:
+        judged = verdict(deterministic, stochastic, threshold)
+        print(f"{env_id}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
+    rate = run.num_steps / run.seconds
+    print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
+    earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in ways)
+    print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
+    trained = run.history["mean_return"][run.history["num_episodes"] > 0]
+    hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
+    if hint:
+        print(f"  note         {hint}")
+    print(f"  policy       {path}")
+    return code
+
+
+def _see_current_folder(env_id: str) -> None:
+    """Let the module of a typed "module:id" lie in the current folder, as it may with `python -m fastpg`."""
+    folder = os.getcwd()
+    if ":" in env_id.removeprefix(FORCED) and not sys.flags.safe_path and folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _default_path(env_id: str) -> Path:
+    """Return where a policy is saved: "ALE/Pong-v5" would be a folder, and "gym:" a drive."""
+    name = env_id.removeprefix(FORCED).replace("/", "-").replace(":", "-")
+    return Path(f"{name}.safetensors")
+
+
+def _eval(options: EvalOptions) -> int:
+    policy = Policy.load(options.path)
+    env_id = options.env or policy.env_id
+    if options.env is not None:
+        _see_current_folder(options.env)
+    if env_id is None:
+        raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
+    if not options.env and ":" in env_id.removeprefix(FORCED):  # only what the user typed is imported
+        raise ValueError(
+            f"{os.fspath(options.path)!r} names the environment {env_id!r}, which would import a module; "
+            f"pass --env {shlex.quote(env_id)} if you trust it"
+        )
+    returns, lengths = evaluate(
+        env_id,
+        policy,
+        episodes=options.episodes,
+        deterministic=not options.stochastic,
+        seed=options.seed,
+        max_steps=options.max_steps,
+    )
+    print(f"{env_id}: {len(returns)} episodes")
+    spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"
+    print(f"  return  mean {returns.mean():.1f}, {spread}")
+    print(f"  length  mean {lengths.mean():.1f}")
+    return 0
+
+
+def _diagnose(options: DiagnoseOptions) -> int:
+    where = "diagnose"
+    spec = env_spec(where, options.env_id)
+    _check.integer(where, "episodes", options.episodes, 1)
+    _check.integer(where, "batches", options.batches, 2)
+    if options.plot is not None:
+        diagnostics.can_plot(where, options.plot)
+    if options.policy is None:
+        policy = _half_trained(spec.id, spec.gymnasium_spec.reward_threshold, options)
+    else:
+        policy = Policy.load(options.policy)
+    compared = diagnostics.compare_forms(
+        spec.id,
+        policy,
+        value=diagnostics.fit_value(spec.id, policy, gamma=options.gamma, seed=options.seed),
+        gamma=options.gamma,
+        episodes=options.episodes,
+        batches=options.batches,
+        seed=options.seed,
+    )
+    print(compared)
+    if options.plot is not None:
+        compared.plot(options.plot)
+    return 0
+
+
+def _half_trained(env_id: str, threshold: float | None, options: DiagnoseOptions) -> Policy:
+    """Train a policy half way from its first return to the threshold: where there is something to learn."""
+    target = None
+    if threshold is not None:
+        untrained = Policy.for_env(env_id, seed=options.seed)
+        returns, _ = evaluate(env_id, untrained, deterministic=False, seed=options.seed)
+        target = (float(returns.mean()) + threshold) / 2
+    run = train(
+        env_id,
+        VPG(gamma=options.gamma),
+        total_steps=DIAGNOSIS_TRAINING_STEPS,
+        target_return=target,
+        seed=options.seed,
+    )
+    return run.policy
+
+
+def _envs() -> int:
+    rows = [("id", "observations", "actions", "step limit", "reward threshold")]
+    for env_id in list_envs():
+        env = native_env("envs", env_id, {})
+        limit, threshold = env.spec.gymnasium_spec.max_episode_steps, env.spec.gymnasium_spec.reward_threshold
+        rows.append(
+            (
+                env_id,
+                _space(env.observation_space),
+                _space(env.action_space),
+                "none" if limit is None else str(limit),
+                "none" if threshold is None else f"{threshold:g}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _space(space: Space[Any]) -> str:
+    """Return a space on one line, a Box without its bounds: Box(4), Discrete(2), Tuple(...)."""
+    if isinstance(space, Box):
+        return f"Box({', '.join(map(str, space.shape))})"
+    if isinstance(space, Tuple):
+        return f"Tuple({', '.join(map(_space, space.spaces))})"
+    return str(space)
+
+
+def _info() -> int:
+    for name, value in build_info().items():
+        print(f"{name:12} {', '.join(value) if isinstance(value, tuple) else value}")
+    return 0

@@ -1,0 +1,1 @@
+"""Environments of the user's own: arrays, compiled functions, shared libraries."""

@@ -1,0 +1,1 @@
+"""Environments that Gymnasium has, and how they are fed to the core."""

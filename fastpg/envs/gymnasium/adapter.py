@@ -1,0 +1,468 @@
+"""Environments that fastpg does not implement: whatever has Gymnasium's interface, stepped by Python.
+
+`opened` turns what users pass for an environment into a `NativeEnv` or a `GymnasiumEnv`; `Stepper` hides the
+differences between vector environments: how they reset, and in which form they take actions.
+"""
+
+import contextlib
+import functools
+import importlib
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Space
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+from numpy.typing import NDArray
+
+from fastpg import _check, spaces
+from fastpg.envs.gymnasium.flatten import Observed, Rows
+from fastpg.envs.native.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
+from fastpg.errors import EnvError
+
+EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
+AnyEnv = EnvLike | VectorEnv[Any, Any, Any] | EnvFactory  # what is accepted wherever one is named
+VectorizationMode = Literal["sync", "async", "vector_entry_point"]
+VECTORIZATION_MODES: tuple[VectorizationMode, ...] = ("sync", "async", "vector_entry_point")
+FORCED = "gym:"  # before an id: Gymnasium's environment even where there is a native one
+DEFAULT_NUM_ENVS = 16
+
+# Environments that functions of users returned, without their wrappers, by identity.
+_returned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+class GymnasiumEnv:
+    """A vector environment of Gymnasium's interface, and how its arrays become the core's.
+
+    Attributes
+    ----------
+    id : str
+        What it is called.
+    label : str
+        The same with the function that the user called, for errors.
+    env_id : str or None
+        Under which it can be made again.
+    env : gymnasium.vector.VectorEnv
+    observation_space, action_space : gymnasium.spaces.Space
+        Of a policy for it: what `Observed` makes of its observations, and its actions as they are.
+    """
+
+    def __init__(
+        self, where: str, env: VectorEnv[Any, Any, Any], env_id: str | None, reset_options: Mapping[str, Any]
+    ) -> None:
+        registered = getattr(env.spec, "id", None)
+        self.id = env_id or (registered if isinstance(registered, str) else type(env.unwrapped).__name__)
+        self.label = f"{where}: {self.id}"
+        self.env_id = env_id or (registered if registered in gymnasium.registry else None)
+        self.env = env
+        self.num_envs = env.num_envs
+        self.reset_options = dict(reset_options)
+        self.autoreset = _autoreset_mode(where, self.id, env)
+        self.observed = Observed(where, env.single_observation_space)
+        self.acted = Acted(where, env.single_action_space, env.num_envs)
+        self.observation_space = self.observed.space
+        self.action_space: Space[Any] = env.single_action_space
+
+
+class Acted:
+    """How the core's actions become those of a batched action space."""
+
+    def __init__(self, where: str, space: Space[Any], num_envs: int) -> None:
+        form = spaces.actions(where, space)
+        self.size, self.dtype = form.size, form.dtype
+        self._shape = (num_envs, *(space.shape or ()))
+        self._starts = np.array(form.starts or 0)
+        self._bounds = None
+        self._buffer = None
+        if isinstance(space, Box):
+            self._bounds = space.low.reshape(-1), space.high.reshape(-1)
+        if self._bounds or form.starts or space.dtype != self.dtype:
+            self._buffer = np.empty((num_envs, self.size), space.dtype)
+
+    def prepare(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return the core's actions (num_envs * size,) as the environment takes them: clipped, shifted."""
+        buffer = self._buffer
+        if buffer is None:
+            return flat.reshape(self._shape)
+        rows = flat.reshape(buffer.shape)
+        if self._bounds is None:
+            np.add(rows, self._starts, out=buffer, casting="unsafe")
+        else:
+            np.maximum(rows, self._bounds[0], out=buffer, casting="unsafe")
+            np.minimum(buffer, self._bounds[1], out=buffer)
+        return buffer.reshape(self._shape)
+
+
+class Stepper:
+    """Steps a vector environment, whatever its autoreset mode.
+
+    Attributes
+    ----------
+    done : bool array, (num_envs,)
+        Whose episode ended with the last step.
+    filler : bool array, (num_envs,)
+        Where the next step is a reset and no transition.
+    """
+
+    def __init__(self, env: GymnasiumEnv, *, wants_final: bool = False) -> None:
+        self._owner = env
+        self._env = env.env
+        self._mode = env.autoreset
+        self._write = env.observed.write
+        self._prepare = env.acted.prepare
+        self._wants_final = wants_final
+        self.done = np.zeros(env.num_envs, np.bool_)
+        self.filler = np.zeros(env.num_envs, np.bool_)
+        self._any_filler = False
+        self._checked = False
+        # Final observations: where the environment hides them from the next row, they are kept here.
+        self._final = np.empty((env.num_envs, env.observed.size), np.float32)
+
+    def reset(self, rows: Rows, seed: int | None = None) -> None:
+        """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
+        options = dict(self._owner.reset_options) or None
+        try:
+            result = self._env.reset(seed=seed, options=options)
+        except (EOFError, ConnectionError) as error:
+            raise self._lost(error) from error
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ValueError(
+                f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
+            )
+        self._observe(result[0], rows)
+        self.done[:] = self.filler[:] = False
+        self._any_filler = False
+
+    def step(self, actions: NDArray[Any], rewards: Any, flags: Any, rows: Rows) -> bool:
+        """Take the core's actions; return whether episodes ended or filler rows passed.
+
+        Writes rewards (num_envs,) float64, flags (2, num_envs) bool: terminated, truncated, and the
+        observations that the next actions are for.
+        """
+        try:
+            result = self._env.step(self._prepare(actions))
+        except (EOFError, ConnectionError) as error:
+            raise self._lost(error) from error
+        if not self._checked:
+            self._check(result)
+        obs, reward, terminated, truncated, infos = result
+        np.copyto(rewards, reward)
+        np.copyto(flags[0], terminated)
+        np.copyto(flags[1], truncated)
+        if not self._any_filler and not np.count_nonzero(flags):
+            self._observe(obs, rows)
+            return False
+        np.logical_or(flags[0], flags[1], out=self.done)
+        if self._any_filler:
+            np.logical_and(self.done, ~self.filler, out=self.done)
+        any_done = bool(np.count_nonzero(self.done))
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self.filler[:] = self.done
+            self._any_filler = any_done
+        elif any_done:
+            cut = flags[1] & self.done & ~flags[0]
+            if self._wants_final and cut.any():
+                self._keep_final(np.flatnonzero(cut), obs, infos)
+            if self._mode is AutoresetMode.DISABLED:
+                options = {**self._owner.reset_options, "reset_mask": self.done.copy()}
+                obs, _ = self._env.reset(options=options)
+        self._observe(obs, rows)
+        return True
+
+    def _lost(self, error: Exception) -> EnvError:
+        """Return what to raise where the pipe to a process of an asynchronous environment broke."""
+        return EnvError(f"{self._owner.label}: a worker process ended, its pipe is broken ({error!r})")
+
+    def final_rows(self, which: NDArray[np.int64], rows: Rows) -> Rows:
+        """Return the last observations of episodes that the last step truncated; it wrote `rows`."""
+        return (rows if self._mode is AutoresetMode.NEXT_STEP else self._final)[which]
+
+    def _observe(self, obs: Any, rows: Rows) -> None:
+        try:
+            self._write(obs, rows)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self._owner.label} returned observations that do not fit: {error}") from error
+
+    def _keep_final(self, which: NDArray[np.int64], obs: Any, infos: Any) -> None:
+        """Keep the final observations of episodes that this step truncated, before new ones hide them."""
+        if self._mode is AutoresetMode.DISABLED:
+            self._observe(obs, self._final)
+            return
+        if isinstance(infos, dict):
+            final = _final_obs(infos)
+            if final is not None and not (isinstance(final, np.ndarray) and final.dtype == object):
+                self._observe(final, self._final)
+                return
+            ends = [None if final is None else final[i] for i in which]
+        else:  # one mapping for each environment, as DictInfoToList makes of them
+            ends = [_final_obs(infos[i]) for i in which]
+        for i, end in zip(which, ends, strict=True):
+            if end is None:
+                raise ValueError(
+                    f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs' "
+                    f"of environment {i}: V of it stands for the rest of an episode that is truncated"
+                )
+        space = self._env.single_observation_space
+        try:
+            batch = concatenate(space, ends, create_empty_array(space, n=len(which)))
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ValueError(
+                f"{self._owner.label} returned infos['final_obs'] that do not fit {space}: {error}"
+            ) from error
+        chosen = np.empty((len(which), self._final.shape[1]), np.float32)
+        self._observe(batch, chosen)
+        self._final[which] = chosen
+
+    def _check(self, result: Any) -> None:
+        """Check once what every step is then trusted in."""
+        name, count = self._owner.label, self._owner.num_envs
+        if not isinstance(result, tuple) or len(result) != 5:
+            raise ValueError(
+                f"{name}: step() must return observations, rewards, terminated, truncated and infos, "
+                f"got {_check.shown(result)}"
+            )
+        for what, array, kinds in (
+            ("rewards", result[1], "fiu"),
+            ("terminated", result[2], "b"),
+            ("truncated", result[3], "b"),
+        ):
+            got = np.asarray(array)
+            if got.shape != (count,) or got.dtype.kind not in kinds:
+                kind = "bools" if kinds == "b" else "numbers"
+                raise ValueError(
+                    f"{name}: step() must return {what} as {kind} of shape ({count},), "
+                    f"got shape {got.shape} and dtype {got.dtype}"
+                )
+        self._checked = True
+
+
+def _final_obs(infos: Mapping[str, Any]) -> Any:
+    return infos.get("final_obs", infos.get("final_observation"))
+
+
+@contextlib.contextmanager
+def opened(
+    where: str,
+    env_id: Any,
+    params: Mapping[str, Any] | None,
+    *,
+    num_envs: int | None = None,
+    at_most: int | None = None,
+    vectorization_mode: Any = None,
+    reset_options: Any = None,
+) -> Iterator[NativeEnv | GymnasiumEnv]:
+    """Find or make the environment that a user means; what is made here is closed at the end.
+
+    `num_envs` None means what is usual; `at_most` so many are made where the number is free.
+    """
+    if vectorization_mode is not None:
+        _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
+    _check.mapping(where, "reset_options", reset_options)
+    _check.mapping(where, "env_params", params)
+    if is_native(env_id):
+        for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
+            if value is not None:
+                advice = f"; {FORCED + env_id!r} is Gymnasium's own" if isinstance(env_id, str) else ""
+                raise ValueError(
+                    f"{where}: {option} goes with Gymnasium's environments, not native ones{advice}"
+                )
+        yield native_env(where, env_id, params or {})
+        return
+    wanted = DEFAULT_NUM_ENVS if num_envs is None else num_envs
+    count = wanted if at_most is None else min(wanted, at_most)
+    made: VectorEnv[Any, Any, Any]
+    name: str | None = None
+    if isinstance(env_id, VectorEnv):
+        made = _ready(where, env_id, params, num_envs, vectorization_mode)
+    elif isinstance(env_id, str):
+        made, name = _registered(where, env_id, params or {}, count, vectorization_mode), env_id
+    elif isinstance(env_id, gymnasium.Env):
+        raise TypeError(
+            f"{where}: env_id is a single gymnasium.Env, {_check.shown(env_id)}; pass a function that makes "
+            "one, as lambda: gymnasium.make(...), or a gymnasium.vector.VectorEnv"
+        )
+    elif callable(env_id) and (not isinstance(env_id, type) or issubclass(env_id, gymnasium.Env | VectorEnv)):
+        made = _from_factory(where, env_id, params or {}, count, num_envs, vectorization_mode)
+    else:
+        hint = "; decorate it with fastpg.jit_env(...)" if isinstance(env_id, type) else ""
+        raise TypeError(
+            f"{where}: env_id must be a string, an environment that FiniteMDP, jit_env or load_env made, a "
+            "gymnasium.vector.VectorEnv or a function that makes environments, "
+            f"got {_check.shown(env_id)}{hint}"
+        )
+    try:
+        yield GymnasiumEnv(where, made, name, reset_options or {})
+    except BaseException:
+        if made is not env_id:
+            _abandon(made)
+        raise
+    if made is not env_id:
+        made.close()
+
+
+def _ready(
+    where: str, env: VectorEnv[Any, Any, Any], params: Any, num_envs: int | None, vectorization_mode: Any
+) -> VectorEnv[Any, Any, Any]:
+    if params:
+        raise TypeError(
+            f"{where}: unexpected argument {min(params)!r}: env_id is a VectorEnv that was made already"
+        )
+    if vectorization_mode is not None:
+        raise TypeError(f"{where}: vectorization_mode must be None for a VectorEnv that was made already")
+    if num_envs is not None and num_envs != env.num_envs:
+        raise ValueError(
+            f"{where}: num_envs is {num_envs}, but env_id is a VectorEnv of {env.num_envs}; leave it out"
+        )
+    if getattr(env.unwrapped, "closed", False):
+        raise ValueError(f"{where}: env_id is a VectorEnv that is closed")
+    inner = env.unwrapped
+    if isinstance(inner, SyncVectorEnv) and len({id(one.unwrapped) for one in inner.envs}) < env.num_envs:
+        raise ValueError(f"{where}: env_id is a SyncVectorEnv that holds one environment several times")
+    return env
+
+
+def _registered(
+    where: str, env_id: str, params: Mapping[str, Any], num_envs: int, vectorization_mode: Any
+) -> VectorEnv[Any, Any, Any]:
+    """Make an environment of Gymnasium's registry."""
+    with _naming(where, env_id):
+        made: VectorEnv[Any, Any, Any] = gymnasium.make_vec(
+            env_id.removeprefix(FORCED), num_envs=num_envs, vectorization_mode=vectorization_mode, **params
+        )
+        return made
+
+
+@contextlib.contextmanager
+def _naming(where: str, env_id: str) -> Iterator[None]:
+    """Turn Gymnasium's errors about an id into sentences."""
+    name = env_id.removeprefix(FORCED)
+    module, _, registered = name.rpartition(":")  # importing the module registers the id
+    if ":" in module:
+        raise ValueError(f"{where}: env_id must be 'Name-v0' or 'module:Name-v0', got {_check.shown(env_id)}")
+    if not module and registered not in gymnasium.registry:  # where Gymnasium may pick another version
+        raise _unknown_id(where, env_id, registered)
+    try:
+        yield
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
+    except ModuleNotFoundError as error:
+        if ":" in name and f"'{name.split(':')[0]}'" in str(error):
+            raise ValueError(f"{where}: env_id {env_id!r} names a module that is not there") from error
+        raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
+    except gymnasium.error.Error as error:
+        if registered not in gymnasium.registry:
+            raise _unknown_id(where, env_id, registered) from error
+        raise ValueError(f"{where}: Gymnasium does not make {name}: {_line(error)}") from error
+
+
+def _unknown_id(where: str, env_id: str, registered: str) -> ValueError:
+    close = closest_id(registered, [*list_envs(), *gymnasium.registry])
+    hint = f"did you mean {close!r}? " if close else ""
+    return ValueError(
+        f"{where}: env_id {env_id!r} is not implemented natively, and Gymnasium has no such id; {hint}"
+        f"fastpg.list_envs() has {', '.join(list_envs())}; gymnasium.registry has the others"
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _from_factory(
+    where: str,
+    factory: EnvFactory,
+    params: Mapping[str, Any],
+    count: int,
+    num_envs: int | None,
+    vectorization_mode: Any,
+) -> VectorEnv[Any, Any, Any]:
+    """Make what a function of the user makes: a vector environment, or `count` single ones."""
+    if vectorization_mode == "vector_entry_point":
+        raise ValueError(
+            f"{where}: vectorization_mode must be 'sync' or 'async' for a function, "
+            f"got {vectorization_mode!r}"
+        )
+
+    make_one = functools.partial(_made_by, where, factory, params)
+    first = make_one()
+    if isinstance(first, VectorEnv):
+        try:
+            return _ready(where, first, None, num_envs, vectorization_mode)
+        except BaseException:
+            first.close()
+            raise
+    if not isinstance(first, gymnasium.Env):
+        raise TypeError(
+            f"{where}: env_id must be a function that returns a gymnasium.Env or a "
+            f"gymnasium.vector.VectorEnv, it returned {_check.shown(first)}"
+        )
+    for space in ("observation_space", "action_space"):
+        if not isinstance(getattr(first, space, None), gymnasium.Space):
+            raise TypeError(
+                f"{where}: env_id returned an environment without an {space}: {_check.shown(first)}"
+            )
+    if vectorization_mode == "async":
+        first.close()
+        return AsyncVectorEnv([make_one] * count)
+    return SyncVectorEnv([lambda: first, *[make_one] * (count - 1)])
+
+
+def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
+    """Return what a function of the user makes, which has to be another environment at each call."""
+    made = factory(**params)
+    if isinstance(made, gymnasium.Env):
+        inner = made.unwrapped
+        if _returned.get(id(inner)) is inner:
+            raise ValueError(
+                f"{where}: env_id is a function that returned the same environment twice, "
+                f"{_check.shown(made)}; make a new one in it, as lambda: gymnasium.make(...)"
+            )
+        _returned[id(inner)] = inner
+    return made
+
+
+def _abandon(env: VectorEnv[Any, Any, Any]) -> None:
+    """Close an environment after an error, which is what the user is to hear of."""
+    arguments = {"terminate": True} if isinstance(env, AsyncVectorEnv) else {}
+    for _ in range(2):  # an asynchronous one may first report what its workers died of
+        with contextlib.suppress(Exception, KeyboardInterrupt):
+            env.close(**arguments)
+            return
+
+
+def _autoreset_mode(where: str, name: str, env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    mode = (env.metadata or {}).get("autoreset_mode")
+    inner = env.unwrapped
+    if isinstance(inner, SyncVectorEnv | AsyncVectorEnv) and env.metadata is inner.metadata:
+        # Theirs is the dict of the environment's class: whoever was made last wrote its mode there.
+        mode = inner.autoreset_mode
+    for known in AutoresetMode:
+        if mode is known or mode in (known.value, known.name, known.name.lower()):
+            return known
+    raise ValueError(
+        f"{where}: {name} does not say what follows the end of an episode: its metadata['autoreset_mode'] is "
+        f"{_check.shown(mode)}; set it to a gymnasium.vector.AutoresetMode"
+    )
+
+
+def spaces_of(where: str, env_id: Any) -> tuple[Space[Any], Space[Any], str | None]:
+    """Return the spaces that a policy for the environment has, and the id to remember."""
+    with opened(where, env_id, None, at_most=1) as env:
+        return env.observation_space, env.action_space, env.env_id
+
+
+def reward_threshold(where: str, env_id: str) -> float | None:
+    """Return the mean return at which Gymnasium calls the environment of an id solved, if it says so."""
+    threshold: float | None
+    if is_native(env_id):
+        threshold = native_env(where, env_id, {}).spec.gymnasium_spec.reward_threshold
+        return threshold
+    with _naming(where, env_id):
+        module, _, name = env_id.removeprefix(FORCED).rpartition(":")
+        if module:  # which registers the id
+            importlib.import_module(module)
+        threshold = gymnasium.spec(name).reward_threshold
+    return threshold

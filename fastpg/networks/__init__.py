@@ -1,0 +1,1 @@
+"""Networks: the policy, the value function, and how they are kept."""

@@ -1,0 +1,386 @@
+"""The training loop: arguments in, slices of compiled iterations, a result out."""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core, files
+from fastpg._brief import Brief
+from fastpg.algorithms import VPG, Algorithm, Reinforce
+from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
+from fastpg.envs.gymnasium.adapter import (
+    DEFAULT_NUM_ENVS,
+    AnyEnv,
+    GymnasiumEnv,
+    VectorizationMode,
+    opened,
+)
+from fastpg.envs.native.registry import NativeEnv
+from fastpg.errors import SaveError, named
+from fastpg.networks.policy import Activation, Policy, require_policy
+from fastpg.networks.value import ValueFunction
+from fastpg.training.learner import GymnasiumTrainer
+from fastpg.training.progress import ProgressLine
+
+DEFAULT_STEPS_PER_ITERATION = 5000
+RECENT_EPISODES = 100  # over so many is the mean return that is reported
+SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainProgress:
+    """Where a run stands; `train` hands it to its callback about every 0.1 s.
+
+    Attributes
+    ----------
+    num_steps, num_iterations : int
+        So far.
+    total_steps : int
+        Where the run ends at the latest.
+    seconds : float
+        Wall time so far.
+    mean_return : float
+        Mean undiscounted return of the last 100 or more episodes; NaN while there is none.
+    policy : Policy
+        The policy itself, not a copy: it goes on learning after the callback returns.
+    """
+
+    num_steps: int
+    num_iterations: int
+    total_steps: int
+    seconds: float
+    mean_return: float
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TrainResult(Brief):
+    """What `train` returns.
+
+    Attributes
+    ----------
+    policy : Policy
+        The trained policy.
+    value : ValueFunction or None
+        The value function, of algorithms that have one.
+    history : dict of str to array, each of shape (iterations,)
+        num_steps, num_episodes, num_trajectories, mean_return, return_std, min_return, max_return,
+        mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration), value_loss
+        (mean squared error before the iteration's fit) and explained_variance, NaN without a value function.
+    config : dict
+        Every setting of the run, the defaults filled in.
+    stopped_because : {"total_steps", "target_return", "callback"}
+    num_steps : int
+        Environment steps taken.
+    seconds : float
+        Wall time.
+    """
+
+    policy: Policy
+    value: ValueFunction | None
+    history: dict[str, NDArray[Any]]
+    config: dict[str, Any]
+    stopped_because: str
+    num_steps: int
+    seconds: float
+
+
+def train(
+    env_id: AnyEnv,
+    algorithm: Algorithm | None = None,
+    *,
+    num_envs: int | None = None,
+    horizon: int | None = None,
+    episodes: int | None = None,
+    steps_per_iteration: int | None = None,
+    hidden: tuple[int, ...] = (64, 64),
+    activation: Activation = "tanh",
+    policy: Policy | None = None,
+    value: ValueFunction | None = None,
+    total_steps: int = 1_000_000,
+    target_return: float | None = None,
+    seed: int = 0,
+    callback: Callable[[TrainProgress], bool | None] | None = None,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    env_params: Mapping[str, Any] | None = None,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
+) -> TrainResult:
+    """Train a policy; of a native environment with the whole loop in compiled code.
+
+    Parameters
+    ----------
+    env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
+        One of `fastpg.list_envs()`, or an environment given as arrays or as compiled functions: then the
+        whole loop is compiled. Or any other id that Gymnasium knows ("gym:" in front of it asks for
+        Gymnasium's own environment where there is a native one), a function that makes an environment or a
+        vector environment, or a vector environment itself: Python steps it, policy and estimators are the
+        compiled ones (docs/gymnasium.md).
+    algorithm : Reinforce, VPG or A2C, optional
+        What to do in an iteration; by default Reinforce().
+    num_envs : int, optional
+        Environments that run side by side; by default 16, or as many as a vector environment has.
+    horizon : int, optional
+        Each iteration takes this many steps of every environment and continues the episodes in the next.
+        At the cut, V of the observation there stands for the rest in forms that bootstrap ("gae", "td", "q").
+        Other forms treat it as an episode's end without bootstrap, which biases the gradient.
+    episodes : int, optional
+        Each iteration plays this many whole episodes, a fixed number per environment.
+    steps_per_iteration : int, optional
+        Each iteration plays whole episodes, as many as take about this many steps. The default, with 5000;
+        at most one of horizon, episodes and steps_per_iteration can be given.
+    hidden : tuple of int
+        Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
+    activation : {"tanh", "relu"}
+        Activation of the hidden layers.
+    policy : Policy, optional
+        Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
+        a new one.
+    value : ValueFunction, optional
+        The same for the value function of VPG and A2C.
+    total_steps : int
+        Stop after the iteration in which the run reaches this many steps.
+    target_return : float, optional
+        Stop when the mean return of the last 100 or more episodes reaches this.
+    seed : int
+        Seeds the initial policy and every episode.
+    callback : callable, optional
+        Called about every 0.1 s with a TrainProgress; stops the run by returning True.
+    progress : bool
+        Show a live line on stderr.
+    checkpoint : path, optional
+        Save the policy here (safetensors) at the end, and when an exception ends the run after an iteration:
+        Ctrl-C, a callback or environment that fails, a gradient that is not finite. It is then the policy of
+        before the iteration that failed, and a note of the exception says where it is. That the place can be
+        written to is tried out before the run.
+    env_params : mapping, optional
+        Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
+        `gymnasium.make_vec`, or of the function that makes environments.
+    vectorization_mode : {"sync", "async", "vector_entry_point"}, optional
+        Of an environment that is not native: step its copies one after the other, or each in a process, or
+        all in a class that the environment has for it. By default the last where there is one, else "sync".
+    reset_options : mapping, optional
+        Of an environment that is not native: `options` of every `reset` that fastpg calls. The environment's
+        own resets, between episodes, do not get them.
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    ImportError
+        The environment needs a package that is not installed.
+    FloatingPointError
+        A parameter, observation, value, reward or gradient became NaN or infinite.
+    fastpg.SaveError
+        The checkpoint cannot be written. After the run its `result` is the TrainResult.
+    KeyboardInterrupt
+        Ctrl-C.
+
+    Examples
+    --------
+    >>> run = train("CartPole-v1", Reinforce(form="total"), hidden=(), total_steps=20_000, seed=1)
+    >>> run.stopped_because
+    'total_steps'
+    >>> len(run.history["mean_return"]) == len(run.history["num_steps"])
+    True
+    """
+    where = "train()"
+    if algorithm is None:
+        algorithm = Reinforce()
+    elif not isinstance(algorithm, Reinforce | VPG):
+        raise TypeError(
+            f"{where}: algorithm must be a fastpg.Reinforce, VPG or A2C, got {_check.shown(algorithm)}"
+        )
+    collection = _collection(where, horizon, episodes, steps_per_iteration)
+    if num_envs is not None:
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+    if target_return is not None:
+        target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
+    seed = _check.seed(where, seed)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+    show = _check.boolean(where, "progress", progress)
+    save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
+    at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
+    with opened(
+        where, env_id, env_params, num_envs=num_envs, at_most=at_most,
+        vectorization_mode=vectorization_mode, reset_options=reset_options,
+    ) as env:  # fmt: skip
+        learner = _initial_policy(where, env, policy, hidden, activation, seed)
+        critic = _initial_value(where, env, value, algorithm, learner, seed)
+        if save_to is not None:
+            files.probe(where, save_to, len(learner.file_content(where)))
+        if isinstance(env, GymnasiumEnv):
+            num_envs = env.num_envs
+        else:
+            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or MAX_NUM_ENVS)
+        config = {
+            "env_id": env.id,
+            "env_params": dict(env_params or {}),
+            "algorithm": type(algorithm).__name__,
+            **dataclasses.asdict(algorithm),
+            **({} if critic is None else {"value_hidden": critic.hidden}),
+            "num_envs": num_envs,
+            **collection,
+            "hidden": learner.hidden,
+            "activation": learner.activation,
+            "total_steps": total_steps,
+            "target_return": target_return,
+            "seed": seed,
+        }
+        settings: dict[str, Any] = {**collection, **algorithm.core_settings(), "seed": seed}
+        settings.update(policy_given=policy is not None, value_given=value is not None)
+        settings.update(
+            total_steps=total_steps, target_return=math.nan if target_return is None else target_return
+        )
+        if critic is not None:
+            settings.update(value=critic.network, value_theta=critic.theta)
+        trainer: _core.Trainer | GymnasiumTrainer
+        if isinstance(env, GymnasiumEnv):
+            config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
+            trainer = GymnasiumTrainer(env, learner.network, learner.theta, **settings)
+        else:
+            trainer = _core.Trainer(env.core, learner.network, learner.theta, num_envs=num_envs, **settings)
+        return _run(trainer, learner, critic, config, callback, show, save_to)
+
+
+def _run(
+    trainer: _core.Trainer | GymnasiumTrainer,
+    learner: Policy,
+    critic: ValueFunction | None,
+    config: dict[str, Any],
+    callback: Callable[[TrainProgress], bool | None] | None,
+    show: bool,
+    save_to: Path | None,
+) -> TrainResult:
+    """Run a trainer to its end, whichever it is: progress, callback, checkpoint, exceptions."""
+    where, total_steps = "train()", config["total_steps"]
+    start = time.perf_counter()
+    records: list[NDArray[np.void]] = []
+    mean_return = math.nan
+    stopped_because = ""
+    try:
+        with ProgressLine(enabled=show) as line:
+            while not stopped_because:
+                slice_records = trainer.run(SLICE_SECONDS)
+                records.append(slice_records)
+                learner.written()  # a callback may have made a torch module of it
+                stopped_because = trainer.stopped_because
+                mean_return = _mean_return(slice_records, mean_return)
+                seconds = time.perf_counter() - start
+                state = TrainProgress(
+                    trainer.num_steps, trainer.num_iterations, total_steps, seconds, mean_return, learner
+                )
+                line.update(state.num_steps, total_steps, seconds, mean_return, last=bool(stopped_because))
+                if callback is not None and callback(state) and not stopped_because:
+                    stopped_because = "callback"
+        seconds = time.perf_counter() - start
+        table = np.concatenate(records)
+        history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
+        result = TrainResult(learner, critic, history, config, stopped_because, trainer.num_steps, seconds)
+        if save_to is not None:
+            try:
+                learner.save_as(where, save_to)
+            except SaveError as error:
+                error.result = result
+                raise
+    except BaseException as error:
+        # An iteration that fails changes nothing, so what there is to save is the last good policy.
+        if save_to is not None and trainer.num_iterations and not isinstance(error, SaveError):
+            error.add_note(f"after {trainer.num_steps:,} steps; {_rescued(where, learner, save_to)}")
+        raise
+    return result
+
+
+def _rescued(where: str, learner: Policy, path: Path) -> str:
+    """Save the policy of a run that failed; return what to say of it."""
+    try:
+        learner.save_as(where, path)
+    except (SaveError, ValueError) as error:
+        return f"policy not saved: {error}"
+    return f"policy saved to {path}"
+
+
+def _collection(
+    where: str, horizon: int | None, episodes: int | None, steps_per_iteration: int | None
+) -> dict[str, int]:
+    """Return how an iteration collects: one of three counts, the others 0."""
+    if horizon is None and episodes is None and steps_per_iteration is None:
+        steps_per_iteration = DEFAULT_STEPS_PER_ITERATION
+    counts = {"horizon": horizon, "episodes": episodes, "steps_per_iteration": steps_per_iteration}
+    _check.exactly_one(where, **counts)
+    return {
+        name: 0 if n is None else _check.integer(where, name, n, 1, MAX_COUNT) for name, n in counts.items()
+    }
+
+
+def _initial_policy(
+    where: str,
+    env: NativeEnv | GymnasiumEnv,
+    policy: Policy | None,
+    hidden: tuple[int, ...],
+    activation: Activation,
+    seed: int,
+) -> Policy:
+    if policy is None:
+        with named(where):
+            learner = Policy(
+                env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
+            )
+        learner.env_id = env.env_id
+        return learner
+    require_policy(where, policy).check_fits(where, env)
+    policy.checked_theta(where)
+    learner = policy.copy()
+    learner.env_id = env.env_id
+    return learner
+
+
+def _initial_value(
+    where: str,
+    env: NativeEnv | GymnasiumEnv,
+    value: ValueFunction | None,
+    algorithm: Algorithm,
+    learner: Policy,
+    seed: int,
+) -> ValueFunction | None:
+    if value is not None and not isinstance(value, ValueFunction):
+        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if not isinstance(algorithm, VPG):
+        if value is not None:
+            raise ValueError(f"{where}: {type(algorithm).__name__} has no value function, but value is given")
+        return None
+    if value is None:
+        # Another seed than the policy's: the networks must not start alike.
+        return ValueFunction(
+            env.observation_space,
+            hidden=algorithm.value_hidden,
+            activation=learner.activation,  # type: ignore[arg-type]
+            seed=(seed + 2**63) % 2**64,
+        )
+    value.check_fits(where, "value", env.observation_space)
+    value.checked_theta(where)
+    return value.copy()
+
+
+def _mean_return(records: NDArray[np.void], before: float) -> float:
+    """Return the mean over the records' last 100 or more episodes, or what it was before if there is none."""
+    finished = records[records["num_episodes"] > 0][::-1]
+    if len(finished) == 0:
+        return before
+    enough = int(np.searchsorted(np.cumsum(finished["num_episodes"]), RECENT_EPISODES)) + 1
+    return float(np.average(finished["mean_return"][:enough], weights=finished["num_episodes"][:enough]))
