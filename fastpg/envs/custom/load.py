@@ -29,7 +29,7 @@ def get_include() -> str:
     >>> os.path.exists(os.path.join(get_include(), "fastpg.h"))
     True
     """
-    package = Path(__file__).parent.parent
+    package = Path(__file__).parents[2]
     installed = package / "include"
     return str(installed if installed.is_dir() else package.parent / "csrc")  # else this is a source tree
 
