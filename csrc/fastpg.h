@@ -34,6 +34,7 @@ typedef enum {
     FPG_NONFINITE_VALUE_THETA, /* a parameter of the value function is */
     FPG_NONFINITE_VALUE,    /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
     FPG_LOG_STD_RANGE,      /* a log_std is not in -FPG_MAX_LOG_STD .. FPG_MAX_LOG_STD */
+    FPG_NO_ROWS,            /* a batch without a transition */
     FPG_ENVIRONMENT_FAILED  /* a function of the environment said so; this status holds more: see below */
 } fpg_status;
 
@@ -272,12 +273,25 @@ typedef struct {
  * pass over the arrays (n passes over registers for n-step returns). fastpg/returns.py says what the flags mean. */
 fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
 
+/* ---- state: what an object is, listed once, for undoing, saving and going on ------------------------------------------- */
+
+typedef enum { FPG_ENTRY_FLOAT = 'f', FPG_ENTRY_DOUBLE = 'd', FPG_ENTRY_INT32 = 'i', FPG_ENTRY_INT64 = 'q' } fpg_entry_kind;
+
+typedef struct {
+    const char *name;
+    fpg_entry_kind kind;
+    int64_t count;
+    void *data;
+} fpg_entry;
+
+enum { FPG_MAX_ENTRIES = 32 };
+
 /* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
 
 /* Phi_t, the weight of grad log pi(a_t|s_t). FPG_PHI_Q: the n-step return with V after it. FPG_PHI_TD: r + gamma V(s') - V(s).
  * FPG_PHI_GAE: the sum of (gamma lam)^k times the TD residuals. The last three need a value function. */
 typedef enum { FPG_PHI_TOTAL = 0, FPG_PHI_REWARD_TO_GO, FPG_PHI_Q, FPG_PHI_TD, FPG_PHI_GAE } fpg_form;
-/* What is taken off Phi_t. The means are over the other environments of the same tile, so they leave the expectation as it
+/* What is taken off Phi_t. The means are over the other environments of the same shard, so they leave the expectation as it
  * is: FPG_BATCH_MEAN over all their steps, FPG_TIMESTEP_MEAN over their steps of the same number. */
 typedef enum { FPG_NO_BASELINE = 0, FPG_BATCH_MEAN, FPG_TIMESTEP_MEAN, FPG_VALUE_BASELINE } fpg_baseline;
 typedef enum { FPG_PER_TRAJECTORY = 0, FPG_PER_TIMESTEP = 1 } fpg_normalize;
@@ -354,22 +368,33 @@ fpg_status fpg_sampler_gradient(fpg_sampler *sampler, const float *theta, const 
                                 float *gradient, fpg_stats *stats, fpg_poll poll);
 /* The same in two steps, for baselines that C does not know (FPG_PHI_TOTAL and FPG_PHI_REWARD_TO_GO, FPG_VALUE_BASELINE):
  * first the steps, *rows of them, then, with the caller's baseline of each, the gradient. In between the rows' observations,
- * (rows, obs_size), and whether they count (0: an environment that had played its episodes; its baseline is not read). */
+ * (rows, obs_size). */
 fpg_status fpg_sampler_record(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, int64_t *rows, fpg_poll poll);
-void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs, uint8_t *counts);
-fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *baseline, float *gradient, fpg_stats *stats,
-                                         fpg_poll poll);
-/* Where the steps of a rollout go: time-major arrays of the caller's, T = horizon, N = num_envs. actions are int64, or float32
- * of FPG_GAUSSIAN: as they are drawn, before they are clipped for the environment; log_probs are theirs. obs are rows as
- * fpg_logits takes them. Flags are 0 or 1, both where a time limit met an absorbing state. last_obs is what step T would see:
- * the next episode's first observation where one has ended. */
+void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs);
+fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, const float *baseline,
+                                         float *gradient, fpg_stats *stats, fpg_poll poll);
+/* A batch: T = num_steps steps of N = num_envs environments, time first, arrays of the caller's. actions are int64, or float32 of
+ * FPG_GAUSSIAN: as they are drawn, before they are clipped for the environment; log_probs are theirs. obs are rows as fpg_logits
+ * takes them. Flags are 0 or 1, both where a time limit met an absorbing state. last_obs is what step T would see: the next
+ * episode's first observation where one has ended. */
 typedef struct {
+    int64_t num_steps, num_envs;
     float *obs;     /* (T, N, obs_size) */
     void *actions;  /* (T, N, action_size) */
-    float *log_probs, *rewards;       /* (T, N) */
+    float *log_probs, *rewards;       /* (T, N); log_probs: NULL where nobody asks */
     uint8_t *terminated, *truncated;  /* (T, N) */
     float *last_obs; /* (N, obs_size) */
-} fpg_collected;
+    /* What a batch that is learnt from has beside these. */
+    const uint8_t *mask;      /* (T, N): 0 where the row is no transition; NULL: all are */
+    int64_t num_finals;       /* final observations of episodes that were truncated: (t, environment), and the observations */
+    const int64_t *final_rows; /* (num_finals, 2) */
+    const float *final_obs;   /* (num_finals, obs_size) */
+    const int32_t *first_age; /* (N,): steps before the first row of the episodes under way; NULL: none */
+    int64_t num_episodes;     /* that ended */
+    const double *episode_returns;
+    const int64_t *episode_lengths; /* (num_episodes,) each */
+    double entropy;           /* mean over the rows; NaN: to be computed */
+} fpg_batch;
 
 /* `horizon` steps of every environment, written to *out; no gradient. The action of environment i at the t-th step is what
  * fpg_act draws for row i with `seed` at first_step + t. v: whose environments, as many as the sampler's and of the same kind.
@@ -378,7 +403,7 @@ typedef struct {
  * where they stood. NULL: the sampler's own environments, with the random numbers of `seed`, which the first call resets.
  * *num_ends: the episodes that ended, for fpg_sampler_ended. */
 fpg_status fpg_sampler_collect(fpg_sampler *sampler, fpg_vector *v, const float *theta, int64_t horizon, uint64_t seed,
-                               int64_t first_step, const fpg_collected *out, int64_t *num_ends, fpg_stats *stats, fpg_poll poll);
+                               int64_t first_step, const fpg_batch *out, int64_t *num_ends, fpg_stats *stats, fpg_poll poll);
 /* The episodes that ended in the last fpg_sampler_collect, in the order of (step, environment): which (num_ends, 2) of these two,
  * undiscounted returns and lengths (num_ends,), and the observation after the last step, obs (num_ends, obs_size). */
 fpg_status fpg_sampler_ended(const fpg_sampler *sampler, int64_t *which, double *returns, int64_t *lengths, float *obs);
@@ -421,39 +446,44 @@ int32_t fpg_train_fields(const fpg_field **fields);
 
 typedef enum { FPG_RUNNING = 0, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN } fpg_stopped;
 
+/* ---- an agent: what learns from batches -------------------------------------------------------------------------------- */
+
+typedef struct fpg_agent fpg_agent;
+
+/* theta and value_theta (NULL without a value function; value then is NULL too) are the caller's, who keeps them: they are
+ * updated in place, and never left with a value that is not finite. `seed` decides what minibatches hold. NULL if memory runs out. */
+fpg_agent *fpg_agent_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config, uint64_t seed, float *theta,
+                         float *value_theta);
+void fpg_agent_free(fpg_agent *agent);
+/* One iteration from the rows of a batch: weights, a step of the policy, a fit of the value function. After a failure or an
+ * interruption it has not happened. FPG_NO_ROWS: the batch has none. */
+fpg_status fpg_agent_update(fpg_agent *agent, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll);
+/* What the agent is: entries has room for FPG_MAX_ENTRIES. The number of entries. */
+int32_t fpg_agent_state(fpg_agent *agent, fpg_entry *entries);
+/* What the next iteration is to collect, with num_envs environments: config.collect, its episodes set where steps_per_iteration
+ * says how many steps they take. Fixed beforehand, from earlier iterations, so that short episodes are not favoured. */
+fpg_collect fpg_agent_next_collect(const fpg_agent *agent, int64_t num_envs);
+fpg_stopped fpg_agent_stopped(const fpg_agent *agent);
+int64_t fpg_agent_num_iterations(const fpg_agent *agent);
+int64_t fpg_agent_total_steps(const fpg_agent *agent);
+/* Mean return of the newest iterations with 100 episodes together, or of as many as there are; NaN before there are any. */
+double fpg_agent_mean_return(const fpg_agent *agent);
+
+/* An agent and its environments, of which the sampler's seed is the agent's. The caller keeps the agent. NULL if memory runs out. */
 typedef struct fpg_trainer fpg_trainer;
 
-/* value: the value function's network, or NULL. */
-fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, const fpg_network *value, int64_t num_envs,
-                             uint64_t seed, const fpg_train_config *config);
+fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, fpg_agent *agent, int64_t num_envs, uint64_t seed);
 void fpg_trainer_free(fpg_trainer *trainer);
-/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. theta and value_theta
- * (NULL without a value function) are updated in every iteration and are never left with a value that is not finite: an
- * iteration that fails or is interrupted changes neither them nor the optimizer's moments. */
-fpg_status fpg_trainer_run(fpg_trainer *trainer, float *theta, float *value_theta, double seconds, int64_t capacity, fpg_stats *stats,
-                           int64_t *count, fpg_stopped *stopped, fpg_poll poll);
-
-/* ---- learning from gradients that the caller has: what a trainer does with its own -------------------------------- */
-
-typedef struct fpg_learner fpg_learner;
-
-/* Reads of the config what has to do with optimizers, total_steps and normalize_observations. NULL if memory runs out. */
-fpg_learner *fpg_learner_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config);
-void fpg_learner_free(fpg_learner *learner);
-/* An iteration begins, total_steps environment steps after the first. fpg_learner_undo takes its steps back, those of the
- * optimizers' moments as well. value_theta: NULL without a value function. */
-void fpg_learner_begin(fpg_learner *learner, int64_t total_steps, const float *theta, const float *value_theta);
-void fpg_learner_undo(fpg_learner *learner, float *theta, float *value_theta);
-/* One step uphill. gradient (P,) is consumed: it is clipped in place. *norm: its Euclidean norm before that. After a failure the
- * iteration has to be undone. */
-fpg_status fpg_learner_policy_step(fpg_learner *learner, float *gradient, float *theta, double *norm);
-fpg_status fpg_learner_value_step(fpg_learner *learner, float *gradient, float *value_theta);
-/* With normalize_observations, before the iteration's steps: `count` observations more, their sum and that of their squares,
- * (num_inputs,) each. */
-void fpg_learner_observe(fpg_learner *learner, int64_t count, const double *sum, const double *sum_square, const float *theta,
-                         const float *value_theta);
-/* After the steps: networks that are new become functions of observations normalised by the first statistics. */
-void fpg_learner_finish(fpg_learner *learner, float *theta, float *value_theta);
+/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. An iteration that fails
+ * or is interrupted has not happened: neither the agent nor the environments have moved. */
+fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll);
+/* How many of `episodes` environment `env` of num_envs plays. */
+int64_t fpg_episode_quota(int64_t episodes, int64_t num_envs, int64_t env);
+/* The gradient of a batch, its parts one by one. value_theta: NULL without a value function. baseline: (T, N) of the caller's, for
+ * FPG_VALUE_BASELINE; NULL: that of the value function. */
+fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, const float *theta, const float *value_theta,
+                              const fpg_batch *batch, const fpg_collect *collect, const float *baseline, float *gradient,
+                              fpg_stats *stats, fpg_poll poll);
 
 /* ---- for tests ----------------------------------------------------------------------------------------------------- */
 

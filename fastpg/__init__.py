@@ -3,7 +3,8 @@
 from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, VPG, Reinforce
-from fastpg.batches.collect import Rollout, collect
+from fastpg.batches.batch import Batch
+from fastpg.batches.collect import collect
 from fastpg.batches.estimators import (
     GradientEstimate,
     estimate_gradient,
@@ -26,13 +27,17 @@ from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
+from fastpg.training.agent import Agent
 from fastpg.training.train import TrainProgress, TrainResult, train
 
 __version__ = _version()
+Rollout = Batch  # what it was called before there were others than rollouts
 
 __all__ = [
     "A2C",
     "VPG",
+    "Agent",
+    "Batch",
     "CheckpointError",
     "EnvError",
     "EnvNotFinite",

@@ -324,57 +324,85 @@ class Sampler(Exclusive):
         last_obs: F32,  # (N, obs_size)
     ) -> tuple[np.void, I64, F64, I64, F32]: ...
 
+# The arrays of a batch, (T, N, ...), checked to fit a network, and kept alive.
 @final
-class Trainer(Exclusive):
-    """A sampler and an optimizer: iterations run inside C, without the GIL."""
-
+class Batch:
     def __init__(
         self,
-        env: Environment,
         net: Network,
-        theta: F32,  # (P,), updated in place after every iteration
         *,
-        num_envs: int,
-        seed: int,
-        value: Network | None = None,
-        value_theta: F32 | None = None,  # updated in place as well
-        **options: Any,  # OPTIONS; exactly one of horizon, episodes and steps_per_iteration is positive
+        obs: F32,  # (T, N, obs_size)
+        actions: NDArray[Any],  # flat (T * N * action_size,): int64, or float32 of a Gaussian
+        rewards: F32,  # (T, N)
+        terminated: NDArray[np.uint8],
+        truncated: NDArray[np.uint8],
+        last_obs: F32,  # (N, obs_size)
+        mask: NDArray[np.uint8] | None = None,  # (T, N): 0 where a row is no transition
+        final_rows: I64 | None = None,  # (K, 2): (t, n) of episodes that were truncated
+        final_obs: F32 | None = None,  # (K, obs_size)
+        first_age: NDArray[np.int32]
+        | None = None,  # (N,): steps before the first row of the episodes under way
+        episode_returns: F64 | None = None,  # (E,) of the episodes that ended
+        episode_lengths: I64 | None = None,
+        entropy: float = ...,  # mean over the rows; NaN: to be computed where it is reported
     ) -> None: ...
-    num_steps: int
-    num_iterations: int
-    stopped_because: str  # "" while there is more to do, else "total_steps" | "target_return"
-    def run(self, seconds: float) -> NDArray[np.void]:
-        """Run iterations for about ``seconds``; return their STATS_DTYPE records (possibly none).
 
-        Raises FloatingPointError naming what is not finite and the iteration; ``theta`` keeps its last good
-        values. KeyboardInterrupt discards the unfinished iteration only.
-        """
+# The gradient of a batch by theta, into `out`; a STATS_DTYPE scalar. `baseline_values` (T, N) are the caller's.
+def batch_gradient(
+    net: Network,
+    theta: F32,
+    batch: Batch,
+    *,
+    out: F32,
+    value: Network | None = None,
+    value_theta: F32 | None = None,
+    baseline_values: F32 | None = None,
+    **options: Any,  # COLLECT_OPTIONS
+) -> np.void: ...
+def episode_quota(episodes: int, num_envs: int) -> I64: ...  # (N,): how many of them each environment plays
 
 @final
-class Learner:
-    """What a Trainer does with its gradients, for gradients from elsewhere: clipping, steps, normalisation.
+class Agent(Exclusive):
+    """What learns from batches: parameters, which are the caller's arrays, moments, normaliser, counters.
 
-    Parameters are those of Trainer. Steps raise FloatingPointError naming what is not finite; the caller then
-    calls `undo`, which takes back all since `begin`.
+    An update that fails with any exception has not happened.
     """
 
     def __init__(
         self,
         net: Network,
-        theta: F32,  # updated in place, as is value_theta
+        theta: F32,  # (P,), updated in place
         *,
+        seed: int,
         value: Network | None = None,
-        value_theta: F32 | None = None,
-        **options: Any,  # OPTIONS; what they say of collecting is not read
+        value_theta: F32 | None = None,  # updated in place as well
+        **options: Any,  # OPTIONS
     ) -> None: ...
-    def begin(self, total_steps: int) -> None: ...  # an iteration, after so many steps of environments
-    def undo(self) -> None: ...
-    def policy_step(self, gradient: F32) -> float: ...  # consumes it; returns its norm before clipping
-    def value_step(self, gradient: F32) -> None: ...  # consumes it
-    def observe(
-        self, count: int, total: F64, total_square: F64
-    ) -> None: ...  # before the steps, with normalize_observations: sums of each input, (num_inputs,)
-    def finish(self) -> None: ...  # after them
+    net: Network
+    theta: F32
+    value: Network | None
+    seed: int
+    num_steps: int
+    num_iterations: int
+    mean_return: float  # of the newest iterations with 100 episodes together; NaN before there are any
+    stopped_because: str  # "" while there is more to do, else "total_steps" | "target_return"
+    def next_collect(self, num_envs: int) -> dict[str, int]: ...  # horizon and episodes of the next iteration
+    def update(self, batch: Batch, where: str) -> NDArray[np.void]: ...  # a STATS_DTYPE record, (1,)
+    def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that the agent is, by name
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...
+
+@final
+class Trainer(Exclusive):
+    """An agent and the environments that it learns in: iterations run inside C, without the GIL."""
+
+    def __init__(self, env: Environment, agent: Agent, *, num_envs: int) -> None: ...
+    agent: Agent
+    def run(self, seconds: float, capacity: int = 16384) -> NDArray[np.void]:
+        """Run iterations for about ``seconds``, at most ``capacity``; return their STATS_DTYPE records.
+
+        Raises FloatingPointError naming what is not finite and the iteration. An iteration that fails or is
+        interrupted has not happened: neither the agent nor the environments have moved.
+        """
 
 NONFINITE_VALUE: str  # the sentence for values, targets and their gradients
 

@@ -13,6 +13,9 @@
 #define FPG_VECTOR_TILE 256 /* the same of environments that a caller steps */
 #define FPG_CHUNK 128 /* rows of a forward and backward pass; at least FPG_TILE */
 
+/* What random numbers are for: the low byte of a counter's last word. */
+enum { FPG_DRAW_ACTION = 0, FPG_DRAW_RESET = 1, FPG_DRAW_STEP = 2, FPG_DRAW_MINIBATCH = 3 };
+
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
 /* A product of sizes, or SIZE_MAX where it does not fit: more than there is of any memory. */
@@ -22,6 +25,18 @@ size_t fpg_times(size_t a, size_t b);
 void *fpg_alloc(size_t count, size_t size);
 void *fpg_calloc(size_t count, size_t size); /* cleared */
 void fpg_free(void *p);
+/* A copy of `array`, which may be NULL, with room for `rows` rows of `row` bytes instead of old_rows; NULL if memory runs out. */
+void *fpg_grown(const void *array, int64_t old_rows, int64_t rows, size_t row);
+/* The same in the array's place; 0 if memory runs out, and then the array is as it was. */
+#define FPG_GROW(place, old_rows, rows, row) \
+    ({ \
+        void *grown_ = fpg_grown(*(place), old_rows, rows, row); \
+        if (grown_) { \
+            fpg_free(*(place)); \
+            *(place) = grown_; \
+        } \
+        grown_ != NULL; \
+    })
 
 /* x * 0 is NaN for NaN and infinity, and a NaN stays in a sum. */
 static inline int fpg_all_finite(const float *x, int64_t n)
@@ -89,10 +104,29 @@ typedef struct {
     int32_t *elapsed;       /* (width,) its steps; -1 if it has ended, where a caller stepped the environment */
     /* (width,) each, where the environments are a caller's: their random numbers are then those of streams.h; else NULL. */
     uint32_t *key[2], *episode;
-    fpg_ends *ends;         /* where steps are collected; else NULL */
-    struct fpg_tape *tape;  /* where a pass is retained: its steps, until the next pass; else NULL */
-    int64_t steps;          /* on it */
 } fpg_tile;
+
+/* Some neighbouring environments of a batch, `num_steps` steps of each. Row k = t * stride + i is step t of the shard's
+ * environment i. Which environments make a shard depends on their number only: see batch/shards.c. */
+typedef struct {
+    int64_t first_env, num_steps, stride;
+    int32_t num_envs;
+    float *obs;                       /* row k at obs + k * obs_size */
+    void *actions;                    /* int64_t, or float of a Gaussian: row k at k * action_size; as they were drawn */
+    float *log_probs, *rewards;       /* log_probs: NULL where nobody asks */
+    uint8_t *terminated, *truncated;
+    uint8_t *mask;                    /* 0 where the row is no transition; NULL: all are */
+    float *last_obs;                  /* (num_envs, obs_size): after the last row */
+    const int32_t *first_age;         /* (num_envs,) steps of the episodes under way before the first row; NULL: none */
+    fpg_ends ends;                    /* episodes that ended: all, or those whose final observation has a value */
+    int64_t capacity;                 /* steps that there is memory for, where the memory is the shard's own; else 0 */
+    /* Of an estimator (learn/estimator.h): */
+    float *values, *final_values, *weights, *targets; /* row k: V(s_t); V of what a truncation cut; Phi_t; what V is fitted to */
+    float *last_values;               /* (num_envs,) */
+    int64_t num_rows, *rows, *order;  /* (num_rows,): the rows that count, in their order, and shuffled */
+    int64_t num_trajectories;         /* episodes that ended, and those that the last row cut */
+    double weight, weight_square, target, target_square; /* sums over the rows */
+} fpg_shard;
 
 /* What every task of a pass reads. */
 typedef struct {
@@ -103,17 +137,16 @@ typedef struct {
     const fpg_layout *value_layout; /* NULL without a value function */
     const float *value_packed;
     int want_gradient, deterministic, fresh; /* fresh: horizon mode starts from resets */
-    int caller_values;    /* with retain: weights wait until the caller has written the tapes' values */
-    int retain;           /* keep the steps on the tiles' tapes, their weights computed, and add no gradient yet */
-    double shift, scale;  /* of weights, as they enter the gradient: (weight - shift) * scale */
     uint64_t seed;
     uint32_t iteration; /* separates the random numbers of passes */
     int64_t num_envs;
     int32_t lanes, width; /* environments in a tile, and the same rounded up to FPG_PAD */
     double *returns;      /* evaluation: each episode's return and length, or NULL */
     int64_t *lengths;
-    const fpg_collected *out; /* where every step is written, or NULL */
-    int64_t first_step;   /* the number of the first one, for random numbers */
+    fpg_shard *shards;    /* where every step is written, a shard for each tile; or NULL */
+    int all_ends;         /* all ends are listed there; else those that a value follows */
+    int caller_draws;     /* random numbers are those of seed and first_step below, else the sampler's */
+    int64_t first_step;
     fpg_control *control;
 } fpg_pass;
 
@@ -126,7 +159,7 @@ static inline int fpg_needs_tape(const fpg_layout *layout)
 /* Whether a pass records its steps: traces serve linear policies whose weights need no more than the rewards so far. */
 static inline int fpg_is_taped(const fpg_pass *pass)
 {
-    return pass->want_gradient && (fpg_needs_tape(pass->layout) || pass->retain || pass->value_layout || pass->collect.baseline ||
+    return pass->want_gradient && (fpg_needs_tape(pass->layout) || pass->value_layout || pass->collect.baseline ||
                                    pass->collect.discount_states || pass->collect.entropy_coef != 0);
 }
 
@@ -134,17 +167,14 @@ static inline int fpg_is_taped(const fpg_pass *pass)
 typedef struct {
     int64_t num_steps, num_episodes, num_trajectories, sum_length;
     double sum_return, sum_square, min_return, max_return, entropy;
-    /* Sums of weights and of value targets, and of their squares, over the steps that count. */
-    double sum_weight, sum_weight_square, sum_target, sum_target_square;
 } fpg_tally;
 
 /* A fixed share of the tiles (or of a batch's rows) adds up here, whichever thread runs it. */
 typedef struct {
     float *gradient; /* (gradient_size,) padded; of the value function where that is what is computed */
     fpg_tally tally;
-    double *moments; /* (2, obs_size): sums of observations and of their squares, of retained steps; or NULL */
-    int64_t rows;    /* that a gradient of values sums over */
-    double sum;      /* of a batch's objective, or of its squared errors */
+    double sum;     /* of an objective */
+    double entropy; /* of the policy at its rows, if that is wanted */
 } fpg_slot;
 
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
@@ -152,9 +182,10 @@ typedef struct fpg_tape {
     int64_t capacity;                 /* steps */
     int32_t first_age[FPG_TILE];      /* steps of the episodes under way where the tape begins */
     float *obs, *score;               /* (T, obs_size, width), (T, num_scores, width) */
-    float *reward, *keep, *running;   /* (T, width): reward, then weight; 0 where the episode ended, else 1; discounted return so far */
-    float *active;                    /* (T, width): 1 where the step counts, else 0 */
-    float *value, *bootstrap;         /* (T, width): V(s_t), then its target; V of what follows the last step before a cut, else 0 */
+    float *reward, *weight;           /* (T, width) */
+    uint8_t *terminated, *truncated, *mask; /* (T, width); mask: 1 where the step counts */
+    float *value, *final_value, *target; /* (T, width): V(s_t); V of what a cut left off, else 0; what V would be fitted to */
+    float last_value[FPG_TILE];       /* V of what follows the last step, where no episode ended with it */
     float *hidden[FPG_MAX_HIDDEN];    /* (T, lanes, out_pad) where activations are kept, else NULL */
 } fpg_tape;
 
@@ -171,28 +202,40 @@ typedef struct {
     void *action;                   /* (action_size, FPG_CHUNK) int32_t or float */
 } fpg_worker;
 
-/* A batch given by the caller. */
+/* What is done with rows, of shards or of the caller's own arrays: positions begin .. end - 1 of a sequence of rows. */
+typedef enum {
+    FPG_POLICY_OBJECTIVE, /* (weight - shift) * scale * log pi + entropy_coef * entropy */
+    FPG_VALUE_OBJECTIVE,  /* -(target - V)^2 / 2 */
+    FPG_NO_OBJECTIVE      /* V is written to the rows' values */
+} fpg_objective;
+
 typedef struct {
     const fpg_layout *layout;
-    const float *packed, *obs, *weights;
-    const float *targets; /* of a value function, which has no actions; else NULL */
-    const void *actions;
-    int64_t batch, rows_per_slot;
-    float entropy_coef;
-    int want_sum; /* of what the gradient is of */
+    const float *packed;
     fpg_worker *workers;
     fpg_slot *slots;
+    fpg_control control;
+    /* The rows: those of shard s have the positions starts[s] .. starts[s + 1] - 1. rows[s] tells which they are; NULL: from its
+     * first row on. */
+    const fpg_shard *shards;
+    int64_t num_shards, rows_per_slot;
+    const int64_t *starts;
+    const int64_t *const *rows;
+    fpg_objective objective;
+    double shift, scale;
+    float entropy_coef;
+    int want_sum, want_entropy;
+    /* Outputs of the caller's rows, where they are asked for. */
     uint64_t seed, step;
     int deterministic;
     float *out_logits, *out_log_prob, *out_entropy;
     void *out_actions;
-    /* Segments: rows starts[s] .. starts[s + 1] - 1, or row s if it is NULL; slots are then the workers'. */
-    const int64_t *starts;
+    /* Segments of the caller's rows: rows segments[s] .. segments[s + 1] - 1, or row s if it is NULL; slots are then the workers'. */
+    const int64_t *segments;
     int64_t num_segments, segments_per_task;
     int mean;
     float *out_gradients; /* (num_segments, num_parameters) */
-    fpg_control control;
-} fpg_batch;
+} fpg_rows;
 
 /* ---- estimates on arrays ------------------------------------------------------------------------------------------ */
 
@@ -211,6 +254,9 @@ typedef struct {
     void *levels;                /* (workers, n + 1, block) reals, for n-step returns */
     fpg_control *control;
 } fpg_estimate_job;
+
+fpg_estimate_job fpg_estimate_job_of(const fpg_transitions *transitions, fpg_control *control);
+int fpg_estimate_levels(fpg_estimate_job *job, int workers); /* memory for them, where they are needed; 0 if there is none */
 
 /* Some rows of some environments, as kernels see them. */
 typedef struct {
@@ -237,7 +283,6 @@ typedef struct {
     fpg_worker *workers;
     int num_workers;
     fpg_slot *slots;
-    double *moments; /* the slots', with a value function */
     int64_t num_slots, max_slots; /* in use; that there is memory for */
 } fpg_workspace;
 
@@ -250,6 +295,11 @@ void fpg_workspace_free(fpg_workspace *ws);
 fpg_status fpg_workspace_divide(fpg_workspace *ws, int64_t units, const fpg_environment *env, int32_t width);
 /* Workers for the threads in use now. */
 fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width);
+
+/* The same for rows, whose share of a slot is set. */
+fpg_status fpg_divide_rows(fpg_workspace *ws, fpg_rows *job, int64_t num_rows);
+/* Runs tasks over rows with the workspace's network, which has been packed. */
+fpg_status fpg_run_rows(fpg_workspace *ws, fpg_rows *job, fpg_poll poll, fpg_task task, int64_t num_tasks);
 
 /* Environments that the caller steps, in tiles of `width`: field k of environment i of a tile is state[k * width + i]. */
 typedef struct {
@@ -275,12 +325,6 @@ struct fpg_vector {
     int64_t num_shares;
 };
 
-/* Which chunks of the tapes a step of value regression looks at: those that a random number of (iteration, epoch) chooses. */
-typedef struct {
-    uint32_t epoch;
-    int32_t index, count;
-} fpg_minibatch;
-
 void fpg_tape_free(fpg_tape *tape);
 
 /* ---- normalize.c ------------------------------------------------------------------------------------------------ */
@@ -290,14 +334,10 @@ typedef struct {
     int64_t count;
     double *mean, *square; /* of all observations so far: mean, and sum of squared distances from it */
     double *shift, *std;   /* what networks are folded with: as they were at the last fpg_normalizer_add */
-    double *before;        /* (4, size): all four, and below the count, at the last fpg_normalizer_save */
-    int64_t count_before;
 } fpg_normalizer;
 
 int fpg_normalizer_init(fpg_normalizer *z, int32_t size); /* 0 if memory runs out */
 void fpg_normalizer_free(fpg_normalizer *z);
-void fpg_normalizer_save(fpg_normalizer *z); /* for the next line, which undoes what was added since */
-void fpg_normalizer_restore(fpg_normalizer *z);
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
 void fpg_normalizer_unfold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *outer, float *inner);
@@ -306,57 +346,57 @@ double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t nu
 /* What is wrong with a parameter or a gradient, said of the value function's. */
 fpg_status fpg_value_problem(fpg_status status);
 
-/* ---- estimate.c, for train.c and collect.c ------------------------------------------------------------------------- */
+/* ---- shards.c --------------------------------------------------------------------------------------------------- */
+
+/* Environments in a shard, of which the last may have fewer. */
+int32_t fpg_shard_size(int64_t num_envs);
+/* The caller's batch, shard by shard. shards: (num_envs - 1) / fpg_shard_size(num_envs) + 1 of them, cleared or of before, whose
+ * memory for ends is kept. */
+void fpg_shards_of(const fpg_batch *batch, const fpg_layout *layout, fpg_shard *shards);
+/* Room for `steps` steps in a shard with memory of its own, keeping what is there; 0 if memory runs out. */
+int fpg_shard_reserve(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
+void fpg_shard_free(fpg_shard *shard); /* what is its own */
+
+/* ---- sampler.c ---------------------------------------------------------------------------------------------------- */
 
 struct fpg_sampler {
     fpg_environment env;
+    fpg_network net;
     fpg_workspace ws;
     int64_t num_envs, num_tiles, total_steps;
     int32_t lanes, width;
     uint64_t seed;
-    uint32_t iteration;
-    int fresh;
+    int64_t iteration;
+    int64_t fresh;
     fpg_tile *tiles;
-    fpg_tape *tapes;   /* the tiles', once a pass was retained */
-    fpg_pass retained; /* that pass */
-    fpg_tally recorded; /* of fpg_sampler_record */
-    double record_start;
+    fpg_shard *shards; /* (num_tiles,) what a pass has written: to the caller's memory, or to their own */
     double *reals;     /* the tiles' states and episode returns */
     int32_t *elapsed;
-    fpg_ends *ends;    /* the tiles', once steps were collected */
+    fpg_stats recorded; /* of the last fpg_sampler_record */
     uint32_t *streams; /* (3, num_tiles * width): the tiles' keys and episodes, once a caller's environments were */
 };
 
-/* One pass over all tiles. Random numbers are those of the sampler's seed and of the next iteration; where steps are
- * collected, those that the pass comes with. */
+/* One pass over all tiles. */
 fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *value_theta, fpg_pass *pass, fpg_tally *tally,
                            fpg_poll poll);
 fpg_stats fpg_stats_of(const fpg_sampler *s, const fpg_tally *tally, double square_norm, double start);
-
-/* Like fpg_sampler_gradient, with weights centred and scaled to standard deviation 1 over the batch if `standardize` says
- * so; the steps stay for fpg_sampler_value_gradient. */
-fpg_status fpg_sampler_advantage_gradient(fpg_sampler *s, const float *theta, const float *value_theta, const fpg_collect *collect,
-                                          int standardize, float *gradient, fpg_stats *stats, fpg_poll poll);
-/* gradient: of minus half the mean squared error of the values; *rows: the steps in it, perhaps none. */
-fpg_status fpg_sampler_value_gradient(fpg_sampler *s, const float *value_theta, const fpg_minibatch *minibatch, float *gradient,
-                                      int64_t *rows, fpg_poll poll);
-/* Sums over the retained steps of each component of the observations, and of their squares, (obs_size,) each. */
-void fpg_sampler_moments(const fpg_sampler *s, double *sum, double *sum_square);
+/* A pass that writes s->shards, in memory of their own. */
+fpg_status fpg_sampler_fill(fpg_sampler *s, const float *theta, const fpg_collect *collect, fpg_stats *stats, fpg_poll poll);
+/* The entries of fpg_entry: what a sampler is. */
+int32_t fpg_sampler_state(fpg_sampler *s, fpg_entry *entries);
 
 typedef struct {
     const char *isa;
     const fpg_environment *const *environments; /* NULL-terminated */
     void (*pack)(const fpg_layout *layout, const float *theta, float *packed);
-    /* Gradients of what fpg_rollout retained on a tile: of the policy, and of minus the squared error of values / 2. */
-    void (*tape_gradient)(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot);
-    void (*value_gradient)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index,
-                           const fpg_minibatch *minibatch, fpg_slot *slot);
     /* out = scale * the sum of the slots' gradients, in theta's order; returns the sum of its squares. */
     double (*fold)(const fpg_layout *layout, fpg_slot *slots, int64_t num_slots, double scale, float *out);
     void (*rollout)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot);
-    void (*batch_gradient)(void *batch, int64_t slot, int worker); /* fpg_task over an fpg_batch */
-    void (*batch_segments)(void *batch, int64_t task, int worker);
-    void (*batch_outputs)(void *batch, int64_t slot, int worker);
+    void (*rows_gradient)(void *rows, int64_t slot, int worker); /* fpg_task over an fpg_rows, and the next two */
+    void (*rows_segments)(void *rows, int64_t task, int worker);
+    void (*rows_outputs)(void *rows, int64_t slot, int worker);
+    /* Rewards and values of a shard become weights and targets. 0 if memory runs out. */
+    int (*weigh)(const fpg_collect *collect, fpg_shard *shard, fpg_control *control, int worker);
     /* One tile of an fpg_vector; the pointers of the arguments are those of environment 0. FPG_OK, or FPG_ENVIRONMENT_FAILED. */
     fpg_status (*vector_step)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const void *actions, const fpg_step_output *out);
     int64_t (*vector_bad_action)(const fpg_vector *v, const void *actions); /* the first environment whose action is wrong, or -1 */

@@ -79,7 +79,8 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
 
 void fpg_tape_free(fpg_tape *tape)
 {
-    float *buffers[] = {tape->obs, tape->score, tape->reward, tape->keep, tape->running, tape->active, tape->value, tape->bootstrap};
+    void *buffers[] = {tape->obs, tape->score, tape->reward, tape->weight, tape->value, tape->final_value, tape->target,
+                       tape->terminated, tape->truncated, tape->mask};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         fpg_free(buffers[i]);
     for (int l = 0; l < FPG_MAX_HIDDEN; l++)
@@ -103,34 +104,33 @@ void fpg_worker_free(fpg_worker *worker)
     memset(worker, 0, sizeof *worker);
 }
 
-/* From old_rows to new_rows of `width` entries each. */
-static int grow(float **array, int64_t old_rows, int64_t new_rows, int64_t width)
+void *fpg_grown(const void *array, int64_t old_rows, int64_t rows, size_t row)
 {
-    float *bigger = fpg_alloc(fpg_times((size_t)new_rows, (size_t)width), sizeof *bigger);
-    if (!bigger)
-        return 0;
-    if (*array)
-        memcpy(bigger, *array, (size_t)(old_rows * width) * sizeof *bigger);
-    fpg_free(*array);
-    *array = bigger;
-    return 1;
+    void *bigger = fpg_alloc((size_t)rows, row);
+    if (bigger && array)
+        memcpy(bigger, array, (size_t)old_rows * row);
+    return bigger;
 }
 
 int fpg_tape_reserve(fpg_tape *tape, const fpg_layout *layout, int32_t lanes, int32_t width, int64_t steps, int keep_hidden)
 {
     const int64_t old = tape->capacity;
     const int missing_hidden = keep_hidden && layout->num_hidden > 0 && !tape->hidden[0];
+    const size_t real = sizeof(float) * (size_t)width;
     int ok = 1;
     if (steps <= old && !missing_hidden)
         return 1;
     steps = steps > old ? steps : old;
-    ok &= grow(&tape->obs, old, steps, (int64_t)layout->obs_size * width);
-    ok &= grow(&tape->score, old, steps, (int64_t)layout->num_scores * width);
-    float **rows[] = {&tape->reward, &tape->keep, &tape->running, &tape->active, &tape->value, &tape->bootstrap};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        ok &= grow(rows[i], old, steps, width);
+    ok &= FPG_GROW(&tape->obs, old, steps, fpg_times((size_t)layout->obs_size, real));
+    ok &= FPG_GROW(&tape->score, old, steps, fpg_times((size_t)layout->num_scores, real));
+    float **reals[] = {&tape->reward, &tape->weight, &tape->value, &tape->final_value, &tape->target};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+        ok &= FPG_GROW(reals[i], old, steps, real);
+    uint8_t **flags[] = {&tape->terminated, &tape->truncated, &tape->mask};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        ok &= FPG_GROW(flags[i], old, steps, (size_t)width);
     for (int32_t l = 0; l < layout->num_hidden && keep_hidden; l++)
-        ok &= grow(&tape->hidden[l], missing_hidden ? 0 : old, steps, (int64_t)lanes * layout->hidden[l].out_pad);
+        ok &= FPG_GROW(&tape->hidden[l], missing_hidden ? 0 : old, steps, sizeof(float) * (size_t)lanes * (size_t)layout->hidden[l].out_pad);
     if (ok)
         tape->capacity = steps;
     return ok;

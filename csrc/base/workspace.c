@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { MAX_SLOTS = 64 };
+enum { MAX_SLOTS = 64, ROWS_PER_SLOT = 512 };
 
 /* Sums of gradients take this much memory at most (but two slots at least). */
 static const int64_t MAX_SLOT_FLOATS = 8 << 20;
@@ -27,7 +27,6 @@ void fpg_workspace_free(fpg_workspace *ws)
     fpg_free(ws->packed);
     fpg_free(ws->value_packed);
     fpg_free(ws->slot_gradients);
-    fpg_free(ws->moments);
     fpg_free(ws->slots);
     memset(ws, 0, sizeof *ws);
 }
@@ -60,19 +59,14 @@ static fpg_status add_slots(fpg_workspace *ws, int64_t num_slots)
     if (num_slots <= ws->max_slots)
         return FPG_OK;
     fpg_free(ws->slot_gradients);
-    fpg_free(ws->moments);
     fpg_free(ws->slots);
-    ws->max_slots = 0, ws->moments = NULL;
+    ws->max_slots = 0;
     ws->slot_gradients = fpg_alloc(fpg_times((size_t)size, (size_t)num_slots), sizeof(float));
     ws->slots = fpg_calloc((size_t)num_slots, sizeof *ws->slots);
-    if (ws->value_packed)
-        ws->moments = fpg_calloc((size_t)num_slots * 2 * (size_t)ws->layout.obs_size, sizeof *ws->moments);
-    if (!ws->slot_gradients || !ws->slots || (ws->value_packed && !ws->moments))
+    if (!ws->slot_gradients || !ws->slots)
         return FPG_NO_MEMORY;
-    for (int64_t s = 0; s < num_slots; s++) {
+    for (int64_t s = 0; s < num_slots; s++)
         ws->slots[s].gradient = ws->slot_gradients + s * size;
-        ws->slots[s].moments = ws->moments ? ws->moments + s * 2 * ws->layout.obs_size : NULL;
-    }
     ws->max_slots = num_slots;
     return FPG_OK;
 }
@@ -99,6 +93,26 @@ fpg_status fpg_workspace_init(fpg_workspace *ws, const fpg_network *net, const f
         return FPG_NO_MEMORY;
     }
     return FPG_OK;
+}
+
+fpg_status fpg_divide_rows(fpg_workspace *ws, fpg_rows *job, int64_t num_rows)
+{
+    /* Few rows are cut finer, so that two threads have something to share. */
+    const int64_t per_slot = num_rows >= 2 * ROWS_PER_SLOT ? ROWS_PER_SLOT : FPG_CHUNK;
+    const fpg_status status = fpg_workspace_divide(ws, (num_rows + per_slot - 1) / per_slot, NULL, 0);
+    if (status != FPG_OK)
+        return status;
+    const int64_t rows = (num_rows + ws->num_slots - 1) / ws->num_slots;
+    job->rows_per_slot = (rows + FPG_CHUNK - 1) / FPG_CHUNK * FPG_CHUNK;
+    return FPG_OK;
+}
+
+fpg_status fpg_run_rows(fpg_workspace *ws, fpg_rows *job, fpg_poll poll, fpg_task task, int64_t num_tasks)
+{
+    job->layout = &ws->layout, job->packed = ws->packed, job->workers = ws->workers, job->slots = ws->slots;
+    fpg_control_init(&job->control, poll);
+    fpg_parallel_for(num_tasks, ws->num_workers, task, job, &job->control);
+    return (fpg_status)atomic_load(&job->control.status);
 }
 
 fpg_status fpg_check_theta(const fpg_layout *layout, const float *theta)

@@ -1,9 +1,7 @@
-/* batch.c - functions of batches that the caller has: cut the rows into slots, run them on the pool, fold. */
+/* batch.c - functions of rows that the caller has. */
 #include "base/internal.h"
 
 #include <math.h>
-
-enum { ROWS_PER_SLOT = 512 };
 
 struct fpg_batcher {
     fpg_network net;
@@ -52,34 +50,42 @@ static void give_back(fpg_batcher *b, fpg_workspace *ws)
         fpg_workspace_free(ws);
 }
 
-static fpg_status run_tasks(fpg_workspace *ws, fpg_batch *batch, const float *theta, fpg_poll poll, fpg_task task, int64_t num_tasks)
+/* The caller's arrays as a shard of one environment. */
+typedef struct {
+    fpg_shard shard;
+    int64_t starts[2];
+} caller_rows;
+
+static caller_rows rows_of(const float *obs, const void *actions, const float *weights, const float *targets, int64_t size)
+{
+    return (caller_rows){.shard = {.num_steps = size, .stride = 1, .num_envs = 1, .num_rows = size,
+                                   .obs = (float *)(uintptr_t)obs, .actions = (void *)(uintptr_t)actions,
+                                   .weights = (float *)(uintptr_t)weights, .targets = (float *)(uintptr_t)targets},
+                         .starts = {0, size}};
+}
+
+static fpg_status run_tasks(fpg_workspace *ws, fpg_rows *job, const caller_rows *rows, const float *theta, fpg_poll poll, fpg_task task,
+                            int64_t num_tasks)
 {
     const fpg_status status = fpg_check_theta(&ws->layout, theta);
     if (status != FPG_OK)
         return status;
     fpg_active()->pack(&ws->layout, theta, ws->packed);
-    batch->layout = &ws->layout, batch->packed = ws->packed, batch->workers = ws->workers, batch->slots = ws->slots;
-    fpg_control_init(&batch->control, poll);
-    fpg_parallel_for(num_tasks, ws->num_workers, task, batch, &batch->control);
-    return (fpg_status)atomic_load(&batch->control.status);
+    job->shards = &rows->shard, job->num_shards = 1, job->starts = rows->starts;
+    return fpg_run_rows(ws, job, poll, task, num_tasks);
 }
 
 /* gradient, sum: NULL where the task computes none. sum is that of the slots' sums. */
-static fpg_status run_batch(fpg_batcher *b, fpg_batch *batch, const float *theta, fpg_poll poll, fpg_task task, double scale,
-                            float *gradient, double *sum)
+static fpg_status run_batch(fpg_batcher *b, fpg_rows *job, const caller_rows *rows, const float *theta, fpg_poll poll, fpg_task task,
+                            double scale, float *gradient, double *sum)
 {
-    /* Small batches are cut finer, so that two threads have something to share. */
-    const int64_t per_slot = batch->batch >= 2 * ROWS_PER_SLOT ? ROWS_PER_SLOT : FPG_CHUNK;
     fpg_workspace own, *ws;
     fpg_status status = take(b, &own, &ws);
     if (status != FPG_OK)
         return status;
-    status = fpg_workspace_divide(ws, (batch->batch + per_slot - 1) / per_slot, NULL, 0);
-    if (status == FPG_OK) {
-        const int64_t rows = (batch->batch + ws->num_slots - 1) / ws->num_slots;
-        batch->rows_per_slot = (rows + FPG_CHUNK - 1) / FPG_CHUNK * FPG_CHUNK;
-        status = run_tasks(ws, batch, theta, poll, task, ws->num_slots);
-    }
+    status = fpg_divide_rows(ws, job, rows->shard.num_rows);
+    if (status == FPG_OK)
+        status = run_tasks(ws, job, rows, theta, poll, task, ws->num_slots);
     if (status == FPG_OK && gradient && !isfinite(fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, scale, gradient)))
         status = FPG_NONFINITE_GRADIENT;
     if (status == FPG_OK && sum) {
@@ -95,31 +101,33 @@ static fpg_status run_batch(fpg_batcher *b, fpg_batch *batch, const float *theta
 
 fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
 {
-    fpg_batch batch = {.obs = obs, .batch = size, .out_logits = out};
-    return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
+    const caller_rows rows = rows_of(obs, NULL, NULL, NULL, size);
+    fpg_rows job = {.out_logits = out};
+    return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
 fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
                    int deterministic, void *actions, float *entropy, fpg_poll poll)
 {
-    fpg_batch batch = {.obs = obs, .batch = size, .seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions,
-                       .out_entropy = entropy};
-    return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
+    const caller_rows rows = rows_of(obs, NULL, NULL, NULL, size);
+    fpg_rows job = {.seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions, .out_entropy = entropy};
+    return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
 fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t size,
                                     float *log_prob, float *entropy, fpg_poll poll)
 {
-    fpg_batch batch = {.obs = obs, .actions = actions, .batch = size, .out_log_prob = log_prob, .out_entropy = entropy};
-    return run_batch(b, &batch, theta, poll, fpg_active()->batch_outputs, 1, NULL, NULL);
+    const caller_rows rows = rows_of(obs, actions, NULL, NULL, size);
+    fpg_rows job = {.out_log_prob = log_prob, .out_entropy = entropy};
+    return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
 fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t size, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll)
 {
-    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .batch = size, .entropy_coef = (float)entropy_coef,
-                       .want_sum = objective != NULL};
-    const fpg_status status = run_batch(b, &batch, theta, poll, fpg_active()->batch_gradient, scale, gradient, objective);
+    const caller_rows rows = rows_of(obs, actions, weights, NULL, size);
+    fpg_rows job = {.objective = FPG_POLICY_OBJECTIVE, .scale = 1, .entropy_coef = (float)entropy_coef, .want_sum = objective != NULL};
+    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, objective);
     if (status == FPG_OK && objective)
         *objective *= scale;
     return status;
@@ -128,8 +136,9 @@ fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *
 fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
                               float *gradient, double *square_error, fpg_poll poll)
 {
-    fpg_batch batch = {.obs = obs, .targets = targets, .batch = size};
-    return fpg_value_problem(run_batch(b, &batch, theta, poll, fpg_active()->batch_gradient, scale, gradient, square_error));
+    const caller_rows rows = rows_of(obs, NULL, NULL, targets, size);
+    fpg_rows job = {.objective = FPG_VALUE_OBJECTIVE};
+    return fpg_value_problem(run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, square_error));
 }
 
 fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
@@ -138,8 +147,9 @@ fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float
     enum { TASKS = 256 }; /* many, as segments may differ in length */
     const int64_t per_task = (num_segments + TASKS - 1) / TASKS, num_tasks = (num_segments + per_task - 1) / per_task;
     const int64_t threads = fpg_get_num_threads();
-    fpg_batch batch = {.obs = obs, .actions = actions, .weights = weights, .starts = starts, .num_segments = num_segments,
-                       .segments_per_task = per_task, .mean = mean, .out_gradients = gradients};
+    const caller_rows rows = rows_of(obs, actions, weights, NULL, starts ? starts[num_segments] : num_segments);
+    fpg_rows job = {.objective = FPG_POLICY_OBJECTIVE, .scale = 1, .segments = starts, .num_segments = num_segments,
+                    .segments_per_task = per_task, .mean = mean, .out_gradients = gradients};
     fpg_workspace own, *ws;
     fpg_status status = take(b, &own, &ws);
     if (status != FPG_OK)
@@ -147,7 +157,7 @@ fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float
     /* As many slots as workers: a slot is a worker's sum here, not a share of the work. */
     status = fpg_workspace_divide(ws, num_tasks < threads ? num_tasks : threads, NULL, 0);
     if (status == FPG_OK)
-        status = run_tasks(ws, &batch, theta, poll, fpg_active()->batch_segments, num_tasks);
+        status = run_tasks(ws, &job, &rows, theta, poll, fpg_active()->rows_segments, num_tasks);
     give_back(b, ws);
     return status;
 }

@@ -27,13 +27,11 @@ static int is_aligned(const fpg_array *array, int64_t size)
     return (int64_t)((uintptr_t)array->data % (uintptr_t)size) == 0 && array->step_stride % size == 0;
 }
 
-fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll)
+fpg_estimate_job fpg_estimate_job_of(const fpg_transitions *transitions, fpg_control *control)
 {
-    fpg_control control;
-    fpg_estimate_job job = {.in = *transitions, .control = &control};
+    fpg_estimate_job job = {.in = *transitions, .control = control};
     fpg_transitions *in = &job.in;
     const int64_t real_size = in->is_double ? sizeof(double) : sizeof(float);
-    fpg_control_init(&control, poll);
     if (!in->bootstrap_truncated)
         in->arrays[FPG_FINAL_VALUES].data = NULL;
     job.forbid_truncated = in->bootstrap_truncated && !in->arrays[FPG_FINAL_VALUES].data && in->estimate != FPG_EPISODE_RETURNS;
@@ -52,6 +50,23 @@ fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll p
         const int64_t fits = MAX_LEVEL_ENTRIES / (in->n + 1) / FPG_PAD * FPG_PAD;
         job.block = (int32_t)(fits < FPG_PAD ? FPG_PAD : fits > FPG_SWEEP ? FPG_SWEEP : fits);
     }
+    return job;
+}
+
+int fpg_estimate_levels(fpg_estimate_job *job, int workers)
+{
+    const size_t real_size = job->in.is_double ? sizeof(double) : sizeof(float);
+    if (job->in.estimate == FPG_NSTEP_RETURNS)
+        job->levels = fpg_alloc(fpg_times((size_t)workers * (size_t)job->block, (size_t)job->in.n + 1), real_size);
+    return job->in.estimate != FPG_NSTEP_RETURNS || job->levels;
+}
+
+fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll)
+{
+    fpg_control control;
+    fpg_control_init(&control, poll);
+    fpg_estimate_job job = fpg_estimate_job_of(transitions, &control);
+    const fpg_transitions *in = &job.in;
     const int64_t cost = (job.in_place ? 1 : COST_OF_COPY) + (in->estimate == FPG_NSTEP_RETURNS ? in->n / 8 : 0);
     int64_t tasks = in->num_envs / FPG_COPY_WIDTH;
     const double most = (double)in->num_steps * (double)in->num_envs * (double)cost / (double)MIN_ENTRIES;
@@ -66,11 +81,8 @@ fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll p
         job.envs_per_task = in->num_envs;
     else
         tasks = in->num_envs / job.envs_per_task;
-    if (in->estimate == FPG_NSTEP_RETURNS) {
-        job.levels = fpg_alloc(fpg_times((size_t)workers * (size_t)job.block, (size_t)in->n + 1), (size_t)real_size);
-        if (!job.levels)
-            return FPG_NO_MEMORY;
-    }
+    if (!fpg_estimate_levels(&job, workers))
+        return FPG_NO_MEMORY;
     fpg_parallel_for(tasks, workers, run_task, &job, &control);
     fpg_free(job.levels);
     return (fpg_status)atomic_load(&control.status);

@@ -1,7 +1,7 @@
-/* weights.h - Phi_t: the rewards of a tape become the weights of grad log pi(a_t|s_t), and values their targets.
+/* weights.h - Phi_t: rewards become the weights of grad log pi(a_t|s_t), and values their targets.
  *
- * Lanes run along environments. keep is 0 at the last step of an episode, and at the last step of the tape; what follows
- * such a step is worth bootstrap: V of the observation there, or 0 where an absorbing state was reached or nobody knows.
+ * The sums along time are those of returns.h. What they need is said here for arrays (T, envs), whether they are a shard's or a
+ * tape's; entries of environments of the same step lie side by side.
  */
 #ifndef FPG_WEIGHTS_H
 #define FPG_WEIGHTS_H
@@ -10,123 +10,122 @@
 
 #include "base/internal.h"
 
-/* sum_{k>=t} gamma^(k-t) r_k within the episode and the tape. */
-static void fpg_reward_to_go(int32_t width, int64_t steps, float gamma, const fpg_tape *tape)
+typedef struct {
+    int64_t num_steps, stride; /* entries from step to step */
+    int32_t num_envs;
+    float *rewards, *values, *final_values, *last_values; /* values: NULL without a value function; last_values (num_envs,) */
+    const uint8_t *terminated, *truncated, *mask;         /* mask: NULL where every entry counts */
+    const int32_t *first_age;                             /* NULL: episodes begin with the first step */
+    float *weights, *targets;                             /* targets: NULL without a value function */
+} fpg_weighed;
+
+/* sum_k gamma^k r_{t+k} and its relatives, as collect->form says. 0 if memory runs out. */
+static int fpg_weigh_form(const fpg_collect *collect, const fpg_weighed *w, fpg_control *control, int worker)
 {
-    float carry[FPG_TILE] = {0};
-    for (int64_t t = steps - 1; t >= 0; t--) {
-        float *FPG_RESTRICT weight = tape->reward + t * width;
-        const float *FPG_RESTRICT keep = tape->keep + t * width;
-        FPG_SIMD for (int32_t i = 0; i < width; i++)
-            weight[i] = carry[i] = weight[i] + gamma * keep[i] * carry[i];
+    static const fpg_estimate estimates[] = {
+        [FPG_PHI_TOTAL] = FPG_EPISODE_RETURNS, [FPG_PHI_REWARD_TO_GO] = FPG_RETURNS, [FPG_PHI_Q] = FPG_NSTEP_RETURNS,
+        [FPG_PHI_TD] = FPG_GAE, [FPG_PHI_GAE] = FPG_GAE}; /* TD residuals are generalised advantages with lam = 0 */
+    const int bootstraps = collect->form >= FPG_PHI_Q, advantages = collect->form >= FPG_PHI_TD;
+    const int64_t step = w->stride * (int64_t)sizeof(float);
+    fpg_transitions in = {
+        .estimate = estimates[collect->form], .bootstrap_truncated = bootstraps, .num_steps = w->num_steps, .num_envs = w->num_envs,
+        .n = collect->n_step, .gamma = collect->gamma, .lam = collect->form == FPG_PHI_TD ? 0 : collect->lam,
+        .arrays = {[FPG_REWARDS] = {w->rewards, step, sizeof(float)}, [FPG_OUT] = {w->weights, step, sizeof(float)},
+                   [FPG_TERMINATED] = {(void *)(uintptr_t)w->terminated, w->stride, 1},
+                   [FPG_TRUNCATED] = {(void *)(uintptr_t)w->truncated, w->stride, 1},
+                   [FPG_MASK] = {(void *)(uintptr_t)w->mask, w->stride, 1}}};
+    if (bootstraps) {
+        in.arrays[FPG_VALUES] = (fpg_array){w->values, step, sizeof(float)};
+        in.arrays[FPG_FINAL_VALUES] = (fpg_array){w->final_values, step, sizeof(float)};
+        in.last_values = (fpg_array){w->last_values, 0, sizeof(float)};
     }
+    if (advantages)
+        in.arrays[FPG_OUT_2] = (fpg_array){w->targets, step, sizeof(float)};
+    fpg_estimate_job job = fpg_estimate_job_of(&in, control);
+    if (!fpg_estimate_levels(&job, 1))
+        return 0;
+    fpg_estimate_float(&job, 0, w->num_envs, job.levels ? 0 : worker);
+    fpg_free(job.levels);
+    return 1;
 }
 
-/* R(tau) = sum_t gamma^t r_t at every t of its episode. */
-static void fpg_total_return(int32_t width, int64_t steps, const fpg_tape *tape)
-{
-    float carry[FPG_TILE] = {0};
-    for (int64_t t = steps - 1; t >= 0; t--) {
-        float *FPG_RESTRICT weight = tape->reward + t * width;
-        const float *FPG_RESTRICT keep = tape->keep + t * width, *FPG_RESTRICT running = tape->running + t * width;
-        FPG_SIMD for (int32_t i = 0; i < width; i++)
-            weight[i] = carry[i] = keep[i] > 0.5f ? carry[i] : running[i];
-    }
-}
+static int fpg_counts(const fpg_weighed *w, int64_t k) { return !w->mask || w->mask[k]; }
 
-/* sum_{k<n} gamma^k r_{t+k} + gamma^n V(s_{t+n}), shorter where the episode ends before. Forwards, since step t reads the
- * rewards of later ones. */
-static void fpg_n_step_return(int32_t width, int64_t steps, float gamma, int64_t n, const fpg_tape *tape)
-{
-    for (int64_t t = 0; t < steps; t++) {
-        const int64_t end = t + n < steps ? t + n : steps;
-        float sum[FPG_TILE] = {0};
-        if (end < steps)
-            memcpy(sum, tape->value + end * width, (size_t)width * sizeof *sum);
-        for (int64_t k = end - 1; k >= t; k--) {
-            const float *FPG_RESTRICT reward = tape->reward + k * width, *FPG_RESTRICT keep = tape->keep + k * width;
-            const float *FPG_RESTRICT bootstrap = tape->bootstrap + k * width;
-            FPG_SIMD for (int32_t i = 0; i < width; i++)
-                sum[i] = reward[i] + gamma * (keep[i] > 0.5f ? sum[i] : bootstrap[i]);
-        }
-        memcpy(tape->reward + t * width, sum, (size_t)width * sizeof *sum);
-    }
-}
-
-/* Generalised advantages (Schulman et al., 2016, equation 16), lam = 0 being the TD residuals. Values become their
- * targets, advantage + V(s_t). */
-static void fpg_advantages(int32_t width, int64_t steps, float gamma, float lam, const fpg_tape *tape)
-{
-    float advantage[FPG_TILE] = {0}, next[FPG_TILE] = {0};
-    for (int64_t t = steps - 1; t >= 0; t--) {
-        float *FPG_RESTRICT weight = tape->reward + t * width, *FPG_RESTRICT value = tape->value + t * width;
-        const float *FPG_RESTRICT keep = tape->keep + t * width, *FPG_RESTRICT bootstrap = tape->bootstrap + t * width;
-        FPG_SIMD for (int32_t i = 0; i < width; i++) {
-            const float following = keep[i] > 0.5f ? next[i] : bootstrap[i];
-            const float delta = weight[i] + gamma * following - value[i];
-            next[i] = value[i];
-            advantage[i] = delta + gamma * lam * keep[i] * advantage[i];
-            weight[i] = advantage[i];
-            value[i] += advantage[i];
-        }
-    }
-}
-
-/* The mean over the other environments' steps, all of them or those of the same row, is taken off. An environment that
- * is alone keeps its weights. */
-static void fpg_subtract_mean(int32_t width, int64_t begin, int64_t end, const fpg_tape *tape)
+/* The mean over the other environments' entries of steps begin .. end - 1 is taken off. An environment that is alone keeps its
+ * weights. */
+static void fpg_subtract_mean(const fpg_weighed *w, int64_t begin, int64_t end)
 {
     double sum[FPG_TILE] = {0}, count[FPG_TILE] = {0}, all = 0, counted = 0;
     float baseline[FPG_TILE];
     for (int64_t t = begin; t < end; t++)
-        for (int32_t i = 0; i < width; i++) {
-            sum[i] += tape->active[t * width + i] > 0 ? tape->reward[t * width + i] : 0.0f;
-            count[i] += tape->active[t * width + i];
+        for (int32_t i = 0; i < w->num_envs; i++) {
+            const int64_t k = t * w->stride + i;
+            sum[i] += fpg_counts(w, k) ? w->weights[k] : 0.0f;
+            count[i] += fpg_counts(w, k);
         }
-    for (int32_t i = 0; i < width; i++)
+    for (int32_t i = 0; i < w->num_envs; i++)
         all += sum[i], counted += count[i];
-    for (int32_t i = 0; i < width; i++)
+    for (int32_t i = 0; i < w->num_envs; i++)
         baseline[i] = counted > count[i] ? (float)((all - sum[i]) / (counted - count[i])) : 0.0f;
     for (int64_t t = begin; t < end; t++)
-        for (int32_t i = 0; i < width; i++)
-            tape->reward[t * width + i] -= baseline[i];
+        for (int32_t i = 0; i < w->num_envs; i++) {
+            const int64_t k = t * w->stride + i;
+            w->weights[k] = fpg_counts(w, k) ? w->weights[k] - baseline[i] : 0.0f;
+        }
 }
 
-/* Rewards become weights in place. */
-static void fpg_tape_weights(const fpg_pass *pass, const fpg_tape *tape, int64_t steps)
+/* Weights are multiplied by gamma^t, t being the step's number in its episode. */
+static void fpg_discount_states(const fpg_collect *collect, const fpg_weighed *w)
 {
-    const int32_t width = pass->width;
-    const fpg_collect *collect = &pass->collect;
-    const float gamma = (float)collect->gamma;
-    memset(tape->keep + (steps - 1) * width, 0, (size_t)width * sizeof *tape->keep);
-    switch (collect->form) {
-    case FPG_PHI_TOTAL: fpg_total_return(width, steps, tape); break;
-    case FPG_PHI_REWARD_TO_GO: fpg_reward_to_go(width, steps, gamma, tape); break;
-    case FPG_PHI_Q: fpg_n_step_return(width, steps, gamma, collect->n_step, tape); break;
-    case FPG_PHI_TD: fpg_advantages(width, steps, gamma, 0.0f, tape); break;
-    case FPG_PHI_GAE: fpg_advantages(width, steps, gamma, (float)collect->lam, tape); break;
-    }
-    if (collect->baseline == FPG_BATCH_MEAN)
-        fpg_subtract_mean(width, 0, steps, tape);
-    else if (collect->baseline == FPG_TIMESTEP_MEAN)
-        for (int64_t t = 0; t < steps; t++)
-            fpg_subtract_mean(width, t, t + 1, tape);
-    else if (collect->baseline == FPG_VALUE_BASELINE)
-        for (int64_t k = 0; k < steps * width; k++) {
-            const float target = tape->reward[k];
-            tape->reward[k] -= tape->value[k];
-            tape->value[k] = target;
+    for (int32_t i = 0; i < w->num_envs; i++) {
+        double discount = pow(collect->gamma, w->first_age ? w->first_age[i] : 0);
+        for (int64_t t = 0; t < w->num_steps; t++) {
+            const int64_t k = t * w->stride + i;
+            if (!fpg_counts(w, k))
+                continue;
+            w->weights[k] *= (float)discount;
+            discount = w->terminated[k] || w->truncated[k] ? 1.0 : discount * collect->gamma;
         }
-    if (collect->discount_states && collect->form != FPG_PHI_TOTAL) {
-        double discount[FPG_TILE];
-        for (int32_t i = 0; i < width; i++)
-            discount[i] = pow(collect->gamma, tape->first_age[i]);
-        for (int64_t t = 0; t < steps; t++)
-            for (int32_t i = 0; i < width; i++) {
-                tape->reward[t * width + i] *= (float)discount[i];
-                discount[i] = tape->keep[t * width + i] > 0.5f ? discount[i] * collect->gamma : 1.0;
-            }
     }
+}
+
+/* Phi_t of every entry, 0 where the mask is 0, and the targets of a value function. 0 if memory runs out. */
+static int fpg_weigh(const fpg_collect *collect, const fpg_weighed *w, fpg_control *control, int worker)
+{
+    if (!fpg_weigh_form(collect, w, control, worker))
+        return 0;
+    if (collect->baseline == FPG_BATCH_MEAN)
+        fpg_subtract_mean(w, 0, w->num_steps);
+    else if (collect->baseline == FPG_TIMESTEP_MEAN)
+        for (int64_t t = 0; t < w->num_steps; t++)
+            fpg_subtract_mean(w, t, t + 1);
+    else if (collect->baseline == FPG_VALUE_BASELINE)
+        for (int64_t t = 0; t < w->num_steps; t++)
+            for (int64_t k = t * w->stride; k < t * w->stride + w->num_envs; k++) {
+                const float target = w->weights[k];
+                w->weights[k] = fpg_counts(w, k) ? target - w->values[k] : 0.0f;
+                w->targets[k] = target;
+            }
+    if (collect->discount_states && collect->form != FPG_PHI_TOTAL)
+        fpg_discount_states(collect, w);
+    return 1;
+}
+
+static int fpg_weigh_shard(const fpg_collect *collect, fpg_shard *s, fpg_control *control, int worker)
+{
+    const fpg_weighed w = {
+        .num_steps = s->num_steps, .stride = s->stride, .num_envs = s->num_envs, .rewards = s->rewards, .values = s->values,
+        .final_values = s->final_values, .last_values = s->last_values, .terminated = s->terminated, .truncated = s->truncated,
+        .mask = s->mask, .first_age = s->first_age, .weights = s->weights, .targets = s->targets};
+    if (!fpg_weigh(collect, &w, control, worker))
+        return 0;
+    s->weight = s->weight_square = s->target = s->target_square = 0;
+    for (int64_t r = 0; r < s->num_rows; r++) {
+        const double weight = s->weights[s->rows[r]], target = s->targets ? s->targets[s->rows[r]] : 0;
+        s->weight += weight, s->weight_square += weight * weight;
+        s->target += target, s->target_square += target * target;
+    }
+    return 1;
 }
 
 #endif

@@ -12,10 +12,9 @@
 int fpg_normalizer_init(fpg_normalizer *z, int32_t size)
 {
     z->size = size, z->count = 0;
-    z->mean = fpg_calloc(8 * (size_t)size, sizeof *z->mean);
+    z->mean = fpg_calloc(4 * (size_t)size, sizeof *z->mean);
     if (!z->mean)
         return 0;
-    z->before = z->mean + 4 * size;
     z->square = z->mean + size, z->shift = z->square + size, z->std = z->shift + size;
     for (int32_t i = 0; i < size; i++)
         z->std[i] = 1;
@@ -23,18 +22,6 @@ int fpg_normalizer_init(fpg_normalizer *z, int32_t size)
 }
 
 void fpg_normalizer_free(fpg_normalizer *z) { fpg_free(z->mean); }
-
-void fpg_normalizer_save(fpg_normalizer *z)
-{
-    memcpy(z->before, z->mean, 4 * (size_t)z->size * sizeof *z->mean);
-    z->count_before = z->count;
-}
-
-void fpg_normalizer_restore(fpg_normalizer *z)
-{
-    memcpy(z->mean, z->before, 4 * (size_t)z->size * sizeof *z->mean);
-    z->count = z->count_before;
-}
 
 /* Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979. */
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square)

@@ -10,7 +10,6 @@
 
 #include "simd/simd.h"
 
-enum { FPG_DRAW_ACTION = 0, FPG_DRAW_RESET = 1, FPG_DRAW_STEP = 2, FPG_DRAW_MINIBATCH = 3 }; /* low byte of the purpose word */
 
 FPG_INLINE void fpg_philox4x32(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1, uint32_t *o0,
                                uint32_t *o1, uint32_t *o2, uint32_t *o3)

@@ -61,17 +61,15 @@ static void store(const fpg_sampler *s, fpg_vector *v)
 }
 
 fpg_status fpg_sampler_collect(fpg_sampler *s, fpg_vector *v, const float *theta, int64_t horizon, uint64_t seed, int64_t first_step,
-                               const fpg_collected *out, int64_t *num_ends, fpg_stats *stats, fpg_poll poll)
+                               const fpg_batch *out, int64_t *num_ends, fpg_stats *stats, fpg_poll poll)
 {
     const double start = fpg_now();
-    fpg_pass pass = {.collect = {.horizon = horizon, .gamma = 1}, .out = out, .seed = seed, .first_step = first_step};
+    fpg_pass pass = {.collect = {.horizon = horizon, .gamma = 1}, .shards = s->shards, .all_ends = 1, .caller_draws = 1, .seed = seed,
+                     .first_step = first_step};
     fpg_tally tally;
-    if (!s->ends && !(s->ends = fpg_calloc((size_t)s->num_tiles, sizeof *s->ends)))
-        return FPG_NO_MEMORY;
-    for (int64_t t = 0; t < s->num_tiles; t++) {
-        s->ends[t].count = 0;
-        s->tiles[t].ends = &s->ends[t], s->tiles[t].episode = NULL;
-    }
+    for (int64_t t = 0; t < s->num_tiles; t++)
+        s->tiles[t].episode = NULL;
+    fpg_shards_of(out, &s->ws.layout, s->shards);
     if (v && !load(s, v))
         return FPG_NO_MEMORY;
     const fpg_status status = fpg_sampler_run(s, theta, NULL, &pass, &tally, poll);
@@ -81,7 +79,7 @@ fpg_status fpg_sampler_collect(fpg_sampler *s, fpg_vector *v, const float *theta
         store(s, v);
     *num_ends = 0;
     for (int64_t t = 0; t < s->num_tiles; t++)
-        *num_ends += s->ends[t].count;
+        *num_ends += s->shards[t].ends.count;
     *stats = fpg_stats_of(s, &tally, 0, start);
     return FPG_OK;
 }
@@ -91,23 +89,23 @@ fpg_status fpg_sampler_ended(const fpg_sampler *s, int64_t *which, double *retur
     const int32_t size = s->ws.layout.obs_size;
     int64_t steps = 0;
     for (int64_t t = 0; t < s->num_tiles; t++)
-        for (int64_t n = 0; n < s->ends[t].count; n++)
-            steps = s->ends[t].ends[n].step >= steps ? s->ends[t].ends[n].step + 1 : steps;
+        for (int64_t n = 0; n < s->shards[t].ends.count; n++)
+            steps = s->shards[t].ends.ends[n].step >= steps ? s->shards[t].ends.ends[n].step + 1 : steps;
     int64_t *place = fpg_calloc((size_t)steps + 1, sizeof *place); /* of the next episode that ended with each step */
     if (!place)
         return FPG_NO_MEMORY;
     for (int64_t t = 0; t < s->num_tiles; t++)
-        for (int64_t n = 0; n < s->ends[t].count; n++)
-            place[s->ends[t].ends[n].step + 1]++;
+        for (int64_t n = 0; n < s->shards[t].ends.count; n++)
+            place[s->shards[t].ends.ends[n].step + 1]++;
     for (int64_t step = 1; step <= steps; step++)
         place[step] += place[step - 1];
     for (int64_t t = 0; t < s->num_tiles; t++)
-        for (int64_t n = 0; n < s->ends[t].count; n++) {
-            const fpg_end *end = &s->ends[t].ends[n];
+        for (int64_t n = 0; n < s->shards[t].ends.count; n++) {
+            const fpg_end *end = &s->shards[t].ends.ends[n];
             const int64_t row = place[end->step]++;
             which[2 * row] = end->step, which[2 * row + 1] = end->env;
             returns[row] = end->episode_return, lengths[row] = end->length;
-            memcpy(obs + row * size, s->ends[t].obs + n * size, (size_t)size * sizeof *obs);
+            memcpy(obs + row * size, s->shards[t].ends.obs + n * size, (size_t)size * sizeof *obs);
         }
     fpg_free(place);
     return FPG_OK;

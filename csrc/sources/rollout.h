@@ -14,8 +14,7 @@
 #include "heads/head.h"
 #include "network/mlp.h"
 #include "sources/streams.h"
-#include "learn/value.h"
-#include "batch/weights.h"
+#include "sources/tape.h"
 
 /* Keeping activations costs this much memory a thread at most; above it the backward pass computes them again. */
 #define FPG_TAPE_BYTES ((int64_t)32 << 20)
@@ -113,7 +112,7 @@ static int fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fir
         if (pass->collect.episodes > 0) {
             if (pass->returns) {
                 const int64_t env = first_env + i;
-                const int64_t quota = pass->collect.episodes / pass->num_envs + (env < pass->collect.episodes % pass->num_envs);
+                const int64_t quota = fpg_episode_quota(pass->collect.episodes, pass->num_envs, env);
                 const int64_t episode = (quota - lane->left[i] - lane->owed[i]) * pass->num_envs + env;
                 pass->returns[episode] = tile->episode_return[i], pass->lengths[episode] = tile->elapsed[i];
             }
@@ -179,41 +178,6 @@ static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_l
         fpg_linear_accumulate(head, width, lane->coefficient, worker->trace, worker->trace_sum);
 }
 
-/* slot->gradient += sum over the tape of weight * grad log pi. */
-static void fpg_tape_backward(const fpg_pass *pass, fpg_worker *worker, int worker_index, const fpg_tape *tape, int64_t steps,
-                              int keep_hidden, fpg_slot *slot)
-{
-    const fpg_layout *layout = pass->layout;
-    const int32_t width = pass->width, lanes = pass->lanes, scores = layout->num_scores;
-    const float shift = (float)pass->shift, scale = (float)pass->scale;
-    const int64_t per_chunk = FPG_CHUNK / lanes;
-    for (int64_t t = 0; t < steps; t += per_chunk) {
-        const int32_t count = (int32_t)(steps - t < per_chunk ? steps - t : per_chunk), rows = count * lanes;
-        float *hidden[FPG_MAX_HIDDEN];
-        if (fpg_should_stop(pass->control, worker_index))
-            return;
-        fpg_load_tape_obs(pass, tape, t, count, worker);
-        for (int32_t s = 0; s < count; s++) {
-            const float *weight = tape->reward + (t + s) * width;
-            for (int32_t a = 0; a < scores; a++) {
-                const float *FPG_RESTRICT score = tape->score + ((t + s) * scores + a) * width;
-                float *FPG_RESTRICT dlogits = worker->dlogits + a * FPG_CHUNK + s * lanes;
-                FPG_SIMD for (int32_t i = 0; i < lanes; i++)
-                    dlogits[i] = (weight[i] - shift) * scale * score[i];
-            }
-            if (pass->collect.entropy_coef != 0)
-                fpg_head_entropy_gradient(layout, lanes, width, tape->score + (t + s) * scores * width, tape->active + (t + s) * width,
-                                          (float)pass->collect.entropy_coef, FPG_CHUNK, worker->dlogits + s * lanes);
-        }
-        fpg_clear_padding(scores, rows, worker->dlogits);
-        for (int32_t l = 0; l < layout->num_hidden; l++)
-            hidden[l] = keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
-        if (!keep_hidden)
-            fpg_mlp_forward(layout, pass->packed, worker->x, rows, FPG_CHUNK, hidden, worker->backward);
-        fpg_mlp_backward(layout, pass->packed, worker->x, worker->dlogits, rows, FPG_CHUNK, hidden, worker->backward, slot->gradient);
-    }
-}
-
 /* How many episodes a lane may run on one tape, and whether activations fit on it as well. */
 typedef struct {
     int64_t episodes;
@@ -226,9 +190,6 @@ static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
     const int64_t bare = (int64_t)sizeof(float) * pass->width * (layout->obs_size + layout->num_scores + 6);
     const int64_t full = bare + (int64_t)sizeof(float) * pass->lanes * layout->hidden_floats;
     const int64_t limit = pass->env->max_episode_steps;
-    if (pass->retain) /* the tiles' tapes share what all threads may keep */
-        return (fpg_tape_plan){INT64_MAX, pass->collect.horizon > 0 &&
-                                              pass->collect.horizon <= FPG_TAPE_BYTES / full / ((pass->num_envs - 1) / pass->lanes + 1)};
     if (pass->collect.horizon > 0)
         return (fpg_tape_plan){1, pass->collect.horizon <= FPG_TAPE_BYTES / full};
     if (limit == 0)
@@ -238,14 +199,6 @@ static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
     if (limit * full <= FPG_TAPE_BYTES)
         return (fpg_tape_plan){FPG_TAPE_BYTES / (limit * full), 1};
     return (fpg_tape_plan){limit * bare <= FPG_TAPE_BYTES ? FPG_TAPE_BYTES / (limit * bare) : 1, 0};
-}
-
-/* The policy's gradient from what a pass has retained. */
-static void fpg_tape_gradient(const fpg_pass *pass, fpg_tile *tile, fpg_worker *worker, int worker_index, fpg_slot *slot)
-{
-    if (tile->steps > 0 && pass->caller_values)
-        fpg_tape_weights(pass, tile->tape, tile->steps);
-    fpg_tape_backward(pass, worker, worker_index, tile->tape, tile->steps, fpg_plan_tape(pass).keep_hidden, slot);
 }
 
 /* V of what follows the steps that a time limit or the horizon cuts, 0 elsewhere. The next episodes have not begun yet. */
@@ -270,7 +223,8 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width, lanes = pass->lanes, inputs = layout->obs_size, scores = layout->num_scores;
     const int taped = fpg_is_taped(pass);
-    fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
+    fpg_tape *tape = &worker->tape;
+    fpg_shard *shard = pass->shards ? &pass->shards[first_env / pass->lanes] : NULL;
     int64_t step = begin;
     for (int last = 0; lane->num_active > 0 && !last; step++) {
         const int64_t t = step - begin;
@@ -285,6 +239,10 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
             }
             x = tape->obs + t * inputs * width, score = tape->score + t * scores * width;
         }
+        if (shard && shard->capacity > 0 && t == shard->capacity && !fpg_shard_reserve(shard, layout, 2 * t)) {
+            fpg_fail(pass->control, FPG_NO_MEMORY);
+            return -1;
+        }
         for (int32_t l = 0; l < layout->num_hidden; l++)
             hidden[l] = taped && keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
         if (!fpg_went_well(pass->control, FPG_OBSERVE, pass->env->observe(pass->env, width, tile->state, x)))
@@ -292,12 +250,12 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
         if (step % 4 == 0 || t == 0)
             fpg_draw_words(layout, width, (uint32_t)first_env, step, pass->iteration, pass->seed, worker->words);
-        if (pass->out)
+        if (shard && shard->log_probs)
             memcpy(worker->backward, score, (size_t)layout->num_outputs * (size_t)width * sizeof *score);
         fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
                         worker->action, lane->entropy);
-        if (pass->out)
-            fpg_collect_draw(pass, first_env, t, x, worker->action, worker->backward, &lane->zeros);
+        if (shard)
+            fpg_collect_draw(pass, shard, t, x, worker->action, worker->backward, &lane->zeros);
         if (layout->kind == FPG_GAUSSIAN)
             fpg_clip_actions(pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
@@ -306,23 +264,28 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         if (any_done < 0)
             return -1;
         if (taped) {
-            float *FPG_RESTRICT keep = tape->keep + t * width;
+            const int32_t limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
+            uint8_t *FPG_RESTRICT terminated = tape->terminated + t * width, *FPG_RESTRICT truncated = tape->truncated + t * width;
+            uint8_t *FPG_RESTRICT mask = tape->mask + t * width;
             memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
-            memcpy(tape->running + t * width, lane->running, (size_t)width * sizeof(float));
-            memcpy(tape->active + t * width, lane->active, (size_t)width * sizeof(float));
-            for (int32_t i = 0; i < width; i++)
-                keep[i] = lane->done[i] ? 0.0f : 1.0f;
+            for (int32_t i = 0; i < width; i++) {
+                terminated[i] = (uint8_t)fpg_is_terminated(lane->end[i]);
+                truncated[i] = (uint8_t)(fpg_is_truncated(lane->end[i]) | (tile->elapsed[i] >= limit));
+                mask[i] = lane->active[i] > 0;
+            }
             if (lane->num_active < lanes)
                 for (int32_t a = 0; a < scores; a++)
                     for (int32_t i = 0; i < width; i++)
                         score[a * width + i] *= lane->active[i];
-            if (pass->value_layout && !fpg_tape_cuts(pass, tile, worker, lane, any_done, last, tape->bootstrap + t * width))
+            if (pass->value_layout && !fpg_tape_cuts(pass, tile, worker, lane, any_done, last, tape->final_value + t * width))
                 return -1;
+            if (pass->value_layout && last)
+                memcpy(tape->last_value, tape->final_value + t * width, (size_t)width * sizeof(float));
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
-        if (pass->out) {
-            fpg_collect_step(pass, tile, first_env, t, lane->reward32, lane->end, &lane->zeros);
-            if (any_done && !fpg_collect_ends(pass, tile, first_env, t, lane->done, worker->dlogits, &lane->zeros))
+        if (shard) {
+            fpg_collect_step(pass, tile, shard, t, lane->reward32, lane->end, lane->active, &lane->zeros);
+            if (any_done && !fpg_collect_ends(pass, tile, shard, t, lane->done, lane->active, worker->dlogits, &lane->zeros))
                 return -1;
         }
         if (any_done && !fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally))
@@ -336,9 +299,9 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
 {
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width;
-    const int64_t quota = pass->collect.episodes / pass->num_envs, extra = pass->collect.episodes % pass->num_envs;
     const int by_episode = pass->collect.episodes > 0, taped = fpg_is_taped(pass);
-    fpg_tape *tape = pass->retain ? tile->tape : &worker->tape;
+    fpg_tape *tape = &worker->tape;
+    fpg_shard *shard = pass->shards ? &pass->shards[first_env / pass->lanes] : NULL;
     const fpg_tape_plan plan = fpg_plan_tape(pass);
     const int64_t trace_size = (int64_t)layout->num_outputs * (layout->num_inputs + 1) * width;
     const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
@@ -346,7 +309,7 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
     fpg_lanes lane = {.num_active = 0};
     const int64_t steps_before = tally->sum_length;
     for (int32_t i = 0; i < real; i++)
-        lane.owed[i] = by_episode ? quota + (first_env + i < extra) : 0;
+        lane.owed[i] = by_episode ? fpg_episode_quota(pass->collect.episodes, pass->num_envs, first_env + i) : 0;
     for (int32_t i = 0; i < width; i++)
         lane.decay[i] = 0, lane.running[i] = 0, lane.discount[i] = 1;
     if (pass->want_gradient && !taped) {
@@ -359,7 +322,8 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         return;
     }
     int64_t step = pass->first_step;
-    tile->steps = 0;
+    if (shard)
+        shard->num_steps = 0, shard->ends.count = 0;
     do { /* one wave of episodes, as many as the tape holds; or the horizon */
         const int64_t begin = step;
         lane.num_active = 0;
@@ -382,21 +346,21 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
         if (taped) {
             if (pass->value_layout)
                 fpg_tape_values(pass, worker, tape, step - begin);
-            if (!pass->caller_values)
-                fpg_tape_weights(pass, tape, step - begin);
-            if (!pass->retain)
-                fpg_tape_backward(pass, worker, worker_index, tape, step - begin, plan.keep_hidden, slot);
-            else {
-                tile->steps = step - begin;
-                if (!pass->caller_values) /* which are not there yet */
-                    fpg_tally_retained(pass, tape, tile->steps, slot);
+            else
+                memset(tape->last_value, 0, sizeof tape->last_value);
+            if (!fpg_tape_weights(pass, tape, step - begin, !by_episode && real == pass->lanes, worker_index)) {
+                fpg_fail(pass->control, FPG_NO_MEMORY);
+                return;
             }
+            fpg_tape_backward(pass, worker, worker_index, tape, step - begin, plan.keep_hidden, slot);
         }
+        if (shard)
+            shard->num_steps = step - begin;
     } while (by_episode);
     if (pass->want_gradient && !taped)
         fpg_linear_reduce(&layout->head, width, worker->trace_sum, slot->gradient);
-    if (pass->out)
-        fpg_collect_last(pass, tile, first_env, worker->dlogits, &lane.zeros);
+    if (shard)
+        fpg_collect_last(pass, tile, shard, worker->dlogits, &lane.zeros);
     tally->num_steps += by_episode ? tally->sum_length - steps_before : (step - pass->first_step) * real;
     for (int32_t i = 0; i < real; i++) {
         tally->entropy += lane.entropy_sum[i];

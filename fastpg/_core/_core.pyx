@@ -12,7 +12,7 @@ import numpy
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 include "capi.pxi"
 
@@ -44,5 +44,6 @@ include "vector.pxi"
 include "rows.pxi"
 include "estimates.pxi"
 include "sampler.pxi"
+include "batch.pxi"
 include "training.pxi"
 include "for_tests.pxi"

@@ -9,7 +9,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
-        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_ENVIRONMENT_FAILED
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENVIRONMENT_FAILED
 
     ctypedef enum fpg_function:
         FPG_RESET, FPG_STEP, FPG_OBSERVE
@@ -145,11 +145,13 @@ cdef extern from "fastpg.h" nogil:
     fpg_status fpg_sampler_gradient(fpg_sampler *, const float *, const float *, const fpg_collect *, float *, fpg_stats *,
                                     fpg_poll)
     fpg_status fpg_sampler_record(fpg_sampler *, const float *, const fpg_collect *, int64_t *, fpg_poll)
-    void fpg_sampler_recorded(const fpg_sampler *, float *, uint8_t *)
-    fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, float *, fpg_stats *, fpg_poll)
+    void fpg_sampler_recorded(const fpg_sampler *, float *)
+    fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, const fpg_collect *, const float *, float *, fpg_stats *,
+                                             fpg_poll)
     fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
 
-    ctypedef struct fpg_collected:
+    ctypedef struct fpg_batch:
+        int64_t num_steps, num_envs
         float *obs
         void *actions
         float *log_probs
@@ -157,8 +159,17 @@ cdef extern from "fastpg.h" nogil:
         uint8_t *terminated
         uint8_t *truncated
         float *last_obs
+        const uint8_t *mask
+        int64_t num_finals
+        const int64_t *final_rows
+        const float *final_obs
+        const int32_t *first_age
+        int64_t num_episodes
+        const double *episode_returns
+        const int64_t *episode_lengths
+        double entropy
 
-    fpg_status fpg_sampler_collect(fpg_sampler *, fpg_vector *, const float *, int64_t, uint64_t, int64_t, const fpg_collected *,
+    fpg_status fpg_sampler_collect(fpg_sampler *, fpg_vector *, const float *, int64_t, uint64_t, int64_t, const fpg_batch *,
                                    int64_t *, fpg_stats *, fpg_poll)
     fpg_status fpg_sampler_ended(const fpg_sampler *, int64_t *, double *, int64_t *, float *)
 
@@ -170,25 +181,40 @@ cdef extern from "fastpg.h" nogil:
     ctypedef enum fpg_stopped:
         FPG_RUNNING, FPG_STOPPED_TOTAL_STEPS, FPG_STOPPED_TARGET_RETURN
 
+    ctypedef enum fpg_entry_kind:
+        FPG_ENTRY_FLOAT, FPG_ENTRY_DOUBLE, FPG_ENTRY_INT32, FPG_ENTRY_INT64
+
+    ctypedef struct fpg_entry:
+        const char *name
+        fpg_entry_kind kind
+        int64_t count
+        void *data
+
+    enum: FPG_MAX_ENTRIES
+
+    ctypedef struct fpg_agent:
+        pass
+
+    fpg_agent *fpg_agent_new(const fpg_network *, const fpg_network *, const fpg_train_config *, uint64_t, float *, float *)
+    void fpg_agent_free(fpg_agent *)
+    fpg_status fpg_agent_update(fpg_agent *, const fpg_batch *, fpg_stats *, fpg_poll)
+    int32_t fpg_agent_state(fpg_agent *, fpg_entry *)
+    fpg_collect fpg_agent_next_collect(const fpg_agent *, int64_t)
+    fpg_stopped fpg_agent_stopped(const fpg_agent *)
+    int64_t fpg_agent_num_iterations(const fpg_agent *)
+    int64_t fpg_agent_total_steps(const fpg_agent *)
+    double fpg_agent_mean_return(const fpg_agent *)
+
     ctypedef struct fpg_trainer:
         pass
 
-    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, const fpg_network *, int64_t, uint64_t,
-                                 const fpg_train_config *)
+    fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, fpg_agent *, int64_t, uint64_t)
     void fpg_trainer_free(fpg_trainer *)
-    fpg_status fpg_trainer_run(fpg_trainer *, float *, float *, double, int64_t, fpg_stats *, int64_t *, fpg_stopped *, fpg_poll)
+    fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, fpg_stats *, int64_t *, fpg_poll)
 
-    ctypedef struct fpg_learner:
-        pass
-
-    fpg_learner *fpg_learner_new(const fpg_network *, const fpg_network *, const fpg_train_config *)
-    void fpg_learner_free(fpg_learner *)
-    void fpg_learner_begin(fpg_learner *, int64_t, const float *, const float *)
-    void fpg_learner_undo(fpg_learner *, float *, float *)
-    fpg_status fpg_learner_policy_step(fpg_learner *, float *, float *, double *)
-    fpg_status fpg_learner_value_step(fpg_learner *, float *, float *)
-    void fpg_learner_observe(fpg_learner *, int64_t, const double *, const double *, const float *, const float *)
-    void fpg_learner_finish(fpg_learner *, float *, float *)
+    fpg_status fpg_batch_gradient(const fpg_network *, const fpg_network *, const float *, const float *, const fpg_batch *,
+                                  const fpg_collect *, const float *, float *, fpg_stats *, fpg_poll)
+    int64_t fpg_episode_quota(int64_t, int64_t, int64_t)
 
     void fpg_philox(const uint32_t *, const uint32_t *, uint32_t *)
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)

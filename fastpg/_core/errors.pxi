@@ -35,6 +35,8 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         raise interrupt.raised
     if status == FPG_NO_MEMORY:
         raise MemoryError(f"{where}: out of memory")
+    if status == FPG_NO_ROWS:
+        raise ValueError(f"{where}: batch has no transition: its mask is False everywhere")
     if status == FPG_BAD_ACTION:
         raise ValueError(f"{where}: actions has an entry that is none of its component's categories")
     what = {

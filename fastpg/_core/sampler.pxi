@@ -73,25 +73,22 @@ cdef class Sampler(Exclusive):
                 status = fpg_sampler_record(self.sampler, &theta[0], &collect, &rows, poll)
             _raise_for(status, interrupt, "estimate_gradient()", self.env)
             observations = numpy.empty((rows, self.net.obs_size), numpy.float32)
-            flags = numpy.empty(rows, numpy.uint8)
-            values = numpy.zeros(rows, numpy.float32)
             record = numpy.empty(1, STATS_DTYPE)
-            self._recorded(observations, flags)
-            counts = flags.view(numpy.bool_)
-            values[counts] = baseline(observations[counts])
-            status = self._recorded_gradient(values, out, record.view(numpy.uint8), poll)
+            self._recorded(observations)
+            status = self._recorded_gradient(theta, &collect, baseline(observations), out, record.view(numpy.uint8), poll)
             _raise_for(status, interrupt, "estimate_gradient()", self.env)
         finally:
             self.leave()
         return record[0]
 
-    cdef _recorded(self, float[:, ::1] obs, uint8_t[::1] flags):
-        fpg_sampler_recorded(self.sampler, &obs[0, 0], &flags[0])
+    cdef _recorded(self, float[:, ::1] obs):
+        fpg_sampler_recorded(self.sampler, &obs[0, 0])
 
-    cdef fpg_status _recorded_gradient(self, const float[::1] values, float[::1] out, uint8_t[::1] raw, fpg_poll poll):
+    cdef fpg_status _recorded_gradient(self, const float[::1] theta, const fpg_collect *collect, const float[::1] values,
+                                       float[::1] out, uint8_t[::1] raw, fpg_poll poll):
         cdef fpg_status status
         with nogil:
-            status = fpg_sampler_recorded_gradient(self.sampler, &values[0], &out[0], <fpg_stats *>&raw[0], poll)
+            status = fpg_sampler_recorded_gradient(self.sampler, &theta[0], collect, &values[0], &out[0], <fpg_stats *>&raw[0], poll)
         return status
 
     def evaluate(self, const float[::1] theta, *, int64_t episodes, bint deterministic):
@@ -117,7 +114,7 @@ cdef class Sampler(Exclusive):
         cdef int64_t horizon = obs.shape[0]
         cdef int64_t count = 0
         cdef fpg_vector *environments = NULL
-        cdef fpg_collected out
+        cdef fpg_batch out
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
         cdef fpg_poll poll = interrupt.poll()
@@ -128,6 +125,8 @@ cdef class Sampler(Exclusive):
         _require(obs.shape[2] == last_obs.shape[1] == self.net.obs_size and last_obs.shape[0] == self.num_envs,
                  f"observations must have {self.net.obs_size} numbers")
         _require(0 <= first_step < 2**34 - horizon, "too many steps for the random numbers of one seed")
+        memset(&out, 0, sizeof(out))
+        out.num_steps, out.num_envs = horizon, self.num_envs
         out.actions = <void *>_first_action(self.net, actions, horizon * self.num_envs)
         out.obs, out.last_obs, out.log_probs, out.rewards = &obs[0, 0, 0], &last_obs[0, 0], &log_probs[0, 0], &rewards[0, 0]
         out.terminated, out.truncated = &terminated[0, 0], &truncated[0, 0]

@@ -1,120 +1,21 @@
 """Rollouts for a learner of your own: the compiled core plays, and hands over every step as arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
-from fastpg._brief import Brief
+from fastpg.batches.batch import Batch
 from fastpg.batches.estimators import MAX_COUNT
 from fastpg.envs.native.registry import EnvLike, NativeEnv, native_env
 from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction
 
-Array = TypeVar("Array")  # of NumPy, or a tensor
 CACHE_LINE = 64  # bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Rollout(Brief, Generic[Array]):
-    """What `collect` returns: T steps of N environments, time first, and the K episodes that ended in them.
-
-    Attributes
-    ----------
-    obs : float32, (T, N, D); int64 (T, N) for Discrete, (T, N, k) for MultiDiscrete; a tuple of k for a Tuple
-        What the policy saw. There are no filler rows: every row is a transition.
-    actions : int64, (T, N) or (T, N, n); float32, (T, N, n) for a Box
-        What it drew. In a Box they are not clipped; the environment got them clipped.
-    log_probs : float32, (T, N)
-        log pi(actions|obs).
-    rewards : float32, (T, N)
-    terminated, truncated : bool, (T, N)
-        Of the transition t; both are True where a time limit met an absorbing state, as in Gymnasium.
-    last_obs : as `obs`, without T
-        What comes after the last row: ``obs[0]`` of the next call. A new episode's where one has just ended.
-    ends : int64, (K, 2)
-        The rows (t, n) that ended an episode, sorted.
-    final_obs : as `obs`, (K, ...)
-        The observation after each of these transitions, which no row of `obs` has.
-    episode_returns : float64, (K,)
-        Undiscounted, of the whole episode, also where it began in an earlier call.
-    episode_lengths : int64, (K,)
-        In steps.
-    entropy : float
-        The policy's mean entropy over the rows, in nats.
-    values : float32, (T, N), or None
-        V(obs), if `collect` was given a value function; like the next two.
-    last_values : float32, (N,), or None
-        V(last_obs).
-    final_values : float32, (T, N), or None
-        V(final_obs) where an episode was truncated and not terminated, else 0: what `gae` takes.
-    """
-
-    obs: Any
-    actions: Array
-    log_probs: Array
-    rewards: Array
-    terminated: Array
-    truncated: Array
-    last_obs: Any
-    ends: Array
-    final_obs: Any
-    episode_returns: Array
-    episode_lengths: Array
-    entropy: float
-    values: Array | None
-    last_values: Array | None
-    final_values: Array | None
-    _buffers: Any = field(repr=False)  # what `out=` writes to
-
-    @property
-    def num_steps(self) -> int:
-        """Return the number of rows, T * N."""
-        horizon, num_envs = self._buffers.rewards.shape
-        return int(horizon * num_envs)
-
-    @property
-    def num_episodes(self) -> int:
-        """Return the number of episodes that ended, K."""
-        return len(self.ends)  # type: ignore[arg-type]
-
-    @property
-    def mean_return(self) -> float:
-        """Return the mean of `episode_returns`; NaN if no episode ended."""
-        return float(self.episode_returns.mean()) if self.num_episodes else float("nan")  # type: ignore[attr-defined]
-
-    @property
-    def mean_length(self) -> float:
-        """Return the mean of `episode_lengths`; NaN if no episode ended."""
-        lengths: Any = self.episode_lengths
-        return float(lengths.sum()) / self.num_episodes if self.num_episodes else float("nan")
-
-    def scatter_final(self, values: Array) -> Array:
-        """Return values of `final_obs`, (K,), at the rows that ended an episode, and 0 elsewhere: (T, N).
-
-        With V of your own it is what `gae` takes as `final_values`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            values has the wrong dtype or shape, or is not finite.
-        """
-        scattered: Any = scatter("Rollout.scatter_final()", self, values)  # type: ignore[arg-type]
-        return scattered  # type: ignore[no-any-return]
-
-
-def scatter(where: str, rollout: Rollout[NDArray[Any]], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Do the work of `Rollout.scatter_final`; `where` is the caller."""
-    ends = rollout.ends
-    numbers = _check.floats(where, "values", values, (len(ends),))
-    result = np.zeros(rollout.rewards.shape, np.float32)
-    result[ends[:, 0], ends[:, 1]] = numbers
-    return result
 
 
 def collect(
@@ -125,9 +26,9 @@ def collect(
     value: ValueFunction | None = None,
     seed: int | None = None,
     num_envs: int | None = None,
-    out: Rollout[NDArray[Any]] | None = None,
+    out: Batch[NDArray[Any]] | None = None,
     **env_params: Any,
-) -> Rollout[NDArray[Any]]:
+) -> Batch[NDArray[Any]]:
     """Take `horizon` steps of every environment with the policy's actions, and return them all.
 
     All of it happens in compiled code: stepping, the policy, drawing, and V where it is asked for. Where an
@@ -161,7 +62,7 @@ def collect(
         the seed of the first environment, which `reset` was given; 0 with an id.
     num_envs : int, optional
         How many environments, N; with an id only, 1024 by default.
-    out : Rollout, optional
+    out : Batch, optional
         An earlier one of the same shape, whose arrays are overwritten and returned again. In a loop this
         saves the allocation.
     **env_params
@@ -169,7 +70,7 @@ def collect(
 
     Returns
     -------
-    Rollout
+    Batch
 
     Raises
     ------
@@ -200,8 +101,8 @@ def collect(
             raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
         value.check_fits(where, "value", stage.env.observation_space)
         critic = Weights(value.network, value.theta)
-    if out is not None and type(out) is not Rollout:
-        raise TypeError(f"{where}: out must be a Rollout of fastpg.collect, got {_check.shown(out)}")
+    if out is not None and type(out) is not Batch:
+        raise TypeError(f"{where}: out must be a Batch of fastpg.collect, got {_check.shown(out)}")
     return play(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
 
 
@@ -264,7 +165,7 @@ def _buffers(
     obs: spaces.Observations,
     actions: spaces.Actions,
     with_values: bool,
-    out: Rollout[Any] | None,
+    out: Batch[Any] | None,
 ) -> Buffers:
     """Return the memory of an earlier rollout, checked to be what this one needs, or new memory."""
     steps = (horizon, num_envs)
@@ -281,7 +182,7 @@ def _buffers(
     )
     if out is None:
         return _in_one_piece(needs)
-    buffers: Buffers = out._buffers
+    buffers: Buffers = out.memory
     got = Buffers(*(None if array is None else (array.shape, array.dtype) for array in buffers))
     if got != needs:
         raise ValueError(f"{where}: out must hold {_described(needs)}, got one of {_described(got)}")
@@ -317,8 +218,8 @@ def play(
     policy: Weights,
     critic: Weights | None,
     horizon: Any,
-    out: Rollout[Any] | None,
-) -> Rollout[NDArray[Any]]:
+    out: Batch[Any] | None,
+) -> Batch[NDArray[Any]]:
     """Do the work of `collect`; policy and critic fit the environments."""
     horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
     env = stage.env
@@ -357,7 +258,7 @@ def play(
         buffers.final_values[...] = 0.0
         buffers.final_values[ends[cut, 0], ends[cut, 1]] = final_values
     obs, last_obs = _in_space(obs_space, buffers.rows, buffers.categories)
-    return Rollout(
+    return Batch(
         obs=obs,
         actions=action_space.shaped(buffers.actions, (horizon, stage.num_envs)),
         log_probs=buffers.log_probs,
@@ -373,7 +274,7 @@ def play(
         values=None if buffers.values is None else buffers.values[:-1],
         last_values=None if buffers.values is None else buffers.values[-1],
         final_values=buffers.final_values,
-        _buffers=buffers,
+        memory=buffers,
     )
 
 

@@ -1,12 +1,12 @@
 """Steps of a Gymnasium environment with a compiled policy, recorded as time-major arrays."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _core
+from fastpg.batches.episodes import episode_sums
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, Stepper
 from fastpg.errors import without_place
 
@@ -25,73 +25,29 @@ def seeds_for(seed: int, purpose: int) -> tuple[int, int]:
     return int(words[0] >> np.uint64(33)), int(words[1])
 
 
-def quotas(episodes: int, num_envs: int) -> NDArray[np.int64]:
-    """Return how many episodes each environment plays: E // N, the first E % N of them one more."""
-    return episodes // num_envs + (np.arange(num_envs) < episodes % num_envs).astype(np.int64)
+class Rows(NamedTuple):
+    """What a policy saw and did in T steps of N environments, in the core's form: what `_core.Batch` takes.
 
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """What a policy saw and did: T steps of N environments. Arrays are the collector's until it goes on.
-
-    Attributes
-    ----------
-    obs : float32 array, (T + 1, N, obs_size)
-        The last row is what follows the last step.
-    actions : int64 or float32 array, (T, N * action_size)
-        As they were drawn.
-    entropy : float32 array, (T, N)
-    rewards : float64 array, (T, N)
-    terminated, truncated : bool arrays, (T, N)
-    valid : bool array, (T, N)
-        False where a row is a reset and no transition, or its environment has played its quota.
-    finals : list of (t, environments (k,), rows (k, obs_size))
-        Final observations of episodes that were truncated, if they were asked for.
-    by_episode : bool
-        Whole episodes were collected, else a horizon.
-    first_age : int64 array, (N,)
-        Steps that the episodes under way had when the batch began.
-    returns, lengths : float64 and int64 arrays, (E,)
-        Of the episodes that finished, environment by environment.
-    num_trajectories : int
-        These, and those that the horizon cut.
+    Arrays are the collector's until it goes on.
     """
 
-    obs: NDArray[np.float32]
-    actions: NDArray[Any]
-    entropy: NDArray[np.float32]
-    rewards: NDArray[np.float64]
-    terminated: Bools
-    truncated: Bools
-    valid: Bools
-    finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]
-    by_episode: bool
-    first_age: NDArray[np.int64]
-    returns: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-    num_trajectories: int
+    obs: NDArray[np.float32]  # (T, N, obs_size)
+    actions: NDArray[Any]  # flat (T * N * action_size,), as they were drawn
+    rewards: NDArray[np.float32]  # (T, N), like the next three
+    terminated: NDArray[np.uint8]
+    truncated: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None  # 0 where a row is a reset, or its environment has played its quota
+    last_obs: NDArray[np.float32]  # (N, obs_size), what follows the last step
+    final_rows: NDArray[np.int64]  # (K, 2): (t, n) of episodes that were truncated, if these were asked for
+    final_obs: NDArray[np.float32]  # (K, obs_size)
+    first_age: NDArray[np.int32]  # (N,): steps of the episodes under way when the first row began
+    episode_returns: NDArray[np.float64]  # (E,): of the episodes that finished, environment by environment
+    episode_lengths: NDArray[np.int64]  # (E,)
+    entropy: float  # mean over the rows that count, in nats
 
-    @property
-    def num_steps(self) -> int:
-        """Return the number of transitions."""
-        return int(np.count_nonzero(self.valid))
-
-    def valid_obs(self) -> NDArray[np.float32]:
-        """Return the observations of the transitions, (B, obs_size)."""
-        return np.ascontiguousarray(self.obs[:-1][self.valid])
-
-    def valid_actions(self) -> NDArray[Any]:
-        """Return the actions of the transitions, flat (B * action_size,)."""
-        by_row = self.actions.reshape(*self.valid.shape, -1)
-        return np.ascontiguousarray(by_row[self.valid]).reshape(-1)
-
-    def ages(self) -> NDArray[np.int64]:
-        """Return how many steps each transition's episode had before it, (T, N)."""
-        count = np.cumsum(self.valid, axis=0)  # of transitions, this one included
-        ends = np.where((self.terminated | self.truncated) & self.valid, count, -self.first_age)
-        before = np.vstack([-self.first_age, np.maximum.accumulate(ends, axis=0)[:-1]])
-        result: NDArray[np.int64] = count - 1 - before
-        return result
+    def of(self, network: _core.Network) -> _core.Batch:
+        """Return the core's batch of these arrays."""
+        return _core.Batch(network, **self._asdict())
 
 
 class Collector:
@@ -119,7 +75,7 @@ class Collector:
         self._arrays: tuple[NDArray[Any], ...] = ()
         self._rows: list[tuple[Any, ...]] = []
 
-    def collect(self, theta: NDArray[np.float32], *, horizon: int = 0, episodes: int = 0) -> Batch:
+    def collect(self, theta: NDArray[np.float32], *, horizon: int = 0, episodes: int = 0) -> Rows:
         """Take `horizon` steps of every environment, continuing its episode; or play `episodes` whole ones.
 
         Of `episodes`, every environment plays a quota that is fixed beforehand and is ignored from then on:
@@ -140,7 +96,7 @@ class Collector:
             self._earned[:] = 0
         self._fresh = True  # until this batch is whole
         np.copyto(self._arrays[0][0], self._last)
-        left = quotas(episodes, count) if by_episode else np.full(count, np.iinfo(np.int64).max)
+        left = _core.episode_quota(episodes, count) if by_episode else np.full(count, np.iinfo(np.int64).max)
         counting = left > 0
         live = counting & ~stepper.filler
         if horizon == 1 and not live.any():  # resets of all: the row after them is the first with transitions
@@ -170,9 +126,9 @@ class Collector:
                 counting = left > 0
                 live = counting & ~stepper.filler
             t += 1
-        batch = self._batch(t, by_episode, finals)
+        rows = self._cut(t, finals)
         self._fresh = False
-        return batch
+        return rows
 
     def _reserve(self, steps: int) -> None:
         """Make room for so many steps, keeping what is there."""
@@ -194,30 +150,43 @@ class Collector:
         obs, *others = grown
         self._rows = list(zip(obs[:-1], obs[1:], *others, strict=True))
 
-    def _batch(self, steps: int, by_episode: bool, finals: Any) -> Batch:
+    def _cut(self, steps: int, finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]) -> Rows:
+        """Return the first `steps` rows, checked to be finite."""
         obs, actions, entropy, rewards, flags, valid = self._arrays
         np.copyto(self._last, obs[steps])
         self._check_obs(0, steps + 1)
-        valid = valid[:steps]
-        rewards = rewards[:steps]
+        valid, rewards = valid[:steps], rewards[:steps]
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite there
-            bad = ~np.isfinite(rewards.astype(np.float32)) & valid
-        if bad.any():
-            t, n = np.argwhere(bad)[0]
+            rewards32 = np.where(valid, rewards, 0.0).astype(np.float32)
+        if not np.isfinite(rewards32).all():
+            t, n = np.argwhere(~np.isfinite(rewards32))[0]
             raise FloatingPointError(
                 f"{self.env.id} returned the reward {rewards[t, n]} (environment {n}, step {t} of the batch)"
             )
-        terminated, truncated = flags[:steps, 0], flags[:steps, 1]
-        done = (terminated | truncated) & valid
-        first_age = self._age
+        done = flags[:steps].any(axis=1) & valid
+        first_age = self._age.astype(np.int32)
         returns, self._earned = episode_sums(rewards, valid, done, self._earned)
-        lengths, ages = episode_sums(valid.astype(np.float64), valid, done, first_age.astype(np.float64))
+        lengths, ages = episode_sums(valid.astype(np.float64), valid, done, self._age.astype(np.float64))
         self._age = ages.astype(np.int64)
-        cut = 0 if by_episode else int(np.count_nonzero(self._age))
-        return Batch(
-            obs[: steps + 1], actions[:steps], entropy[:steps], rewards, terminated, truncated, valid, finals,
-            by_episode, first_age, returns, lengths.astype(np.int64), len(returns) + cut,
-        )  # fmt: skip
+        which = [np.column_stack([np.full(len(envs), t), envs]) for t, envs, _ in finals]
+        return Rows(
+            obs=obs[:steps],
+            actions=actions[:steps].reshape(-1),
+            rewards=rewards32,
+            terminated=np.ascontiguousarray(flags[:steps, 0]).view(np.uint8),
+            truncated=np.ascontiguousarray(flags[:steps, 1]).view(np.uint8),
+            mask=None if valid.all() else valid.view(np.uint8),
+            last_obs=self._last,
+            final_rows=np.concatenate(which).astype(np.int64) if which else np.empty((0, 2), np.int64),
+            final_obs=np.concatenate([rows for _, _, rows in finals])
+            if finals
+            else np.empty((0, obs.shape[2]), np.float32),
+            first_age=first_age,
+            episode_returns=returns,
+            episode_lengths=lengths.astype(np.int64),
+            entropy=float(np.where(valid, entropy[:steps], 0.0).sum(dtype=np.float64))
+            / max(int(np.count_nonzero(valid)), 1),
+        )
 
     def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
         """Require that the final observations of environments `which` are finite."""
@@ -239,34 +208,6 @@ class Collector:
             )
 
 
-def episode_sums(
-    x: NDArray[np.float64], valid: Bools, done: Bools, under_way: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums of x (T, N) over each finished episode, (E,), and over those under way, (N,).
-
-    Only valid rows count; `under_way` (N,) is what the first episodes bring along. Episodes come environment
-    by environment, in time order.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> done = np.array([[False], [True], [False]])
-    >>> finished, rest = episode_sums(np.ones((3, 1)), np.ones((3, 1), bool), done, np.array([4.0]))
-    >>> finished.tolist(), rest.tolist()
-    ([6.0], [1.0])
-    """
-    steps, count = x.shape
-    flat = np.where(valid, x, 0.0).T.ravel()
-    ends = np.flatnonzero(done.T.ravel())
-    firsts = np.arange(count) * steps
-    starts = np.union1d(firsts, ends[(ends + 1) % steps != 0] + 1)
-    sums = np.add.reduceat(flat, starts)
-    sums[np.searchsorted(starts, firsts)] += under_way
-    last = np.searchsorted(starts, firsts + steps) - 1  # of each environment
-    rest = np.where(done[-1], 0.0, sums[last])
-    return sums[np.searchsorted(starts, ends, side="right") - 1], rest
-
-
 def play(
     env: GymnasiumEnv,
     network: _core.Network,
@@ -286,7 +227,7 @@ def play(
     reward, flags = np.empty(count), np.empty((2, count), np.bool_)
     reset_seed: int | None
     reset_seed, action_seed = seeds_for(seed, EVALUATION)
-    quota = quotas(episodes, count)
+    quota = _core.episode_quota(episodes, count)
     environments, nobody = np.arange(count), np.zeros(count, np.bool_)
     draws = 0
     # An episode that is cut leaves its environment in the middle of it: then all play one episode a round.

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg._brief import Brief
-from fastpg.batches.collector import Collector, play
+from fastpg.batches.collector import Collector, Rows, play
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
 from fastpg.envs.native.registry import native_env
 from fastpg.errors import without_place
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction
-from fastpg.training.learner import ascent_direction, statistics, values_of, weigh
 
 Form = Literal["total", "reward_to_go", "q", "td", "gae"]
 MeanBaseline = Literal["batch_mean", "timestep_mean"]
@@ -201,14 +200,13 @@ def estimate_gradient(
             collector = Collector(env, policy.network, seed, wants_final=form in ("q", "td", "gae"))
             phi.update(lam=lam, n_step=n_step, baseline=baseline_name)
             if value is not None:
-                phi["values"] = values_of(value.network, value.theta)
-            elif row_baseline is not None:
-                phi.update(baseline="value", values=row_baseline)
+                phi.update(value=value.network, value_theta=value_theta)
             try:
-                batch = collector.collect(theta, **collect)
-                stats = statistics(batch)[0]
-                weights = weigh(batch, **phi).weights
-                ascent_direction(policy.network, theta, batch, weights, **normalized)
+                rows = collector.collect(theta, **collect)
+                if row_baseline is not None:
+                    phi.update(baseline="value", baseline_values=_at_rows(rows, row_baseline))
+                batch = rows.of(policy.network)
+                stats = _core.batch_gradient(policy.network, theta, batch, **phi, **normalized)
             except FloatingPointError as error:
                 raise FloatingPointError(f"{where}: {without_place(error)}") from error
         else:
@@ -232,6 +230,16 @@ def estimate_gradient(
         return_std=float(stats["return_std"]),
         entropy=float(stats["entropy"]),
     )
+
+
+def _at_rows(
+    rows: Rows, baseline: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Return a baseline of the rows that count, (T, N); 0 elsewhere."""
+    counts = np.ones(rows.rewards.shape, bool) if rows.mask is None else rows.mask.view(np.bool_)
+    values = np.zeros(counts.shape, np.float32)
+    values[counts] = baseline(np.ascontiguousarray(rows.obs[counts]))
+    return values
 
 
 def _row_baseline(

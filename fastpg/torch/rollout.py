@@ -8,6 +8,7 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from fastpg import _check, spaces
+from fastpg.batches import batch as batches
 from fastpg.batches import collect as rollouts
 from fastpg.batches.collect import Stage, Weights
 from fastpg.envs.native.registry import EnvLike
@@ -15,8 +16,8 @@ from fastpg.envs.native.vector import VectorEnv
 from fastpg.torch.reading import ModuleParameters, read_module
 
 
-class Rollout(rollouts.Rollout[Tensor]):
-    """What `fastpg.torch.collect` returns: the attributes of `fastpg.Rollout`, as tensors on the CPU."""
+class Rollout(batches.Batch[Tensor]):
+    """What `fastpg.torch.collect` returns: the attributes of `fastpg.Batch`, as tensors on the CPU."""
 
     __slots__ = ()
 
@@ -33,7 +34,7 @@ class Rollout(rollouts.Rollout[Tensor]):
         where = "Rollout.scatter_final()"
         if not isinstance(values, Tensor) or values.device.type != "cpu":
             raise TypeError(f"{where}: values must be a tensor on the CPU, got {_check.shown(values)}")
-        return torch.from_numpy(rollouts.scatter(where, _numpy(self), values.detach().numpy()))
+        return torch.from_numpy(batches.scatter(where, _numpy(self), values.detach().numpy()))
 
 
 def collect(
@@ -133,7 +134,7 @@ def _critic(where: str, stage: Stage, module: Any) -> Weights:
     return Weights(read.network, read.theta)
 
 
-def _parts(rollout: rollouts.Rollout[Any]) -> dict[str, Any]:
+def _parts(rollout: batches.Batch[Any]) -> dict[str, Any]:
     return {field.name: getattr(rollout, field.name) for field in dataclasses.fields(rollout)}
 
 
@@ -144,7 +145,7 @@ def _tensor(part: Any) -> Any:
     return tuple(map(torch.from_numpy, part)) if isinstance(part, tuple) else torch.from_numpy(part)
 
 
-def _numpy(rollout: Rollout) -> rollouts.Rollout[Any]:
-    """Return the parts that `rollouts.scatter` reads as arrays."""
+def _numpy(rollout: Rollout) -> batches.Batch[Any]:
+    """Return the parts that `batches.scatter` reads as arrays."""
     parts = _parts(rollout)
-    return rollouts.Rollout(**parts | {name: parts[name].numpy() for name in ("ends", "rewards")})
+    return batches.Batch(**parts | {name: parts[name].numpy() for name in ("ends", "rewards")})

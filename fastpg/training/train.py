@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG, Algorithm, Reinforce
+from fastpg.batches.collector import Collector
 from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
@@ -24,10 +25,10 @@ from fastpg.envs.gymnasium.adapter import (
     opened,
 )
 from fastpg.envs.native.registry import NativeEnv
-from fastpg.errors import SaveError, named
+from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
-from fastpg.training.learner import GymnasiumTrainer
+from fastpg.training.agent import bootstraps, core_agent, value_for
 from fastpg.training.progress import ProgressLine
 
 DEFAULT_STEPS_PER_ITERATION = 5000
@@ -109,6 +110,7 @@ def train(
     target_return: float | None = None,
     seed: int = 0,
     callback: Callable[[TrainProgress], bool | None] | None = None,
+    callback_every: Literal["slice", "iteration"] = "slice",
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     env_params: Mapping[str, Any] | None = None,
@@ -154,7 +156,10 @@ def train(
     seed : int
         Seeds the initial policy and every episode.
     callback : callable, optional
-        Called about every 0.1 s with a TrainProgress; stops the run by returning True.
+        Called with a TrainProgress; stops the run by returning True.
+    callback_every : {"slice", "iteration"}
+        Call it about every 0.1 s, or after every iteration: then Python is entered once an iteration, which takes
+        some microseconds.
     progress : bool
         Show a live line on stderr.
     checkpoint : path, optional
@@ -213,6 +218,7 @@ def train(
     seed = _check.seed(where, seed)
     if callback is not None and not callable(callback):
         raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+    _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
@@ -221,7 +227,9 @@ def train(
         vectorization_mode=vectorization_mode, reset_options=reset_options,
     ) as env:  # fmt: skip
         learner = _initial_policy(where, env, policy, hidden, activation, seed)
-        critic = _initial_value(where, env, value, algorithm, learner, seed)
+        critic = value_for(where, algorithm, learner, value, seed)
+        if critic is not None and critic is value:
+            critic = critic.copy()
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
         if isinstance(env, GymnasiumEnv):
@@ -242,20 +250,51 @@ def train(
             "target_return": target_return,
             "seed": seed,
         }
-        settings: dict[str, Any] = {**collection, **algorithm.core_settings(), "seed": seed}
-        settings.update(policy_given=policy is not None, value_given=value is not None)
-        settings.update(
-            total_steps=total_steps, target_return=math.nan if target_return is None else target_return
-        )
-        if critic is not None:
-            settings.update(value=critic.network, value_theta=critic.theta)
+        agent = core_agent(
+            algorithm, learner, critic, seed=seed, total_steps=total_steps, target_return=target_return,
+            policy_given=policy is not None, value_given=value is not None, **collection,
+        )  # fmt: skip
         trainer: _core.Trainer | GymnasiumTrainer
         if isinstance(env, GymnasiumEnv):
             config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-            trainer = GymnasiumTrainer(env, learner.network, learner.theta, **settings)
+            trainer = GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
         else:
-            trainer = _core.Trainer(env.core, learner.network, learner.theta, num_envs=num_envs, **settings)
-        return _run(trainer, learner, critic, config, callback, show, save_to)
+            trainer = _core.Trainer(env.core, agent, num_envs=num_envs)
+        return _run(trainer, learner, critic, config, callback, callback_every, show, save_to)
+
+
+class GymnasiumTrainer:
+    """Does with an environment that Python steps what `_core.Trainer` does with a native one."""
+
+    def __init__(self, env: GymnasiumEnv, agent: _core.Agent, *, wants_final: bool) -> None:
+        self.agent = agent
+        self._num_envs = env.num_envs
+        self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final)
+
+    def run(self, seconds: float, capacity: int = 16384) -> NDArray[np.void]:
+        """Run iterations for about `seconds`, at least one; return their STATS_DTYPE records.
+
+        Raises FloatingPointError naming what is not finite and the iteration. The agent has not moved in an
+        iteration that fails; the environments stand where they were stepped to.
+        """
+        end = time.perf_counter() + seconds
+        records: list[NDArray[np.void]] = []
+        while not self.agent.stopped_because and len(records) < capacity:
+            if records and time.perf_counter() >= end:
+                break
+            records.append(self._iterate())
+        return np.concatenate(records) if records else np.empty(0, _core.STATS_DTYPE)
+
+    def _iterate(self) -> NDArray[np.void]:
+        start = time.perf_counter()
+        try:
+            rows = self._collector.collect(self.agent.theta, **self.agent.next_collect(self._num_envs))
+            record = self.agent.update(rows.of(self.agent.net), "train()")
+        except FloatingPointError as error:
+            where = f"train(): iteration {self.agent.num_iterations}"
+            raise FloatingPointError(f"{where}: {without_place(error)}") from error
+        record["seconds"] = time.perf_counter() - start
+        return record
 
 
 def _run(
@@ -264,34 +303,38 @@ def _run(
     critic: ValueFunction | None,
     config: dict[str, Any],
     callback: Callable[[TrainProgress], bool | None] | None,
+    callback_every: str,
     show: bool,
     save_to: Path | None,
 ) -> TrainResult:
     """Run a trainer to its end, whichever it is: progress, callback, checkpoint, exceptions."""
-    where, total_steps = "train()", config["total_steps"]
+    where, total_steps, agent = "train()", config["total_steps"], trainer.agent
     start = time.perf_counter()
     records: list[NDArray[np.void]] = []
-    mean_return = math.nan
+    capacity = 1 if callback is not None and callback_every == "iteration" else 16384
+    shown = -math.inf
     stopped_because = ""
     try:
         with ProgressLine(enabled=show) as line:
             while not stopped_because:
-                slice_records = trainer.run(SLICE_SECONDS)
-                records.append(slice_records)
+                records.append(trainer.run(SLICE_SECONDS, capacity))
                 learner.written()  # a callback may have made a torch module of it
-                stopped_because = trainer.stopped_because
-                mean_return = _mean_return(slice_records, mean_return)
+                stopped_because = agent.stopped_because
                 seconds = time.perf_counter() - start
                 state = TrainProgress(
-                    trainer.num_steps, trainer.num_iterations, total_steps, seconds, mean_return, learner
+                    agent.num_steps, agent.num_iterations, total_steps, seconds, agent.mean_return, learner
                 )
-                line.update(state.num_steps, total_steps, seconds, mean_return, last=bool(stopped_because))
+                if seconds - shown >= SLICE_SECONDS or stopped_because:
+                    shown = seconds
+                    line.update(
+                        state.num_steps, total_steps, seconds, state.mean_return, last=bool(stopped_because)
+                    )
                 if callback is not None and callback(state) and not stopped_because:
                     stopped_because = "callback"
         seconds = time.perf_counter() - start
         table = np.concatenate(records)
         history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
-        result = TrainResult(learner, critic, history, config, stopped_because, trainer.num_steps, seconds)
+        result = TrainResult(learner, critic, history, config, stopped_because, agent.num_steps, seconds)
         if save_to is not None:
             try:
                 learner.save_as(where, save_to)
@@ -300,8 +343,8 @@ def _run(
                 raise
     except BaseException as error:
         # An iteration that fails changes nothing, so what there is to save is the last good policy.
-        if save_to is not None and trainer.num_iterations and not isinstance(error, SaveError):
-            error.add_note(f"after {trainer.num_steps:,} steps; {_rescued(where, learner, save_to)}")
+        if save_to is not None and agent.num_iterations and not isinstance(error, SaveError):
+            error.add_note(f"after {agent.num_steps:,} steps; {_rescued(where, learner, save_to)}")
         raise
     return result
 
@@ -348,39 +391,3 @@ def _initial_policy(
     learner = policy.copy()
     learner.env_id = env.env_id
     return learner
-
-
-def _initial_value(
-    where: str,
-    env: NativeEnv | GymnasiumEnv,
-    value: ValueFunction | None,
-    algorithm: Algorithm,
-    learner: Policy,
-    seed: int,
-) -> ValueFunction | None:
-    if value is not None and not isinstance(value, ValueFunction):
-        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
-    if not isinstance(algorithm, VPG):
-        if value is not None:
-            raise ValueError(f"{where}: {type(algorithm).__name__} has no value function, but value is given")
-        return None
-    if value is None:
-        # Another seed than the policy's: the networks must not start alike.
-        return ValueFunction(
-            env.observation_space,
-            hidden=algorithm.value_hidden,
-            activation=learner.activation,  # type: ignore[arg-type]
-            seed=(seed + 2**63) % 2**64,
-        )
-    value.check_fits(where, "value", env.observation_space)
-    value.checked_theta(where)
-    return value.copy()
-
-
-def _mean_return(records: NDArray[np.void], before: float) -> float:
-    """Return the mean over the records' last 100 or more episodes, or what it was before if there is none."""
-    finished = records[records["num_episodes"] > 0][::-1]
-    if len(finished) == 0:
-        return before
-    enough = int(np.searchsorted(np.cumsum(finished["num_episodes"]), RECENT_EPISODES)) + 1
-    return float(np.average(finished["mean_return"][:enough], weights=finished["num_episodes"][:enough]))

@@ -1,0 +1,90 @@
+/* ascent.c - one network's way uphill: clip, step, read observations as they are normalised now. */
+#include "learn/ascent.h"
+
+#include <math.h>
+
+int fpg_ascent_init(fpg_ascent *a, const fpg_network *net, float *theta, int is_new)
+{
+    const size_t n = (size_t)fpg_num_parameters(net);
+    *a = (fpg_ascent){.theta = theta, .num_parameters = (int64_t)n, .is_new = is_new, .beta1_power = 1, .beta2_power = 1,
+                      .first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs};
+    a->m = fpg_calloc(fpg_times(n, 4), sizeof(float));
+    if (!a->m)
+        return 0;
+    a->v = a->m + n, a->inner = a->v + n, a->gradient = a->inner + n;
+    return 1;
+}
+
+void fpg_ascent_free(fpg_ascent *a) { fpg_free(a->m); }
+
+/* A network that is not new is what it is whatever the statistics say, which only scale its steps. */
+void fpg_ascent_observe(fpg_ascent *a, const fpg_normalizer *z, int first)
+{
+    a->is_scaled = z->size > 0 && !(first && a->is_new);
+    if (a->is_scaled)
+        fpg_normalizer_unfold(z, a->first_outputs, a->num_parameters, a->theta, a->inner);
+}
+
+void fpg_ascent_finish(fpg_ascent *a, const fpg_normalizer *z)
+{
+    if (z->size == 0 || a->is_scaled)
+        return;
+    memcpy(a->inner, a->theta, (size_t)a->num_parameters * sizeof *a->theta);
+    fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, a->theta);
+}
+
+/* The gradient by the parameters that steps are taken on, in place; returns its Euclidean norm. */
+static double chain(const fpg_ascent *a, const fpg_normalizer *z)
+{
+    double square = 0;
+    if (a->is_scaled)
+        return sqrt(fpg_normalizer_chain(z, a->first_outputs, a->num_parameters, a->gradient));
+    for (int64_t p = 0; p < a->num_parameters; p++)
+        square += (double)a->gradient[p] * a->gradient[p];
+    return sqrt(square);
+}
+
+static fpg_status step(fpg_ascent *a, const fpg_train_config *c, fpg_optimizer optimizer, double learning_rate, float *theta)
+{
+    const int64_t n = a->num_parameters;
+    if (optimizer == FPG_ADAM) {
+        a->beta1_power *= c->beta1, a->beta2_power *= c->beta2;
+        const double root = sqrt(1 - a->beta2_power);
+        fpg_active()->adam(n, theta, a->gradient, a->m, a->v, (float)(learning_rate * root / (1 - a->beta1_power)), (float)c->beta1,
+                           (float)c->beta2, (float)(c->epsilon * root));
+    } else
+        fpg_active()->sgd(n, theta, a->gradient, a->m, (float)learning_rate, (float)c->momentum);
+    /* A second moment that overflows would stop its parameter for good, without a word. */
+    if (!fpg_all_finite(a->m, n) || !fpg_all_finite(a->v, n))
+        return FPG_NONFINITE_GRADIENT;
+    return fpg_all_finite(theta, n) ? FPG_OK : FPG_NONFINITE_THETA;
+}
+
+fpg_status fpg_ascent_step(fpg_ascent *a, const fpg_normalizer *z, const fpg_train_config *config, fpg_optimizer optimizer,
+                           double learning_rate, double max_norm, double *norm)
+{
+    *norm = chain(a, z);
+    if (*norm > max_norm)
+        for (int64_t i = 0; i < a->num_parameters; i++)
+            a->gradient[i] *= (float)(max_norm / *norm);
+    const fpg_status status = step(a, config, optimizer, learning_rate, a->is_scaled ? a->inner : a->theta);
+    if (a->is_scaled)
+        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, a->theta);
+    return status;
+}
+
+int32_t fpg_ascent_state(fpg_ascent *a, const char *const names[5], fpg_entry *entries)
+{
+    const fpg_entry all[] = {
+        {names[0], FPG_ENTRY_FLOAT, a->num_parameters, a->theta}, {names[1], FPG_ENTRY_FLOAT, a->num_parameters, a->m},
+        {names[2], FPG_ENTRY_FLOAT, a->num_parameters, a->v},     {names[3], FPG_ENTRY_DOUBLE, 1, &a->beta1_power},
+        {names[4], FPG_ENTRY_DOUBLE, 1, &a->beta2_power},
+    };
+    memcpy(entries, all, sizeof all);
+    return (int32_t)(sizeof all / sizeof *all);
+}
+
+fpg_status fpg_value_problem(fpg_status status)
+{
+    return status == FPG_NONFINITE_THETA ? FPG_NONFINITE_VALUE_THETA : status == FPG_NONFINITE_GRADIENT ? FPG_NONFINITE_VALUE : status;
+}

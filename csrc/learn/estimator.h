@@ -1,0 +1,54 @@
+/* estimator.h - a batch and what is estimated from it: values, weights, gradients. */
+#ifndef FPG_ESTIMATOR_H
+#define FPG_ESTIMATOR_H
+
+#include "base/internal.h"
+
+/* Rows in a chosen order: those of shard s are rows[s][0 .. starts[s + 1] - starts[s] - 1]. */
+typedef struct {
+    int64_t *starts; /* (num_shards + 1,) */
+    const int64_t **rows;
+} fpg_selection;
+
+typedef struct {
+    fpg_workspace policy, value; /* value: without memory if there is no value function */
+    int has_values;              /* of a value function, or the caller's */
+    uint64_t seed;
+    fpg_shard *shards, *own;     /* (num_shards,) of the batch at hand; own: memory for those of a caller's batch */
+    int64_t num_shards, max_shards;
+    int64_t num_rows, num_trajectories;
+    fpg_selection all, minibatch;
+    float *floats;               /* the shards' values, weights, targets */
+    int64_t *numbers;            /* the shards' rows, and their order */
+    double *moments;             /* (num_shards, 2, obs_size): sums of observations and of their squares */
+    int64_t max_floats, max_numbers;
+} fpg_estimator;
+
+/* 0 if memory runs out; fpg_estimator_free is then to be called as well. */
+int fpg_estimator_init(fpg_estimator *e, const fpg_network *net, const fpg_network *value, uint64_t seed);
+void fpg_estimator_free(fpg_estimator *e);
+/* The batch that all below is about. FPG_NO_ROWS, FPG_NO_MEMORY. */
+fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_shards);
+fpg_status fpg_estimator_load_batch(fpg_estimator *e, const fpg_batch *batch);
+/* V of every row, and where the form bootstraps of what follows the cuts. */
+fpg_status fpg_estimator_values(fpg_estimator *e, const float *value_theta, const fpg_collect *collect, fpg_poll poll);
+/* Weights and targets. baseline: of every row, in order, instead of values; or NULL. */
+fpg_status fpg_estimator_weigh(fpg_estimator *e, const fpg_collect *collect, const float *baseline, fpg_poll poll);
+/* gradient: by theta, of scale * sum of ((weight - shift) * weight_scale * log pi + entropy_coef * entropy). *entropy: the sum of
+ * the rows' entropies; NULL: not wanted. *norm: the gradient's Euclidean norm. */
+fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, double shift, double weight_scale, double entropy_coef,
+                                         double scale, float *gradient, double *norm, double *entropy, fpg_poll poll);
+/* Shuffles the rows of every shard, for the epoch's minibatches. */
+fpg_status fpg_estimator_shuffle(fpg_estimator *e, int64_t iteration, int64_t epoch, fpg_poll poll);
+/* gradient: by value_theta, of minus half the mean squared error over minibatch `index` of `count`; count 1: over all rows. *rows:
+ * how many these are, perhaps none. */
+fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_theta, int64_t index, int64_t count, float *gradient,
+                                        int64_t *rows, fpg_poll poll);
+/* Sums over the rows of each component of the observations, and of their squares, (obs_size,) each. */
+fpg_status fpg_estimator_moments(fpg_estimator *e, double *sum, double *sum_square, fpg_poll poll);
+/* The shards' sums of weights and targets and of their squares, added up. */
+void fpg_estimator_sums(const fpg_estimator *e, double *weight, double *weight_square, double *target, double *target_square);
+/* What a caller's batch says of its episodes; the other statistics are left open. */
+fpg_stats fpg_batch_stats(const fpg_batch *batch);
+
+#endif

@@ -1,0 +1,295 @@
+/* rows.h - what becomes of rows: the one driver of load, forward, objective, backward over chunks, and the objectives.
+ *
+ * Rows are those of shards, in an order that a list tells, or a caller's own arrays, which are a shard of one environment.
+ */
+#ifndef FPG_ROWS_H
+#define FPG_ROWS_H
+
+#include "base/internal.h"
+#include "heads/head.h"
+#include "learn/chunks.h"
+#include "network/mlp.h"
+
+/* Where the rows of a chunk are: `count` of one shard, which are rows[0 .. count - 1], or from `begin` on where rows is NULL. */
+typedef struct {
+    const fpg_shard *shard;
+    const int64_t *rows;
+    int64_t begin;
+    int32_t count;
+} fpg_piece;
+
+typedef struct {
+    int32_t num_pieces, num_rows;
+    fpg_piece pieces[FPG_CHUNK];
+} fpg_pieces;
+
+static void fpg_find_pieces(const fpg_rows *job, int64_t position, int64_t end, fpg_pieces *found)
+{
+    int64_t low = 0, high = job->num_shards; /* starts[low] <= position < starts[high] */
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        if (job->starts[middle] <= position)
+            low = middle;
+        else
+            high = middle;
+    }
+    end = end - position < FPG_CHUNK ? end : position + FPG_CHUNK;
+    found->num_pieces = 0, found->num_rows = (int32_t)(end - position);
+    for (int64_t s = low; position < end; s++) {
+        const int64_t first = position - job->starts[s], past = job->starts[s + 1] < end ? job->starts[s + 1] : end;
+        if (past <= position)
+            continue;
+        found->pieces[found->num_pieces++] = (fpg_piece){
+            .shard = &job->shards[s], .rows = job->rows && job->rows[s] ? job->rows[s] + first : NULL, .begin = first,
+            .count = (int32_t)(past - position)};
+        position = past;
+    }
+}
+
+/* Runs a statement for row k of `shard` at place r of the chunk, for all of them. */
+#define FPG_EACH_ROW(found, statement) \
+    for (int32_t p_ = 0, at_ = 0; p_ < (found)->num_pieces; at_ += (found)->pieces[p_++].count) { \
+        const fpg_piece *piece_ = &(found)->pieces[p_]; \
+        const fpg_shard *shard = piece_->shard; \
+        if (piece_->rows) \
+            for (int32_t j_ = 0; j_ < piece_->count; j_++) { \
+                const int64_t k = piece_->rows[j_]; \
+                const int32_t r = at_ + j_; \
+                statement; \
+            } \
+        else \
+            for (int32_t j_ = 0; j_ < piece_->count; j_++) { \
+                const int64_t k = piece_->begin + j_; \
+                const int32_t r = at_ + j_; \
+                statement; \
+            } \
+    }
+
+/* Observations of a chunk, (obs_size, FPG_CHUNK); 0 past the last row, up to FPG_PAD, as backward passes want it. */
+static void fpg_load_obs(const fpg_layout *layout, const fpg_pieces *found, float *x)
+{
+    const int32_t inputs = layout->obs_size;
+    for (int32_t d = 0; d < inputs; d++)
+        FPG_EACH_ROW(found, x[d * FPG_CHUNK + r] = shard->obs[k * inputs + d])
+    fpg_clear_padding(inputs, found->num_rows, x);
+}
+
+/* Actions of a chunk, (action_size, FPG_CHUNK); 0 if one is out of range. Past the last row: action 0. */
+static int fpg_load_actions(const fpg_layout *layout, const fpg_pieces *found, void *action)
+{
+    const int32_t size = layout->action_size, rows = found->num_rows;
+    int bad = 0;
+    for (int32_t d = 0; d < size; d++) {
+        if (layout->kind == FPG_GAUSSIAN) {
+            float *to = (float *)action + d * FPG_CHUNK;
+            FPG_EACH_ROW(found, to[r] = ((const float *)shard->actions)[k * size + d])
+            memset(to + rows, 0, (size_t)(FPG_CHUNK - rows) * sizeof *to);
+            continue;
+        }
+        const int64_t categories = layout->kind == FPG_BERNOULLI ? 2 : layout->action_categories[d];
+        int32_t *to = (int32_t *)action + d * FPG_CHUNK;
+        FPG_EACH_ROW(found, {
+            const int64_t a = ((const int64_t *)shard->actions)[k * size + d];
+            bad |= a < 0 || a >= categories;
+            to[r] = (int32_t)a;
+        })
+        memset(to + rows, 0, (size_t)(FPG_CHUNK - rows) * sizeof *to);
+    }
+    return !bad;
+}
+
+/* ---- objectives: outputs of a chunk, in worker->dlogits, become the gradient by them ------------------------------------- */
+
+/* Of factor * ((weight - shift) * scale * log pi + entropy_coef * entropy). Adds to the slot what it is the gradient of, and the
+ * entropy, where they are wanted. 0 if an action is out of range. */
+static int fpg_policy_objective(const fpg_rows *job, const fpg_pieces *found, float factor, fpg_worker *worker, fpg_slot *slot)
+{
+    const fpg_layout *layout = job->layout;
+    const int32_t rows = found->num_rows, width = fpg_round_up(rows, FPG_PAD);
+    const size_t outputs = (size_t)layout->num_outputs * FPG_CHUNK * sizeof(float);
+    const float shift = (float)job->shift, scale = (float)job->scale;
+    float weight[FPG_CHUNK] = {0}, one[FPG_CHUNK], *copy = worker->backward;
+    if (!fpg_load_actions(layout, found, worker->action))
+        return 0;
+    FPG_EACH_ROW(found, weight[r] = factor * ((shard->weights[k] - shift) * scale))
+    for (int32_t r = 0; r < width; r++)
+        one[r] = r < rows ? 1.0f : 0.0f;
+    if (job->want_sum || job->want_entropy) {
+        float log_prob[FPG_CHUNK], entropy[FPG_CHUNK];
+        memcpy(copy, worker->dlogits, outputs);
+        fpg_head_log_prob(layout, job->packed, width, FPG_CHUNK, worker->action, copy, log_prob, entropy);
+        for (int32_t r = 0; r < rows; r++)
+            slot->entropy += entropy[r];
+        /* A log-prob may be too negative for float32, which a weight of 0 makes 0. */
+        FPG_EACH_ROW(found, {
+            const double w = shard->weights[k];
+            slot->sum += (w != 0 ? w * log_prob[r] : 0) + (double)job->entropy_coef * entropy[r];
+        })
+    }
+    if (job->entropy_coef == 0) {
+        fpg_head_score(layout, job->packed, width, FPG_CHUNK, worker->action, weight, worker->dlogits);
+        return 1;
+    }
+    fpg_head_score(layout, job->packed, width, FPG_CHUNK, worker->action, one, worker->dlogits);
+    memcpy(copy, worker->dlogits, outputs);
+    for (int32_t a = 0; a < layout->num_scores; a++)
+        FPG_SIMD for (int32_t r = 0; r < width; r++)
+            worker->dlogits[a * FPG_CHUNK + r] *= weight[r];
+    fpg_head_entropy_gradient(layout, width, FPG_CHUNK, copy, one, factor * job->entropy_coef, FPG_CHUNK, worker->dlogits);
+    return 1;
+}
+
+/* Of -(target - V)^2 / 2. Adds the squared errors to the slot. */
+static void fpg_value_objective(const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
+{
+    float *v = worker->dlogits;
+    FPG_EACH_ROW(found, {
+        const float error = shard->targets[k] - v[r];
+        slot->sum += (double)error * error;
+        v[r] = error;
+    })
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------------------------------- */
+
+/* The rows of a chunk as chunks.h drives them. */
+typedef struct {
+    fpg_chunks chunks;
+    const fpg_rows *job;
+    fpg_slot *slot;
+    float factor;
+    fpg_pieces found;
+} fpg_row_chunks;
+
+static int32_t fpg_load_row_chunk(fpg_chunks *chunks, int64_t position, fpg_worker *worker)
+{
+    fpg_row_chunks *c = (fpg_row_chunks *)chunks;
+    fpg_find_pieces(c->job, position, chunks->end, &c->found);
+    fpg_load_obs(chunks->layout, &c->found, worker->x);
+    return c->found.num_rows;
+}
+
+static int fpg_differentiate_row_chunk(fpg_chunks *chunks, int32_t rows, fpg_worker *worker)
+{
+    fpg_row_chunks *c = (fpg_row_chunks *)chunks;
+    (void)rows;
+    switch (c->job->objective) {
+    case FPG_POLICY_OBJECTIVE:
+        return fpg_policy_objective(c->job, &c->found, c->factor, worker, c->slot);
+    case FPG_VALUE_OBJECTIVE:
+        fpg_value_objective(&c->found, worker, c->slot);
+        break;
+    case FPG_NO_OBJECTIVE:
+        FPG_EACH_ROW(&c->found, shard->values[k] = worker->dlogits[r])
+    }
+    return 1;
+}
+
+/* gradient += factor * that of rows begin .. end - 1; NULL: only the objective is seen to. 0 if the call has to stop. */
+static int fpg_drive_rows(fpg_rows *job, int64_t begin, int64_t end, float factor, int worker, float *gradient, fpg_slot *slot)
+{
+    fpg_row_chunks c = {.job = job, .slot = slot, .factor = factor,
+                        .chunks = {.layout = job->layout, .packed = job->packed, .begin = begin, .end = end,
+                                   .control = &job->control, .load = fpg_load_row_chunk,
+                                   .differentiate = fpg_differentiate_row_chunk}};
+    return fpg_drive(&c.chunks, &job->workers[worker], worker, gradient);
+}
+
+static void fpg_rows_gradient(void *context, int64_t index, int worker)
+{
+    fpg_rows *job = context;
+    fpg_slot *slot = &job->slots[index];
+    const int64_t rows = job->starts[job->num_shards], begin = index * job->rows_per_slot;
+    const int64_t end = begin + job->rows_per_slot < rows ? begin + job->rows_per_slot : rows;
+    float *gradient = job->objective == FPG_NO_OBJECTIVE ? NULL : slot->gradient;
+    slot->sum = slot->entropy = 0;
+    if (gradient)
+        memset(gradient, 0, (size_t)job->layout->gradient_size * sizeof *gradient);
+    fpg_drive_rows(job, begin, end, 1.0f, worker, gradient, slot);
+}
+
+/* Segments of rows, each with a gradient of its own: row by row of out_gradients. A worker sums in its own slot. */
+static void fpg_rows_segments(void *context, int64_t index, int worker)
+{
+    fpg_rows *job = context;
+    const fpg_layout *layout = job->layout;
+    fpg_slot *slot = &job->slots[worker];
+    const int64_t first = index * job->segments_per_task;
+    const int64_t past = first + job->segments_per_task < job->num_segments ? first + job->segments_per_task : job->num_segments;
+    for (int64_t s = first; s < past; s++) {
+        const int64_t begin = job->segments ? job->segments[s] : s, end = job->segments ? job->segments[s + 1] : s + 1;
+        float *out = job->out_gradients + s * layout->num_parameters;
+        memset(slot->gradient, 0, (size_t)layout->gradient_size * sizeof(float));
+        if (!fpg_drive_rows(job, begin, end, job->mean ? 1.0f / (float)(end - begin) : 1.0f, worker, slot->gradient, slot))
+            return;
+        fpg_unpack_gradient(layout, slot->gradient, out);
+        if (!fpg_all_finite(out, layout->num_parameters)) {
+            fpg_fail(&job->control, FPG_NONFINITE_GRADIENT);
+            return;
+        }
+    }
+}
+
+static void fpg_store_actions(const fpg_rows *job, int64_t begin, int32_t rows, const void *action)
+{
+    const int32_t size = job->layout->action_size;
+    for (int32_t k = 0; k < size; k++)
+        if (job->layout->kind == FPG_GAUSSIAN)
+            for (int32_t r = 0; r < rows; r++)
+                ((float *)job->out_actions)[(begin + r) * size + k] = ((const float *)action)[k * FPG_CHUNK + r];
+        else
+            for (int32_t r = 0; r < rows; r++)
+                ((int64_t *)job->out_actions)[(begin + r) * size + k] = ((const int32_t *)action)[k * FPG_CHUNK + r];
+}
+
+/* Logits, or actions, or log-probs and entropy of the caller's rows: whichever output is not NULL. */
+static void fpg_rows_outputs(void *context, int64_t index, int worker_index)
+{
+    fpg_rows *job = context;
+    const fpg_layout *layout = job->layout;
+    fpg_worker *worker = &job->workers[worker_index];
+    const int32_t outputs = layout->num_outputs;
+    const int64_t all = job->starts[job->num_shards], begin = index * job->rows_per_slot;
+    const int64_t end = begin + job->rows_per_slot < all ? begin + job->rows_per_slot : all;
+    fpg_pieces found;
+    for (int64_t row = begin; row < end; row += FPG_CHUNK) {
+        float log_prob[FPG_CHUNK], entropy[FPG_CHUNK];
+        if (fpg_should_stop(&job->control, worker_index))
+            return;
+        fpg_find_pieces(job, row, end, &found);
+        const int32_t rows = found.num_rows, width = fpg_round_up(rows, FPG_PAD);
+        fpg_load_obs(layout, &found, worker->x);
+        fpg_mlp_forward(layout, job->packed, worker->x, rows, FPG_CHUNK, worker->hidden, worker->dlogits);
+        if (job->out_logits)
+            for (int32_t r = 0; r < rows; r++)
+                for (int32_t a = 0; a < outputs; a++)
+                    job->out_logits[(row + r) * outputs + a] = worker->dlogits[a * FPG_CHUNK + r];
+        if (job->out_log_prob) {
+            if (!fpg_load_actions(layout, &found, worker->action)) {
+                fpg_fail(&job->control, FPG_BAD_ACTION);
+                return;
+            }
+            fpg_head_log_prob(layout, job->packed, width, FPG_CHUNK, worker->action, worker->dlogits, log_prob, entropy);
+            if (!fpg_all_finite(entropy, rows)) {
+                fpg_fail(&job->control, FPG_NONFINITE_OUTPUT);
+                return;
+            }
+            memcpy(job->out_log_prob + row, log_prob, (size_t)rows * sizeof(float));
+            memcpy(job->out_entropy + row, entropy, (size_t)rows * sizeof(float));
+        }
+        if (job->out_actions) {
+            fpg_draw_words(layout, width, (uint32_t)row, (int64_t)job->step, 0, job->seed, worker->words);
+            fpg_head_sample(layout, job->packed, width, FPG_CHUNK, worker->words + job->step % 4 * width, job->deterministic,
+                            worker->dlogits, worker->action, entropy);
+            if (!fpg_all_finite(entropy, rows)) {
+                fpg_fail(&job->control, FPG_NONFINITE_OUTPUT);
+                return;
+            }
+            fpg_store_actions(job, row, rows, worker->action);
+            if (job->out_entropy)
+                memcpy(job->out_entropy + row, entropy, (size_t)rows * sizeof(float));
+        }
+    }
+}
+
+#endif

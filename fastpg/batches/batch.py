@@ -1,0 +1,290 @@
+"""Batches: what policies saw and did, as arrays, whoever collected them."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg._brief import Brief
+from fastpg.batches.episodes import episode_sums
+from fastpg.networks.policy import Policy
+
+Array = TypeVar("Array")  # of NumPy, or a tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Batch(Brief, Generic[Array]):
+    """T steps of N environments, time first, and the K episodes that ended in them: what `collect` returns.
+
+    Attributes
+    ----------
+    obs : float32, (T, N, D); int64 (T, N) for Discrete, (T, N, k) for MultiDiscrete; a tuple of k for a Tuple
+        What the policy saw.
+    actions : int64, (T, N) or (T, N, n); float32, (T, N, n) for a Box
+        What it drew. In a Box they are not clipped; the environment got them clipped.
+    log_probs : float32, (T, N), or None
+        log pi(actions|obs).
+    rewards : float32, (T, N)
+    terminated, truncated : bool, (T, N)
+        Of the transition t; both are True where a time limit met an absorbing state, as in Gymnasium.
+    last_obs : as `obs`, without T
+        What comes after the last row: ``obs[0]`` of the next call. A new episode's where one has just ended.
+        None where it was not given; like `final_obs`.
+    ends : int64, (K, 2)
+        The rows (t, n) that ended an episode, sorted.
+    final_obs : as `obs`, (K, ...)
+        The observation after each of these transitions, which no row of `obs` has.
+    episode_returns : float64, (K,)
+        Undiscounted, of the whole episode, also where it began in an earlier call.
+    episode_lengths : int64, (K,)
+        In steps.
+    entropy : float
+        The policy's mean entropy over the rows, in nats.
+    values : float32, (T, N), or None
+        V(obs), if `collect` was given a value function; like the next two.
+    last_values : float32, (N,), or None
+        V(last_obs).
+    final_values : float32, (T, N), or None
+        V(final_obs) where an episode was truncated and not terminated, else 0: what `gae` takes.
+    mask : bool, (T, N), or None
+        False where a row is no transition but a reset, of a Gymnasium environment whose autoreset costs a step;
+        `gae` and its relatives take it. None: every row is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> no = np.zeros((2, 1), bool)
+    >>> batch = Batch.from_arrays(np.zeros((2, 1, 4), np.float32), no.astype(int), no.astype(np.float32), no, no)
+    >>> batch.num_steps, batch.num_episodes
+    (2, 0)
+    """
+
+    obs: Any
+    actions: Array
+    log_probs: Array | None
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    last_obs: Any
+    ends: Array
+    final_obs: Any
+    episode_returns: Array
+    episode_lengths: Array
+    entropy: float
+    values: Array | None
+    last_values: Array | None
+    final_values: Array | None
+    mask: Array | None = None
+    memory: Any = field(default=None, repr=False)  # what `out=` writes to; not for users
+
+    @property
+    def num_steps(self) -> int:
+        """Return the number of transitions."""
+        counted: Any = self.terminated if self.mask is None else self.mask
+        return int(counted.shape[0] * counted.shape[1] if self.mask is None else counted.sum())
+
+    @property
+    def num_episodes(self) -> int:
+        """Return the number of episodes that ended, K."""
+        return len(self.ends)  # type: ignore[arg-type]
+
+    @property
+    def mean_return(self) -> float:
+        """Return the mean of `episode_returns`; NaN if no episode ended."""
+        return float(self.episode_returns.mean()) if self.num_episodes else float("nan")  # type: ignore[attr-defined]
+
+    @property
+    def mean_length(self) -> float:
+        """Return the mean of `episode_lengths`; NaN if no episode ended."""
+        lengths: Any = self.episode_lengths
+        return float(lengths.sum()) / self.num_episodes if self.num_episodes else float("nan")
+
+    def scatter_final(self, values: Array) -> Array:
+        """Return values of `final_obs`, (K,), at the rows that ended an episode, and 0 elsewhere: (T, N).
+
+        With V of your own it is what `gae` takes as `final_values`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            values has the wrong dtype or shape, or is not finite.
+        """
+        scattered: Any = scatter("Batch.scatter_final()", self, values)  # type: ignore[arg-type]
+        return scattered  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        obs: Any,
+        actions: Any,
+        rewards: NDArray[np.float32],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        *,
+        last_obs: Any = None,
+        final_obs: Any = None,
+        log_probs: NDArray[np.float32] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> "Batch[NDArray[Any]]":
+        """Make a batch of arrays of your own: T steps of N environments, time first.
+
+        Parameters
+        ----------
+        obs, actions, rewards, terminated, truncated, log_probs, mask
+            As the attributes say. Flags are of the transition in their row. Whether observations and actions fit
+            a policy, `Agent.update` finds out.
+        last_obs : as `obs`, without T, optional
+            What follows the last row. Needed by algorithms that bootstrap ("gae", "td", "q").
+        final_obs : as `obs`, (K, ...), optional
+            The observation after each transition that ended an episode, in the order of (t, n). Needed by the
+            same algorithms where an episode was truncated.
+
+        Returns
+        -------
+        Batch
+            Returns and lengths are those of the episodes' rows in the batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array has the wrong dtype or shape, or is not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> rewards = np.ones((3, 2), np.float32)
+        >>> terminated = np.array([[False, False], [False, True], [False, False]])
+        >>> obs, actions = np.zeros((3, 2, 4), np.float32), np.zeros((3, 2), int)
+        >>> batch = Batch.from_arrays(obs, actions, rewards, terminated, np.zeros((3, 2), bool))
+        >>> batch.episode_returns, batch.ends
+        (array([2.]), array([[1, 1]]))
+        """
+        where = "Batch.from_arrays()"
+        flag = _check.as_array(where, "terminated", terminated)
+        if flag.ndim != 2 or flag.dtype != np.bool_ or flag.size == 0:
+            raise ValueError(
+                f"{where}: terminated must be bools of shape (T, N), got {_check.shown(terminated)}"
+            )
+        shape = flag.shape
+        flags = {"terminated": flag, "truncated": truncated, "mask": mask}
+        for name, given in flags.items():
+            if given is None and name == "mask":
+                continue
+            array = _check.as_array(where, name, given)
+            if array.shape != shape or array.dtype != np.bool_:
+                raise ValueError(
+                    f"{where}: {name} must be bools of shape {shape} like terminated, got {_check.shown(given)}"
+                )
+            flags[name] = array.copy()
+        floats = {"rewards": rewards, "log_probs": log_probs}
+        for name, given in floats.items():
+            if given is not None or name == "rewards":
+                floats[name] = _check.contiguous(_check.floats(where, name, given, shape))
+        done = flags["terminated"] | flags["truncated"]
+        counts = np.ones(shape, bool) if mask is None else flags["mask"]
+        ends = np.argwhere(done & counts)
+        returns, lengths = episodes_in(floats["rewards"], done & counts, counts)
+        return Batch(
+            obs=obs, actions=actions, log_probs=floats["log_probs"], rewards=floats["rewards"],
+            terminated=flags["terminated"], truncated=flags["truncated"], last_obs=last_obs, ends=ends,
+            final_obs=final_obs, episode_returns=returns, episode_lengths=lengths, entropy=math.nan, values=None,
+            last_values=None, final_values=None, mask=flags["mask"],
+        )  # fmt: skip
+
+    def rows(self, where: str, policy: Policy, *, with_cuts: bool) -> _core.Batch:
+        """Return the batch in the core's form, checked to fit the policy: what `Agent.update` learns from.
+
+        `with_cuts` asks for what follows the rows that cut an episode.
+        """
+        shape = np.asarray(self.rewards).shape
+        rows, batch_shape = policy.observations.rows(where, _arrays(self.obs))
+        if batch_shape != shape:
+            raise ValueError(
+                f"{where}: obs of the batch must begin with {shape} like rewards, got {batch_shape}"
+            )
+        width = rows.shape[-1]
+        flags = {name: np.asarray(getattr(self, name)) for name in ("terminated", "truncated")}
+        mask = None if self.mask is None else np.asarray(self.mask)
+        last = np.zeros((shape[1], width), np.float32)
+        which, final = np.empty((0, 2), np.int64), np.empty((0, width), np.float32)
+        if with_cuts:
+            if self.last_obs is None:
+                raise ValueError(
+                    f"{where}: batch has no last_obs, whose value stands for what follows the last row"
+                )
+            last, after = policy.observations.rows(where, _arrays(self.last_obs))
+            if after != shape[1:]:
+                raise ValueError(f"{where}: last_obs of the batch must begin with {shape[1:]}, got {after}")
+            cut = flags["truncated"] & ~flags["terminated"]
+            cut = cut if mask is None else cut & mask
+            if cut.any():
+                which, final = self._finals(where, policy, cut)
+        record: dict[str, Any] = {
+            "rewards": _check.contiguous(np.asarray(self.rewards)),
+            "last_obs": _check.contiguous(last),
+            "final_rows": which,
+            "final_obs": final,
+            "episode_returns": np.ascontiguousarray(self.episode_returns, np.float64),
+            "episode_lengths": np.ascontiguousarray(self.episode_lengths, np.int64),
+            "entropy": self.entropy,
+            "mask": None if mask is None else np.ascontiguousarray(mask).view(np.uint8),
+        }
+        record |= {name: np.ascontiguousarray(flag).view(np.uint8) for name, flag in flags.items()}
+        actions = policy.actions.flat(where, np.asarray(self.actions), shape)
+        return _core.Batch(
+            policy.network, obs=_check.contiguous(rows).reshape(*shape, width), actions=actions, **record
+        )
+
+    def _finals(
+        self, where: str, policy: Policy, cut: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the rows (t, n) that a truncation cut, and the observations after them as the core has them."""
+        ends = np.asarray(self.ends)
+        if self.final_obs is None:
+            t, n = np.argwhere(cut)[0]
+            raise ValueError(
+                f"{where}: batch has no final_obs, but truncated is True at row {t} of environment {n}: the value of "
+                "its final observation stands for the rest of the episode"
+            )
+        rows, count = policy.observations.rows(where, _arrays(self.final_obs))
+        if count != (len(ends),):
+            raise ValueError(
+                f"{where}: final_obs of the batch must hold {len(ends)} observations, one for each row that ended an "
+                f"episode, got the shape {count}"
+            )
+        chosen = cut[ends[:, 0], ends[:, 1]]
+        return np.ascontiguousarray(ends[chosen], np.int64), np.ascontiguousarray(rows[chosen])
+
+
+def _arrays(obs: Any) -> Any:
+    """Return observations as arrays; tensors share their memory."""
+    return tuple(map(np.asarray, obs)) if isinstance(obs, tuple) else np.asarray(obs)
+
+
+def episodes_in(
+    rewards: NDArray[Any], done: NDArray[np.bool_], counts: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the sums of rewards, and the lengths, of the episodes that end in these rows, in order of (t, n)."""
+    start = np.zeros(rewards.shape[1])
+    returns, _ = episode_sums(rewards.astype(np.float64), counts, done, start)
+    lengths, _ = episode_sums(counts.astype(np.float64), counts, done, start)
+    order = by_step(np.argwhere(done))
+    return returns[order], lengths[order].astype(np.int64)
+
+
+def by_step(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each end (t, n), sorted by these, is in an order of environments and then steps."""
+    order: NDArray[np.int64] = np.argsort(np.lexsort((ends[:, 0], ends[:, 1])), kind="stable")
+    return order
+
+
+def scatter(where: str, batch: Batch[NDArray[Any]], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Do the work of `Batch.scatter_final`; `where` is the caller."""
+    ends = batch.ends
+    numbers = _check.floats(where, "values", values, (len(ends),))
+    result = np.zeros(batch.rewards.shape, np.float32)
+    result[ends[:, 0], ends[:, 1]] = numbers
+    return result

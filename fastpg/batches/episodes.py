@@ -1,0 +1,34 @@
+"""Sums over the episodes in arrays of steps."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+
+
+def episode_sums(
+    x: NDArray[np.float64], valid: Bools, done: Bools, under_way: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of x (T, N) over each finished episode, (E,), and over those under way, (N,).
+
+    Only valid rows count; `under_way` (N,) is what the first episodes bring along. Episodes come environment
+    by environment, in time order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> done = np.array([[False], [True], [False]])
+    >>> finished, rest = episode_sums(np.ones((3, 1)), np.ones((3, 1), bool), done, np.array([4.0]))
+    >>> finished.tolist(), rest.tolist()
+    ([6.0], [1.0])
+    """
+    steps, count = x.shape
+    flat = np.where(valid, x, 0.0).T.ravel()
+    ends = np.flatnonzero(done.T.ravel())
+    firsts = np.arange(count) * steps
+    starts = np.union1d(firsts, ends[(ends + 1) % steps != 0] + 1)
+    sums = np.add.reduceat(flat, starts)
+    sums[np.searchsorted(starts, firsts)] += under_way
+    last = np.searchsorted(starts, firsts + steps) - 1  # of each environment
+    rest = np.where(done[-1], 0.0, sums[last])
+    return sums[np.searchsorted(starts, ends, side="right") - 1], rest

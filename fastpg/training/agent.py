@@ -1,0 +1,232 @@
+"""What learns: a policy, a value function, and all that an algorithm remembers between iterations."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg.algorithms import VPG, Algorithm, Reinforce
+from fastpg.batches.batch import Batch
+from fastpg.batches.estimators import MAX_COUNT
+from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.value import ValueFunction
+
+
+def core_agent(
+    algorithm: Algorithm,
+    policy: Policy,
+    value: ValueFunction | None,
+    *,
+    seed: int,
+    total_steps: int,
+    target_return: float | None,
+    **settings: Any,
+) -> _core.Agent:
+    """Return the core's agent, which updates the parameters of policy and value in place."""
+    if value is not None:
+        settings |= {"value": value.network, "value_theta": value.theta}
+    return _core.Agent(
+        policy.network,
+        policy.theta,
+        seed=seed,
+        total_steps=total_steps,
+        target_return=math.nan if target_return is None else target_return,
+        **algorithm.core_settings(),
+        **settings,
+    )
+
+
+def bootstraps(algorithm: Algorithm) -> bool:
+    """Return whether V of what follows a cut enters the weights."""
+    return algorithm.form in ("q", "td", "gae")
+
+
+class Agent:
+    """A policy and a value function that learn from batches: the update that `train` makes, on your own rows.
+
+    Parameters
+    ----------
+    algorithm : Reinforce, VPG or A2C
+    policy : Policy
+        Learns in place.
+    value : ValueFunction, optional
+        Of VPG and A2C, which by default get a new one. Learns in place.
+    seed : int
+        Decides what the minibatches of the value function hold, and its first parameters where it is new.
+    total_steps : int, optional
+        With ``linear_schedule``: the steps at which the learning rates reach 0.
+
+    Attributes
+    ----------
+    algorithm, policy, value, seed
+        As given.
+    num_iterations, num_steps : int
+        Updates so far, and the transitions in them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind, or goes with another algorithm.
+
+    Examples
+    --------
+    >>> import fastpg
+    >>> policy = fastpg.Policy.for_env("CartPole-v1")
+    >>> agent = fastpg.Agent(fastpg.VPG(), policy, seed=1)
+    >>> env = fastpg.make("CartPole-v1", num_envs=16)
+    >>> _ = env.reset(seed=0)
+    >>> for _ in range(3):
+    ...     stats = agent.update(fastpg.collect(env, policy, horizon=64))
+    >>> stats["num_steps"], agent.num_iterations
+    (1024, 3)
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        policy: Policy,
+        value: ValueFunction | None = None,
+        seed: int = 0,
+        *,
+        total_steps: int | None = None,
+    ) -> None:
+        where = "Agent()"
+        if not isinstance(algorithm, Reinforce | VPG):
+            raise TypeError(
+                f"{where}: algorithm must be a fastpg.Reinforce, VPG or A2C, got {_check.shown(algorithm)}"
+            )
+        require_policy(where, policy)
+        seed = _check.seed(where, seed)
+        if total_steps is not None:
+            total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+        elif getattr(algorithm, "linear_schedule", False):
+            raise ValueError(f"{where}: linear_schedule needs total_steps, where the learning rates reach 0")
+        value_given = value is not None
+        value = value_for(where, algorithm, policy, value, seed)
+        policy.checked_theta(where)
+        self.algorithm, self.policy, self.value, self.seed = algorithm, policy, value, seed
+        self._total_steps = total_steps
+        self._core = core_agent(
+            algorithm, policy, value, seed=seed, total_steps=total_steps or MAX_COUNT, target_return=None,
+            policy_given=True, value_given=value_given,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"Agent({type(self.algorithm).__name__}, {self.policy!r}, {self.num_iterations} iterations)"
+
+    @property
+    def num_iterations(self) -> int:
+        """Updates so far."""
+        return self._core.num_iterations
+
+    @property
+    def num_steps(self) -> int:
+        """Transitions in all updates so far."""
+        return self._core.num_steps
+
+    def update(self, batch: Batch[NDArray[Any]]) -> dict[str, Any]:
+        """Learn from a batch: one iteration of the algorithm.
+
+        Parameters
+        ----------
+        batch : Batch
+            Of `collect`, or of `Batch.from_arrays`. Advantages are made of its rewards with the value function
+            as it is now; `values` of the batch are not read.
+
+        Returns
+        -------
+        dict
+            The statistics of `TrainResult.history`, of this iteration.
+
+        Raises
+        ------
+        TypeError, ValueError
+            batch is no Batch, or does not fit the policy; it lacks `last_obs` or a final observation that the
+            algorithm needs.
+        FloatingPointError
+            A parameter, value or gradient became NaN or infinite. As after KeyboardInterrupt, the update has
+            then not happened.
+        """
+        where = "Agent.update()"
+        if not isinstance(batch, Batch):
+            raise TypeError(f"{where}: batch must be a fastpg.Batch, got {_check.shown(batch)}")
+        rows = batch.rows(where, self.policy, with_cuts=bootstraps(self.algorithm))
+        record = self._core.update(rows, where)
+        self.policy.written()
+        return {name: record[name][0].item() for name in record.dtype.names or ()}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that the agent is, as arrays by name: parameters, moments, normaliser, counters.
+
+        With `from_state` an agent goes on as this one would, to the last bit.
+        """
+        return self._core.state()
+
+    @classmethod
+    def from_state(
+        cls,
+        state: dict[str, NDArray[Any]],
+        algorithm: Algorithm,
+        policy: Policy,
+        value: ValueFunction | None = None,
+        seed: int = 0,
+        *,
+        total_steps: int | None = None,
+    ) -> "Agent":
+        """Return the agent whose `state` this is; policy and value are of its shapes and get its parameters.
+
+        Raises
+        ------
+        ValueError
+            The state is of an agent with another algorithm or other shapes.
+
+        Examples
+        --------
+        >>> import fastpg
+        >>> policy = fastpg.Policy.for_env("CartPole-v1")
+        >>> agent = fastpg.Agent(fastpg.VPG(), policy)
+        >>> again = fastpg.Agent.from_state(agent.state(), fastpg.VPG(), policy.copy())
+        >>> bool((again.policy.theta == policy.theta).all())
+        True
+        """
+        agent = cls(algorithm, policy, value, seed, total_steps=total_steps)
+        if not isinstance(state, dict):
+            raise TypeError(
+                f"Agent.from_state(): state must be a dict of Agent.state(), got {_check.shown(state)}"
+            )
+        unknown = sorted(set(state) - set(agent.state()))
+        if unknown:
+            raise ValueError(
+                f"Agent.from_state(): state has entries that this agent lacks: {', '.join(unknown)}"
+            )
+        for name, array in state.items():
+            if name.endswith("theta"):
+                _check.finite("Agent.from_state()", f"the entry {name} of state", np.asarray(array))
+        agent._core.set_state(state)
+        agent.policy.written()
+        return agent
+
+
+def value_for(
+    where: str, algorithm: Algorithm, policy: Policy, value: ValueFunction | None, seed: int
+) -> ValueFunction | None:
+    """Return the value function that an algorithm has: the one that is given, checked, or a new one."""
+    if value is not None and not isinstance(value, ValueFunction):
+        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if not isinstance(algorithm, VPG):
+        if value is not None:
+            raise ValueError(f"{where}: {type(algorithm).__name__} has no value function, but value is given")
+        return None
+    if value is None:
+        # Another seed than the policy's: the networks must not start alike.
+        return ValueFunction(
+            policy.observation_space,
+            hidden=algorithm.value_hidden,
+            activation=policy.activation,  # type: ignore[arg-type]
+            seed=(seed + 2**63) % 2**64,
+        )
+    value.check_fits(where, "value", policy.observation_space)
+    value.checked_theta(where)
+    return value
