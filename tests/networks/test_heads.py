@@ -263,7 +263,7 @@ def continuous_policy(env_id, hidden):
 def replay(env_id, policy, oracle, num_envs, limit, num_steps, clip=True):
     """Play a rollout of the core step by step: the environment's kernel alone, actions checked against the
     oracle's, the core's own random numbers. Returns a batch of the oracle's, every row valid."""
-    env = fastpg.envs.registry.native_env("", env_id, {}).core
+    env = fastpg.envs.native_env("", env_id, {}).core
     net, box = policy.network, policy.action_space
     width = -(-num_envs // 16) * 16
     key = np.array([SEED & 0xFFFFFFFF, SEED >> 32], np.uint32)
@@ -302,7 +302,7 @@ def replay(env_id, policy, oracle, num_envs, limit, num_steps, clip=True):
 
 
 def core_estimate(env_id, policy, num_envs, limit, form, **collect):
-    env = fastpg.envs.registry.native_env("", env_id, {}, max_episode_steps=limit)
+    env = fastpg.envs.native_env("", env_id, {}, max_episode_steps=limit)
     sampler = _core.Sampler(env.core, policy.network, num_envs, SEED)
     gradient = np.empty_like(policy.theta)
     given = {"horizon": 0, "episodes": 0, **collect}
