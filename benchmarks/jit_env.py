@@ -16,7 +16,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 import jit_envs
 
 import fastpg
@@ -56,7 +56,7 @@ def best(*programs):
 
 PROGRAM = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {support!r})
 import fastpg, numba
 from jit_envs import CartPole
 start, cpu = time.perf_counter(), time.process_time()
@@ -67,7 +67,7 @@ print(time.perf_counter() - start, time.process_time() - cpu)
 
 def first_use(folder):
     """Seconds from numba imported to an environment made in another process: elapsed, and of the CPU."""
-    program = PROGRAM.format(tests=sys.path[0])
+    program = PROGRAM.format(support=sys.path[0])
     environment = os.environ | {"FASTPG_CACHE_DIR": folder}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True

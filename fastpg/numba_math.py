@@ -8,7 +8,7 @@ call in it is not vectorised. These have no branches and no tables: `sin` and `c
 whole in itself, though sin and cos, and exp and tanh, share lines: numba compiles no call of plain Python.
 
 Errors are in ulp: the distance to the exact result, over the distance between two floats there.
-tests/test_numba_math.py holds the functions to them.
+tests/envs/test_numba_math.py holds the functions to them.
 
 ======  =================================================================
 sin     0.9 where abs(x) <= 4.1e5; then more, and beyond 2**30 x counts as 0

@@ -6,30 +6,6 @@ import pytest
 import fastpg
 from fastpg import _core
 
-# What compiles with numba or torch, starts processes, trains, or needs many samples: not in the quick loop.
-SLOW = {
-    "benchmarks",
-    "examples",
-    "examples_torch",
-    "exact",
-    "jit_env",
-    "jit_errors",
-    "jit_refused",
-    "jit_snapshot",
-    "readme",
-    "tabular",
-    "torch_loss",
-    "torch_modules",
-    "torch_processes",
-    "unbiased",
-}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.stem.removeprefix("test_") in SLOW or "fuzz" in item.path.parts:
-            item.add_marker(pytest.mark.slow)
-
 
 @pytest.fixture
 def rng() -> np.random.Generator:

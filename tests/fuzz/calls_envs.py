@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import fastpg
 from fastpg import exact
+from tests import ROOT
 
 from .judge import Call
 from .values import ASAN, NAN, numbers, one_of
@@ -287,7 +288,7 @@ TEMPORARY = tempfile.TemporaryDirectory(prefix="fastpg-fuzz-")
 def c_library():
     """Build the example in C; None without a compiler."""
     compiler = shutil.which("cc")
-    source = Path(__file__).parents[2] / "examples/c_env/integrator.c"
+    source = ROOT / "examples/c_env/integrator.c"
     if compiler is None:
         return None
     path = Path(TEMPORARY.name) / "env.so"

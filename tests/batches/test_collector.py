@@ -1,0 +1,568 @@
+"""Collecting from Gymnasium's environments, and learning from what was collected, against plain loops."""
+
+import copy
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import fastpg
+from fastpg import _core, reference
+from fastpg.batches.collector import Collector, episode_sums, play, quotas
+from fastpg.envs.gymnasium.adapter import Acted, opened
+from fastpg.envs.gymnasium.flatten import Observed
+from fastpg.training.learner import GymnasiumTrainer, values_of, weigh
+from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted
+from tests.support.oracle import relative_error
+
+NAN = math.nan
+
+
+def collector_of(env, seed=0, hidden=(8,), **options):
+    with opened("test", env, None) as wrapped:
+        policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space, hidden=hidden)
+        return Collector(wrapped, policy.network, seed, **options), policy
+
+
+def collect(env, **amount):
+    collector, policy = collector_of(env, wants_final=True)
+    return collector.collect(policy.theta, **amount)
+
+
+def transitions(batch, n):
+    """What environment n went through: (obs, reward, terminated, truncated, final obs if truncated)."""
+    finals = {(t, env): row for t, which, rows in batch.finals for env, row in zip(which, rows, strict=True)}
+    return [
+        (
+            batch.obs[t, n].tolist(),
+            batch.rewards[t, n],
+            batch.terminated[t, n],
+            batch.truncated[t, n],
+            finals[t, n].tolist() if batch.truncated[t, n] else None,
+        )
+        for t in np.flatnonzero(batch.valid[:, n])
+    ]
+
+
+def expected(n, steps):
+    """The same from Scripted itself."""
+    env, rows = Scripted(n, n % 5 + 1), []
+    obs, _ = env.reset()
+    for _ in range(steps):
+        after, reward, terminated, truncated, _ = env.step(0)
+        rows.append((obs.tolist(), reward, terminated, truncated, after.tolist() if truncated else None))
+        obs = env.reset()[0] if terminated or truncated else after
+    return rows
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("amount", [{"episodes": 22}, {"horizon": 41}], ids=str)
+def test_every_autoreset_mode_gives_the_same_transitions(mode, amount):
+    batch = collect(scripted(4, mode), **amount)
+    for n in range(4):
+        got = transitions(batch, n)
+        assert len(got) > 10
+        assert got == expected(n, len(got))
+    if "horizon" in amount and mode is not AutoresetMode.NEXT_STEP:
+        assert batch.valid.all()
+
+
+def test_the_row_of_a_next_step_reset_is_no_transition():
+    batch = collect(scripted(4, AutoresetMode.NEXT_STEP), horizon=41)
+    done = batch.terminated | batch.truncated
+    assert (batch.valid[1:] == ~done[:-1]).all()
+    assert batch.valid[0].all()
+    assert batch.num_steps == batch.valid.sum() < batch.valid.size
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_environment_plays_its_quota_and_no_more(mode):
+    batch = collect(scripted(4, mode), episodes=11)
+    done = (batch.terminated | batch.truncated) & batch.valid
+    assert done.sum(axis=0).tolist() == quotas(11, 4).tolist() == [3, 3, 3, 2]
+    for n in range(4):  # the last row that counts is the end of the last episode
+        assert done[np.flatnonzero(batch.valid[:, n])[-1], n]
+    by_hand = [[k + i % 5 for k in (1, 2, 3)] for i in range(4)]
+    lengths = [(length - 1) % 5 + 1 for row in by_hand for length in row][:11]
+    assert batch.lengths.tolist() == lengths
+    assert batch.num_trajectories == 11
+
+
+def test_environments_without_a_quota_play_nothing():
+    batch = collect(scripted(4), episodes=2)
+    assert not batch.valid[:, 2:].any()
+    assert batch.lengths.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_horizon_continues_the_episodes_of_the_one_before(mode):
+    collector, policy = collector_of(scripted(3, mode), wants_final=True)
+    parts = [copy.deepcopy(collector.collect(policy.theta, horizon=t)) for t in (7, 1, 12)]
+    whole = collect(scripted(3, mode), horizon=20)
+    for name in ("rewards", "terminated", "truncated", "valid", "actions"):
+        together = np.concatenate([getattr(part, name) for part in parts])
+        assert (together == getattr(whole, name)).all(), name
+    assert (np.concatenate([part.obs[:-1] for part in parts]) == whole.obs[:-1]).all()
+    assert (np.concatenate([part.ages() for part in parts]) == whole.ages())[whole.valid].all()
+    by_episode = [
+        np.sort(np.concatenate([getattr(one, name) for one in parts])) for name in ("returns", "lengths")
+    ]
+    assert (by_episode[0] == np.sort(whole.returns)).all()
+    assert (by_episode[1] == np.sort(whole.lengths)).all()
+
+
+def test_actions_reach_the_environment_as_they_were_recorded():
+    env = SyncVectorEnv([lambda i=i: Scripted(i, 5, start=7) for i in range(3)])
+    batch = collect(env, horizon=30)
+    for n, one in enumerate(env.envs):
+        recorded = batch.actions.reshape(30, 3)[batch.valid[:, n], n]
+        assert one.actions == (recorded + 7).tolist()
+        assert set(recorded) == {0, 1, 2}
+
+
+def test_entropy_is_that_of_the_policy_at_each_row(policy):
+    collector, policy = collector_of("gym:CartPole-v1")
+    policy.theta[:] = np.random.default_rng(0).normal(size=policy.theta.size).astype(np.float32)
+    batch = collector.collect(policy.theta, horizon=20)
+    np.testing.assert_allclose(batch.entropy, policy.entropy(batch.obs[:-1]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_same_seed_collects_the_same_batch_and_another_seed_another():
+    batches = []
+    for seed in (3, 3, 4):
+        collector, policy = collector_of("gym:CartPole-v1", seed)
+        batches.append(collector.collect(policy.theta, horizon=50))
+    first, again, other = batches
+    assert (first.obs == again.obs).all()
+    assert (first.actions == again.actions).all()
+    assert (first.obs != other.obs).any()
+
+
+def test_neighbouring_seeds_share_no_environment():
+    firsts = []
+    for seed in (0, 1):
+        collector, policy = collector_of("gym:CartPole-v1", seed)
+        firsts.append(collector.collect(policy.theta, horizon=1).obs[0])
+    assert not (firsts[0][:, None] == firsts[1][None]).all(axis=2).any()
+
+
+def test_sums_over_episodes_are_those_of_a_loop(rng):
+    for _ in range(50):
+        steps, count = rng.integers(1, 12), rng.integers(1, 4)
+        valid = rng.random((steps, count)) < 0.8
+        done = (rng.random((steps, count)) < 0.3) & valid
+        x, under_way = rng.normal(size=(steps, count)), rng.normal(size=count)
+        finished, rest = [], under_way.copy()
+        for n in range(count):
+            for t in range(steps):
+                rest[n] += x[t, n] if valid[t, n] else 0.0
+                if done[t, n]:
+                    finished.append(rest[n])
+                    rest[n] = 0.0
+        got, got_rest = episode_sums(x, valid, done, under_way)
+        np.testing.assert_allclose(got, finished, atol=1e-12)
+        np.testing.assert_allclose(got_rest, rest, atol=1e-12)
+
+
+# ---- spaces ----------------------------------------------------------------------------------------------
+
+FLATTENED = {
+    "an image": Box(0, 255, (2, 3, 2), np.uint8),
+    "a matrix": Box(-1, 1, (2, 3), np.float64),
+    "integers": Box(-5, 5, (3,), np.int32),
+    "a number": Box(-1, 1, (), np.float32),
+    "bits": MultiBinary((2, 2)),
+    "a matrix of categories": MultiDiscrete(np.array([[2, 3], [4, 1]])),
+    "a dict": Dict({"b": Discrete(3), "a": Box(-1, 1, (2,), np.float64), "c": MultiBinary(2)}),
+    "a tuple": Tuple([Box(0, 9, (2, 2), np.int64), Discrete(4), Dict({"x": MultiDiscrete([2, 3])})]),
+}
+
+
+@pytest.mark.parametrize("name", FLATTENED)
+def test_observations_are_flattened_as_gymnasium_does(name):
+    space = FLATTENED[name]
+    env = SyncVectorEnv([lambda: Single(space) for _ in range(3)])
+    obs, _ = env.reset(seed=0)
+    observed = Observed("test", space)
+    rows = np.full((3, observed.size), np.nan, np.float32)
+    observed.write(obs, rows)
+    singles = [
+        gymnasium.spaces.flatten(space, one)
+        for one in gymnasium.vector.utils.iterate(env.observation_space, obs)
+    ]
+    assert (rows == np.stack(singles).astype(np.float32)).all()
+    assert observed.space.shape == (observed.size,)
+    assert observed.space.dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FLATTENED)
+def test_flattened_environments_are_trained_in_every_mode(name, mode):
+    env = SyncVectorEnv([lambda: Single(FLATTENED[name]) for _ in range(3)], autoreset_mode=mode)
+    run = fastpg.train(env, fastpg.VPG(value_epochs=1), horizon=16, hidden=(4,), total_steps=100)
+    assert (run.history["mean_return"] == 4.0).all()
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [Discrete(5, start=-2), MultiDiscrete([3, 2], start=[1, 5]), Tuple([Discrete(3), Discrete(2)])],
+    ids=str,
+)
+def test_categories_are_read_as_the_policy_reads_them(space):
+    env = SyncVectorEnv([lambda: Single(space) for _ in range(7)])
+    obs, _ = env.reset(seed=0)
+    observed = Observed("test", space)
+    rows = np.empty((7, observed.size), np.float32)
+    observed.write(obs, rows)
+    policy = fastpg.Policy(space, Discrete(2))
+    assert (rows == policy.observations.rows("test", obs)[0]).all()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Discrete(3, start=5),
+        MultiDiscrete([3, 2]),
+        MultiDiscrete([3, 2], start=[1, -1]),
+        MultiDiscrete(np.array([[2, 3], [4, 5]])),
+        MultiBinary(3),
+        MultiBinary((2, 2)),
+        Box(-0.1, 0.1, (2,)),
+        Box(-0.1, 0.1, (2, 3), np.float64),
+        Box(np.array([-np.inf, 0.0], np.float32), np.array([0.1, np.inf], np.float32)),
+    ],
+    ids=str,
+)
+def test_actions_lie_in_their_space(space):
+    env = SyncVectorEnv([lambda: Single(Box(-1, 1, (2,)), space) for _ in range(5)])  # which checks them
+    batch = collect(env, horizon=12)
+    assert batch.num_steps > 0
+
+
+def test_box_actions_are_clipped_for_the_environment_and_recorded_as_drawn():
+    acted = Acted("test", Box(-0.5, 0.25, (2,), np.float64), 2)
+    drawn = np.array([-1.0, 1.0, 0.1, -0.2], np.float32)
+    assert acted.prepare(drawn).tolist() == [[-0.5, 0.25], [np.float32(0.1), np.float32(-0.2)]]
+    assert acted.prepare(drawn).dtype == np.float64
+    assert drawn.tolist()[0] == -1.0
+
+
+# ---- one iteration, recomputed in float64 ----------------------------------------------------------------
+
+
+def oracle_of(policy):
+    categories = policy.actions.categories if policy.actions.head == "categorical" else ()
+    network = policy.network
+    return reference.Network(
+        *(network.num_inputs, policy.hidden, network.num_outputs, policy.activation),
+        *(policy.actions.head, categories if len(categories) > 1 else ()),
+    )
+
+
+def oracle_weights(batch, form, *, gamma, lam, n_step, values):
+    """Phi_t without a baseline, (T, N), by the reference's defining sums, and V(s_t)."""
+    flags = {"terminated": batch.terminated, "truncated": batch.truncated, "mask": batch.valid}
+    state_values = values(batch.obs[:-1])
+    if form in ("total", "reward_to_go"):
+        to_go = reference.returns(batch.rewards, gamma=gamma, bootstrap_truncated=False, **flags)
+        if form == "total":
+            for n in range(to_go.shape[1]):
+                carry, begins = 0.0, True
+                for t in np.flatnonzero(batch.valid[:, n]):
+                    carry = to_go[t, n] if begins else carry
+                    to_go[t, n], begins = carry, batch.terminated[t, n] or batch.truncated[t, n]
+        return to_go, state_values
+    final = np.zeros(batch.valid.shape)
+    for t, which, rows in batch.finals:
+        final[t, which] = values(rows)
+    ahead = {**flags, "last_values": values(batch.obs[-1]), "final_values": final, "gamma": gamma}
+    if form == "q":
+        return reference.nstep_returns(batch.rewards, state_values, n=n_step, **ahead), state_values
+    if form == "td":
+        return reference.td_errors(batch.rewards, state_values, **ahead), state_values
+    return reference.gae(batch.rewards, state_values, lam=lam, **ahead)[0], state_values
+
+
+class Recorded:
+    """Keeps copies of the batches that a trainer's collector made."""
+
+    def __init__(self, monkeypatch):
+        self.batches = []
+        original = Collector.collect
+
+        def collect(collector, theta, **amount):
+            batch = original(collector, theta, **amount)
+            self.batches.append(copy.deepcopy(batch))
+            return batch
+
+        monkeypatch.setattr(Collector, "collect", collect)
+
+
+def environment(kind, mode=AutoresetMode.NEXT_STEP):
+    if kind == "scripted":
+        return scripted(5, mode)
+    if kind == "fastpg":
+        name = mode.name.lower()
+        return fastpg.make("CartPole-v1", num_envs=5, autoreset=name, max_episode_steps=20)
+    space = {
+        "gaussian": Box(-0.1, 0.1, (2,)),
+        "bernoulli": MultiBinary(3),
+        "several": MultiDiscrete([2, 3]),
+    }[kind]
+    return SyncVectorEnv([lambda: Single(Box(-1, 1, (3,)), space) for _ in range(5)], autoreset_mode=mode)
+
+
+ALGORITHMS = [
+    fastpg.Reinforce(epsilon=1e-4),
+    fastpg.Reinforce(form="total", normalize="trajectory", optimizer="sgd", momentum=0.5, entropy_coef=0.1),
+    fastpg.VPG(epsilon=1e-4, value_epochs=3),
+    fastpg.VPG(form="td", epsilon=1e-4, standardize_advantages=False, linear_schedule=True),
+    fastpg.VPG(form="q", n_step=3, epsilon=1e-4, max_grad_norm=0.01, entropy_coef=0.05),
+    fastpg.VPG(form="reward_to_go", epsilon=1e-4, value_epochs=2),
+    fastpg.A2C(epsilon=1e-4),
+]
+TOTAL_STEPS = 400
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda one: f"{type(one).__name__}-{one.form}")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("collection", [{"horizon": 30}, {"episodes": 13}], ids=str)
+@pytest.mark.parametrize("kind", ["scripted", "fastpg"])
+def test_training_is_what_the_oracle_makes_of_the_same_batches(
+    algorithm, mode, collection, kind, monkeypatch
+):
+    replay(algorithm, environment(kind, mode), collection, monkeypatch)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "bernoulli", "several"])
+def test_training_with_every_head_is_what_the_oracle_makes_of_it(kind, monkeypatch):
+    replay(ALGORITHMS[2], environment(kind), {"horizon": 30}, monkeypatch)
+
+
+def replay(algorithm, env, collection, monkeypatch):
+    recorded = Recorded(monkeypatch)
+    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
+    policy.theta *= 3  # so that the head tells actions apart
+    value = fastpg.ValueFunction.for_env(env, hidden=(5,), seed=2)
+    critic = isinstance(algorithm, fastpg.VPG)
+    run = fastpg.train(
+        env, algorithm, policy=policy, value=value if critic else None, total_steps=TOTAL_STEPS, **collection
+    )
+    oracle, value_oracle = oracle_of(policy), reference.Network(value.network.num_inputs, (5,), 1)
+    theta, value_theta = np.float64(policy.theta), np.float64(value.theta)
+    zeros, value_zeros = np.zeros_like(theta), np.zeros_like(value_theta)
+    moments, value_moments = (
+        reference.AdamState(zeros, zeros, 0),
+        reference.AdamState(value_zeros, value_zeros, 0),
+    )
+    velocity, num_steps = zeros, 0
+    assert len(recorded.batches) == len(run.history["num_steps"]) >= 2
+
+    def values(rows):
+        flat = np.float64(rows).reshape(-1, rows.shape[-1])
+        return reference.state_values(value_oracle, value_theta, flat).reshape(rows.shape[:-1])
+
+    for i, batch in enumerate(recorded.batches):
+        valid = batch.valid
+        obs = np.float64(batch.obs[:-1][valid])
+        actions = batch.actions.reshape(*valid.shape, -1)[valid]
+        actions = actions[:, 0] if policy.actions.shape[-1] == () else actions
+        weights, state_values = oracle_weights(
+            batch, algorithm.form, gamma=algorithm.gamma, lam=getattr(algorithm, "lam", 1.0),
+            n_step=getattr(algorithm, "n_step", 1), values=values,
+        )  # fmt: skip
+        weights, state_values = weights[valid], state_values[valid]
+        if critic:
+            targets = weights if algorithm.form in ("q", "reward_to_go") else weights + state_values
+            weights = targets - state_values
+            loss = reference.value_loss(value_oracle, value_theta, obs, targets)
+            np.testing.assert_allclose(run.history["value_loss"][i], loss, rtol=1e-4)
+            explained = reference.explained_variance(state_values, targets)
+            np.testing.assert_allclose(run.history["explained_variance"][i], explained, rtol=1e-3, atol=1e-4)
+            if algorithm.standardize_advantages:
+                weights = reference.standardize(weights)
+        total = reference.policy_gradient(oracle, theta, obs, actions, weights, "sum")
+        if algorithm.entropy_coef:
+            total = total + algorithm.entropy_coef * reference.entropy_gradient(oracle, theta, obs)
+        by_trajectory = getattr(algorithm, "normalize", "timestep") == "trajectory"
+        gradient = total / (run.history["num_trajectories"][i] if by_trajectory else len(obs))
+        np.testing.assert_allclose(run.history["gradient_norm"][i], np.linalg.norm(gradient), rtol=2e-4)
+        entropy = reference.entropy(oracle, theta, obs).mean()
+        np.testing.assert_allclose(run.history["entropy"][i], entropy, rtol=1e-4)
+        if i == 0:  # from the same parameters, to the bit: what the estimators make of the batch
+            check_gradient(batch, algorithm, policy, value if critic else None, gradient, by_trajectory)
+        share = 1.0
+        if critic and algorithm.linear_schedule:
+            share = max(1.0 - num_steps / TOTAL_STEPS, 0.0)
+        rate = algorithm.learning_rate * share
+        if critic and algorithm.max_grad_norm is not None:
+            gradient = reference.clip_norm(gradient, algorithm.max_grad_norm)
+        if getattr(algorithm, "optimizer", "adam") == "sgd":
+            theta, velocity = reference.sgd(
+                theta, gradient, velocity, learning_rate=rate, momentum=algorithm.momentum
+            )
+        else:
+            theta, moments = reference.adam(
+                theta, gradient, moments, learning_rate=rate, epsilon=algorithm.epsilon
+            )
+        for _ in range(algorithm.value_epochs if critic else 0):
+            value_theta, value_moments = reference.adam(
+                value_theta, reference.value_gradient(value_oracle, value_theta, obs, targets), value_moments,
+                learning_rate=algorithm.value_learning_rate * share, epsilon=algorithm.epsilon,
+            )  # fmt: skip
+        num_steps += len(obs)
+    # As in test_vpg.py: the steps of the optimizers, differences of float32 parameters, are what is compared.
+    assert relative_error(run.policy.theta - np.float64(policy.theta), theta - policy.theta) < 1e-3
+    if critic:
+        assert relative_error(run.value.theta - np.float64(value.theta), value_theta - value.theta) < 1e-3
+    env.close()
+
+
+def check_gradient(batch, algorithm, policy, value, expected, by_trajectory):
+    """The collector's gradient of this batch is the oracle's to 1e-5."""
+    settings = {"form": algorithm.form, "gamma": algorithm.gamma}
+    if value is not None:
+        settings.update(
+            lam=algorithm.lam, n_step=algorithm.n_step, values=values_of(value.network, value.theta)
+        )
+        settings["baseline"] = "value" if algorithm.form in ("q", "reward_to_go") else "none"
+    weights = weigh(batch, **settings).weights
+    if value is not None and algorithm.standardize_advantages:
+        weights = reference.standardize(np.float64(weights)).astype(np.float32)
+    gradient = np.empty_like(policy.theta)
+    _core.policy_gradient(
+        *(policy.network, policy.theta, batch.valid_obs(), batch.valid_actions(), weights),
+        1.0 / (batch.num_trajectories if by_trajectory else batch.num_steps),
+        gradient,
+        algorithm.entropy_coef,
+    )
+    assert relative_error(gradient, expected) < 1e-5
+
+
+def test_normalised_observations_are_folded_into_the_first_layer(monkeypatch):
+    recorded = Recorded(monkeypatch)
+    algorithm = fastpg.VPG(normalize_observations=True, epsilon=1e-4, value_epochs=1)
+    env = scripted(5, AutoresetMode.SAME_STEP)
+    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
+    run = fastpg.train(env, algorithm, hidden=(6,), seed=1, horizon=30, total_steps=150)  # from such a policy
+    (batch,) = recorded.batches
+    obs = batch.obs[:-1].reshape(-1, 3).astype(np.float64)
+    mean, std = obs.mean(axis=0), obs.std(axis=0)
+    # What reads normalised observations is one step of Adam away from what there was before.
+    weight, bias = (run.policy.parameters()[f"hidden.0.{name}"] for name in ("weight", "bias"))
+    inner_weight, inner_bias = weight * std, bias + weight @ mean
+    before = policy.parameters()
+    for inner, old in ((inner_weight, before["hidden.0.weight"]), (inner_bias, before["hidden.0.bias"])):
+        moved = np.abs(inner - old)
+        assert 0 < moved.max() < 1.01 * algorithm.learning_rate
+
+
+@pytest.mark.parametrize("baseline", ["batch_mean", "timestep_mean"])
+@pytest.mark.parametrize("amount", [{"episodes": 13}, {"horizon": 23}], ids=str)
+def test_mean_baselines_leave_out_the_environment_itself(baseline, amount):
+    batch = collect(scripted(5), **amount)
+    plain = np.full(batch.valid.shape, np.nan)
+    plain[batch.valid] = weigh(batch, form="reward_to_go", gamma=0.9).weights
+    got = np.full(batch.valid.shape, np.nan)
+    got[batch.valid] = weigh(batch, form="reward_to_go", gamma=0.9, baseline=baseline).weights
+    ages = batch.ages()
+    done = batch.terminated | batch.truncated
+    for t, n in np.argwhere(batch.valid):
+        others = [
+            plain[s, m]
+            for s, m in np.argwhere(batch.valid)
+            if m != n
+            and (
+                baseline == "batch_mean"
+                or (s == t and "horizon" in amount)
+                or ("episodes" in amount and ages[s, m] == ages[t, n]
+                    and (done & batch.valid)[:s, m].sum() == (done & batch.valid)[:t, n].sum())
+            )
+        ]  # fmt: skip
+        mean = np.mean(others) if others else 0.0
+        assert math.isclose(got[t, n], plain[t, n] - mean, abs_tol=1e-4)
+
+
+def test_discounted_states_are_weighted_by_their_age():
+    collector, policy = collector_of(scripted(3))
+    collector.collect(policy.theta, horizon=3)
+    batch = collector.collect(policy.theta, horizon=9)  # in the middle of episodes
+    plain = weigh(batch, form="reward_to_go", gamma=0.5).weights
+    ages = batch.obs[:-1][..., 2]  # the observation says it
+    assert (batch.ages() == ages)[batch.valid].all()
+    discounted = weigh(batch, form="reward_to_go", gamma=0.5, discount_states=True).weights
+    np.testing.assert_allclose(discounted, plain * 0.5 ** ages[batch.valid], rtol=1e-6)
+
+
+def test_minibatches_of_the_value_function_are_shares_of_the_batch(monkeypatch):
+    sizes = []
+    original = _core.value_gradient
+
+    def value_gradient(net, theta, obs, targets, scale, out):
+        sizes.append(len(obs))
+        return original(net, theta, obs, targets, scale, out)
+
+    monkeypatch.setattr(_core, "value_gradient", value_gradient)
+    env = scripted(5, AutoresetMode.SAME_STEP)
+    algorithm = fastpg.VPG(value_epochs=2, value_minibatches=4)
+    runs = [fastpg.train(env, algorithm, horizon=21, total_steps=105) for _ in range(2)]
+    assert sizes[:8] == [26, 26, 26, 27] * 2
+    assert runs[0].num_steps == 105
+
+
+def test_an_iteration_that_fails_changes_nothing(monkeypatch):
+    env = scripted(3)
+    with opened("test", env, None) as wrapped:
+        policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space)
+        value = fastpg.ValueFunction(wrapped.observation_space)
+        settings = fastpg.VPG(normalize_observations=True).core_settings()
+        trainer = GymnasiumTrainer(
+            wrapped, policy.network, policy.theta, value=value.network, value_theta=value.theta, seed=0,
+            horizon=8, episodes=0, steps_per_iteration=0, total_steps=9999, target_return=NAN, **settings,
+        )  # fmt: skip
+        trainer.run(0.0)
+        before = policy.theta.copy(), value.theta.copy(), trainer.num_steps
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(trainer, "_fit_values", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run(0.0)
+        after = policy.theta.copy(), value.theta.copy(), trainer.num_steps
+        assert all(np.array_equal(x, y) for x, y in zip(before, after, strict=True))
+        monkeypatch.undo()
+        trainer.run(0.0)
+        assert (policy.theta != before[0]).any()
+
+
+# ---- evaluation ------------------------------------------------------------------------------------------
+
+
+def evaluated(env, **options):
+    with opened("test", env, None) as wrapped:
+        policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space)
+        return play(wrapped, policy.network, policy.theta, deterministic=True, seed=0, **options)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_evaluation_plays_the_quota_of_every_environment(mode):
+    returns, lengths = evaluated(scripted(4, mode), episodes=10, max_steps=None)
+    for entry in range(10):
+        k, n = divmod(entry, 4)  # episode k of environment n
+        assert lengths[entry] == (n % 5 + k) % 5 + 1
+        assert returns[entry] == sum(k + age / 8 for age in range(lengths[entry]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_evaluation_ends_episodes_at_max_steps(mode):
+    returns, lengths = evaluated(scripted(4, mode), episodes=10, max_steps=3)
+    assert set(lengths) == {1, 2, 3}
+    # One episode of the environment each: the same number k in every reward k + t / 8.
+    k = (returns - [sum(range(length)) / 8 for length in lengths]) / lengths
+    assert (k == np.floor(k)).all()
+    assert all(len(set(k[n::4])) == len(k[n::4]) for n in range(4))  # and never the same one twice

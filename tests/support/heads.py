@@ -1,0 +1,45 @@
+"""Policies of every head, with an oracle and a batch each."""
+
+import math
+
+import numpy as np
+from gymnasium.spaces import Box
+
+import fastpg
+from fastpg import reference
+
+
+def make(space, hidden=(5,), num_inputs=4, seed=0, activation="tanh"):
+    """A policy whose parameters give every action a fair chance, and its oracle."""
+    obs_space = Box(-np.inf, np.inf, (num_inputs,))
+    policy = fastpg.Policy(obs_space, space, hidden=hidden, activation=activation)
+    return policy, oracle_of(policy, seed)
+
+
+def oracle_of(policy, seed=0):
+    """Draw the policy's parameters anew; return its oracle."""
+    rng = np.random.default_rng(seed)
+    for name, view in policy.parameters().items():
+        scale = {"weight": 1 / math.sqrt(view.shape[-1]), "bias": 0.3, "log_std": 0.5}[name.split(".")[-1]]
+        view[:] = scale * rng.normal(size=view.shape)
+    net = policy.network
+    categories = net.action_categories if net.head == "categorical" else ()
+    return reference.Network(
+        net.num_inputs, net.hidden, net.num_outputs, net.activation, net.head, categories
+    )
+
+
+def batch(policy, size, seed=1):
+    """Observations, actions in the shape that the policy takes, and weights."""
+    rng = np.random.default_rng(seed)
+    obs = rng.normal(size=(size, policy.network.num_inputs)).astype(np.float32)
+    shape = (size, *policy.action_space.shape)
+    if policy.network.head == "gaussian":
+        actions = rng.normal(size=shape).astype(np.float32)
+    else:
+        actions = rng.integers(policy.network.action_categories, size=(size, policy.network.action_size))
+    return obs, actions.reshape(shape), rng.normal(size=size).astype(np.float32)
+
+
+def exact(policy, obs):
+    return policy.theta.astype(np.float64), obs.astype(np.float64)

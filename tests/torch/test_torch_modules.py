@@ -1,0 +1,477 @@
+"""Modules and policies that share their parameters, and which modules are read at all."""
+
+import copy
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import weakref
+
+import gymnasium.spaces as gs
+import numpy as np
+import pytest
+
+import fastpg
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import torch
+from torch import nn
+
+import fastpg.torch as fpt
+from fastpg.torch.modules import read_module
+from tests.support.torch_oracle import HEADS, make_batch, make_module
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=["to_module", "from_module"])
+def pair(request):
+    """A policy and a module that share their memory, made from either side."""
+    if request.param == "to_module":
+        policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8, 5), seed=3)
+        return policy, fpt.to_module(policy)
+    module, _ = make_module(4, (8, 5), "discrete")
+    return fpt.from_module(module), module
+
+
+def vector(module):
+    return np.concatenate([one.detach().numpy().ravel() for one in module.parameters()])
+
+
+# ---- one memory --------------------------------------------------------------------------------------------
+
+
+def test_what_either_side_writes_the_other_has(pair):
+    policy, module = pair
+    assert np.array_equal(policy.theta, vector(module))
+    with torch.no_grad():
+        module[2].weight.fill_(0.25)
+    assert (policy.parameters()["hidden.1.weight"] == 0.25).all()
+    policy.theta[:] = np.arange(policy.theta.size)
+    assert np.array_equal(vector(module), policy.theta)
+    policy.theta = np.zeros_like(policy.theta)
+    assert not vector(module).any()
+
+
+def test_a_step_of_an_optimizer_is_a_step_of_the_policy(pair):
+    policy, module = pair
+    num_actions = policy.network.num_outputs
+    obs, actions, weights = make_batch((9,), 4, gs.Discrete(num_actions))
+    before = policy.theta.copy()
+    for kind in ({}, {"foreach": True}, {"fused": True}):
+        optimizer = torch.optim.Adam(module.parameters(), 0.1, **kind)
+        optimizer.zero_grad()
+        fpt.pg_loss(module, obs, actions, weights).backward()
+        optimizer.step()
+        assert (policy.theta != before).any()
+        before = policy.theta.copy()
+        expected = torch.log_softmax(module(obs), -1)[torch.arange(9), actions]
+        np.testing.assert_allclose(
+            policy.log_prob(obs.numpy(), actions.numpy()), expected.detach(), atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("hidden", [(), (5,), (8, 3, 5)])
+@pytest.mark.parametrize(
+    "space", [gs.Discrete(3), gs.MultiDiscrete([2, 3]), gs.MultiBinary(2), gs.Box(-1, 1, (2,))]
+)
+def test_a_policy_and_its_module_are_the_same_function(space, hidden, activation):
+    policy = fastpg.Policy(gs.Box(-1, 1, (4,)), space, hidden=hidden, activation=activation)
+    policy.theta += np.random.default_rng(0).normal(size=policy.theta.size).astype(np.float32)
+    module = fpt.to_module(policy)
+    obs, actions, _ = make_batch((6,), 4, space)
+    log_prob, entropy = fpt.log_prob_and_entropy(module, obs, actions)
+    assert np.array_equal(log_prob, policy.log_prob(obs.numpy(), actions.numpy()))
+    assert np.array_equal(entropy, policy.entropy(obs.numpy()))
+    back = fpt.from_module(module)
+    assert np.shares_memory(back.theta, policy.theta) and back.theta.shape == policy.theta.shape
+    assert (back.action_space, back.observation_space) == (space, policy.observation_space)
+    if isinstance(space, gs.Box):
+        assert np.array_equal(module.log_std.detach(), policy.parameters()["log_std"])
+
+
+@pytest.mark.parametrize(
+    "obs_space", [gs.Discrete(4, start=2), gs.MultiDiscrete([3, 2]), gs.Tuple([gs.Discrete(3)] * 2)]
+)
+def test_a_module_of_categories_takes_them_as_the_space_has_them_or_as_one_hot_vectors(obs_space):
+    policy = fastpg.Policy(obs_space, gs.Discrete(3), hidden=(8,))
+    policy.theta += np.random.default_rng(0).normal(size=policy.theta.size).astype(np.float32)
+    module = fpt.to_module(policy)
+    obs_space.seed(0)
+    samples = [obs_space.sample() for _ in range(7)]
+    obs = np.array(samples)
+    one_hot = np.stack([gs.flatten(obs_space, one) for one in samples])
+    given = tuple(obs.T) if isinstance(obs_space, gs.Tuple) else obs
+    tensors = tuple(map(torch.from_numpy, given)) if isinstance(given, tuple) else torch.from_numpy(given)
+    outputs = module(tensors)
+    assert torch.equal(outputs, module(torch.from_numpy(one_hot).float()))
+    expected = torch.log_softmax(outputs, -1)[:, 1].detach()
+    np.testing.assert_allclose(policy.log_prob(given, np.ones(7, np.int64)), expected, atol=1e-6)
+
+
+def test_parameter_objects_stay_when_a_module_is_taken_over():
+    module, _ = make_module(4, (8,), "gaussian")
+    before, values = list(module.parameters()), vector(module)
+    optimizer = torch.optim.SGD(module.parameters(), 0.5)
+    policy = fpt.from_module(module)
+    assert all(a is b for a, b in zip(before, module.parameters(), strict=True))
+    assert np.array_equal(vector(module), values)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    expected = policy.theta - np.float32(0.5)
+    optimizer.step()
+    assert np.array_equal(policy.theta, expected)
+    assert np.array_equal(policy.parameters()["log_std"], module.log_std.detach())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_policy_of_a_module_has_the_space_that_was_given(head):
+    module, space = make_module(4, (8,), head)
+    policy = fpt.from_module(module, space, observation_space=gs.Box(-2, 2, (4,)))
+    assert policy.action_space == space and policy.observation_space == gs.Box(-2, 2, (4,))
+
+
+def test_spaces_are_guessed_where_none_is_given():
+    assert fpt.from_module(nn.Linear(4, 3)).action_space == gs.Discrete(3)
+    policy = fpt.from_module(nn.Linear(4, 3), log_std=nn.Parameter(torch.zeros(3)))
+    assert policy.action_space == gs.Box(-np.inf, np.inf, (3,), np.float32)
+    assert policy.observation_space == gs.Box(-np.inf, np.inf, (4,), np.float32)
+
+
+def test_sequentials_in_sequentials_and_identity_are_read_through():
+    inner = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), nn.Linear(8, 5))
+    module = nn.Sequential(nn.Identity(), inner, nn.ReLU(), nn.Linear(5, 2))
+    policy = fpt.from_module(module)
+    assert (policy.hidden, policy.activation) == ((8, 5), "relu")
+    obs = torch.randn(7, 4)
+    expected = torch.log_softmax(module(obs), -1)[:, 0].detach()
+    np.testing.assert_allclose(policy.log_prob(obs.numpy(), np.zeros(7, np.int64)), expected, atol=1e-6)
+
+
+def test_two_modules_of_a_policy_share_it_and_two_policies_of_a_module_too():
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
+    first, second = fpt.to_module(policy), fpt.to_module(policy)
+    with torch.no_grad():
+        first[0].bias.fill_(7.0)
+    assert (second[0].bias == 7).all()
+    assert np.shares_memory(fpt.from_module(first).theta, fpt.from_module(second).theta)
+
+
+def test_the_memory_outlives_the_other_side():
+    policy = fastpg.Policy.for_env("CartPole-v1")
+    module, values = fpt.to_module(policy), policy.theta.copy()
+    del policy
+    gc.collect()
+    assert np.array_equal(vector(module), values)
+    policy = fpt.from_module(module)
+    del module
+    gc.collect()
+    assert np.array_equal(policy.theta, values)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 2), lambda: make_module(4, (8,), "gaussian")[0]])
+def test_modules_are_not_kept_alive_by_what_is_known_of_them(make):
+    module = make()
+    policy = fpt.from_module(module)
+    read_module("test()", module)
+    alive = weakref.ref(module)
+    del module
+    gc.collect()
+    assert alive() is None
+    policy.theta *= 2  # and there is nobody to tell
+
+
+# ---- what ends the sharing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"])
+def test_copies_have_a_memory_of_their_own(copied, env_id):
+    policy = fastpg.Policy.for_env(env_id, hidden=(8,))
+    module = fpt.to_module(policy)
+    fpt.from_module(module)
+    twin = copied(module)
+    values = policy.theta.copy()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(1.0)
+    assert np.array_equal(policy.theta, values)
+    other = fpt.from_module(twin)
+    assert np.array_equal(other.theta, values + 1)
+    assert (other.observation_space, other.action_space) == (policy.observation_space, policy.action_space)
+    pickle.dumps(policy)
+    assert np.array_equal(policy.copy().theta, values)
+
+
+def test_a_state_dict_goes_in_and_out(pair):
+    policy, module = pair
+    state = {name: one.clone() for name, one in module.state_dict().items()}
+    policy.theta = np.zeros_like(policy.theta)
+    module.load_state_dict(state)
+    assert np.array_equal(policy.theta, np.concatenate([one.numpy().ravel() for one in state.values()]))
+
+
+def test_other_dtypes_leave_the_policy_behind_and_can_be_taken_over_again(pair):
+    policy, module = pair
+    module.double().float()
+    policy.theta = np.zeros_like(policy.theta)
+    assert vector(module).any()
+    again = fpt.from_module(module)
+    assert np.array_equal(again.theta, vector(module))
+    with torch.no_grad():
+        module[0].bias.fill_(3.0)
+    assert (again.parameters()["hidden.0.bias"] == 3).all()
+
+
+def test_a_module_reads_as_it_is_when_part_of_it_moves_away(pair):
+    _, module = pair
+    assert read_module("test()", module).shared
+    module[2].bias.data = torch.ones(5)
+    read = read_module("test()", module)
+    assert not read.shared and np.array_equal(read.theta, vector(module))
+
+
+# ---- what autograd notices ---------------------------------------------------------------------------------
+
+
+def backward_after(module, write):
+    obs = torch.randn(5, 4)
+    loss = torch.tanh(module(obs)).sum()
+    write()
+    loss.backward()
+
+
+def test_assignments_between_forward_and_backward_are_noticed(pair):
+    policy, module = pair
+    backward_after(module, lambda: None)
+
+    def assign():
+        policy.theta = np.zeros_like(policy.theta)
+
+    def add():
+        policy.theta += np.ones_like(policy.theta)
+
+    def write_and_say_so():
+        policy.parameters()["head.bias"][:] = 1.0
+        policy.written()
+
+    for write in (assign, add, write_and_say_so):
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            backward_after(module, write)
+
+
+def test_every_module_of_a_policy_is_told():
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
+    modules = [fpt.to_module(policy) for _ in range(2)]
+    policy.theta = policy.theta
+    assert all(parameter._version == 1 for module in modules for parameter in module.parameters())
+
+
+def test_training_tells_the_module_that_a_callback_made():
+    modules, versions = [], []
+
+    def callback(progress):
+        if not modules:
+            modules.append(fpt.to_module(progress.policy))
+        versions.append(modules[0][0].weight._version)
+        return len(versions) == 3
+
+    run = fastpg.train("CartPole-v1", fastpg.Reinforce(), total_steps=10**9, hidden=(8,), callback=callback)
+    assert versions[0] < versions[1] < versions[2]
+    assert np.array_equal(vector(modules[0]), run.policy.theta)
+
+
+def test_a_step_of_one_layer_is_no_change_of_another(pair):
+    _, module = pair
+    obs = torch.randn(5, 4)
+    loss = torch.tanh(module(obs)).sum()
+    with torch.no_grad():
+        module[0].weight.add_(1.0)  # the gradient by obs, which needs it, is not asked for
+    loss.backward()
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------
+
+
+def tied():
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
+def tied_weights():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    module[2].weight = module[0].weight
+    return module
+
+
+def with_log_std(value, outputs=2):
+    module = nn.Sequential(nn.Linear(4, outputs))
+    module.log_std = value
+    return module
+
+
+class Scaled(nn.Linear):
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+
+class Residual(nn.Sequential):
+    def forward(self, input):
+        return input + super().forward(input)
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "sentence"),
+    [
+        (3, TypeError, "module must be a torch.nn.Module, got 3"),
+        (nn.Conv2d(1, 1, 1), TypeError, "module is a Conv2d, which is not supported"),
+        (nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.Softmax(-1))), TypeError, "module.1.0 is a Softmax"),
+        (nn.Sequential(nn.Linear(4, 8), nn.Dropout(), nn.Linear(8, 2)), TypeError, "module.1 is a Dropout"),
+        (nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2)), TypeError, "module.1 is a GELU"),
+        (nn.Sequential(Scaled(4, 2)), TypeError, "module.0 is a Scaled, which is not supported"),
+        (Residual(nn.Linear(4, 4)), TypeError, "module is a Residual, which is not supported"),
+        (nn.Sequential(), ValueError, "module has no layers"),
+        (nn.Sequential(nn.Tanh(), nn.Linear(4, 2)), ValueError, "a Linear must follow the beginning"),
+        (nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), ValueError, "Tanh or ReLU must follow module.0"),
+        (
+            nn.Sequential(nn.Linear(4, 2), nn.Tanh()),
+            ValueError,
+            "last layer must be Linear.*module.1 is",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)),
+            ValueError,
+            r"activations must be of one kind, got tanh \(module.1\) and relu \(module.3\)",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(9, 2)),
+            ValueError,
+            "module.2 takes 9 inputs",
+        ),
+        (make_module(4, (8,) * 4, "discrete")[0], ValueError, "4 hidden layers; at most 3 are supported"),
+        (
+            make_module(4, (513,), "discrete")[0],
+            ValueError,
+            "module.0 has 513 outputs; hidden",
+        ),
+        (nn.Linear(4, 513), ValueError, "at most 512 actions"),
+        (nn.Linear(4, 2, bias=False), ValueError, "its bias is None; make it with bias=True"),
+        (
+            nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)),
+            ValueError,
+            "its weight is computed",
+        ),
+        (
+            nn.Linear(4, 2).double(),
+            TypeError,
+            r"weight must be float32, .*module.float\(\)",
+        ),
+        (nn.Linear(4, 2, device="meta"), ValueError, "module.weight must lie on the CPU, got meta"),
+        (tied(), ValueError, "one parameter in two places"),
+        (tied_weights(), ValueError, "one parameter in two places"),
+        (
+            with_log_std(nn.Parameter(torch.zeros(3))),
+            ValueError,
+            r"log_std must have shape \(2,\)",
+        ),
+        (
+            with_log_std(torch.zeros(2)),
+            TypeError,
+            "module.log_std must be a torch.nn.Parameter",
+        ),
+        (with_log_std(nn.Parameter(torch.zeros(2).double())), TypeError, "log_std must be float32"),
+        (with_log_std(nn.Parameter(torch.zeros(33)), 33), ValueError, "1 to 32 components, got 33"),
+        (nn.LazyLinear(2), ValueError, "module is a LazyLinear that has no parameters yet"),
+    ],
+)
+def test_modules_that_the_kernels_cannot_run_are_refused(module, error, sentence):
+    for function in (fpt.from_module, lambda one: fpt.pg_loss(one, None, None, None)):
+        with pytest.raises(error, match=rf"(from_module|pg_loss)\(\): .*{sentence}"):
+            function(module)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "error", "sentence"),
+    [
+        (
+            {"action_space": gs.Discrete(3)},
+            ValueError,
+            "module has 2 outputs, but .* needs 3",
+        ),
+        (
+            {"action_space": gs.Box(-1, 1, (1,))},
+            ValueError,
+            r"module has 2 outputs, two for each entry of action_space .*, but standard deviations that "
+            r"depend on the observation are not supported; .* log_std a Parameter of shape \(1,\)",
+        ),
+        (
+            {"action_space": gs.Box(-1, 1, (2,)), "log_std": torch.zeros(5, 2)},
+            ValueError,
+            r"log_std must have shape \(2,\), one entry an action, the same for all .*, got \(5, 2\)",
+        ),
+        ({"action_space": gs.Box(-1, 1, (2,))}, ValueError, r"a log_std of shape \(2,\) is needed"),
+        ({"action_space": 2}, TypeError, "action_space must be a gymnasium space"),
+        (
+            {"observation_space": gs.Box(-1, 1, (3,))},
+            ValueError,
+            "module takes 4 inputs, but .* gives 3",
+        ),
+        ({"log_std": 0.0}, TypeError, "log_std must be a torch.nn.Parameter, got 0.0"),
+        ({"action_space": gs.Discrete(2), "log_std": torch.zeros(2)}, ValueError, "there must be no log_std"),
+        (
+            {"log_std": torch.zeros(2, requires_grad=True) * 1},
+            ValueError,
+            "must be leaves",
+        ),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused(spaces, error, sentence):
+    with pytest.raises(error, match=rf"from_module\(\): .*{sentence}"):
+        fpt.from_module(nn.Linear(4, 2), **spaces)
+
+
+def test_to_module_takes_policies_only():
+    with pytest.raises(TypeError, match=r"to_module\(\): policy must be a fastpg.Policy"):
+        fpt.to_module(nn.Linear(4, 2))
+
+
+def test_defaults_of_torch_do_not_matter():
+    torch.set_default_dtype(torch.float64)
+    try:
+        module = fpt.to_module(fastpg.Policy.for_env("Pendulum-v1", hidden=(8,)))
+        assert all(parameter.dtype == torch.float32 for parameter in module.parameters())
+        obs, actions, weights = torch.zeros(2, 3).float(), torch.zeros(2, 1).float(), torch.ones(2).float()
+        assert fpt.pg_loss(module, obs, actions, weights).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+# ---- importing ---------------------------------------------------------------------------------------------
+
+
+def test_without_torch_the_import_says_how_to_get_it():
+    program = "import sys; sys.modules['torch'] = None; import fastpg; import fastpg.torch"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (
+        "ImportError: fastpg.torch needs PyTorch, which is not installed: pip install torch\n"
+        in result.stderr
+    )
+
+
+def test_every_public_name_is_documented():
+    for name in fpt.__all__:
+        assert getattr(fpt, name).__doc__
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "77"}, {"OMP_WAIT_POLICY": "active"}], ids=str)
+def test_importing_torch_leaves_the_environment_as_it_was(given):
+    names = ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"]
+    program = f"import fastpg.torch, os, sys; print({{n: os.environ[n] for n in {names} if n in os.environ}})"
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=clean | given, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == str(given)
