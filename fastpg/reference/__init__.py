@@ -19,23 +19,10 @@ from fastpg.reference.advantages import (
     td_errors,
     vtrace,
 )
-from fastpg.reference.arrays import (
-    Bools,
-    Floats,
-    Ints,
-    Words,
-)
-from fastpg.reference.cartpole import (
-    ANGLE_LIMIT,
-    X_LIMIT,
-    cartpole_step,
-)
-from fastpg.reference.gradients import (
-    backpropagate,
-    entropy_gradient,
-    policy_gradient,
-    score,
-)
+from fastpg.reference.arrays import Bools, Floats, Ints, Words
+from fastpg.reference.batches import Batch, num_trajectories
+from fastpg.reference.cartpole import ANGLE_LIMIT, X_LIMIT, cartpole_step
+from fastpg.reference.gradients import backpropagate, entropy_gradient, policy_gradient, score
 from fastpg.reference.heads import (
     component_log_probs,
     draw,
@@ -59,48 +46,67 @@ from fastpg.reference.networks import (
     logits,
     num_parameters,
 )
-from fastpg.reference.normalisation import (
-    for_normalized,
-    for_raw,
+from fastpg.reference.normalisation import Normalizer, for_normalized, for_raw, observe, scale
+from fastpg.reference.optimizers import AdamState, adam, clip_norm, sgd
+from fastpg.reference.philox import philox4x32
+from fastpg.reference.rollouts import episode_quota, estimate_gradient, rollout
+from fastpg.reference.sharding import (
+    MINIBATCH_DRAW,
+    mean_of_others,
+    minibatches,
+    permutation,
+    shard_size,
+    shards,
 )
-from fastpg.reference.optimizers import (
-    AdamState,
-    adam,
-    clip_norm,
-    sgd,
+from fastpg.reference.updates import (
+    Agent,
+    Model,
+    Options,
+    Scaling,
+    Statistics,
+    Values,
+    ascend,
+    bootstrapped,
+    fit_values,
+    new_agent,
+    new_model,
+    objective_gradient,
+    scaled_for_steps,
+    schedule,
+    statistics,
+    step_policy,
+    update,
+    values_where,
+    weigh,
 )
-from fastpg.reference.philox import (
-    philox4x32,
-)
-from fastpg.reference.rollouts import (
-    Batch,
-    episode_quota,
-    estimate_gradient,
-    rollout,
-)
-from fastpg.reference.values import (
-    explained_variance,
-    state_values,
-    value_gradient,
-    value_loss,
-)
+from fastpg.reference.values import explained_variance, state_values, value_gradient, value_loss
 
 __all__ = [
     "ANGLE_LIMIT",
     "FORMS",
+    "MINIBATCH_DRAW",
     "X_LIMIT",
     "AdamState",
+    "Agent",
     "Batch",
     "Bools",
     "Episodes",
     "Floats",
     "Ints",
+    "Model",
     "Network",
+    "Normalizer",
+    "Options",
+    "Scaling",
+    "Statistics",
+    "Values",
     "Words",
     "activate",
     "activation_slope",
     "adam",
+    "ascend",
     "backpropagate",
+    "bootstrapped",
     "cartpole_step",
     "clip_norm",
     "component_log_probs",
@@ -112,6 +118,7 @@ __all__ = [
     "episode_returns",
     "estimate_gradient",
     "explained_variance",
+    "fit_values",
     "for_normalized",
     "for_raw",
     "gae",
@@ -124,22 +131,40 @@ __all__ = [
     "log_std",
     "log_std_score",
     "logits",
+    "mean_of_others",
+    "minibatches",
+    "new_agent",
+    "new_model",
     "nstep_returns",
     "num_parameters",
+    "num_trajectories",
+    "objective_gradient",
+    "observe",
     "output_score",
+    "permutation",
     "philox4x32",
     "policy_gradient",
     "returns",
     "reward_to_go",
     "rollout",
     "sample",
+    "scale",
+    "scaled_for_steps",
+    "schedule",
     "score",
     "sgd",
+    "shard_size",
+    "shards",
     "standardize",
     "state_values",
+    "statistics",
+    "step_policy",
     "summed",
     "td_errors",
+    "update",
     "value_gradient",
     "value_loss",
+    "values_where",
     "vtrace",
+    "weigh",
 ]

@@ -11,8 +11,12 @@ import numpy as np
 from fastpg.reference.arrays import Bools, Floats
 
 
-def reward_to_go(rewards: Floats, terminated: Bools, truncated: Bools, gamma: float = 1.0) -> Floats:
+def reward_to_go(
+    rewards: Floats, terminated: Bools, truncated: Bools, gamma: float = 1.0, mask: Bools | None = None
+) -> Floats:
     """Return `sum_{k>=t} gamma^(k-t) r_k` within the episode, `(T, N)`; the last row ends without bootstrap.
+
+    A row whose `mask` is False is as if it were not there; its output is 0.
 
     Examples
     --------
@@ -21,16 +25,22 @@ def reward_to_go(rewards: Floats, terminated: Bools, truncated: Bools, gamma: fl
     >>> reward_to_go(rewards, terminated, np.zeros_like(terminated), gamma=0.5).ravel().tolist()
     [1.5, 1.0, 1.5, 1.0]
     """
-    result = np.empty_like(rewards, dtype=np.float64)
+    live = np.ones(rewards.shape, bool) if mask is None else mask
+    result = np.zeros(rewards.shape)
     following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):
-        following = rewards[t] + gamma * np.where(terminated[t] | truncated[t], 0.0, following)
-        result[t] = following
+        here = rewards[t] + gamma * np.where(terminated[t] | truncated[t], 0.0, following)
+        following = np.where(live[t], here, following)
+        result[t] = np.where(live[t], here, 0.0)
     return result
 
 
-def episode_returns(rewards: Floats, terminated: Bools, truncated: Bools, gamma: float = 1.0) -> Floats:
+def episode_returns(
+    rewards: Floats, terminated: Bools, truncated: Bools, gamma: float = 1.0, mask: Bools | None = None
+) -> Floats:
     """Return `R(tau) = sum_t gamma^t r_t` of its own episode, at every t of it, `(T, N)`.
+
+    A row whose `mask` is False is as if it were not there; its output is 0.
 
     Examples
     --------
@@ -39,14 +49,17 @@ def episode_returns(rewards: Floats, terminated: Bools, truncated: Bools, gamma:
     >>> episode_returns(rewards, terminated, np.zeros_like(terminated), gamma=0.5).ravel().tolist()
     [1.5, 1.5, 1.5, 1.5]
     """
-    result = reward_to_go(rewards, terminated, truncated, gamma)
-    for t in range(1, len(rewards)):
-        begins = terminated[t - 1] | truncated[t - 1]
-        result[t] = np.where(begins, result[t], result[t - 1])
+    live = np.ones(rewards.shape, bool) if mask is None else mask
+    result = reward_to_go(rewards, terminated, truncated, gamma, mask)
+    total, begins = np.zeros(rewards.shape[1]), np.ones(rewards.shape[1], bool)
+    for t in range(len(rewards)):
+        total = np.where(live[t] & begins, result[t], total)
+        begins = np.where(live[t], terminated[t] | truncated[t], begins)
+        result[t] = np.where(live[t], total, 0.0)
     return result
 
 
-FORMS: dict[str, Callable[[Floats, Bools, Bools, float], Floats]] = {
+FORMS: dict[str, Callable[[Floats, Bools, Bools, float, Bools | None], Floats]] = {
     "total": episode_returns,
     "reward_to_go": reward_to_go,
 }

@@ -1,29 +1,17 @@
 """Rollouts of CartPole, and the policy gradient estimated from one."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastpg.reference.advantages import FORMS
-from fastpg.reference.arrays import Bools, Floats, Ints
+from fastpg.reference.arrays import Floats, Ints
+from fastpg.reference.batches import Batch, num_trajectories
 from fastpg.reference.cartpole import cartpole_step
 from fastpg.reference.gradients import policy_gradient
 from fastpg.reference.heads import sample
 from fastpg.reference.networks import Network, logits
-
-
-class Batch(NamedTuple):
-    """What a rollout saw. `valid[t, n]` is False once environment n has played its quota of episodes."""
-
-    obs: NDArray[np.float32]  # (T, N, 4)
-    actions: Any  # (T, N), or (T, N, n)
-    rewards: Floats  # (T, N)
-    terminated: Bools  # (T, N)
-    truncated: Bools  # (T, N)
-    valid: Bools  # (T, N)
-    next_obs: NDArray[np.float32] | None = None  # (T, N, 4) before a reset, if there is one
 
 
 def episode_quota(episodes: int, num_envs: int) -> Ints:
@@ -73,7 +61,8 @@ def rollout(
             finished[n] += 1
             age[n] = 0
             state[n] = reset_state(int(n), len(rows))
-    return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
+    columns = (np.stack(column) for column in zip(*rows, strict=True))
+    return Batch(*columns)._replace(last_obs=state.astype(np.float32))
 
 
 def estimate_gradient(
@@ -90,11 +79,8 @@ def estimate_gradient(
     `normalize="trajectory"` divides the sum by the number of trajectories, finished episodes and fragments
     cut by the horizon alike; "timestep" by the number of transitions.
     """
-    done = batch.terminated | batch.truncated
-    weights = FORMS[form](batch.rewards, batch.terminated, batch.truncated, gamma)
-    cut = batch.valid[-1] & ~done[-1]
-    num_trajectories = int((done & batch.valid).sum() + cut.sum())
-    divisor = num_trajectories if normalize == "trajectory" else int(batch.valid.sum())
+    weights = FORMS[form](batch.rewards, batch.terminated, batch.truncated, gamma, batch.valid)
+    divisor = num_trajectories(batch) if normalize == "trajectory" else int(batch.valid.sum())
     obs = batch.obs[batch.valid].astype(np.float64)
     actions = batch.actions[batch.valid]
     return policy_gradient(network, theta, obs, actions, weights[batch.valid], "sum") / divisor

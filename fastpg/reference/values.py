@@ -1,5 +1,7 @@
 """The value function: its values, its regression, and how good it is."""
 
+import math
+
 import numpy as np
 
 from fastpg.reference.arrays import Floats
@@ -31,6 +33,8 @@ def value_gradient(network: Network, theta: Floats, obs: Floats, targets: Floats
 def explained_variance(values: Floats, targets: Floats) -> float:
     """Return `1 - Var(target - V(s)) / Var(target)`: 1 is perfect, 0 as good as a constant.
 
+    It is NaN where all targets are equal.
+
     Examples
     --------
     >>> import numpy as np
@@ -38,4 +42,5 @@ def explained_variance(values: Floats, targets: Floats) -> float:
     >>> explained_variance(targets, targets), explained_variance(np.zeros(3), targets)
     (1.0, 0.0)
     """
-    return float(1.0 - (targets - values).var() / targets.var())
+    spread = targets.var()
+    return float(1.0 - (targets - values).var() / spread) if spread > 0 else math.nan
