@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 from oracle import SEED, draws, make, oracle_rollout, relative_error
-from test_forms import GAMMA, LAM, LIMIT, N_STEP, tile_lanes, value_network
+from test_forms import GAMMA, LAM, LIMIT, N_STEP, value_network
 
 import fastpg
 from fastpg import _core, reference
@@ -82,7 +82,7 @@ CHUNK_ROWS = 128  # FPG_CHUNK
 def minibatch_of_rows(shape, iteration, epoch, count):
     """The minibatch that each step is in, (T, N): one random number for each chunk of a tile's steps."""
     steps, num_envs = shape
-    lanes = tile_lanes(num_envs)
+    lanes = reference.shard_size(num_envs)  # of a tile
     result = np.empty(shape, int)
     for first in range(0, num_envs, lanes):
         for t in range(0, steps, CHUNK_ROWS // lanes):
