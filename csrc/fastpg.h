@@ -390,6 +390,7 @@ typedef struct {
     const int64_t *final_rows; /* (num_finals, 2) */
     const float *final_obs;   /* (num_finals, obs_size) */
     const int32_t *first_age; /* (N,): steps before the first row of the episodes under way; NULL: none */
+    int32_t by_episode;       /* every environment plays whole episodes, one after the other */
     int64_t num_episodes;     /* that ended */
     const double *episode_returns;
     const int64_t *episode_lengths; /* (num_episodes,) each */

@@ -345,6 +345,7 @@ class Batch:
         episode_returns: F64 | None = None,  # (E,) of the episodes that ended
         episode_lengths: I64 | None = None,
         entropy: float = ...,  # mean over the rows; NaN: to be computed where it is reported
+        by_episode: bool = False,  # every environment plays whole episodes, one after the other
     ) -> None: ...
 
 # The gradient of a batch by theta, into `out`; a STATS_DTYPE scalar. `baseline_values` (T, N) are the caller's.

@@ -117,6 +117,7 @@ typedef struct {
     uint8_t *terminated, *truncated;
     uint8_t *mask;                    /* 0 where the row is no transition; NULL: all are */
     float *last_obs;                  /* (num_envs, obs_size): after the last row */
+    int by_episode;                   /* whole episodes, one after the other */
     const int32_t *first_age;         /* (num_envs,) steps of the episodes under way before the first row; NULL: none */
     fpg_ends ends;                    /* episodes that ended: all, or those whose final observation has a value */
     int64_t capacity;                 /* steps that there is memory for, where the memory is the shard's own; else 0 */

@@ -37,7 +37,7 @@ void fpg_shards_of(const fpg_batch *b, const fpg_layout *layout, fpg_shard *shar
             .log_probs = b->log_probs ? b->log_probs + first : NULL, .rewards = b->rewards + first,
             .terminated = b->terminated + first, .truncated = b->truncated + first,
             .mask = b->mask ? (uint8_t *)(uintptr_t)(b->mask + first) : NULL, .last_obs = b->last_obs + first * layout->obs_size,
-            .first_age = b->first_age ? b->first_age + first : NULL, .ends = ends};
+            .first_age = b->first_age ? b->first_age + first : NULL, .ends = ends, .by_episode = b->by_episode};
     }
 }
 

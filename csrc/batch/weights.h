@@ -16,6 +16,7 @@ typedef struct {
     float *rewards, *values, *final_values, *last_values; /* values: NULL without a value function; last_values (num_envs,) */
     const uint8_t *terminated, *truncated, *mask;         /* mask: NULL where every entry counts */
     const int32_t *first_age;                             /* NULL: episodes begin with the first step */
+    int by_episode;                                       /* whole episodes, one after the other */
     float *weights, *targets;                             /* targets: NULL without a value function */
 } fpg_weighed;
 
@@ -74,6 +75,37 @@ static void fpg_subtract_mean(const fpg_weighed *w, int64_t begin, int64_t end)
         }
 }
 
+/* The same where every environment plays whole episodes: the entries of the same step of everybody's k-th episode. */
+static void fpg_subtract_episode_means(const fpg_weighed *w)
+{
+    int64_t at[FPG_TILE] = {0}, begin[FPG_TILE], length[FPG_TILE], longest;
+    do {
+        longest = 0;
+        for (int32_t i = 0; i < w->num_envs; i++) {
+            while (at[i] < w->num_steps && !fpg_counts(w, at[i] * w->stride + i))
+                at[i]++;
+            begin[i] = at[i];
+            for (int goes_on = 1; goes_on && at[i] < w->num_steps; at[i]++) {
+                const int64_t k = at[i] * w->stride + i;
+                goes_on = !(w->terminated[k] || w->truncated[k]);
+            }
+            length[i] = at[i] - begin[i];
+            longest = length[i] > longest ? length[i] : longest;
+        }
+        for (int64_t age = 0; age < longest; age++) {
+            double sum = 0, count = 0;
+            for (int32_t i = 0; i < w->num_envs; i++)
+                if (age < length[i])
+                    sum += w->weights[(begin[i] + age) * w->stride + i], count++;
+            for (int32_t i = 0; i < w->num_envs; i++)
+                if (age < length[i] && count > 1) {
+                    float *weight = &w->weights[(begin[i] + age) * w->stride + i];
+                    *weight -= (float)((sum - *weight) / (count - 1));
+                }
+        }
+    } while (longest > 0);
+}
+
 /* Weights are multiplied by gamma^t, t being the step's number in its episode. */
 static void fpg_discount_states(const fpg_collect *collect, const fpg_weighed *w)
 {
@@ -96,6 +128,8 @@ static int fpg_weigh(const fpg_collect *collect, const fpg_weighed *w, fpg_contr
         return 0;
     if (collect->baseline == FPG_BATCH_MEAN)
         fpg_subtract_mean(w, 0, w->num_steps);
+    else if (collect->baseline == FPG_TIMESTEP_MEAN && w->by_episode)
+        fpg_subtract_episode_means(w);
     else if (collect->baseline == FPG_TIMESTEP_MEAN)
         for (int64_t t = 0; t < w->num_steps; t++)
             fpg_subtract_mean(w, t, t + 1);
@@ -116,7 +150,7 @@ static int fpg_weigh_shard(const fpg_collect *collect, fpg_shard *s, fpg_control
     const fpg_weighed w = {
         .num_steps = s->num_steps, .stride = s->stride, .num_envs = s->num_envs, .rewards = s->rewards, .values = s->values,
         .final_values = s->final_values, .last_values = s->last_values, .terminated = s->terminated, .truncated = s->truncated,
-        .mask = s->mask, .first_age = s->first_age, .weights = s->weights, .targets = s->targets};
+        .mask = s->mask, .first_age = s->first_age, .by_episode = s->by_episode, .weights = s->weights, .targets = s->targets};
     if (!fpg_weigh(collect, &w, control, worker))
         return 0;
     s->weight = s->weight_square = s->target = s->target_square = 0;

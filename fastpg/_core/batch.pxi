@@ -17,7 +17,7 @@ cdef class Batch:
                   const uint8_t[:, ::1] terminated, const uint8_t[:, ::1] truncated, const float[:, ::1] last_obs,
                   const uint8_t[:, ::1] mask=None, const int64_t[:, ::1] final_rows=None, const float[:, ::1] final_obs=None,
                   const int32_t[::1] first_age=None, const double[::1] episode_returns=None,
-                  const int64_t[::1] episode_lengths=None, double entropy=float("nan")):
+                  const int64_t[::1] episode_lengths=None, double entropy=float("nan"), bint by_episode=False):
         cdef int64_t steps = obs.shape[0], envs = obs.shape[1], k
         memset(&self.batch, 0, sizeof(self.batch))
         _require(steps > 0 and envs > 0, "a batch has at least one step of one environment")
@@ -35,7 +35,7 @@ cdef class Batch:
         self.terminated, self.truncated, self.mask = terminated, truncated, mask
         self.final_rows, self.final_obs, self.first_age = final_rows, final_obs, first_age
         self.episode_returns, self.episode_lengths = episode_returns, episode_lengths
-        self.batch.num_steps, self.batch.num_envs, self.batch.entropy = steps, envs, entropy
+        self.batch.num_steps, self.batch.num_envs, self.batch.entropy, self.batch.by_episode = steps, envs, entropy, by_episode
         self.batch.obs, self.batch.rewards = <float *>&obs[0, 0, 0], <float *>&rewards[0, 0]
         self.batch.last_obs = <float *>&last_obs[0, 0]
         self.batch.terminated, self.batch.truncated = <uint8_t *>&terminated[0, 0], <uint8_t *>&truncated[0, 0]

@@ -164,6 +164,7 @@ cdef extern from "fastpg.h" nogil:
         const int64_t *final_rows
         const float *final_obs
         const int32_t *first_age
+        int32_t by_episode
         int64_t num_episodes
         const double *episode_returns
         const int64_t *episode_lengths

@@ -44,6 +44,7 @@ class Rows(NamedTuple):
     episode_returns: NDArray[np.float64]  # (E,): of the episodes that finished, environment by environment
     episode_lengths: NDArray[np.int64]  # (E,)
     entropy: float  # mean over the rows that count, in nats
+    by_episode: bool  # whole episodes were collected, else a horizon
 
     def of(self, network: _core.Network) -> _core.Batch:
         """Return the core's batch of these arrays."""
@@ -126,7 +127,7 @@ class Collector:
                 counting = left > 0
                 live = counting & ~stepper.filler
             t += 1
-        rows = self._cut(t, finals)
+        rows = self._cut(t, finals, by_episode)
         self._fresh = False
         return rows
 
@@ -150,7 +151,9 @@ class Collector:
         obs, *others = grown
         self._rows = list(zip(obs[:-1], obs[1:], *others, strict=True))
 
-    def _cut(self, steps: int, finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]) -> Rows:
+    def _cut(
+        self, steps: int, finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]], by_episode: bool
+    ) -> Rows:
         """Return the first `steps` rows, checked to be finite."""
         obs, actions, entropy, rewards, flags, valid = self._arrays
         np.copyto(self._last, obs[steps])
@@ -186,6 +189,7 @@ class Collector:
             episode_lengths=lengths.astype(np.int64),
             entropy=float(np.where(valid, entropy[:steps], 0.0).sum(dtype=np.float64))
             / max(int(np.count_nonzero(valid)), 1),
+            by_episode=by_episode,
         )
 
     def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:

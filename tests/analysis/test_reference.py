@@ -8,6 +8,7 @@ import pytest
 
 from fastpg import reference
 from fastpg.reference import Network
+from tests.support.differences import central_differences
 
 NETWORKS = [
     Network(4, (), 2),
@@ -20,17 +21,6 @@ NETWORKS = [
     Network(3, (4,), 2, "tanh", "gaussian"),
     Network(2, (), 1, "tanh", "gaussian"),
 ]
-
-
-def central_differences(function, theta, step=1e-6):
-    """d function / d theta, (..., P), for a function with values (...)."""
-    columns = []
-    for i in range(len(theta)):
-        ahead, behind = theta.copy(), theta.copy()
-        ahead[i] += step
-        behind[i] -= step
-        columns.append((function(ahead) - function(behind)) / (2 * step))
-    return np.stack(columns, axis=-1)
 
 
 def batch(network, rng, size=7):

@@ -490,7 +490,7 @@ VALUE = fastpg.ValueFunction.for_env("CartPole-v1", hidden=())
         (("CartPole-v1", None, 2), {}, TypeError, "policy must be a fastpg.Policy, got None"),
         (("Pendulum-v1", POLICY, 2), {}, ValueError, "but Pendulum-v1 has"),
         (("CartPole-v1", POLICY, 2), {"value": POLICY}, TypeError, "value must be a fastpg.ValueFunction"),
-        (("CartPole-v1", POLICY, 2), {"out": 3}, TypeError, "out must be a Rollout of fastpg.collect, got 3"),
+        (("CartPole-v1", POLICY, 2), {"out": 3}, TypeError, "out must be a Batch of fastpg.collect, got 3"),
     ],
 )
 def test_bad_arguments_are_sentences(arguments, keywords, error, sentence):
@@ -548,7 +548,7 @@ def test_scatter_final_says_what_does_not_fit():
     dense = batch.scatter_final(np.arange(1, k + 1, dtype=np.float32))
     np.testing.assert_array_equal(dense != 0, batch.terminated | batch.truncated)
     np.testing.assert_array_equal(dense[dense != 0], np.arange(1, k + 1))
-    with pytest.raises(ValueError, match=r"Rollout.scatter_final\(\): values must have shape"):
+    with pytest.raises(ValueError, match=r"Batch.scatter_final\(\): values must have shape"):
         batch.scatter_final(np.zeros(k + 1, np.float32))
     with pytest.raises(TypeError, match="values must be float32"):
         batch.scatter_final(np.zeros(k))

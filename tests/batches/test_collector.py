@@ -1,11 +1,13 @@
 """Collecting from Gymnasium's environments, and learning from what was collected, against plain loops."""
 
 import copy
+import functools
 import math
 
 import gymnasium
 import numpy as np
 import pytest
+from fastpg.training.learner import GymnasiumTrainer, values_of, weigh
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -14,7 +16,6 @@ from fastpg import _core, reference
 from fastpg.batches.collector import Collector, episode_sums, play, quotas
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
-from fastpg.training.learner import GymnasiumTrainer, values_of, weigh
 from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted
 from tests.support.oracle import relative_error
 
@@ -263,28 +264,22 @@ def oracle_of(policy):
     )
 
 
-def oracle_weights(batch, form, *, gamma, lam, n_step, values):
-    """Phi_t without a baseline, (T, N), by the reference's defining sums, and V(s_t)."""
-    flags = {"terminated": batch.terminated, "truncated": batch.truncated, "mask": batch.valid}
-    state_values = values(batch.obs[:-1])
-    if form in ("total", "reward_to_go"):
-        to_go = reference.returns(batch.rewards, gamma=gamma, bootstrap_truncated=False, **flags)
-        if form == "total":
-            for n in range(to_go.shape[1]):
-                carry, begins = 0.0, True
-                for t in np.flatnonzero(batch.valid[:, n]):
-                    carry = to_go[t, n] if begins else carry
-                    to_go[t, n], begins = carry, batch.terminated[t, n] or batch.truncated[t, n]
-        return to_go, state_values
-    final = np.zeros(batch.valid.shape)
+def oracle_batch(batch, policy):
+    """The oracle's form of a batch."""
+    next_obs = np.full(batch.obs[1:].shape, np.nan)
     for t, which, rows in batch.finals:
-        final[t, which] = values(rows)
-    ahead = {**flags, "last_values": values(batch.obs[-1]), "final_values": final, "gamma": gamma}
-    if form == "q":
-        return reference.nstep_returns(batch.rewards, state_values, n=n_step, **ahead), state_values
-    if form == "td":
-        return reference.td_errors(batch.rewards, state_values, **ahead), state_values
-    return reference.gae(batch.rewards, state_values, lam=lam, **ahead)[0], state_values
+        next_obs[t, which] = rows
+    actions = batch.actions.reshape(*batch.valid.shape, -1)
+    return reference.Batch(
+        batch.obs[:-1],
+        actions[..., 0] if policy.actions.shape[-1] == () else actions,
+        batch.rewards,
+        batch.terminated,
+        batch.truncated,
+        batch.valid,
+        next_obs,
+        batch.obs[-1],
+    )
 
 
 class Recorded:
@@ -326,6 +321,7 @@ ALGORITHMS = [
     fastpg.A2C(epsilon=1e-4),
 ]
 TOTAL_STEPS = 400
+CLOSE = {"gradient_norm": (2e-4, 0.0), "explained_variance": (1e-3, 1e-4)}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda one: f"{type(one).__name__}-{one.form}")
@@ -352,78 +348,36 @@ def replay(algorithm, env, collection, monkeypatch):
     run = fastpg.train(
         env, algorithm, policy=policy, value=value if critic else None, total_steps=TOTAL_STEPS, **collection
     )
-    oracle, value_oracle = oracle_of(policy), reference.Network(value.network.num_inputs, (5,), 1)
-    theta, value_theta = np.float64(policy.theta), np.float64(value.theta)
-    zeros, value_zeros = np.zeros_like(theta), np.zeros_like(value_theta)
-    moments, value_moments = (
-        reference.AdamState(zeros, zeros, 0),
-        reference.AdamState(value_zeros, value_zeros, 0),
-    )
-    velocity, num_steps = zeros, 0
     assert len(recorded.batches) == len(run.history["num_steps"]) >= 2
-
-    def values(rows):
-        flat = np.float64(rows).reshape(-1, rows.shape[-1])
-        return reference.state_values(value_oracle, value_theta, flat).reshape(rows.shape[:-1])
-
+    options = reference.Options(**algorithm.core_settings(), total_steps=TOTAL_STEPS)
+    value_oracle = reference.Network(value.network.num_inputs, (5,), 1)
+    agent = reference.new_agent(
+        reference.new_model(oracle_of(policy), policy.theta),
+        reference.new_model(value_oracle, value.theta) if critic else None,
+    )
+    # From the same parameters, to the bit: what the estimators make of the batch.
+    check_gradient(recorded.batches[0], algorithm, policy, value if critic else None, agent, options)
     for i, batch in enumerate(recorded.batches):
-        valid = batch.valid
-        obs = np.float64(batch.obs[:-1][valid])
-        actions = batch.actions.reshape(*valid.shape, -1)[valid]
-        actions = actions[:, 0] if policy.actions.shape[-1] == () else actions
-        weights, state_values = oracle_weights(
-            batch, algorithm.form, gamma=algorithm.gamma, lam=getattr(algorithm, "lam", 1.0),
-            n_step=getattr(algorithm, "n_step", 1), values=values,
-        )  # fmt: skip
-        weights, state_values = weights[valid], state_values[valid]
-        if critic:
-            targets = weights if algorithm.form in ("q", "reward_to_go") else weights + state_values
-            weights = targets - state_values
-            loss = reference.value_loss(value_oracle, value_theta, obs, targets)
-            np.testing.assert_allclose(run.history["value_loss"][i], loss, rtol=1e-4)
-            explained = reference.explained_variance(state_values, targets)
-            np.testing.assert_allclose(run.history["explained_variance"][i], explained, rtol=1e-3, atol=1e-4)
-            if algorithm.standardize_advantages:
-                weights = reference.standardize(weights)
-        total = reference.policy_gradient(oracle, theta, obs, actions, weights, "sum")
-        if algorithm.entropy_coef:
-            total = total + algorithm.entropy_coef * reference.entropy_gradient(oracle, theta, obs)
-        by_trajectory = getattr(algorithm, "normalize", "timestep") == "trajectory"
-        gradient = total / (run.history["num_trajectories"][i] if by_trajectory else len(obs))
-        np.testing.assert_allclose(run.history["gradient_norm"][i], np.linalg.norm(gradient), rtol=2e-4)
-        entropy = reference.entropy(oracle, theta, obs).mean()
-        np.testing.assert_allclose(run.history["entropy"][i], entropy, rtol=1e-4)
-        if i == 0:  # from the same parameters, to the bit: what the estimators make of the batch
-            check_gradient(batch, algorithm, policy, value if critic else None, gradient, by_trajectory)
-        share = 1.0
-        if critic and algorithm.linear_schedule:
-            share = max(1.0 - num_steps / TOTAL_STEPS, 0.0)
-        rate = algorithm.learning_rate * share
-        if critic and algorithm.max_grad_norm is not None:
-            gradient = reference.clip_norm(gradient, algorithm.max_grad_norm)
-        if getattr(algorithm, "optimizer", "adam") == "sgd":
-            theta, velocity = reference.sgd(
-                theta, gradient, velocity, learning_rate=rate, momentum=algorithm.momentum
-            )
-        else:
-            theta, moments = reference.adam(
-                theta, gradient, moments, learning_rate=rate, epsilon=algorithm.epsilon
-            )
-        for _ in range(algorithm.value_epochs if critic else 0):
-            value_theta, value_moments = reference.adam(
-                value_theta, reference.value_gradient(value_oracle, value_theta, obs, targets), value_moments,
-                learning_rate=algorithm.value_learning_rate * share, epsilon=algorithm.epsilon,
-            )  # fmt: skip
-        num_steps += len(obs)
+        agent, known = reference.update(agent, oracle_batch(batch, policy), options)
+        for name, number in known._asdict().items():
+            rtol, atol = CLOSE.get(name, (1e-4, 0.0))
+            np.testing.assert_allclose(run.history[name][i], number, rtol=rtol, atol=atol, err_msg=name)
     # As in test_vpg.py: the steps of the optimizers, differences of float32 parameters, are what is compared.
-    assert relative_error(run.policy.theta - np.float64(policy.theta), theta - policy.theta) < 1e-3
-    if critic:
-        assert relative_error(run.value.theta - np.float64(value.theta), value_theta - value.theta) < 1e-3
+    for network, model in ((policy, agent.policy), (value, agent.value))[: 1 + critic]:
+        trained = run.policy if network is policy else run.value
+        steps = trained.theta - np.float64(network.theta), model.theta - network.theta
+        assert relative_error(*steps) < 1e-3
     env.close()
 
 
-def check_gradient(batch, algorithm, policy, value, expected, by_trajectory):
+def check_gradient(batch, algorithm, policy, value, agent, options):
     """The collector's gradient of this batch is the oracle's to 1e-5."""
+    played, values = oracle_batch(batch, policy), None
+    if value is not None:
+        values = functools.partial(reference.state_values, agent.value.network, agent.value.theta)
+    phi, _ = reference.weigh(played, options, values)
+    as_they_are = np.zeros(played.obs.shape[-1]), np.ones(played.obs.shape[-1])
+    _, expected = reference.step_policy(agent, played, phi, options, as_they_are)
     settings = {"form": algorithm.form, "gamma": algorithm.gamma}
     if value is not None:
         settings.update(
@@ -436,7 +390,7 @@ def check_gradient(batch, algorithm, policy, value, expected, by_trajectory):
     gradient = np.empty_like(policy.theta)
     _core.policy_gradient(
         *(policy.network, policy.theta, batch.valid_obs(), batch.valid_actions(), weights),
-        1.0 / (batch.num_trajectories if by_trajectory else batch.num_steps),
+        1.0 / (batch.num_trajectories if options.normalize == "trajectory" else batch.num_steps),
         gradient,
         algorithm.entropy_coef,
     )

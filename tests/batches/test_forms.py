@@ -5,22 +5,8 @@ import pytest
 
 import fastpg
 from fastpg import _core, reference
-from tests.support.forms import GAMMA, LAM, LIMIT, N_STEP, tile_lanes, value_network, weights_of
+from tests.support.forms import GAMMA, LAM, LIMIT, N_STEP, value_network, weights_of
 from tests.support.oracle import SEED, make, oracle_rollout, relative_error
-
-
-def leave_one_out(baseline, weights, valid):
-    """The mean over the other environments of a tile, of all their steps or row by row."""
-    result = np.zeros_like(weights)
-    lanes = tile_lanes(weights.shape[1])
-    for first in range(0, weights.shape[1], lanes):
-        tile = slice(first, first + lanes)
-        w, v = np.where(valid, weights, 0.0)[:, tile], valid[:, tile]
-        sums, counts = (w, v.astype(int)) if baseline == "timestep_mean" else (w.sum(0)[None], v.sum(0)[None])
-        others = counts.sum(1, keepdims=True) - counts
-        mean = (sums.sum(1, keepdims=True) - sums) / np.maximum(others, 1)
-        result[:, tile] = np.where(others > 0, mean, 0.0)
-    return result
 
 
 def expected_gradient(oracle, theta, played, weights):
@@ -69,7 +55,10 @@ def test_baselines_equal_the_oracle(isa, form, baseline, hidden, num_envs, colle
     value, value_theta, values_of = value_network()
     played = oracle_rollout(oracle, theta, num_envs, LIMIT, **collect)
     weights, values = weights_of(form, played, values_of)
-    weights = weights - (values if baseline == "value" else leave_one_out(baseline, weights, played.valid))
+    if baseline != "value":
+        by_timestep = baseline == "timestep_mean"
+        values = reference.mean_of_others(weights, played.valid, by_timestep=by_timestep)
+    weights = weights - values
     got = core_gradient(net, theta, num_envs, form, collect, value, value_theta, baseline=baseline)
     assert relative_error(got, expected_gradient(oracle, theta, played, weights)) < 1e-5
 

@@ -316,11 +316,11 @@ def test_training_takes_the_oracles_optimizer_steps(isa, optimizer):
     net, _, theta = make(4, (5,), 2)
     start, expected = theta.copy(), np.float64(theta)
     settings = {"form": "reward_to_go", "gamma": 1.0, "normalize": "timestep"}
-    trainer = _core.Trainer(
-        _core.Environment("cartpole", (), 500), net, theta, num_envs=4, seed=SEED, **settings, horizon=0,
-        episodes=9, steps_per_iteration=0, optimizer=optimizer, learning_rate=1e-2, momentum=0.9, beta1=0.9,
-        beta2=0.999, epsilon=1e-8, total_steps=1, target_return=np.nan,
+    agent = _core.Agent(
+        net, theta, seed=SEED, **settings, episodes=9, optimizer=optimizer, learning_rate=1e-2, momentum=0.9,
+        beta1=0.9, beta2=0.999, epsilon=1e-8, total_steps=1, target_return=np.nan,
     )  # fmt: skip
+    trainer = _core.Trainer(_core.Environment("cartpole", (), 500), agent, num_envs=4)
     trainer.run(0.0)
     gradient, _ = core_estimate(net, start, 4, 500, **settings, episodes=9)
     zeros = np.zeros_like(expected)
@@ -331,4 +331,4 @@ def test_training_takes_the_oracles_optimizer_steps(isa, optimizer):
         expected, _ = reference.sgd(expected, np.float64(gradient), zeros, learning_rate=1e-2, momentum=0.9)
     # theta is float32 and of order 1: two roundings.
     np.testing.assert_allclose(theta - start, expected - start, rtol=1e-5, atol=2.4e-7)
-    assert trainer.stopped_because == "total_steps"
+    assert agent.stopped_because == "total_steps"

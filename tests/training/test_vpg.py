@@ -1,4 +1,4 @@
-"""VPG and A2C: iterations of the compiled trainer, replayed by the oracle, and what users see of them."""
+"""Iterations of the compiled trainer, replayed by the oracle, and what users see of VPG and A2C."""
 
 import dataclasses
 import math
@@ -11,22 +11,27 @@ import pytest
 
 import fastpg
 from fastpg import _core, reference
-from tests.support.forms import GAMMA, LAM, LIMIT, N_STEP, tile_lanes, value_network, weights_of
-from tests.support.oracle import SEED, draws, make, oracle_rollout, relative_error
+from tests.support.forms import GAMMA, LAM, LIMIT, N_STEP, value_network
+from tests.support.oracle import SEED, make, oracle_rollout, relative_error
 
 RATE, VALUE_RATE, TOTAL_STEPS = 3e-3, 1e-2, 1000
 FORMS = ["gae", "td", "q", "reward_to_go"]
 
 
 class Run:
-    """A compiled trainer that takes one iteration at a time, on copies of the parameters."""
+    """A compiled trainer that takes one iteration at a time, on copies of the parameters.
+
+    With value_hidden=None it is REINFORCE's.
+    """
 
     def __init__(self, collect, num_envs, form="gae", hidden=(8,), value_hidden=(7,), **options):
         self.net, self.oracle, theta = make(4, hidden, 2)
-        self.value, value_theta, _ = value_network(value_hidden)
-        self.value_oracle = reference.Network(4, value_hidden, 1)
-        self.theta, self.value_theta = theta.copy(), value_theta.copy()
-        settings = {
+        self.theta = theta.copy()
+        self.value = self.value_oracle = self.value_theta = None
+        if value_hidden is not None:
+            self.value, value_theta, _ = value_network(value_hidden)
+            self.value_oracle, self.value_theta = reference.Network(4, value_hidden, 1), value_theta.copy()
+        self.settings = {
             "horizon": 0,
             "episodes": 0,
             "steps_per_iteration": 0,
@@ -36,16 +41,16 @@ class Run:
             "baseline": "value" if form in ("q", "reward_to_go") else "none",
             **options,
         }
-        self.trainer = _core.Trainer(
-            _core.Environment("cartpole", (), LIMIT),
+        self.agent = _core.Agent(
             self.net,
             self.theta,
-            num_envs=num_envs,
             seed=SEED,
             value=self.value,
             value_theta=self.value_theta,
-            **settings,
+            **self.settings,
         )
+        env = _core.Environment("cartpole", (), LIMIT)
+        self.trainer = _core.Trainer(env, self.agent, num_envs=num_envs)
 
     def iterate(self):
         (record,) = self.trainer.run(0.0)
@@ -71,127 +76,39 @@ VPG_AT_THE_CORE = {
 }
 
 
-CHUNK_ROWS = 128  # FPG_CHUNK
-
-
-def minibatch_of_rows(shape, iteration, epoch, count):
-    """The minibatch that each step is in, (T, N): one random number for each chunk of a tile's steps."""
-    steps, num_envs = shape
-    lanes = tile_lanes(num_envs)
-    result = np.empty(shape, int)
-    for first in range(0, num_envs, lanes):
-        for t in range(0, steps, CHUNK_ROWS // lanes):
-            word = draws(3 | epoch << 8, np.array([first]), t, iteration)[0, 0]
-            result[t : t + CHUNK_ROWS // lanes, first : first + lanes] = int(word) * count >> 32
-    return result
-
-
 class Oracle:
-    """The same iteration in float64."""
+    """The same iterations in float64."""
 
-    def __init__(
-        self,
-        run,
-        form,
-        collect,
-        num_envs,
-        *,
-        standardize_advantages,
-        max_grad_norm,
-        linear_schedule,
-        epochs,
-        minibatches=1,
-        normalize_observations=False,
-        given=(False, False),
-    ):
-        self.run, self.form, self.collect, self.num_envs = run, form, collect, num_envs
-        self.standardize_advantages, self.max_grad_norm = standardize_advantages, max_grad_norm
-        self.linear_schedule, self.epochs, self.minibatches = linear_schedule, epochs, minibatches
-        self.theta, self.value_theta = np.float64(run.theta), np.float64(run.value_theta)
-        self.moments, self.value_moments = (
-            reference.AdamState(np.zeros_like(theta), np.zeros_like(theta), 0)
-            for theta in (self.theta, self.value_theta)
+    def __init__(self, run, collect, num_envs):
+        self.network, self.collect, self.num_envs = run.oracle, collect, num_envs
+        names = {field.name for field in dataclasses.fields(reference.Options)} & run.settings.keys()
+        self.options = reference.Options(**{name: run.settings[name] for name in names})
+        given = {name: run.settings.get(f"{name}_given", False) for name in ("policy", "value")}
+        policy, value = reference.new_model(run.oracle, run.theta, given=given["policy"]), None
+        if run.value is not None:
+            value = reference.new_model(run.value_oracle, run.value_theta, given=given["value"])
+        self.agent = reference.new_agent(policy, value, SEED)
+
+    @property
+    def theta(self):
+        return self.agent.policy.theta
+
+    @property
+    def value_theta(self):
+        return self.agent.value.theta
+
+    def write(self, theta, value_theta):
+        policy, value = self.agent.policy, self.agent.value
+        self.agent = self.agent._replace(
+            policy=policy._replace(theta=np.float64(theta)),
+            value=value._replace(theta=np.float64(value_theta)),
         )
-        self.iteration = self.num_steps = 0
-        self.normalize_observations, self.given = normalize_observations, given
-        self.seen = np.empty((0, 4))
-        self.scale = None  # mean and standard deviation of what was seen
-
-    def ascend(self, network, theta, scale, gradient_of, moments, max_norm, rate):
-        """A step on the parameters for scaled observations; the norm of the gradient by them."""
-        inner = reference.for_normalized(network, theta, *scale)
-        gradient = gradient_of(inner)
-        inner, moments = reference.adam(
-            *(inner, reference.clip_norm(gradient, max_norm), moments), learning_rate=rate, epsilon=1e-4
-        )
-        return reference.for_raw(network, inner, *scale), moments, np.linalg.norm(gradient)
-
-    def scales(self, obs):
-        """How the observations of policy and value function are scaled: at first a new network's are not."""
-        plain = np.zeros(4), np.ones(4)
-        if not self.normalize_observations:
-            return plain, plain
-        first = len(self.seen) == 0
-        self.seen = np.concatenate([self.seen, obs])
-        self.scale = self.seen.mean(axis=0), self.seen.std(axis=0)
-        return tuple(plain if first and not given else self.scale for given in self.given)
-
-    def finish(self, policy_scale, value_scale):
-        """A new network is read anew by the first statistics."""
-        if policy_scale is not self.scale:
-            self.theta = reference.for_raw(self.run.oracle, self.theta, *self.scale)
-        if value_scale is not self.scale:
-            self.value_theta = reference.for_raw(self.run.value_oracle, self.value_theta, *self.scale)
 
     def iterate(self):
-        policy, value = self.run.oracle, self.run.value_oracle
-        played = oracle_rollout(policy, self.theta, self.num_envs, LIMIT, self.iteration, **self.collect)
-        valid = played.valid
-        obs, actions = np.float64(played.obs[valid]), played.actions[valid]
-        weights, values = weights_of(
-            self.form, played, lambda rows: reference.state_values(value, self.value_theta, np.float64(rows))
-        )
-        targets = weights if self.form in ("q", "reward_to_go") else weights + values
-        weights, values, targets = targets[valid] - values[valid], values[valid], targets[valid]
-        record = {
-            "value_loss": reference.value_loss(value, self.value_theta, obs, targets),
-            "explained_variance": reference.explained_variance(values, targets),
-            "num_steps": valid.sum(),
-        }
-        if self.standardize_advantages:
-            weights = reference.standardize(weights)
-        share = 1.0 - self.num_steps / TOTAL_STEPS if self.linear_schedule else 1.0
-        scale, value_scale = self.scales(obs)
-        scaled, value_scaled = (obs - scale[0]) / scale[1], (obs - value_scale[0]) / value_scale[1]
-        self.theta, self.moments, record["gradient_norm"] = self.ascend(
-            policy,
-            self.theta,
-            scale,
-            lambda inner: reference.policy_gradient(policy, inner, scaled, actions, weights),
-            self.moments,
-            self.max_grad_norm,
-            RATE * share,
-        )
-        for epoch in range(self.epochs):
-            chosen = minibatch_of_rows(valid.shape, self.iteration, epoch, self.minibatches)[valid]
-            for index in np.unique(chosen):
-                rows, wanted = value_scaled[chosen == index], targets[chosen == index]
-                self.value_theta, self.value_moments, _ = self.ascend(
-                    value,
-                    self.value_theta,
-                    value_scale,
-                    lambda inner, rows=rows, wanted=wanted: reference.value_gradient(
-                        value, inner, rows, wanted
-                    ),
-                    self.value_moments,
-                    math.inf,
-                    VALUE_RATE * share,
-                )
-        if self.normalize_observations:
-            self.finish(scale, value_scale)
-        self.iteration += 1
-        self.num_steps += valid.sum()
-        return record
+        iteration = self.agent.iteration
+        played = oracle_rollout(self.network, self.theta, self.num_envs, LIMIT, iteration, **self.collect)
+        self.agent, known = reference.update(self.agent, played, self.options)
+        return known._asdict()
 
 
 # The steps that two iterations of Adam made, not the parameters themselves, are compared: that is what could
@@ -223,16 +140,41 @@ def test_iterations_equal_the_oracle(
         "linear_schedule": True,
     }
     run = Run(collect, num_envs, form, **options, value_epochs=epochs)
-    oracle = Oracle(run, form, collect, num_envs, **options, epochs=epochs)
+    oracle = Oracle(run, collect, num_envs)
     before, value_before = oracle.theta, oracle.value_theta
     for _ in range(iterations):
         got, expected = run.iterate(), oracle.iterate()
-        assert got["num_steps"] == expected["num_steps"]
-        for name in ("value_loss", "explained_variance", "gradient_norm"):
-            np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        for name, number in expected.items():
+            np.testing.assert_allclose(got[name], number, rtol=1e-4, atol=1e-5, err_msg=name)
         assert got["gradient_norm"] > 0.02  # so that clipping has something to do
     assert_equal_steps(run.theta, oracle.theta, before)
     assert_equal_steps(run.value_theta, oracle.value_theta, value_before)
+
+
+@pytest.mark.parametrize("form", ["total", "reward_to_go"])
+@pytest.mark.parametrize("baseline", ["none", "batch_mean", "timestep_mean"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalize": "timestep", "entropy_coef": 0.1},
+        {"normalize": "trajectory", "optimizer": "sgd", "momentum": 0.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("num_envs", "collect", "iterations"), [(17, {"episodes": 40}, 2), (70, {"horizon": 33}, 1)], ids=str
+)
+def test_iterations_without_a_value_function_equal_the_oracle(
+    form, baseline, options, num_envs, collect, iterations
+):
+    run = Run(collect, num_envs, form, value_hidden=None, baseline=baseline, **options)
+    oracle = Oracle(run, collect, num_envs)
+    before = oracle.theta
+    for _ in range(iterations):
+        got, expected = run.iterate(), oracle.iterate()
+        for name, number in expected.items():
+            np.testing.assert_allclose(got[name], number, rtol=1e-4, err_msg=name)
+    assert_equal_steps(run.theta, oracle.theta, before)
 
 
 @pytest.mark.parametrize("hidden", [(), (33, 5)], ids=str)
@@ -240,7 +182,7 @@ def test_iterations_equal_the_oracle(
 def test_every_depth_equals_the_oracle(isa, hidden, value_hidden):
     options = {"standardize_advantages": True, "max_grad_norm": math.inf, "linear_schedule": False}
     run = Run({"episodes": 40}, 17, "gae", hidden, value_hidden, **options, value_epochs=3)
-    oracle = Oracle(run, "gae", {"episodes": 40}, 17, **options, epochs=3)
+    oracle = Oracle(run, {"episodes": 40}, 17)
     before, value_before = oracle.theta, oracle.value_theta
     for _ in range(2):
         run.iterate(), oracle.iterate()
@@ -256,7 +198,7 @@ def test_minibatches_equal_the_oracle_which_puts_every_step_into_one_of_them(min
         {"standardize_advantages": True, "max_grad_norm": math.inf, "linear_schedule": True},
     )
     run = Run(collect, 70, **options, value_epochs=3, value_minibatches=minibatches)
-    oracle = Oracle(run, "gae", collect, 70, **options, epochs=3, minibatches=minibatches)
+    oracle = Oracle(run, collect, 70)
     value_before = oracle.value_theta
     got, expected = run.iterate(), oracle.iterate()
     assert_equal_steps(run.value_theta, oracle.value_theta, value_before)
@@ -270,10 +212,11 @@ def test_iterations_on_normalised_observations_equal_the_oracle(isa, given):
     flags = {"policy_given": given[0], "value_given": given[1]}
     collect = {"episodes": 40}
     run = Run(collect, 7, **options, **flags, value_epochs=2)
-    oracle = Oracle(run, "gae", collect, 7, **options, epochs=2, given=given)
+    oracle = Oracle(run, collect, 7)
     for _ in range(3):
         before, value_before = run.theta.copy(), run.value_theta.copy()
-        oracle.theta, oracle.value_theta = np.float64(before), np.float64(value_before)
+        oracle.write(before, value_before)
+        before, value_before = oracle.theta, oracle.value_theta
         got, expected = run.iterate(), oracle.iterate()
         # The first layer's parameters are 20 times as large for positions whose deviation is 0.05.
         assert_equal_steps(run.theta, oracle.theta, before, 20 * CLOSE)
@@ -291,29 +234,6 @@ def test_continuing_with_normalised_observations_keeps_what_the_networks_compute
     assert len(again.history["num_steps"]) > 1
     np.testing.assert_allclose(again.policy.theta, first.policy.theta, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(again.value.theta, first.value.theta, rtol=1e-5, atol=1e-5)
-
-
-def test_an_iteration_that_is_undone_leaves_no_trace_in_the_statistics_of_observations():
-    results = []
-    for disturbed in (False, True):
-        rng = np.random.default_rng(0)
-        (net, _, theta), (value, value_theta, _) = make(4, (8,), 2), value_network((7,))
-        theta, value_theta = theta.copy(), value_theta.copy()
-        options = {**VPG_AT_THE_CORE, "normalize_observations": True}
-        learner = _core.Learner(net, theta, value=value, value_theta=value_theta, **options)
-        for iteration in range(4):
-            learner.begin(0)
-            if disturbed and iteration == 2:
-                learner.observe(1000, np.full(4, 1e5), np.full(4, 1e9))
-                learner.policy_step(np.ones_like(theta))
-                learner.undo()
-                learner.begin(0)
-            obs = rng.normal(size=(50, 4)) * [1, 10, 100, 1000]
-            learner.observe(50, obs.sum(axis=0), np.square(obs).sum(axis=0))
-            learner.policy_step(rng.normal(size=theta.size).astype(np.float32))
-            learner.finish()
-        results.append(theta.tobytes() + value_theta.tobytes())
-    assert results[0] == results[1]
 
 
 def test_parameters_that_are_written_between_iterations_are_those_that_training_goes_on_with():

@@ -1,0 +1,84 @@
+"""Networks: an MLP's shape, its parameters and its outputs.
+
+`theta` is always the flat vector of a network's parameters: per layer the weight `(out, in)` row-major, then
+the bias `(out,)`; hidden layers first, then the head, then a Gaussian's `log_std`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastpg.reference.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Network:
+    """An MLP's shape. `hidden=()` is the linear policy; `activation` is "tanh" or "relu".
+
+    An action has independent components. By `head`, component k is
+
+    - "categorical": an integer below action_categories[k], by the softmax of as many outputs; `()` stands for
+      one component, whose actions are then `(B,)` instead of `(B, n)`;
+    - "bernoulli": 1 with the probability sigmoid(output k), else 0;
+    - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]).
+    """
+
+    num_inputs: int
+    hidden: tuple[int, ...]
+    num_outputs: int
+    activation: str = "tanh"
+    head: str = "categorical"
+    action_categories: tuple[int, ...] = ()
+
+
+def layer_sizes(network: Network) -> list[tuple[int, int]]:
+    """Return `(out, in)` of every layer, the head last."""
+    widths = (network.num_inputs, *network.hidden, network.num_outputs)
+    return [(widths[i + 1], widths[i]) for i in range(len(widths) - 1)]
+
+
+def num_parameters(network: Network) -> int:
+    """Return the length of theta.
+
+    Examples
+    --------
+    >>> num_parameters(Network(4, (64, 64), 2))
+    4610
+    """
+    in_layers = sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
+    return in_layers + (network.num_outputs if network.head == "gaussian" else 0)
+
+
+def layers(network: Network, theta: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Return views of theta: (weight `(out, in)`, bias `(out,)`) of every layer."""
+    offset = 0
+    for outputs, inputs in layer_sizes(network):
+        weight = theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
+        offset += outputs * inputs
+        yield weight, theta[offset : offset + outputs]
+        offset += outputs
+
+
+def activate(network: Network, x: Floats) -> Floats:
+    """Apply the activation function."""
+    return np.tanh(x) if network.activation == "tanh" else np.maximum(x, 0.0)
+
+
+def activation_slope(network: Network, y: Floats) -> Floats:
+    """Return the activation's derivative, written in its output y (relu: 0 at the kink)."""
+    return 1.0 - y * y if network.activation == "tanh" else (y > 0.0).astype(np.float64)
+
+
+def layer_inputs(network: Network, theta: Floats, obs: Floats) -> tuple[list[Floats], Floats]:
+    """Return the input of every layer, each `(B, in)`, and the logits `(B, A)`."""
+    inputs = [np.asarray(obs, np.float64)]
+    *hidden, (head_weight, head_bias) = layers(network, theta)
+    for weight, bias in hidden:
+        inputs.append(activate(network, inputs[-1] @ weight.T + bias))
+    return inputs, inputs[-1] @ head_weight.T + head_bias
+
+
+def logits(network: Network, theta: Floats, obs: Floats) -> Floats:
+    """Return the outputs of the head, `(B, A)`, for observations `(B, D)`: logits, or a Gaussian's means."""
+    return layer_inputs(network, theta, obs)[1]
