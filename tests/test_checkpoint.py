@@ -227,6 +227,35 @@ def test_files_that_are_older_than_the_checksum_load(policy, path):
     assert (loaded.theta == policy.theta).all()
 
 
+def test_a_file_of_version_0_1_loads(path):
+    # Written out, so that a name in the format cannot change on both sides unseen.
+    metadata = {
+        "format": "fastpg.policy",
+        "format_version": "1",
+        "fastpg_version": "0.1.0",
+        "observation_space": '{"type": "Box", "dtype": "float32", "low": [-1.0, -1.0], "high": [1.0, 1.0]}',
+        "action_space": '{"type": "Discrete", "n": 2}',
+        "hidden": "[]",
+        "activation": "tanh",
+        "env_id": "Some-v0",
+        "sha256": "d51dc7c756554699459272c03d8ddcee7f91c102cc34058dface6c9c70b2334d",
+    }
+    header = {
+        "__metadata__": metadata,
+        "head.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "head.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [8, 24]},
+    }
+    put(path, header, np.array([5, 6, 1, 2, 3, 4], "<f4").tobytes())
+    loaded = fastpg.Policy.load(path)
+    assert loaded.theta.tolist() == [1, 2, 3, 4, 5, 6]
+    assert (loaded.observation_space, loaded.action_space) == (Box(-1, 1, (2,)), Discrete(2))
+    assert (loaded.hidden, loaded.activation, loaded.env_id) == ((), "tanh", "Some-v0")
+    loaded.save(path)
+    written = parts(path)[0]["__metadata__"]
+    of_this_version = {"fastpg_version": fastpg.__version__, "sha256": written["sha256"]}
+    assert written == metadata | of_this_version
+
+
 @pytest.mark.parametrize("name", ["format", "format_version", "hidden", "activation", "action_space"])
 def test_metadata_that_lack_something_or_have_more_are_refused(name, policy, path, refused):
     policy.save(path)
@@ -310,8 +339,8 @@ def test_metadata_of_any_nonsense_are_refused(name, value, policy, path, refused
         b'{"__metadata__": []}',
         b'{"__metadata__": null}',
         b'{"__metadata__": {"format": 3}}',
-        b'{"__metadata__": {"format": "fastpg.networks.policy"}}',
-        b'{"__metadata__": {"format": "fastpg.networks.policy", "format_version": []}}',
+        b'{"__metadata__": {"format": "fastpg.policy"}}',
+        b'{"__metadata__": {"format": "fastpg.policy", "format_version": []}}',
         b'{"a": ' * 3000 + b"1" + b"}" * 3000,
         b"\xff{}",
         b"",

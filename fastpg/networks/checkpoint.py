@@ -18,7 +18,7 @@ from fastpg import _check, _core, files, spaces
 from fastpg.errors import CheckpointError
 from fastpg.networks.policy import ACTIVATIONS, Policy, restore
 
-FORMAT = "fastpg.networks.policy"
+FORMAT = "fastpg.policy"
 FORMAT_VERSION = "1"
 CHECKSUM = "sha256"  # files of this version that are older than the checksum do not have it
 REQUIRED = {
