@@ -13,7 +13,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastpg.networks.policy import Policy, over_memory, require_policy
+from fastpg.networks.policy import Policy, require_policy
 from fastpg.torch.policy_module import PolicyModule
 from fastpg.torch.reading import ModuleParameters, read_module
 
@@ -148,7 +148,8 @@ def from_module(
                     "Parameter is; one of them has been computed from other tensors"
                 )
         _share(read.parameters, theta)
-    policy = over_memory(theta, read.observations.space, read.actions.space, read.hidden, read.activation)
+    spaces = read.observations.space, read.actions.space
+    policy = Policy.of_shape("from_module()", spaces, read.hidden, read.activation, theta)
     _tell_of_writes(policy, module)
     return policy
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastpg import _check, _core, spaces
-from fastpg.networks.policy import Activation
+from fastpg.networks.parametric import Activation
 from fastpg.torch.memory import require_no_transform
 from fastpg.torch.policy_module import PolicyModule
 
