@@ -133,13 +133,15 @@ class Parametric:
         return restore, (type(self), *shape, self._theta), labels_in(self)
 
     def __repr__(self) -> str:
-        shape = [f"{self.network.num_inputs} inputs", *self._outputs_shown()]
-        shape += [f"hidden={self.hidden}", f"activation={self.activation!r}", f"{self._theta.size} parameters"]
-        shape += [f"{name}={value!r}" for name, value in labels_in(self).items()]
-        return f"{type(self).__name__}({', '.join(shape)})"
+        labels = "".join(f", {name}={label!r}" for name, label in labels_in(self).items())
+        return (
+            f"{type(self).__name__}({self._mapping()}, hidden={self.hidden}, "
+            f"activation={self.activation!r}, {self._theta.size} parameters{labels})"
+        )
 
-    def _outputs_shown(self) -> list[str]:
-        return []
+    def _mapping(self) -> str:
+        """Return what is mapped to what, as `repr` has it."""
+        return f"{self.network.num_inputs} inputs"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, shape and spaces to a safetensors file, replacing it in one step.

@@ -165,8 +165,8 @@ class Policy(Parametric):
         policy.env_id = known_as
         return policy
 
-    def _outputs_shown(self) -> list[str]:
-        return [str(self.actions)]
+    def _mapping(self) -> str:
+        return f"{super()._mapping()}, {self.actions}"
 
     def act(
         self, obs: NDArray[np.float32], *, seed: int | None = None, step: int = 0, deterministic: bool = False
