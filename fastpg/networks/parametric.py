@@ -176,13 +176,13 @@ class Parametric:
 
     def save_as(self, where: str, path: str | os.PathLike[str]) -> None:
         """Do the work of `save`; `where` is the caller."""
-        from fastpg.networks import checkpoint  # here: it imports safetensors, which few programs need
+        from fastpg.networks import checkpoint  # here: it imports this module, and safetensors
 
         checkpoint.save(where, self, path)
 
     def file_content(self, where: str) -> bytes:
         """Return what `save` would write."""
-        from fastpg.networks import checkpoint  # here: it imports safetensors, which few programs need
+        from fastpg.networks import checkpoint  # here: it imports this module, and safetensors
 
         return checkpoint.content(where, self)
 
@@ -208,7 +208,7 @@ class Parametric:
         module that an id like "module:Env-v0" names: look at it before making an environment of a stranger's
         policy.
         """
-        from fastpg.networks import checkpoint  # here: it imports safetensors, which few programs need
+        from fastpg.networks import checkpoint  # here: it imports this module, and safetensors
 
         return checkpoint.load(f"{cls.__name__}.load()", cls, path)
 
