@@ -15,6 +15,8 @@ from fastpg.networks.parametric import Activation, Parametric, spaces_of
 if TYPE_CHECKING:
     from fastpg.envs.gymnasium.adapter import AnyEnv
 
+__all__ = ["Activation", "HasSpaces", "Policy", "require_policy"]
+
 
 class HasSpaces(Protocol):
     """An environment, native or not, as far as a policy has to know it."""

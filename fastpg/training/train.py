@@ -25,8 +25,7 @@ from fastpg.envs.gymnasium.adapter import (
 )
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import SaveError, named
-from fastpg.networks.parametric import Activation
-from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.learner import GymnasiumTrainer
 from fastpg.training.progress import ProgressLine
