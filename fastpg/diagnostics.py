@@ -23,7 +23,7 @@ from fastpg.batches.estimators import MAX_COUNT, estimate_gradient
 from fastpg.envs.native.registry import EnvLike, native_env
 from fastpg.errors import named
 from fastpg.networks.policy import Policy, require_policy
-from fastpg.networks.value import ValueFunction
+from fastpg.networks.value import ValueFunction, require_value
 from fastpg.training.train import train
 
 __all__ = ["FORMS", "FormComparison", "FormRecord", "compare_forms", "fit_value"]
@@ -246,8 +246,8 @@ def compare_forms(
     where = "compare_forms()"
     env = native_env(where, env_id, env_params)
     require_policy(where, policy).check_fits(where, env)
-    if value is not None and not isinstance(value, ValueFunction):
-        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if value is not None:
+        require_value(where, "value", value)
     names = _names(where, forms, value)
     episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
     batches = _check.integer(where, "batches", batches, 2, MAX_BATCHES)

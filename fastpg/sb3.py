@@ -153,7 +153,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # Any to mypy
 
     def _kept(self, obs: NDArray[Any]) -> NDArray[Any]:
         """Return observations that stay: SB3 stores them after the next step."""
-        return obs if self.vector_env._copy else obs.copy()
+        return obs if self.vector_env.copy else obs.copy()
 
     def close(self) -> None:
         """Close the environments."""

@@ -4,8 +4,9 @@ from fastpg.envs.custom.jit import JitEnv, jit_env
 from fastpg.envs.custom.load import LoadedEnv, get_include, load_env
 from fastpg.envs.gymnasium import ids
 from fastpg.envs.native import classic_control, toy_text  # noqa: F401  (they fill the registry)
+from fastpg.envs.native.make import make
 from fastpg.envs.native.registry import EnvSpec, NativeEnv, env_spec, list_envs, native_env
-from fastpg.envs.native.vector import VectorEnv, make
+from fastpg.envs.native.vector import VectorEnv
 
 __all__ = [
     "EnvSpec",

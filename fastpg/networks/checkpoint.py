@@ -1,4 +1,4 @@
-"""Policies in safetensors files: named tensors, and in the metadata everything else that a policy is.
+"""Policies and value functions in safetensors files: named tensors, and all else in the metadata.
 
 The format is plain data: loading runs no code from the file, and other programs can read the tensors. A
 checksum in the metadata covers the parameters and the rest of the metadata.
@@ -12,48 +12,48 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
+from safetensors.numpy import save as serialized
 
 from fastpg import _check, _core, files, spaces
 from fastpg.errors import CheckpointError
-from fastpg.networks.policy import ACTIVATIONS, Policy, restore
+from fastpg.networks.parametric import ACTIVATIONS, Kind, Parametric, labels_in, spaces_in
 
-FORMAT = "fastpg.networks.policy"
+# The formats that there are, for who loads one as another; a network's class says which its own is.
+FORMATS = {
+    "fastpg.policy": "a policy: load it with fastpg.Policy.load()",
+    "fastpg.value_function": "a value function: load it with fastpg.ValueFunction.load()",
+}
 FORMAT_VERSION = "1"
 CHECKSUM = "sha256"  # files of this version that are older than the checksum do not have it
-REQUIRED = {
-    "format", "format_version", "fastpg_version", "observation_space", "action_space", "hidden", "activation",
-}  # fmt: skip
-OPTIONAL = {"env_id", CHECKSUM}
+REQUIRED = {"format", "format_version", "fastpg_version", "hidden", "activation"}  # and the spaces
 DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64"}  # as NumPy calls them
 MAX_HEADER = 100_000_000  # bytes: what safetensors takes
 
 
-def save_policy(where: str, policy: Policy, path: str | os.PathLike[str]) -> None:
-    """Write a policy; the file appears whole or not at all."""
-    files.write(where, files.output(where, "path", path), content(where, policy))
+def save(where: str, network: Parametric, path: str | os.PathLike[str]) -> None:
+    """Write a policy or a value function; the file appears whole or not at all."""
+    files.write(where, files.output(where, "path", path), content(where, network))
 
 
-def content(where: str, policy: Policy) -> bytes:
-    """Return the bytes of a policy's file."""
-    policy = policy.copy()  # what is checked is what is written, whoever writes to theta meanwhile
-    policy.checked_theta(where)
+def content(where: str, network: Parametric) -> bytes:
+    """Return the bytes of a file."""
+    network = network.copy()  # what is checked is what is written, whoever writes to theta meanwhile
+    network.checked_theta(where)
+    described = zip(network.SPACES, spaces_in(network), strict=True)
     metadata = {
-        "format": FORMAT,
+        "format": network.FORMAT,
         "format_version": FORMAT_VERSION,
         "fastpg_version": _core.version(),
-        "observation_space": json.dumps(spaces.to_json(policy.observation_space)),
-        "action_space": json.dumps(spaces.to_json(policy.action_space)),
-        "hidden": json.dumps(policy.hidden),
-        "activation": policy.activation,
+        **{name: json.dumps(spaces.to_json(space)) for name, space in described},
+        "hidden": json.dumps(network.hidden),
+        "activation": network.activation,
+        **labels_in(network),
     }
-    if policy.env_id is not None:
-        metadata["env_id"] = policy.env_id
-    return save(policy.parameters(), metadata | {CHECKSUM: _checksum(metadata, policy)})
+    return serialized(network.parameters(), metadata | {CHECKSUM: _checksum(metadata, network)})
 
 
-def load_policy(where: str, path: str | os.PathLike[str]) -> Policy:
-    """Read a policy; whatever is wrong with the file is a CheckpointError."""
+def load(where: str, kind: type[Kind], path: str | os.PathLike[str]) -> Kind:
+    """Read a network of this kind; whatever is wrong with the file is a CheckpointError."""
     path = _check.file_path(where, "path", path)
     problem = f"{where}: {os.fspath(path)!r}"
     mode = os.stat(path).st_mode  # a missing or unreadable file stays the OSError that it is
@@ -63,26 +63,26 @@ def load_policy(where: str, path: str | os.PathLike[str]) -> Policy:
         size = os.fstat(file.fileno()).st_size
         header = _header(problem, file, size)
         tensors = _parsed(problem, header)
-        metadata = _metadata(problem, tensors.pop("__metadata__", None))
-        policy = _empty_policy(problem, metadata)
-        _check_tensors(problem, policy, tensors)
-        if size != len(header) + policy.theta.nbytes:  # looked at before the file is read
+        metadata = _metadata(problem, kind, tensors.pop("__metadata__", None))
+        network = _empty(problem, kind, metadata)
+        _check_tensors(problem, network, tensors)
+        if size != len(header) + network.theta.nbytes:  # looked at before the file is read
             raise CheckpointError(
-                f"{problem} is damaged: it has {size:,} bytes, and a policy of its shape has "
-                f"{len(header) + policy.theta.nbytes:,}"
+                f"{problem} is damaged: it has {size:,} bytes, and a {kind.NOUN} of its shape has "
+                f"{len(header) + network.theta.nbytes:,}"
             )
-        data = header + file.read(policy.theta.nbytes)
-    _fill(problem, policy, data)
+        data = header + file.read(network.theta.nbytes)
+    _fill(problem, network, data)
     checksum = metadata.pop(CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(metadata, policy):
+    if checksum is not None and checksum != _checksum(metadata, network):
         raise CheckpointError(f"{problem} is damaged: its content does not have the checksum that it names")
-    return policy
+    return network
 
 
-def _checksum(metadata: dict[str, str], policy: Policy) -> str:
+def _checksum(metadata: dict[str, str], network: Parametric) -> str:
     """Return the SHA-256, in hexadecimal, of the metadata and theta."""
     described = json.dumps(metadata, sort_keys=True).encode()
-    return hashlib.sha256(described + b"\n" + policy.theta.astype("<f4").tobytes()).hexdigest()
+    return hashlib.sha256(described + b"\n" + network.theta.astype("<f4").tobytes()).hexdigest()
 
 
 def _damaged(problem: str, reason: object) -> CheckpointError:
@@ -109,16 +109,21 @@ def _parsed(problem: str, header: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _metadata(problem: str, metadata: Any) -> dict[str, str]:
-    """Return the metadata, checked to be of the format of this module."""
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{problem} is a safetensors file, but not of a fastpg policy")
+def _metadata(problem: str, kind: type[Parametric], metadata: Any) -> dict[str, str]:
+    """Return the metadata, checked to be of the format of this module and of this kind of network."""
+    if not isinstance(metadata, dict) or metadata.get("format") != kind.FORMAT:
+        found = str(metadata.get("format")) if isinstance(metadata, dict) else ""
+        if found in FORMATS:
+            raise CheckpointError(f"{problem} holds {FORMATS[found]}")
+        raise CheckpointError(f"{problem} is a safetensors file, but not of a fastpg {kind.NOUN}")
     if metadata.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{problem} has format version {_check.shown(metadata.get('format_version'))}; "
             f"this fastpg reads {FORMAT_VERSION!r}"
         )
-    unknown, missing = sorted(metadata.keys() - REQUIRED - OPTIONAL), sorted(REQUIRED - metadata.keys())
+    required = REQUIRED.union(kind.SPACES)
+    unknown = sorted(metadata.keys() - required.union(kind.LABELS, [CHECKSUM]))
+    missing = sorted(required - metadata.keys())
     if unknown or missing:
         wrong = f"unknown {unknown}" if unknown else f"without {missing}"
         raise CheckpointError(f"{problem} has unusable metadata ({_check.shown(wrong)})")
@@ -134,16 +139,18 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _empty_policy(problem: str, metadata: dict[str, str]) -> Policy:
-    """Make a policy of the shape that the metadata describes, its parameters still to be filled in."""
+def _empty(problem: str, kind: type[Kind], metadata: dict[str, str]) -> Kind:
+    """Make a network of the shape that the metadata describes, its parameters still to be filled in."""
     try:
         hidden = json.loads(metadata["hidden"])
         widths = _check.widths(problem, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
         activation = _check.choice(problem, "activation", metadata["activation"], ACTIVATIONS)
         with np.errstate(all="ignore"):  # of bounds that are too large for their dtype
-            observation_space = spaces.from_json(json.loads(metadata["observation_space"]))
-            action_space = spaces.from_json(json.loads(metadata["action_space"]))
-        return restore(observation_space, action_space, widths, activation, metadata.get("env_id"), None)
+            given = [spaces.from_json(json.loads(metadata[name])) for name in kind.SPACES]
+        network = kind.of_shape(f"{kind.__name__}()", given, widths, activation)
+        for name in kind.LABELS:
+            setattr(network, name, metadata.get(name))
+        return network
     # What a space may raise whose numbers are nonsense is Gymnasium's and NumPy's affair: any of these.
     except (
         ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
@@ -153,9 +160,9 @@ def _empty_policy(problem: str, metadata: dict[str, str]) -> Policy:
         raise CheckpointError(f"{problem} has unusable metadata ({reason:.500})") from error
 
 
-def _check_tensors(problem: str, policy: Policy, tensors: dict[str, Any]) -> None:
-    """Raise CheckpointError unless a header describes the policy's parameters."""
-    views = policy.parameters()
+def _check_tensors(problem: str, network: Parametric, tensors: dict[str, Any]) -> None:
+    """Raise CheckpointError unless a header describes the network's parameters."""
+    views = network.parameters()
     if tensors.keys() != views.keys():
         strange = sorted(tensors.keys() - views.keys())
         wrong = f"holds the tensors {_check.shown(strange)}" if strange else "lacks tensors"
@@ -172,13 +179,13 @@ def _check_tensors(problem: str, policy: Policy, tensors: dict[str, Any]) -> Non
             )
 
 
-def _fill(problem: str, policy: Policy, data: bytes) -> None:
-    """Read the parameters of a policy out of a file's content, whose header was checked."""
+def _fill(problem: str, network: Parametric, data: bytes) -> None:
+    """Read the parameters of a network out of a file's content, whose header was checked."""
     try:
         tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise _damaged(problem, error) from error
-    for name, view in policy.parameters().items():
+    for name, view in network.parameters().items():
         view[:] = np.frombuffer(tensors[name]["data"], "<f4").reshape(view.shape)
         if not np.isfinite(view).all():
             raise CheckpointError(f"{problem}: {name} holds NaN or infinite parameters")

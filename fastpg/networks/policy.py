@@ -1,25 +1,40 @@
-"""The policy: a flat float32 parameter vector, and named views of it, around the compiled network."""
+"""The policy: a distribution of actions for each observation, from the outputs of a compiled network."""
 
-import math
-import os
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, spaces_of
-from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import named
 from fastpg.networks import distributions
+from fastpg.networks.parametric import Activation, Parametric, spaces_of
 
-Activation = Literal["tanh", "relu"]
-ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
+if TYPE_CHECKING:
+    from fastpg.envs.gymnasium.adapter import AnyEnv
+
+__all__ = ["Activation", "HasSpaces", "Policy", "require_policy"]
 
 
-class Policy:
+class HasSpaces(Protocol):
+    """An environment, native or not, as far as a policy has to know it."""
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+
+    @property
+    def observation_space(self) -> Space[Any]:
+        """Of one environment."""
+
+    @property
+    def action_space(self) -> Space[Any]:
+        """Of one environment."""
+
+
+class Policy(Parametric):
     """A stochastic policy: a linear map or a small MLP whose outputs are a distribution of actions.
 
     Discrete actions have a softmax; MultiDiscrete ones an independent softmax for each component;
@@ -82,6 +97,15 @@ class Policy:
     True
     """
 
+    NOUN = "policy"
+    FORMAT = "fastpg.policy"
+    THETA = "theta"
+    SPACES = ("observation_space", "action_space")
+    LABELS = ("env_id",)
+
+    action_space: Space[Any]
+    env_id: str | None
+
     def __init__(
         self,
         observation_space: Space[Any],
@@ -91,26 +115,29 @@ class Policy:
         activation: Activation = "tanh",
         seed: int = 0,
     ) -> None:
-        where = "Policy()"
-        widths = _check.widths(where, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
-        _check.choice(where, "activation", activation, ACTIVATIONS)
-        rng = np.random.default_rng(_check.seed(where, seed))
-        self._set_shape(observation_space, action_space, widths, activation)
-        for name, view in self.parameters().items():
-            if name.endswith("weight"):
-                view[:] = orthogonal(
-                    rng, view.shape, gain=0.01 if name.startswith("head") else math.sqrt(2.0)
-                )
+        self._begin((observation_space, action_space), hidden, activation, seed, head_gain=0.01)
+
+    def _make_network(self, where: str) -> _core.Network:
+        self.actions = spaces.actions(where, self.action_space)
+        return _core.Network(
+            self.observations.num_inputs,
+            self.hidden,
+            self.actions.num_outputs,
+            self.activation,
+            self.observations.categories,
+            self.actions.head,
+            self.actions.categories if self.actions.head == "categorical" else (),
+        )
 
     @classmethod
     def for_env(
         cls,
-        env_id: AnyEnv,
+        env_id: "AnyEnv",
         *,
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
-    ) -> "Policy":
+    ) -> Self:
         """Return a new policy with the spaces of an environment.
 
         Parameters
@@ -140,76 +167,8 @@ class Policy:
         policy.env_id = known_as
         return policy
 
-    def _set_shape(
-        self,
-        observation_space: Space[Any],
-        action_space: Space[Any],
-        hidden: tuple[int, ...],
-        activation: str,
-        env_id: str | None = None,
-        theta: NDArray[np.float32] | None = None,
-    ) -> None:
-        self.observations = spaces.observations("Policy()", observation_space)
-        self.actions = spaces.actions("Policy()", action_space)
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.hidden = hidden
-        self.activation = activation
-        self.env_id = env_id
-        self.network = _core.Network(
-            self.observations.num_inputs,
-            hidden,
-            self.actions.num_outputs,
-            activation,
-            self.observations.categories,
-            self.actions.head,
-            self.actions.categories if self.actions.head == "categorical" else (),
-        )
-        self._theta = np.zeros(self.network.num_parameters, np.float32) if theta is None else theta
-        self.on_write: Callable[[], None] | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        shape = (self.observation_space, self.action_space, self.hidden, self.activation, self.env_id)
-        return restore, (*shape, self._theta)
-
-    def __repr__(self) -> str:
-        network = self.network
-        known = "" if self.env_id is None else f", env_id={self.env_id!r}"
-        return (
-            f"Policy({network.num_inputs} inputs, {self.actions}, hidden={self.hidden}, "
-            f"activation={self.activation!r}, {self._theta.size} parameters{known})"
-        )
-
-    @property
-    def theta(self) -> NDArray[np.float32]:
-        """The parameters, (P,) float32; writable in place."""
-        return self._theta
-
-    @theta.setter
-    def theta(self, value: NDArray[np.float32]) -> None:
-        self._theta[:] = _check.floats("Policy.theta", "theta", value, self._theta.shape)
-        self.written()
-
-    def written(self) -> None:
-        """Tell whoever shares theta's memory, as torch's autograd, that it was written to."""
-        if self.on_write is not None:
-            self.on_write()
-
-    def parameters(self) -> dict[str, NDArray[np.float32]]:
-        """Return views of theta, by name: "hidden.0.weight" (out, in), ..., "head.bias" (out,).
-
-        Where actions are in a Box, "log_std" (n,) is the last.
-
-        Examples
-        --------
-        >>> policy = Policy.for_env("CartPole-v1", hidden=(8,))
-        >>> {name: view.shape for name, view in policy.parameters().items()}
-        {'hidden.0.weight': (8, 4), 'hidden.0.bias': (8,), 'head.weight': (2, 8), 'head.bias': (2,)}
-        """
-        views = named_views(self.network, self._theta)
-        if self.actions.head == "gaussian":
-            views["log_std"] = self._theta[-self.network.num_outputs :]
-        return views
+    def _mapping(self) -> str:
+        return f"{super()._mapping()}, {self.actions}"
 
     def act(
         self, obs: NDArray[np.float32], *, seed: int | None = None, step: int = 0, deterministic: bool = False
@@ -395,12 +354,7 @@ class Policy:
             log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
         return log_prob.reshape(batch_shape)[()], entropy.reshape(batch_shape)[()]
 
-    def checked_theta(self, where: str) -> NDArray[np.float32]:
-        """Return `theta`, checked to be finite: it is writable in place, so every use has to look."""
-        _check.finite(where, "theta", self._theta)
-        return self._theta
-
-    def check_fits(self, where: str, env: NativeEnv | GymnasiumEnv) -> None:
+    def check_fits(self, where: str, env: HasSpaces) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
         actions = spaces.actions(where, env.action_space)
         # Checkpoints of policies that counted from 0 whatever the environment did: they go on.
@@ -420,131 +374,9 @@ class Policy:
         """
         return observations.shape == self.observations.shape and actions.shape == self.actions.shape
 
-    def copy(self) -> "Policy":
-        """Return an independent policy with the same shape and parameters."""
-        function, arguments = self.__reduce__()
-        copied: Policy = function(*arguments)
-        return copied
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the policy to a safetensors file, replacing it in one step.
-
-        A file that is replaced gives its mode to the new one. Where path is a link, so is it afterwards: the
-        file that it leads to is replaced.
-
-        Parameters
-        ----------
-        path : str or path
-
-        Raises
-        ------
-        TypeError, ValueError
-            path is not a path to a file in a directory that exists, or theta is not finite.
-        fastpg.SaveError
-            The file cannot be written: the disk is full or may not be written to. An older one is unchanged.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> policy = Policy.for_env("CartPole-v1")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     policy.save(f"{folder}/policy.safetensors")
-        ...     loaded = Policy.load(f"{folder}/policy.safetensors")
-        >>> bool((loaded.theta == policy.theta).all())
-        True
-        """
-        self.save_as("Policy.save()", path)
-
-    def save_as(self, where: str, path: str | os.PathLike[str]) -> None:
-        """Do the work of `save`; `where` is the caller."""
-        from fastpg.networks.checkpoint import save_policy  # here: it imports this module, and safetensors
-
-        save_policy(where, self, path)
-
-    def file_content(self, where: str) -> bytes:
-        """Return what `save` would write."""
-        from fastpg.networks.checkpoint import content  # here: it imports this module, and safetensors
-
-        return content(where, self)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Policy":
-        """Read a policy that `save` wrote.
-
-        Parameters
-        ----------
-        path : str or path
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no such file.
-        fastpg.CheckpointError
-            The file is damaged, no fastpg policy, or holds parameters that do not fit or are not finite.
-
-        Notes
-        -----
-        No code of the file is run. But `env_id` is what the file says, and Gymnasium imports the module that
-        an id like "module:Env-v0" names: look at it before making an environment of a stranger's policy.
-        """
-        from fastpg.networks.checkpoint import load_policy  # here: it imports this module, and safetensors
-
-        return load_policy("Policy.load()", path)
-
-
-def restore(
-    observation_space: Space[Any],
-    action_space: Space[Any],
-    hidden: tuple[int, ...],
-    activation: str,
-    env_id: str | None,
-    theta: NDArray[np.float32] | None,
-) -> Policy:
-    """Make a policy with a copy of parameters that exist, or zeros: what copying and loading do."""
-    policy = Policy.__new__(Policy)
-    policy._set_shape(observation_space, action_space, hidden, activation, env_id)
-    if theta is not None:
-        policy.theta[:] = theta
-    return policy
-
-
-def over_memory(
-    theta: NDArray[np.float32],
-    observation_space: Space[Any],
-    action_space: Space[Any],
-    hidden: tuple[int, ...],
-    activation: str,
-) -> Policy:
-    """Make a policy whose parameters are in memory that exists, (P,) contiguous, and stay there."""
-    policy = Policy.__new__(Policy)
-    policy._set_shape(observation_space, action_space, hidden, activation, theta=theta)
-    return policy
-
 
 def require_policy(where: str, value: Any) -> Policy:
     """Return the value if it is a Policy, else raise TypeError."""
     if not isinstance(value, Policy):
         raise TypeError(f"{where}: policy must be a fastpg.Policy, got {_check.shown(value)}")
     return value
-
-
-def named_views(network: _core.Network, theta: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Return the views of theta that `Policy.parameters` describes."""
-    views: dict[str, NDArray[np.float32]] = {}
-    offset, inputs = 0, network.num_inputs
-    names = [f"hidden.{i}" for i in range(len(network.hidden))] + ["head"]
-    for name, outputs in zip(names, (*network.hidden, network.num_outputs), strict=True):
-        views[f"{name}.weight"] = theta[offset : offset + outputs * inputs].reshape(outputs, inputs)
-        offset += outputs * inputs
-        views[f"{name}.bias"] = theta[offset : offset + outputs]
-        offset, inputs = offset + outputs, outputs
-    return views
-
-
-def orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> NDArray[np.float64]:
-    """Draw a matrix with orthonormal rows or columns, whichever are fewer, times `gain`."""
-    tall = rng.standard_normal((max(shape), min(shape)))
-    q, r = np.linalg.qr(tall)
-    q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the distribution uniform over rotations
-    oriented: NDArray[np.float64] = q if shape[0] >= shape[1] else q.T
-    return gain * oriented

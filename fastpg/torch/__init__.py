@@ -1,4 +1,4 @@
-"""fastpg for PyTorch users: a loss, estimates on tensors, and modules that share memory with policies.
+"""fastpg for PyTorch users: a loss, estimates on tensors, modules that share memory with policies and values.
 
 This package needs torch, and nothing else in fastpg does: `import fastpg` does not import it.
 """
@@ -10,13 +10,15 @@ except ImportError as error:
 
 from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td_errors, vtrace
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss
-from fastpg.torch.modules import from_module, to_module
+from fastpg.torch.modules import from_module, to_module, value_from_module
 from fastpg.torch.policy_module import PolicyModule
 from fastpg.torch.rollout import Rollout, collect
+from fastpg.torch.value_module import ValueModule
 
 __all__ = [
     "PolicyModule",
     "Rollout",
+    "ValueModule",
     "collect",
     "episode_returns",
     "from_module",
@@ -27,5 +29,6 @@ __all__ = [
     "returns",
     "td_errors",
     "to_module",
+    "value_from_module",
     "vtrace",
 ]

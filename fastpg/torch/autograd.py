@@ -14,7 +14,7 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from fastpg import spaces
-from fastpg.networks.policy import Activation
+from fastpg.networks.parametric import Activation
 from fastpg.torch.batch import Batch
 from fastpg.torch.reading import describe, read_anew
 

@@ -1,11 +1,11 @@
-"""Modules and policies that share their parameters: `Policy.theta` is laid out as torch lays out a network.
+"""Modules that share their parameters with policies and value functions: theta is laid out as torch's.
 
 docs/torch.md tells what sharing memory means in practice.
 """
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -13,15 +13,23 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastpg.networks.policy import Policy, over_memory, require_policy
+from fastpg import _check
+from fastpg.networks.parametric import Parametric
+from fastpg.networks.policy import Policy
+from fastpg.networks.value import ValueFunction
 from fastpg.torch.policy_module import PolicyModule
-from fastpg.torch.reading import ModuleParameters, read_module
+from fastpg.torch.reading import VALUE, ModuleParameters, read_module
+from fastpg.torch.value_module import ValueModule
 
-__all__ = ["ModuleParameters", "from_module", "read_module", "to_module"]
+__all__ = ["ModuleParameters", "from_module", "read_module", "to_module", "value_from_module"]
 
 
-def to_module(policy: Policy) -> PolicyModule:
-    """Return the network of a policy as a module whose parameters are the memory of `policy.theta`.
+@overload
+def to_module(policy: Policy) -> PolicyModule: ...
+@overload
+def to_module(policy: ValueFunction) -> ValueModule: ...
+def to_module(policy: Policy | ValueFunction) -> PolicyModule | ValueModule:
+    """Return the network of a policy or a value function as a module over the memory of its `theta`.
 
     A step of a torch optimizer is a step of the policy, and what fastpg writes the module has. Where fastpg
     writes while autograd still needs the old values, ``backward`` raises as it does after any other in-place
@@ -30,19 +38,20 @@ def to_module(policy: Policy) -> PolicyModule:
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ValueFunction
 
     Returns
     -------
-    PolicyModule
+    PolicyModule or ValueModule
         An `nn.Sequential` of Linear and Tanh or ReLU, float32, on the CPU; with a parameter `log_std` where
-        actions are in a Box. It keeps the memory alive. Moving it (``.to("cuda")``, ``.half()``) or copying
-        it (``copy.deepcopy``, pickling) makes parameters of their own, as it always does.
+        actions are in a Box. That of a value function returns V as (..., 1). The module keeps the memory
+        alive. Moving it (``.to("cuda")``, ``.half()``) or copying it (``copy.deepcopy``, pickling) makes
+        parameters of their own, as it always does.
 
     Raises
     ------
     TypeError
-        policy is not a Policy.
+        policy is neither a Policy nor a ValueFunction.
 
     Examples
     --------
@@ -59,11 +68,17 @@ def to_module(policy: Policy) -> PolicyModule:
     ...     _ = module[2].bias.fill_(3.0)
     >>> policy.theta[-2:]
     array([3., 3.], dtype=float32)
+    >>> to_module(fastpg.ValueFunction.for_env("CartPole-v1", hidden=()))(torch.zeros(5, 4)).shape
+    torch.Size([5, 1])
     """
-    policy = require_policy("to_module()", policy)
+    if not isinstance(policy, Policy | ValueFunction):
+        raise TypeError(
+            "to_module(): policy must be a fastpg.Policy or a fastpg.ValueFunction, "
+            f"got {_check.shown(policy)}"
+        )
     network = policy.network
     activation = nn.Tanh if policy.activation == "tanh" else nn.ReLU
-    module = PolicyModule()
+    module = PolicyModule() if isinstance(policy, Policy) else ValueModule()
     parameters: list[Tensor] = []
     inputs = network.num_inputs
     for width in (*network.hidden, network.num_outputs):
@@ -74,10 +89,12 @@ def to_module(policy: Policy) -> PolicyModule:
         module.append(linear)
         parameters += [linear.weight, linear.bias]
         inputs = width
-    if policy.actions.head == "gaussian":
+    if network.head == "gaussian":
         module.log_std = _parameter(network.num_outputs)
         parameters.append(module.log_std)
-    module.set_spaces(policy.observations, policy.action_space)
+    module.set_observations(policy.observations)
+    if isinstance(policy, Policy):
+        module.action_space = policy.action_space
     _share(parameters, policy.theta)
     _tell_of_writes(policy, module)
     return module
@@ -135,22 +152,67 @@ def from_module(
     >>> module[0].weight.abs().max().item()
     0.0
     """
-    read = read_module(
-        "from_module()", module, action_space, observation_space=observation_space, log_std=log_std
-    )
-    theta = read.theta
+    where = "from_module()"
+    if isinstance(module, ValueModule):
+        raise TypeError(f"{where}: module is that of a value function; pass it to value_from_module()")
+    read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
+    spaces = read.observations.space, read.actions.space
+    policy = Policy.of_shape(where, spaces, read.hidden, read.activation, _shared_theta(where, read))
+    _tell_of_writes(policy, module)
+    return policy
+
+
+def value_from_module(module: nn.Module, *, observation_space: Space[Any] | None = None) -> ValueFunction:
+    """Return a value function whose `theta` is the memory of a module's parameters.
+
+    What `from_module` is for policies.
+
+    Parameters
+    ----------
+    module : torch.nn.Linear or torch.nn.Sequential
+        As in `from_module`, with one output.
+    observation_space : gymnasium space, optional
+        As in `from_module`.
+
+    Returns
+    -------
+    ValueFunction
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `from_module`; the module has more outputs than one, or a log_std.
+
+    Examples
+    --------
+    >>> module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    >>> value = value_from_module(module)
+    >>> value
+    ValueFunction(4 inputs, hidden=(8,), activation='tanh', 49 parameters)
+    >>> value.theta *= 0.0
+    >>> module[0].weight.abs().max().item()
+    0.0
+    """
+    where = "value_from_module()"
+    read = read_module(where, module, VALUE, observation_space=observation_space)
+    theta = _shared_theta(where, read)
+    value = ValueFunction.of_shape(where, [read.observations.space], read.hidden, read.activation, theta)
+    _tell_of_writes(value, module)
+    return value
+
+
+def _shared_theta(where: str, read: ModuleParameters) -> NDArray[np.float32]:
+    """Return the memory of a module's parameters as one vector; move them there if they lie elsewhere."""
     if not read.shared:
-        read.require_trainable("from_module()")  # autograd cannot follow what is moved there
+        read.require_trainable(where)  # autograd cannot follow what is moved there
         for parameter in read.parameters:
             if not parameter.is_leaf:
                 raise ValueError(
-                    "from_module(): the module's parameters must be leaves of autograd's graph, as a "
+                    f"{where}: the module's parameters must be leaves of autograd's graph, as a "
                     "Parameter is; one of them has been computed from other tensors"
                 )
-        _share(read.parameters, theta)
-    policy = over_memory(theta, read.observations.space, read.actions.space, read.hidden, read.activation)
-    _tell_of_writes(policy, module)
-    return policy
+        _share(read.parameters, read.theta)
+    return read.theta
 
 
 def _share(parameters: Sequence[Tensor], theta: NDArray[np.float32]) -> None:
@@ -166,7 +228,7 @@ def _share(parameters: Sequence[Tensor], theta: NDArray[np.float32]) -> None:
 
 
 class _Notify:
-    """Tells autograd of writes to a policy's theta, for the modules that share its memory."""
+    """Tells autograd of writes to a theta, for the modules that share its memory."""
 
     def __init__(self) -> None:
         self.modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -177,7 +239,7 @@ class _Notify:
                 torch.autograd.graph.increment_version(parameter)
 
 
-def _tell_of_writes(policy: Policy, module: nn.Module) -> None:
-    if not isinstance(policy.on_write, _Notify):
-        policy.on_write = _Notify()
-    policy.on_write.modules.add(module)
+def _tell_of_writes(network: Parametric, module: nn.Module) -> None:
+    if not isinstance(network.on_write, _Notify):
+        network.on_write = _Notify()
+    network.on_write.modules.add(module)

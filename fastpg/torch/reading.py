@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastpg import _check, _core, spaces
-from fastpg.networks.policy import Activation
+from fastpg.networks.parametric import Activation
 from fastpg.torch.memory import require_no_transform
-from fastpg.torch.policy_module import PolicyModule
+from fastpg.torch.network_module import NetworkModule
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {nn.Tanh: "tanh", nn.ReLU: "relu"}
+VALUE: Space[Any] = Discrete(1)  # stands for the action space where a module is read as a value function
 SUPPORTED = "Linear layers with Tanh or ReLU between them, alone or in a Sequential"
 
 
@@ -49,7 +50,7 @@ class ModuleParameters:
 
 
 @dataclass(slots=True)
-class _Reading:
+class Reading:
     """What was found out about a module, and how to see that it still holds."""
 
     given: tuple[Any, ...]  # action_space, observation_space, log_std, and the module's attributes
@@ -74,7 +75,7 @@ def _attributes(module: nn.Module) -> tuple[Any, Any]:
     return module.__dict__.get("action_space"), module.__dict__.get("observation_space")
 
 
-_readings: weakref.WeakKeyDictionary[nn.Module, _Reading] = weakref.WeakKeyDictionary()
+_readings: weakref.WeakKeyDictionary[nn.Module, Reading] = weakref.WeakKeyDictionary()
 
 
 def read_module(
@@ -107,7 +108,7 @@ def read_anew(
     action_space: Space[Any] | None,
     observation_space: Space[Any] | None,
     log_std: Tensor | None,
-) -> _Reading:
+) -> Reading:
     """Do what `read_module` does, with nothing kept."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"{where}: module must be a torch.nn.Module, got {_check.shown(module)}")
@@ -140,7 +141,7 @@ def read_anew(
     )
     result = describe(where, parameters, activation, observations, actions)
     held = [one for part in members for one in part.values()]
-    return _Reading(
+    return Reading(
         given,
         tuple(members),
         [id(one) for one in held],
@@ -203,7 +204,7 @@ def _layers(
     """Return the layers in order with their paths, nested Sequentials flattened, without Identity."""
     if isinstance(module, nn.Sequential) and type(module).forward in (
         nn.Sequential.forward,
-        PolicyModule.forward,
+        NetworkModule.forward,
     ):
         members.append(module._modules)
         return [
@@ -298,6 +299,9 @@ def _tensor(where: str, path: str, value: Any) -> Tensor:
 
 
 def _actions(where: str, space: Space[Any] | None, num_outputs: int, has_log_std: bool) -> spaces.Actions:
+    if space is VALUE and (num_outputs != 1 or has_log_std):
+        got = "a log_std" if has_log_std else f"{num_outputs} outputs"
+        raise ValueError(f"{where}: a value function is a module with 1 output, but module has {got}")
     if space is None:
         space = Box(-np.inf, np.inf, (num_outputs,), np.float32) if has_log_std else Discrete(num_outputs)
     actions = spaces.actions(where, space)

@@ -367,7 +367,10 @@ SHORT = [*ENDLESS[:4], "--total-steps", "20000", "--hidden", "8"]
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_saves_the_policy(number, tmp_path):
-    talkative = "import sys; from fastpg import cli, progress; progress.LOG_SECONDS = 0; sys.exit(cli.main())"
+    talkative = (
+        "import sys; from fastpg.cli.main import main; from fastpg.training import progress; "
+        "progress.LOG_SECONDS = 0; sys.exit(main())"
+    )
     command = [sys.executable, "-c", talkative, *ENDLESS]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         assert "steps/s" in running.stderr.readline()

@@ -25,30 +25,30 @@ FILE = FOLDER / "policy.safetensors"
 
 
 @functools.cache
-def saved():
-    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(3,))
-    policy.save(FILE)
-    return policy, FILE.read_bytes()
+def saved(kind=fastpg.Policy):
+    network = kind.for_env("CartPole-v1", hidden=(3,))
+    network.save(FILE)
+    return network, FILE.read_bytes()
 
 
 @st.composite
-def damaged(draw):
-    """Draw the bytes of a checkpoint with something wrong in them."""
-    _, data = saved()
+def damaged(draw, kind):
+    """Draw the bytes of a file of a policy or a value function, with something wrong in them."""
+    _, data = saved(kind)
     size = struct.unpack("<Q", data[:8])[0]
     header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
-    kind = draw(one_of(["bit", "bit", "bit", "cut", "bytes", "header", "metadata", "tensor", "length"]))
-    if kind == "bit":
+    damage = draw(one_of(["bit", "bit", "bit", "cut", "bytes", "header", "metadata", "tensor", "length"]))
+    if damage == "bit":
         changed = bytearray(data)
         changed[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
         return bytes(changed)
-    if kind == "cut":
+    if damage == "cut":
         return data[: draw(st.integers(0, len(data)))]
-    if kind == "bytes":
+    if damage == "bytes":
         return draw(st.binary(max_size=40))
-    if kind == "length":
+    if damage == "length":
         return struct.pack("<Q", draw(one_of([0, size - 1, size + 1, 2**31, 2**63, 2**64 - 1]))) + data[8:]
-    if kind == "header":
+    if damage == "header":
         text = draw(
             one_of(
                 [
@@ -65,20 +65,8 @@ def damaged(draw):
             )
         )
         return _file(text, body)
-    if kind == "metadata":
-        key = draw(
-            one_of(
-                [
-                    "hidden",
-                    "activation",
-                    "observation_space",
-                    "action_space",
-                    "env_id",
-                    "format",
-                    "format_version",
-                ]
-            )
-        )
+    if damage == "metadata":
+        key = draw(one_of(["hidden", "activation", *kind.SPACES, "env_id", "format", "format_version"]))
         header["__metadata__"][key] = draw(one_of(METADATA))
         if draw(st.booleans()):
             del header["__metadata__"][key]
@@ -114,23 +102,64 @@ def _file(header, body):
     return struct.pack("<Q", len(text)) + text + body
 
 
-def load_bytes(data):
+def load_bytes(kind, data):
     FILE.write_bytes(data)
     try:
-        return fastpg.Policy.load(FILE)
+        return kind.load(FILE)
     except fastpg.CheckpointError as error:
-        assert "\n" not in str(error) and str(error).startswith("Policy.load(): ")
+        assert "\n" not in str(error) and str(error).startswith(f"{kind.__name__}.load(): ")
         return None
 
 
-def check_loaded(given, policy):
-    if policy is not None:
-        assert np.array_equal(policy.theta, saved()[0].theta), "damage loads as other parameters"
+def check_loaded(given, network):
+    if network is not None:
+        right = saved(given["kind"])[0].theta
+        assert np.array_equal(network.theta, right), "damage loads as other parameters"
 
 
 def save_and_load(self, path):
     self.save(path)
-    return fastpg.Policy.load(path)
+    return type(self).load(path)
+
+
+def saved_for_loading(kind):
+    path = FOLDER / "load.safetensors"
+    saved(kind)[0].save(path)
+    return {"path": str(path)}
+
+
+def calls(kind):
+    """Return the calls of the files of policies or of value functions."""
+    name = kind.__name__
+    return {
+        f"{name}.save": Call(
+            save_and_load,
+            st.fixed_dictionaries(
+                {"self": calls_policies.networks(kind), "path": st.just(str(FOLDER / "save.safetensors"))}
+            ),
+            (f"{name}.save()",),
+            lambda given, loaded: calls_policies.check_theta({**given, "theta": loaded.theta}, None),
+            odd={"path": ODD_PATHS},
+            words={"self": ("theta",)},
+            raises=(OSError,),
+        ),
+        f"{name}.load": Call(
+            kind.load,
+            st.builds(saved_for_loading, st.just(kind)),
+            (f"{name}.load()",),
+            odd={"path": ODD_PATHS},
+            raises=(OSError,),
+            share=0.5,
+        ),
+        f"{name}.load of damaged bytes": Call(
+            load_bytes,
+            st.fixed_dictionaries({"kind": st.just(kind), "data": damaged(kind)}),
+            (),
+            check_loaded,
+            fixed=frozenset(["kind", "data"]),
+            share=3.0,
+        ),
+    }
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------
@@ -222,37 +251,8 @@ def check_run(given, result):
 
 
 CALLS = {
-    "Policy.save": Call(
-        save_and_load,
-        st.fixed_dictionaries(
-            {"self": calls_policies.networks(), "path": st.just(str(FOLDER / "save.safetensors"))}
-        ),
-        ("Policy.save()",),
-        lambda given, loaded: calls_policies.check_theta({**given, "theta": loaded.theta}, None),
-        odd={"path": ODD_PATHS},
-        words={"self": ("theta",)},
-        raises=(OSError,),
-    ),
-    "Policy.load": Call(
-        fastpg.Policy.load,
-        st.builds(
-            lambda: {
-                "path": (saved()[0].save(FOLDER / "load.safetensors"), str(FOLDER / "load.safetensors"))[1]
-            }
-        ),
-        ("Policy.load()",),
-        odd={"path": ODD_PATHS},
-        raises=(OSError,),
-        share=0.5,
-    ),
-    "Policy.load of damaged bytes": Call(
-        load_bytes,
-        st.fixed_dictionaries({"data": damaged()}),
-        (),
-        check_loaded,
-        fixed=frozenset(["data"]),
-        share=3.0,
-    ),
+    **calls(fastpg.Policy),
+    **calls(fastpg.ValueFunction),
     "cli.main": Call(
         run,
         st.fixed_dictionaries({"arguments": command_lines()}),

@@ -331,16 +331,6 @@ CALLS = {
         check_made,
         odd={"hidden": ODD_HIDDEN},
     ),
-    "Policy.for_env": Call(
-        fastpg.Policy.for_env,
-        st.fixed_dictionaries(
-            {"env_id": one_of(["CartPole-v1", "FrozenLake-v1", "gym:Pendulum-v1"]), **SHAPE_ARGUMENTS}
-        ),
-        ("Policy.for_env()",),
-        odd={"hidden": ODD_HIDDEN},
-        words={"env_id": ("Gymnasium",)},
-        share=0.5,
-    ),
     "Policy.act": Call(
         fastpg.Policy.act, act_arguments(), ("Policy.act()",), check_act, words=WORDS, repeatable=True
     ),
@@ -363,52 +353,12 @@ CALLS = {
     "Policy.kl": Call(
         fastpg.Policy.kl, kl_arguments(), ("Policy.kl()",), check_kl, words=WORDS, repeatable=True
     ),
-    "Policy.theta": Call(
-        _theta_setter,
-        theta_arguments(fastpg.Policy),
-        ("Policy.theta",),
-        check_theta,
-        fixed=frozenset(["self"]),
-        writes=frozenset(["self"]),
-        repeatable=True,
-    ),
-    "Policy.parameters": Call(
-        fastpg.Policy.parameters,
-        st.fixed_dictionaries({"self": networks()}),
-        (),
-        fixed=frozenset(["self"]),
-        share=0.1,
-    ),
-    "Policy.copy": Call(
-        fastpg.Policy.copy,
-        st.fixed_dictionaries({"self": networks()}),
-        (),
-        fixed=frozenset(["self"]),
-        share=0.1,
-    ),
-    "Policy.written": Call(
-        fastpg.Policy.written,
-        st.fixed_dictionaries({"self": networks()}),
-        (),
-        fixed=frozenset(["self"]),
-        share=0.1,
-    ),
     "ValueFunction": Call(
         lambda observation_space, **shape: fastpg.ValueFunction(observation_space, **shape),
         st.fixed_dictionaries({"observation_space": one_of(OBSERVATIONS), **SHAPE_ARGUMENTS}),
         ("ValueFunction()",),
         check_made,
         odd={"hidden": ODD_HIDDEN},
-    ),
-    "ValueFunction.for_env": Call(
-        fastpg.ValueFunction.for_env,
-        st.fixed_dictionaries(
-            {"env_id": one_of(["CartPole-v1", "FrozenLake-v1", "gym:Pendulum-v1"]), **SHAPE_ARGUMENTS}
-        ),
-        ("ValueFunction.for_env()",),
-        odd={"hidden": ODD_HIDDEN},
-        words={"env_id": ("Gymnasium",)},
-        share=0.5,
     ),
     "ValueFunction.__call__": Call(
         fastpg.ValueFunction.__call__,
@@ -417,29 +367,6 @@ CALLS = {
         check_value,
         words=WORDS,
         repeatable=True,
-    ),
-    "ValueFunction.theta": Call(
-        _theta_setter,
-        theta_arguments(fastpg.ValueFunction),
-        ("ValueFunction.theta",),
-        check_theta,
-        fixed=frozenset(["self"]),
-        writes=frozenset(["self"]),
-        repeatable=True,
-    ),
-    "ValueFunction.parameters": Call(
-        fastpg.ValueFunction.parameters,
-        st.fixed_dictionaries({"self": networks(fastpg.ValueFunction)}),
-        (),
-        fixed=frozenset(["self"]),
-        share=0.1,
-    ),
-    "ValueFunction.copy": Call(
-        fastpg.ValueFunction.copy,
-        st.fixed_dictionaries({"self": networks(fastpg.ValueFunction)}),
-        (),
-        fixed=frozenset(["self"]),
-        share=0.1,
     ),
     "log_prob_and_entropy": Call(
         fastpg.log_prob_and_entropy,
@@ -468,3 +395,32 @@ CALLS = {
         writes=frozenset(["out", "obs", "actions", "weights"]),
     ),
 }
+
+
+def shared(kind):
+    """Return the calls that policies and value functions have alike."""
+    name, self = kind.__name__, frozenset(["self"])
+    env_ids = one_of(["CartPole-v1", "FrozenLake-v1", "gym:Pendulum-v1"])
+    return {
+        f"{name}.for_env": Call(
+            kind.for_env,
+            st.fixed_dictionaries({"env_id": env_ids, **SHAPE_ARGUMENTS}),
+            (f"{name}.for_env()",),
+            odd={"hidden": ODD_HIDDEN},
+            words={"env_id": ("Gymnasium",)},
+            share=0.5,
+        ),
+        f"{name}.theta": Call(
+            _theta_setter, theta_arguments(kind), (f"{name}.theta",), check_theta,
+            fixed=self, writes=self, repeatable=True,
+        ),
+        **{
+            f"{name}.{method}": Call(
+                getattr(kind, method), st.fixed_dictionaries({"self": networks(kind)}), (), fixed=self, share=0.1
+            )
+            for method in ("parameters", "copy", "written")
+        },
+    }  # fmt: skip
+
+
+CALLS |= shared(fastpg.Policy) | shared(fastpg.ValueFunction)

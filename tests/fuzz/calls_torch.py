@@ -187,6 +187,15 @@ def module_arguments():
     )
 
 
+def critic_arguments():
+    return st.fixed_dictionaries(
+        {
+            "module": st.builds(lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))),
+            "observation_space": one_of([None, spaces.Box(-1, 1, (4,)), spaces.Discrete(4)]),
+        }
+    )
+
+
 def check_shared(given, policy):
     policy.theta[:] = 0.5
     assert all((parameter == 0.5).all() for parameter in given["module"].parameters()), (
@@ -258,7 +267,21 @@ CALLS = {
         odd={"module": ODD_MODULES},
     ),
     "torch.to_module": Call(
-        fastpg.torch.to_module, st.fixed_dictionaries({"policy": calls_policies.networks()}), ("to_module()",), share=0.5
+        fastpg.torch.to_module,
+        st.fixed_dictionaries(
+            {"policy": st.one_of(calls_policies.networks(), calls_policies.networks(fastpg.ValueFunction))}
+        ),
+        ("to_module()",),
+        share=0.5,
+    ),
+    "torch.value_from_module": Call(
+        fastpg.torch.value_from_module,
+        critic_arguments(),
+        ("value_from_module()",),
+        check_shared,
+        words=WORDS,
+        odd={"module": ODD_MODULES},
+        writes=frozenset(["module"]),  # it moves
     ),
     "torch.from_module": Call(
         fastpg.torch.from_module,
@@ -281,13 +304,16 @@ CALLS = {
     "torch.Rollout.scatter_final": Call(
         fastpg.torch.Rollout.scatter_final, scatter_arguments(), ("Rollout.scatter_final()",), fixed=SELF
     ),
-    "torch.PolicyModule.forward": Call(
-        lambda self: self(torch.zeros(4)),
-        st.fixed_dictionaries({"self": st.builds(lambda: fastpg.torch.to_module(fastpg.Policy.for_env("CartPole-v1")))}),
-        (),
-        fixed=SELF,
-        share=0.1,
-    ),
+    **{
+        f"torch.{name}.forward": Call(
+            lambda self: self(torch.zeros(4)),
+            st.fixed_dictionaries({"self": st.builds(lambda kind: fastpg.torch.to_module(kind.for_env("CartPole-v1")), st.just(kind))}),
+            (),
+            fixed=SELF,
+            share=0.1,
+        )
+        for name, kind in (("PolicyModule", fastpg.Policy), ("ValueModule", fastpg.ValueFunction))
+    },
     "sb3.as_vec_env": Call(
         fastpg.sb3.as_vec_env,
         st.fixed_dictionaries({"env": one_of(["CartPole-v1", "Taxi-v4"]), "num_envs": one_of([None, 1, 3])}),

@@ -19,7 +19,8 @@ LEFT_OUT = {
                     "an exception"),
     **dict.fromkeys(
         ["GradientEstimate", "Rollout", "TrainProgress", "TrainResult", "torch.Rollout", "exact.ExactGradient", "diagnostics.FormRecord",
-         "diagnostics.FormComparison", "VectorEnv", "LoadedEnv", "JitEnv", "sb3.SB3VecEnv", "torch.PolicyModule"],
+         "diagnostics.FormComparison", "VectorEnv", "LoadedEnv", "JitEnv", "sb3.SB3VecEnv", "torch.PolicyModule",
+         "torch.ValueModule"],
         "another function makes it",
     ),
     **dict.fromkeys(
@@ -29,7 +30,7 @@ LEFT_OUT = {
         "Stable-Baselines3 calls it; step does the first three",
     ),
     **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "Reinforce", "VPG")], "train calls it"),
-    "torch.PolicyModule.set_spaces": "to_module calls it",
+    **dict.fromkeys([f"torch.{name}Module.set_observations" for name in ("Policy", "Value")], "to_module calls it"),
     "Policy.has_spaces_like": "takes what is not public",
 }  # fmt: skip
 

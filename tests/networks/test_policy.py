@@ -20,23 +20,36 @@ def network_of(policy):
     return Network(shape.num_inputs, shape.hidden, shape.num_outputs, shape.activation)
 
 
+KINDS = pytest.mark.parametrize("kind", [fastpg.Policy, fastpg.ValueFunction])
+
+
+@KINDS
 @pytest.mark.parametrize("hidden", SHAPES, ids=str)
-def test_parameters_are_views_that_tile_theta(hidden):
-    policy = fastpg.Policy.for_env("CartPole-v1", hidden=hidden)
-    views = policy.parameters()
-    assert policy.theta.dtype == np.float32
-    assert policy.theta.shape == (reference.num_parameters(network_of(policy)),)
-    assert (np.concatenate([view.ravel() for view in views.values()]) == policy.theta).all()
+def test_parameters_are_views_that_tile_theta(hidden, kind):
+    network = kind.for_env("CartPole-v1", hidden=hidden)
+    views = network.parameters()
+    assert network.theta.dtype == np.float32
+    assert network.theta.shape == (reference.num_parameters(network_of(network)),)
+    assert (np.concatenate([view.ravel() for view in views.values()]) == network.theta).all()
     for view in views.values():
         view[...] = 3.0
-    assert (policy.theta == 3.0).all()
+    assert (network.theta == 3.0).all()
 
 
-def test_names_follow_the_layers():
-    names = list(fastpg.Policy.for_env("CartPole-v1", hidden=(8, 5)).parameters())
+@KINDS
+def test_names_follow_the_layers(kind):
+    names = list(kind.for_env("CartPole-v1", hidden=(8, 5)).parameters())
     assert names == [
-        f"{layer}.{kind}" for layer in ("hidden.0", "hidden.1", "head") for kind in ("weight", "bias")
+        f"{layer}.{part}" for layer in ("hidden.0", "hidden.1", "head") for part in ("weight", "bias")
     ]
+
+
+def test_log_std_is_the_last_of_a_gaussian_policy():
+    policy = fastpg.Policy(Box(-1, 1, (3,)), Box(-1, 1, (2,)), hidden=(4,))
+    views = policy.parameters()
+    policy.theta[-2:] = 7.0
+    assert list(views)[-1] == "log_std" and views["log_std"].tolist() == [7.0, 7.0]
+    assert not (views["head.bias"] == 7.0).any()
 
 
 def test_initial_weights_are_orthogonal_and_biases_zero():
@@ -49,18 +62,34 @@ def test_initial_weights_are_orthogonal_and_biases_zero():
     assert all((view == 0).all() for name, view in views.items() if name.endswith("bias"))
 
 
-def test_seed_decides_the_initial_parameters():
-    first, again, other = (fastpg.Policy.for_env("CartPole-v1", seed=seed) for seed in (1, 1, 2))
+@KINDS
+def test_seed_decides_the_initial_parameters(kind):
+    first, again, other = (kind.for_env("CartPole-v1", seed=seed) for seed in (1, 1, 2))
     assert (first.theta == again.theta).all()
     assert (first.theta != other.theta).any()
 
 
-def test_assignment_to_theta_copies_into_the_same_storage(policy):
-    storage, new = policy.theta, np.ones_like(policy.theta)
-    policy.theta = new
-    assert policy.theta is storage
+@KINDS
+def test_assignment_to_theta_copies_into_the_same_storage(kind):
+    network = kind.for_env("CartPole-v1", hidden=(8,))
+    storage, new = network.theta, np.ones_like(network.theta)
+    network.theta = new
+    assert network.theta is storage
     new[:] = 2.0
-    assert (policy.theta == 1.0).all()
+    assert (network.theta == 1.0).all()
+
+
+@KINDS
+def test_assignments_tell_whoever_shares_the_memory(kind):
+    network, told = kind.for_env("CartPole-v1"), []
+    network.on_write = lambda: told.append(network.theta[0])
+    network.theta = np.full_like(network.theta, 2.0)
+    network.theta += np.ones_like(network.theta)
+    network.theta[:] = 4.0  # which only NumPy sees
+    network.written()
+    assert told == [2.0, 3.0, 4.0]
+    network.copy().written()
+    assert len(told) == 3
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -133,16 +162,29 @@ def test_deterministic_act_takes_the_most_likely_action(policy, rng):
     assert (policy.act(obs, seed=0, deterministic=True) == log_probs.argmax(axis=1)).all()
 
 
+@KINDS
 @pytest.mark.parametrize(
     "duplicate",
-    [fastpg.Policy.copy, copy.copy, copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))],
-    ids=["Policy.copy", "copy.copy", "copy.deepcopy", "pickle"],
+    [
+        lambda network: network.copy(),
+        copy.copy,
+        copy.deepcopy,
+        lambda network: pickle.loads(pickle.dumps(network)),
+    ],
+    ids=["its copy()", "copy.copy", "copy.deepcopy", "pickle"],
 )
-def test_copies_are_equal_and_independent(policy, duplicate):
-    twin = duplicate(policy)
-    assert repr(twin) == repr(policy)
-    assert twin.observation_space == policy.observation_space
-    assert twin.action_space == policy.action_space
-    assert (twin.theta == policy.theta).all()
+def test_copies_are_equal_and_independent(kind, duplicate):
+    network = kind.for_env("CartPole-v1", hidden=(8,), activation="relu")
+    twin = duplicate(network)
+    assert type(twin) is kind and repr(twin) == repr(network)
+    assert twin.observation_space == network.observation_space
+    assert kind is fastpg.ValueFunction or twin.action_space == network.action_space
+    assert (twin.theta == network.theta).all()
     twin.theta[:] = 7.0
-    assert not (policy.theta == 7.0).any()
+    assert not (network.theta == 7.0).any()
+
+
+def test_a_copy_of_a_policy_remembers_its_environment(policy):
+    assert pickle.loads(pickle.dumps(policy)).env_id == policy.copy().env_id == "CartPole-v1"
+    policy.env_id = None
+    assert pickle.loads(pickle.dumps(policy)).env_id is policy.copy().env_id is None

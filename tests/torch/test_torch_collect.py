@@ -28,14 +28,17 @@ def vector_env(env_id, num_envs=9, **given):
     return env
 
 
+def plain(module):
+    """Return a Sequential of torch's own with the layers of another."""
+    return nn.Sequential(*module)
+
+
+@pytest.mark.parametrize("critic_of", [fpt.to_module, lambda value: plain(fpt.to_module(value))])
 @pytest.mark.parametrize("env_id", ENVS)
-def test_a_rollout_is_fastpg_collects_as_tensors_over_its_memory(env_id):
+def test_a_rollout_is_fastpg_collects_as_tensors_over_its_memory(env_id, critic_of):
     policy = fastpg.Policy.for_env(env_id, hidden=(8,), seed=3)
     value = fastpg.ValueFunction.for_env(env_id, hidden=(4,))
-    critic = nn.Sequential(nn.Linear(value.network.num_inputs, 4), nn.Tanh(), nn.Linear(4, 1))
-    with torch.no_grad():
-        for parameter, view in zip(critic.parameters(), value.parameters().values(), strict=True):
-            parameter.copy_(torch.from_numpy(view))
+    critic = critic_of(value)
     limit = {"max_episode_steps": 15}
     expected = fastpg.collect(vector_env(env_id, **limit), policy, 40, value=value)
     batch = fpt.collect(vector_env(env_id, **limit), fpt.to_module(policy), 40, value=critic)

@@ -1,4 +1,4 @@
-"""Modules and policies that share their parameters, and which modules are read at all."""
+"""Modules that share their parameters with policies and value functions, and which are read at all."""
 
 import copy
 import gc
@@ -26,14 +26,50 @@ from tests.support.torch_oracle import HEADS, make_batch, make_module
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["to_module", "from_module"])
+def make_critic():
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 1))
+
+
+def made_of_a_network(kind):
+    network = kind.for_env("CartPole-v1", hidden=(8, 5), seed=3)
+    return network, fpt.to_module(network)
+
+
+def made_of_a_module(take, make):
+    module = make()
+    return take(module), module
+
+
+# What shares its memory with a module, and the module; made from either side.
+POLICY_PAIRS = {
+    "to_module": lambda: made_of_a_network(fastpg.Policy),
+    "from_module": lambda: made_of_a_module(fpt.from_module, lambda: make_module(4, (8, 5), "discrete")[0]),
+}
+VALUE_PAIRS = {
+    "to_module of a value": lambda: made_of_a_network(fastpg.ValueFunction),
+    "value_from_module": lambda: made_of_a_module(fpt.value_from_module, make_critic),
+}
+PAIRS = POLICY_PAIRS | VALUE_PAIRS
+
+
+@pytest.fixture(params=POLICY_PAIRS)
+def policy_pair(request):
+    return POLICY_PAIRS[request.param]()
+
+
+@pytest.fixture(params=VALUE_PAIRS)
+def value_pair(request):
+    return VALUE_PAIRS[request.param]()
+
+
+@pytest.fixture(params=PAIRS)
 def pair(request):
-    """A policy and a module that share their memory, made from either side."""
-    if request.param == "to_module":
-        policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8, 5), seed=3)
-        return policy, fpt.to_module(policy)
-    module, _ = make_module(4, (8, 5), "discrete")
-    return fpt.from_module(module), module
+    return PAIRS[request.param]()
+
+
+def taken_over(module, network):
+    """Return a policy or a value function, whichever the network is, over a module's memory."""
+    return (fpt.from_module if isinstance(network, fastpg.Policy) else fpt.value_from_module)(module)
 
 
 def vector(module):
@@ -44,19 +80,19 @@ def vector(module):
 
 
 def test_what_either_side_writes_the_other_has(pair):
-    policy, module = pair
-    assert np.array_equal(policy.theta, vector(module))
+    network, module = pair
+    assert np.array_equal(network.theta, vector(module))
     with torch.no_grad():
         module[2].weight.fill_(0.25)
-    assert (policy.parameters()["hidden.1.weight"] == 0.25).all()
-    policy.theta[:] = np.arange(policy.theta.size)
-    assert np.array_equal(vector(module), policy.theta)
-    policy.theta = np.zeros_like(policy.theta)
+    assert (network.parameters()["hidden.1.weight"] == 0.25).all()
+    network.theta[:] = np.arange(network.theta.size)
+    assert np.array_equal(vector(module), network.theta)
+    network.theta = np.zeros_like(network.theta)
     assert not vector(module).any()
 
 
-def test_a_step_of_an_optimizer_is_a_step_of_the_policy(pair):
-    policy, module = pair
+def test_a_step_of_an_optimizer_is_a_step_of_the_policy(policy_pair):
+    policy, module = policy_pair
     num_actions = policy.network.num_outputs
     obs, actions, weights = make_batch((9,), 4, gs.Discrete(num_actions))
     before = policy.theta.copy()
@@ -71,6 +107,19 @@ def test_a_step_of_an_optimizer_is_a_step_of_the_policy(pair):
         np.testing.assert_allclose(
             policy.log_prob(obs.numpy(), actions.numpy()), expected.detach(), atol=1e-6
         )
+
+
+def test_a_step_of_an_optimizer_is_a_step_of_the_value_function(value_pair):
+    value, module = value_pair
+    obs, targets = torch.randn(9, 4), torch.randn(9)
+    optimizer = torch.optim.Adam(module.parameters(), 0.1)
+    for _ in range(3):
+        before = value.theta.copy()
+        optimizer.zero_grad()
+        nn.functional.mse_loss(module(obs).squeeze(-1), targets).backward()
+        optimizer.step()
+        assert (value.theta != before).any()
+        np.testing.assert_allclose(value(obs.numpy()), module(obs).squeeze(-1).detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -93,13 +142,27 @@ def test_a_policy_and_its_module_are_the_same_function(space, hidden, activation
         assert np.array_equal(module.log_std.detach(), policy.parameters()["log_std"])
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("hidden", [(), (5,), (8, 3, 5)])
+def test_a_value_function_and_its_module_are_the_same_function(hidden, activation):
+    value = fastpg.ValueFunction(gs.Box(-1, 1, (4,)), hidden=hidden, activation=activation)
+    module = fpt.to_module(value)
+    obs = torch.randn(2, 6, 4)
+    assert isinstance(module, fpt.ValueModule) and module(obs).shape == (2, 6, 1)
+    np.testing.assert_allclose(value(obs.numpy()), module(obs)[..., 0].detach(), atol=1e-6)
+    back = fpt.value_from_module(module)
+    assert np.shares_memory(back.theta, value.theta) and back.hidden == hidden
+    assert back.observation_space == value.observation_space
+
+
 @pytest.mark.parametrize(
     "obs_space", [gs.Discrete(4, start=2), gs.MultiDiscrete([3, 2]), gs.Tuple([gs.Discrete(3)] * 2)]
 )
-def test_a_module_of_categories_takes_them_as_the_space_has_them_or_as_one_hot_vectors(obs_space):
-    policy = fastpg.Policy(obs_space, gs.Discrete(3), hidden=(8,))
-    policy.theta += np.random.default_rng(0).normal(size=policy.theta.size).astype(np.float32)
-    module = fpt.to_module(policy)
+@pytest.mark.parametrize("kind", [fastpg.Policy, fastpg.ValueFunction])
+def test_a_module_of_categories_takes_them_as_the_space_has_them_or_as_one_hot_vectors(kind, obs_space):
+    network = kind(obs_space, *[gs.Discrete(3)] * (kind is fastpg.Policy), hidden=(8,))
+    network.theta += np.random.default_rng(0).normal(size=network.theta.size).astype(np.float32)
+    module = fpt.to_module(network)
     obs_space.seed(0)
     samples = [obs_space.sample() for _ in range(7)]
     obs = np.array(samples)
@@ -108,8 +171,11 @@ def test_a_module_of_categories_takes_them_as_the_space_has_them_or_as_one_hot_v
     tensors = tuple(map(torch.from_numpy, given)) if isinstance(given, tuple) else torch.from_numpy(given)
     outputs = module(tensors)
     assert torch.equal(outputs, module(torch.from_numpy(one_hot).float()))
+    if kind is fastpg.ValueFunction:
+        np.testing.assert_allclose(network(given), outputs[:, 0].detach(), atol=1e-6)
+        return
     expected = torch.log_softmax(outputs, -1)[:, 1].detach()
-    np.testing.assert_allclose(policy.log_prob(given, np.ones(7, np.int64)), expected, atol=1e-6)
+    np.testing.assert_allclose(network.log_prob(given, np.ones(7, np.int64)), expected, atol=1e-6)
 
 
 def test_parameter_objects_stay_when_a_module_is_taken_over():
@@ -125,6 +191,22 @@ def test_parameter_objects_stay_when_a_module_is_taken_over():
     optimizer.step()
     assert np.array_equal(policy.theta, expected)
     assert np.array_equal(policy.parameters()["log_std"], module.log_std.detach())
+
+
+def test_parameter_objects_stay_when_a_critic_is_taken_over():
+    module = make_critic()
+    before, values = list(module.parameters()), vector(module)
+    value = fpt.value_from_module(module)
+    assert all(a is b for a, b in zip(before, module.parameters(), strict=True))
+    assert np.array_equal(vector(module), values) and np.array_equal(value.theta, values)
+    assert np.array_equal(value.parameters()["hidden.1.bias"], module[2].bias.detach())
+
+
+def test_the_value_function_of_a_module_has_the_space_that_was_given():
+    space = gs.Box(-2, 2, (4,))
+    assert fpt.value_from_module(nn.Linear(4, 1), observation_space=space).observation_space == space
+    unbounded = gs.Box(-np.inf, np.inf, (4,), np.float32)
+    assert fpt.value_from_module(nn.Linear(4, 1)).observation_space == unbounded
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -151,37 +233,49 @@ def test_sequentials_in_sequentials_and_identity_are_read_through():
     np.testing.assert_allclose(policy.log_prob(obs.numpy(), np.zeros(7, np.int64)), expected, atol=1e-6)
 
 
-def test_two_modules_of_a_policy_share_it_and_two_policies_of_a_module_too():
-    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
-    first, second = fpt.to_module(policy), fpt.to_module(policy)
+KINDS = pytest.mark.parametrize("kind", [fastpg.Policy, fastpg.ValueFunction])
+
+
+@KINDS
+def test_two_modules_of_one_theta_share_it_and_two_that_are_made_of_a_module_too(kind):
+    network = kind.for_env("CartPole-v1", hidden=(8,))
+    first, second = fpt.to_module(network), fpt.to_module(network)
     with torch.no_grad():
         first[0].bias.fill_(7.0)
     assert (second[0].bias == 7).all()
-    assert np.shares_memory(fpt.from_module(first).theta, fpt.from_module(second).theta)
+    assert np.shares_memory(taken_over(first, network).theta, taken_over(second, network).theta)
 
 
-def test_the_memory_outlives_the_other_side():
-    policy = fastpg.Policy.for_env("CartPole-v1")
-    module, values = fpt.to_module(policy), policy.theta.copy()
-    del policy
+@KINDS
+def test_the_memory_outlives_the_other_side(kind):
+    network = kind.for_env("CartPole-v1")
+    module, values = fpt.to_module(network), network.theta.copy()
+    del network
     gc.collect()
     assert np.array_equal(vector(module), values)
-    policy = fpt.from_module(module)
+    network = (fpt.from_module if kind is fastpg.Policy else fpt.value_from_module)(module)
     del module
     gc.collect()
-    assert np.array_equal(policy.theta, values)
+    assert np.array_equal(network.theta, values)
 
 
-@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 2), lambda: make_module(4, (8,), "gaussian")[0]])
-def test_modules_are_not_kept_alive_by_what_is_known_of_them(make):
+@pytest.mark.parametrize(
+    ("make", "take"),
+    [
+        (lambda: nn.Linear(4, 2), fpt.from_module),
+        (lambda: make_module(4, (8,), "gaussian")[0], fpt.from_module),
+        (make_critic, fpt.value_from_module),
+    ],
+)
+def test_modules_are_not_kept_alive_by_what_is_known_of_them(make, take):
     module = make()
-    policy = fpt.from_module(module)
+    network = take(module)
     read_module("test()", module)
     alive = weakref.ref(module)
     del module
     gc.collect()
     assert alive() is None
-    policy.theta *= 2  # and there is nobody to tell
+    network.theta *= 2  # and there is nobody to tell
 
 
 # ---- what ends the sharing ---------------------------------------------------------------------------------
@@ -189,37 +283,39 @@ def test_modules_are_not_kept_alive_by_what_is_known_of_them(make):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"])
-def test_copies_have_a_memory_of_their_own(copied, env_id):
-    policy = fastpg.Policy.for_env(env_id, hidden=(8,))
-    module = fpt.to_module(policy)
-    fpt.from_module(module)
+@KINDS
+def test_copies_have_a_memory_of_their_own(copied, env_id, kind):
+    network = kind.for_env(env_id, hidden=(8,))
+    module = fpt.to_module(network)
+    taken_over(module, network)
     twin = copied(module)
-    values = policy.theta.copy()
+    values = network.theta.copy()
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.add_(1.0)
-    assert np.array_equal(policy.theta, values)
-    other = fpt.from_module(twin)
+    assert np.array_equal(network.theta, values)
+    other = taken_over(twin, network)
     assert np.array_equal(other.theta, values + 1)
-    assert (other.observation_space, other.action_space) == (policy.observation_space, policy.action_space)
-    pickle.dumps(policy)
-    assert np.array_equal(policy.copy().theta, values)
+    for name in network.SPACES:
+        assert getattr(other, name) == getattr(network, name)
+    pickle.dumps(network)
+    assert np.array_equal(network.copy().theta, values)
 
 
 def test_a_state_dict_goes_in_and_out(pair):
-    policy, module = pair
+    network, module = pair
     state = {name: one.clone() for name, one in module.state_dict().items()}
-    policy.theta = np.zeros_like(policy.theta)
+    network.theta = np.zeros_like(network.theta)
     module.load_state_dict(state)
-    assert np.array_equal(policy.theta, np.concatenate([one.numpy().ravel() for one in state.values()]))
+    assert np.array_equal(network.theta, np.concatenate([one.numpy().ravel() for one in state.values()]))
 
 
-def test_other_dtypes_leave_the_policy_behind_and_can_be_taken_over_again(pair):
-    policy, module = pair
+def test_other_dtypes_leave_theta_behind_and_can_be_taken_over_again(pair):
+    network, module = pair
     module.double().float()
-    policy.theta = np.zeros_like(policy.theta)
+    network.theta = np.zeros_like(network.theta)
     assert vector(module).any()
-    again = fpt.from_module(module)
+    again = taken_over(module, network)
     assert np.array_equal(again.theta, vector(module))
     with torch.no_grad():
         module[0].bias.fill_(3.0)
@@ -245,28 +341,29 @@ def backward_after(module, write):
 
 
 def test_assignments_between_forward_and_backward_are_noticed(pair):
-    policy, module = pair
+    network, module = pair
     backward_after(module, lambda: None)
 
     def assign():
-        policy.theta = np.zeros_like(policy.theta)
+        network.theta = np.zeros_like(network.theta)
 
     def add():
-        policy.theta += np.ones_like(policy.theta)
+        network.theta += np.ones_like(network.theta)
 
     def write_and_say_so():
-        policy.parameters()["head.bias"][:] = 1.0
-        policy.written()
+        network.parameters()["head.bias"][:] = 1.0
+        network.written()
 
     for write in (assign, add, write_and_say_so):
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             backward_after(module, write)
 
 
-def test_every_module_of_a_policy_is_told():
-    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
-    modules = [fpt.to_module(policy) for _ in range(2)]
-    policy.theta = policy.theta
+@KINDS
+def test_every_module_of_a_network_is_told(kind):
+    network = kind.for_env("CartPole-v1", hidden=(8,))
+    modules = [fpt.to_module(network) for _ in range(2)]
+    network.theta = network.theta
     assert all(parameter._version == 1 for module in modules for parameter in module.parameters())
 
 
@@ -389,7 +486,7 @@ class Residual(nn.Sequential):
 )
 def test_modules_that_the_kernels_cannot_run_are_refused(module, error, sentence):
     for function in (fpt.from_module, lambda one: fpt.pg_loss(one, None, None, None)):
-        with pytest.raises(error, match=rf"(from_module|pg_loss)\(\): .*{sentence}"):
+        with pytest.raises(error, match=rf"^(from_module|pg_loss)\(\): .*{sentence}"):
             function(module)
 
 
@@ -433,8 +530,33 @@ def test_spaces_that_do_not_fit_are_refused(spaces, error, sentence):
         fpt.from_module(nn.Linear(4, 2), **spaces)
 
 
-def test_to_module_takes_policies_only():
-    with pytest.raises(TypeError, match=r"to_module\(\): policy must be a fastpg.Policy"):
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        (nn.Linear(4, 2), "a value function is a module with 1 output, but module has 2 outputs"),
+        (nn.Linear(4, 1000), "a value function is a module with 1 output, but module has 1000 outputs"),
+        (with_log_std(nn.Parameter(torch.zeros(1)), 1), "with 1 output, but module has a log_std"),
+        (fpt.to_module(fastpg.Policy.for_env("CartPole-v1")), "with 1 output, but module has 2 outputs"),
+        (fpt.to_module(fastpg.Policy.for_env("Pendulum-v1")), "with 1 output, but module has a log_std"),
+    ],
+)
+def test_modules_that_are_no_value_function_are_refused(module, sentence):
+    with pytest.raises(ValueError, match=rf"^value_from_module\(\): .*{sentence}$"):
+        fpt.value_from_module(module)
+
+
+def test_the_module_of_a_value_function_is_no_policy():
+    module = fpt.to_module(fastpg.ValueFunction.for_env("CartPole-v1"))
+    with pytest.raises(
+        TypeError, match=r"^from_module\(\): module is that of a value function; .*value_from"
+    ):
+        fpt.from_module(module)
+
+
+def test_to_module_takes_policies_and_value_functions_only():
+    with pytest.raises(
+        TypeError, match=r"to_module\(\): policy must be a fastpg.Policy or a fastpg.ValueFunction"
+    ):
         fpt.to_module(nn.Linear(4, 2))
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import gymnasium
 
+from fastpg.envs.native.make import make
 from fastpg.envs.native.registry import env_spec, list_envs
-from fastpg.envs.native.vector import VectorEnv, make
+from fastpg.envs.native.vector import VectorEnv
 
 
 def make_vector(*, env_id: str, num_envs: int, **kwargs: Any) -> VectorEnv:

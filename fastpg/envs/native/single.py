@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from fastpg.envs.native.vector import make
+from fastpg.envs.native.make import make
 
 
 class SingleEnv(gymnasium.Env[Any, Any]):

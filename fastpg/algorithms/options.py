@@ -1,0 +1,44 @@
+"""The options of algorithms: each is checked by its range in the core, or by its annotation."""
+
+import types
+import typing
+from typing import Any
+
+from fastpg import _check, _core
+
+
+def check_options(algorithm: Any) -> None:
+    """Check an algorithm's options, and keep each in its plain form: settings that are equal have one hash.
+
+    Ranges are those of csrc/fastpg.h; which words a choice has, the annotation says. Raises TypeError or
+    ValueError for the first option that is out of its range.
+    """
+    where = f"{type(algorithm).__name__}()"
+    for name, (hint, optional) in _hints(type(algorithm)).items():
+        value = getattr(algorithm, name)
+        if value is not None or not optional:
+            object.__setattr__(algorithm, name, _checked(where, name, value, hint))
+
+
+def _checked(where: str, name: str, value: Any, hint: Any) -> Any:
+    option = _core.OPTIONS.get(name)
+    if option is None:
+        return _check.widths(where, name, value, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+    if option.kind == "choice":
+        return _check.choice(where, name, value, typing.get_args(hint))
+    if option.kind == "flag":
+        return _check.boolean(where, name, value)
+    if option.kind == "integer":
+        low, high = option.range[1:-1].split(",")
+        return _check.integer(where, name, value, int(low), int(high))
+    return _check.real(where, name, value, option.range)
+
+
+def _hints(algorithm: type) -> dict[str, tuple[Any, bool]]:
+    """Return the type of each option, None taken out, and whether it may be None."""
+    hints = {}
+    for name, hint in typing.get_type_hints(algorithm).items():
+        is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        parts = typing.get_args(hint) if is_union else (hint,)
+        hints[name] = parts[0], types.NoneType in parts
+    return hints
