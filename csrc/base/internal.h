@@ -11,6 +11,8 @@
 
 #define FPG_TILE 64   /* the most environments in a tile; divisible by FPG_PAD */
 #define FPG_VECTOR_TILE 256 /* the same of environments that a caller steps */
+/* Keeping activations costs this much memory a thread, or a batch, at most; above it backward passes compute them again. */
+#define FPG_TAPE_BYTES ((int64_t)32 << 20)
 #define FPG_CHUNK 128 /* rows of a forward and backward pass; at least FPG_TILE */
 
 /* What random numbers are for: the low byte of a counter's last word. */
@@ -120,7 +122,11 @@ typedef struct {
     int by_episode;                   /* whole episodes, one after the other */
     const int32_t *first_age;         /* (num_envs,) steps of the episodes under way before the first row; NULL: none */
     fpg_ends ends;                    /* episodes that ended: all, or those whose final observation has a value */
-    int64_t capacity;                 /* steps that there is memory for, where the memory is the shard's own; else 0 */
+    /* Where the memory is the shard's own: steps that there is room for, else 0; the mask's; and the policy's activations,
+     * (T * num_envs + FPG_TILE, out_pad), or NULL where they are not kept. */
+    int64_t capacity, hidden_capacity;
+    uint8_t *own_mask;
+    float *hidden[FPG_MAX_HIDDEN];
     /* Of an estimator (learn/estimator.h): */
     float *values, *final_values, *weights, *targets; /* row k: V(s_t); V of what a truncation cut; Phi_t; what V is fitted to */
     float *last_values;               /* (num_envs,) */
@@ -226,6 +232,8 @@ typedef struct {
     double shift, scale;
     float entropy_coef;
     int want_sum, want_entropy;
+    int in_order;    /* rows rise in every shard */
+    int has_hidden;  /* the shards' activations are those of these parameters */
     /* Outputs of the caller's rows, where they are asked for. */
     uint64_t seed, step;
     int deterministic;
@@ -356,6 +364,8 @@ int32_t fpg_shard_size(int64_t num_envs);
 void fpg_shards_of(const fpg_batch *batch, const fpg_layout *layout, fpg_shard *shards);
 /* Room for `steps` steps in a shard with memory of its own, keeping what is there; 0 if memory runs out. */
 int fpg_shard_reserve(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
+/* Room for the policy's activations in them as well, or no more of it. */
+int fpg_shard_keep_hidden(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
 void fpg_shard_free(fpg_shard *shard); /* what is its own */
 
 /* ---- sampler.c ---------------------------------------------------------------------------------------------------- */

@@ -54,9 +54,34 @@ int fpg_shard_reserve(fpg_shard *s, const fpg_layout *layout, int64_t steps)
         return 0;
     if (!FPG_GROW(&s->obs, old, rows, (size_t)layout->obs_size * sizeof(float)) ||
         !FPG_GROW(&s->actions, old, rows, (size_t)layout->action_size * action) || !FPG_GROW(&s->rewards, old, rows, sizeof(float)) ||
-        !FPG_GROW(&s->terminated, old, rows, 1) || !FPG_GROW(&s->truncated, old, rows, 1) || !FPG_GROW(&s->mask, old, rows, 1))
+        !FPG_GROW(&s->terminated, old, rows, 1) || !FPG_GROW(&s->truncated, old, rows, 1) || !FPG_GROW(&s->own_mask, old, rows, 1))
         return 0;
     s->capacity = steps;
+    if (s->mask)
+        s->mask = s->own_mask;
+    return 1;
+}
+
+static void free_hidden(fpg_shard *s)
+{
+    for (int l = 0; l < FPG_MAX_HIDDEN; l++) {
+        fpg_free(s->hidden[l]);
+        s->hidden[l] = NULL;
+    }
+    s->hidden_capacity = 0;
+}
+
+int fpg_shard_keep_hidden(fpg_shard *s, const fpg_layout *layout, int64_t steps)
+{
+    if (steps > 0 && steps <= s->hidden_capacity)
+        return 1;
+    free_hidden(s);
+    for (int32_t l = 0; steps > 0 && l < layout->num_hidden; l++) { /* a step writes as many rows as a tile has lanes */
+        const size_t rows = (size_t)(steps * s->num_envs + FPG_TILE);
+        if (!(s->hidden[l] = fpg_alloc(rows, (size_t)layout->hidden[l].out_pad * sizeof(float))))
+            return 0;
+    }
+    s->hidden_capacity = steps;
     return 1;
 }
 
@@ -65,7 +90,8 @@ void fpg_shard_free(fpg_shard *s)
     fpg_free(s->ends.ends), fpg_free(s->ends.obs);
     if (s->capacity > 0) {
         fpg_free(s->obs), fpg_free(s->actions), fpg_free(s->rewards), fpg_free(s->last_obs);
-        fpg_free(s->terminated), fpg_free(s->truncated), fpg_free(s->mask);
+        fpg_free(s->terminated), fpg_free(s->truncated), fpg_free(s->own_mask);
+        free_hidden(s);
     }
     memset(s, 0, sizeof *s);
 }

@@ -51,21 +51,25 @@ static int reserve_shards(fpg_estimator *e, int64_t num_shards)
 /* The rows that count, in their order, and the trajectories that they make up. */
 static void list_rows(fpg_shard *s)
 {
-    s->num_rows = s->num_trajectories = 0;
-    for (int64_t t = 0; t < s->num_steps; t++)
-        for (int64_t k = t * s->stride; k < t * s->stride + s->num_envs; k++)
-            if (!s->mask || s->mask[k]) {
-                s->rows[s->num_rows++] = k;
-                s->num_trajectories += s->terminated[k] || s->truncated[k];
+    int64_t n = 0, ends = 0;
+    for (int64_t t = 0; t < s->num_steps; t++) {
+        const int64_t begin = t * s->stride, end = begin + s->num_envs;
+        if (!s->mask)
+            for (int64_t k = begin; k < end; k++)
+                s->rows[n++] = k, ends += s->terminated[k] | s->truncated[k];
+        else
+            for (int64_t k = begin; k < end; k++) {
+                s->rows[n] = k, n += s->mask[k];
+                ends += s->mask[k] & (s->terminated[k] | s->truncated[k]);
             }
-    for (int32_t i = 0; i < s->num_envs; i++)
-        for (int64_t t = s->num_steps - 1; t >= 0; t--) {
-            const int64_t k = t * s->stride + i;
-            if (s->mask && !s->mask[k])
-                continue;
-            s->num_trajectories += !(s->terminated[k] || s->truncated[k]); /* which the last row cut */
-            break;
-        }
+    }
+    for (int32_t i = 0; i < s->num_envs; i++) { /* whom the last row cut */
+        int64_t t = s->num_steps - 1;
+        while (t >= 0 && s->mask && !s->mask[t * s->stride + i])
+            t--;
+        ends += t >= 0 && !(s->terminated[t * s->stride + i] | s->truncated[t * s->stride + i]);
+    }
+    s->num_rows = n, s->num_trajectories = ends;
 }
 
 fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_shards)
@@ -277,7 +281,8 @@ fpg_status fpg_estimator_values(fpg_estimator *e, const float *value_theta, cons
     for (int64_t s = 0; status == FPG_OK && s < kinds * n; s++)
         starts[s + 1] += starts[s];
     if (status == FPG_OK) {
-        fpg_rows job = {.shards = shards, .num_shards = kinds * n, .starts = starts, .rows = rows, .objective = FPG_NO_OBJECTIVE};
+        fpg_rows job = {.shards = shards, .num_shards = kinds * n, .starts = starts, .rows = rows, .objective = FPG_NO_OBJECTIVE,
+                        .in_order = 1};
         status = run_rows(&e->value, &job, value_theta, starts[kinds * n], poll);
     }
     for (int64_t s = 0, at = 0; status == FPG_OK && kinds == 3 && s < n; s++) {
@@ -298,6 +303,7 @@ fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, d
                     .objective = FPG_POLICY_OBJECTIVE, .shift = shift, .scale = weight_scale, .entropy_coef = (float)entropy_coef,
                     .want_entropy = entropy != NULL};
     fpg_workspace *ws = &e->policy;
+    job.in_order = job.has_hidden = 1;
     const fpg_status status = run_rows(ws, &job, theta, e->num_rows, poll);
     if (status != FPG_OK)
         return status;
@@ -331,7 +337,7 @@ fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_the
     if (*rows == 0)
         return FPG_OK;
     fpg_rows job = {.shards = e->shards, .num_shards = e->num_shards, .starts = chosen->starts, .rows = chosen->rows,
-                    .objective = FPG_VALUE_OBJECTIVE};
+                    .objective = FPG_VALUE_OBJECTIVE, .in_order = count == 1};
     const fpg_status status = run_rows(ws, &job, value_theta, *rows, poll);
     if (status != FPG_OK)
         return fpg_value_problem(status);

@@ -10,7 +10,7 @@ fpg_status fpg_sampler_record(fpg_sampler *s, const float *theta, const fpg_coll
     for (int64_t i = 0; status == FPG_OK && i < s->num_tiles; i++) {
         const fpg_shard *shard = &s->shards[i];
         for (int64_t k = 0; k < shard->num_steps * shard->num_envs; k++)
-            *rows += shard->mask[k];
+            *rows += !shard->mask || shard->mask[k];
     }
     return status;
 }
@@ -21,7 +21,7 @@ void fpg_sampler_recorded(const fpg_sampler *s, float *obs)
     for (int64_t i = 0; i < s->num_tiles; i++) {
         const fpg_shard *shard = &s->shards[i];
         for (int64_t k = 0; k < shard->num_steps * shard->num_envs; k++)
-            if (shard->mask[k]) {
+            if (!shard->mask || shard->mask[k]) {
                 memcpy(obs, shard->obs + k * size, (size_t)size * sizeof *obs);
                 obs += size;
             }

@@ -9,6 +9,7 @@
 #include "heads/head.h"
 #include "learn/chunks.h"
 #include "network/mlp.h"
+#include "simd/transpose.h"
 
 /* Where the rows of a chunk are: `count` of one shard, which are rows[0 .. count - 1], or from `begin` on where rows is NULL. */
 typedef struct {
@@ -39,9 +40,11 @@ static void fpg_find_pieces(const fpg_rows *job, int64_t position, int64_t end, 
         const int64_t first = position - job->starts[s], past = job->starts[s + 1] < end ? job->starts[s + 1] : end;
         if (past <= position)
             continue;
-        found->pieces[found->num_pieces++] = (fpg_piece){
-            .shard = &job->shards[s], .rows = job->rows && job->rows[s] ? job->rows[s] + first : NULL, .begin = first,
-            .count = (int32_t)(past - position)};
+        fpg_piece *piece = &found->pieces[found->num_pieces++];
+        *piece = (fpg_piece){.shard = &job->shards[s], .rows = job->rows && job->rows[s] ? job->rows[s] + first : NULL, .begin = first,
+                             .count = (int32_t)(past - position)};
+        if (job->in_order && piece->rows && piece->rows[piece->count - 1] - piece->rows[0] == piece->count - 1)
+            piece->begin = piece->rows[0], piece->rows = NULL;
         position = past;
     }
 }
@@ -69,8 +72,15 @@ static void fpg_find_pieces(const fpg_rows *job, int64_t position, int64_t end, 
 static void fpg_load_obs(const fpg_layout *layout, const fpg_pieces *found, float *x)
 {
     const int32_t inputs = layout->obs_size;
-    for (int32_t d = 0; d < inputs; d++)
-        FPG_EACH_ROW(found, x[d * FPG_CHUNK + r] = shard->obs[k * inputs + d])
+    for (int32_t p = 0, at = 0; p < found->num_pieces; at += found->pieces[p++].count) {
+        const fpg_piece *piece = &found->pieces[p];
+        if (!piece->rows)
+            fpg_from_rows(piece->count, inputs, piece->shard->obs + piece->begin * inputs, FPG_CHUNK, x + at);
+        else
+            for (int32_t j = 0; j < piece->count; j++)
+                for (int32_t d = 0; d < inputs; d++)
+                    x[d * FPG_CHUNK + at + j] = piece->shard->obs[piece->rows[j] * inputs + d];
+    }
     fpg_clear_padding(inputs, found->num_rows, x);
 }
 
@@ -166,6 +176,10 @@ static int32_t fpg_load_row_chunk(fpg_chunks *chunks, int64_t position, fpg_work
     fpg_row_chunks *c = (fpg_row_chunks *)chunks;
     fpg_find_pieces(c->job, position, chunks->end, &c->found);
     fpg_load_obs(chunks->layout, &c->found, worker->x);
+    const fpg_piece *piece = &c->found.pieces[0];
+    chunks->has_hidden = c->job->has_hidden && c->found.num_pieces == 1 && !piece->rows && piece->shard->hidden[0];
+    for (int32_t l = 0; chunks->has_hidden && l < chunks->layout->num_hidden; l++)
+        chunks->hidden[l] = piece->shard->hidden[l] + piece->begin * chunks->layout->hidden[l].out_pad;
     return c->found.num_rows;
 }
 

@@ -136,6 +136,13 @@ static void fpg_head_forward(const fpg_layer *head, const float *packed, const f
         fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
 }
 
+/* The last layer of a network that has others. */
+static void fpg_outputs(const fpg_layout *layout, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
+{
+    fpg_head_forward(&layout->head, packed, h, rows, ld, logits);
+    fpg_repeat_last(layout->num_outputs, rows, ld, logits);
+}
+
 /* hidden[l] (R, out_pad) and logits (num_outputs, ld); ld >= R rounded up to FPG_PAD, and up to there logits repeat row R - 1:
  * padding that acts on them does what a row might do. x is read up to there where the network is linear. */
 static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const float *x, int32_t rows, ptrdiff_t ld,
@@ -163,8 +170,7 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
         fpg_gemm(&product, rows, layer->out_pad);
         fpg_activate(layout->activation, (int64_t)rows * layer->out_pad, hidden[l]);
     }
-    fpg_head_forward(&layout->head, packed, hidden[layout->num_hidden - 1], rows, ld, logits);
-    fpg_repeat_last(layout->num_outputs, rows, ld, logits);
+    fpg_outputs(layout, packed, hidden[layout->num_hidden - 1], rows, ld, logits);
 }
 
 /* Rows R up to the next multiple of FPG_PAD of a chunk (size, FPG_CHUNK) become 0, as backward passes want it: what padding

@@ -26,4 +26,24 @@ static void fpg_transpose(int32_t count, int32_t width, int32_t size, const floa
     }
 }
 
+/* Rows (count, size) to lanes (size, ld). */
+FPG_INLINE void fpg_from_rows_of(int32_t count, const int32_t size, const float *FPG_RESTRICT rows, ptrdiff_t ld, float *FPG_RESTRICT lanes)
+{
+    for (int32_t k = 0; k < size; k++)
+        for (int32_t i = 0; i < count; i++)
+            lanes[k * ld + i] = rows[i * size + k];
+}
+
+static void fpg_from_rows(int32_t count, int32_t size, const float *FPG_RESTRICT rows, ptrdiff_t ld, float *FPG_RESTRICT lanes)
+{
+    switch (size) {
+    case 1: memcpy(lanes, rows, (size_t)count * sizeof *rows); break;
+    case 2: fpg_from_rows_of(count, 2, rows, ld, lanes); break;
+    case 3: fpg_from_rows_of(count, 3, rows, ld, lanes); break;
+    case 4: fpg_from_rows_of(count, 4, rows, ld, lanes); break;
+    case 6: fpg_from_rows_of(count, 6, rows, ld, lanes); break;
+    default: fpg_from_rows_of(count, size, rows, ld, lanes);
+    }
+}
+
 #endif

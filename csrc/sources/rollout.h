@@ -16,8 +16,6 @@
 #include "sources/streams.h"
 #include "sources/tape.h"
 
-/* Keeping activations costs this much memory a thread at most; above it the backward pass computes them again. */
-#define FPG_TAPE_BYTES ((int64_t)32 << 20)
 #define FPG_TAPE_STEPS 512 /* to begin with, where only the episodes will tell */
 
 /* The lanes of a tile while it runs. Padding lanes compute along and count for nothing. */
@@ -201,6 +199,19 @@ static fpg_tape_plan fpg_plan_tape(const fpg_pass *pass)
     return (fpg_tape_plan){limit * bare <= FPG_TAPE_BYTES ? FPG_TAPE_BYTES / (limit * bare) : 1, 0};
 }
 
+/* Whose episodes ended with a step, and how. */
+static void fpg_tape_flags(const fpg_pass *pass, const fpg_tile *tile, const double *end, int any_done, uint8_t *FPG_RESTRICT terminated,
+                           uint8_t *FPG_RESTRICT truncated)
+{
+    const int32_t limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
+    memset(terminated, 0, (size_t)pass->width);
+    memset(truncated, 0, (size_t)pass->width);
+    for (int32_t i = 0; any_done && i < pass->width; i++) {
+        terminated[i] = (uint8_t)fpg_is_terminated(end[i]);
+        truncated[i] = (uint8_t)(fpg_is_truncated(end[i]) | (tile->elapsed[i] >= limit));
+    }
+}
+
 /* V of what follows the steps that a time limit or the horizon cuts, 0 elsewhere. The next episodes have not begun yet. */
 static int fpg_tape_cuts(const fpg_pass *pass, const fpg_tile *tile, fpg_worker *worker, const fpg_lanes *lane, int any_done,
                          int last, float *bootstrap)
@@ -243,8 +254,12 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
             fpg_fail(pass->control, FPG_NO_MEMORY);
             return -1;
         }
-        for (int32_t l = 0; l < layout->num_hidden; l++)
-            hidden[l] = taped && keep_hidden ? tape->hidden[l] + t * lanes * layout->hidden[l].out_pad : worker->hidden[l];
+        for (int32_t l = 0; l < layout->num_hidden; l++) {
+            const int32_t units = layout->hidden[l].out_pad;
+            hidden[l] = taped && keep_hidden       ? tape->hidden[l] + t * lanes * units
+                        : shard && shard->hidden[l] ? shard->hidden[l] + t * shard->num_envs * units
+                                                    : worker->hidden[l];
+        }
         if (!fpg_went_well(pass->control, FPG_OBSERVE, pass->env->observe(pass->env, width, tile->state, x)))
             return -1;
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
@@ -264,15 +279,10 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         if (any_done < 0)
             return -1;
         if (taped) {
-            const int32_t limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
-            uint8_t *FPG_RESTRICT terminated = tape->terminated + t * width, *FPG_RESTRICT truncated = tape->truncated + t * width;
-            uint8_t *FPG_RESTRICT mask = tape->mask + t * width;
             memcpy(tape->reward + t * width, lane->reward32, (size_t)width * sizeof(float));
-            for (int32_t i = 0; i < width; i++) {
-                terminated[i] = (uint8_t)fpg_is_terminated(lane->end[i]);
-                truncated[i] = (uint8_t)(fpg_is_truncated(lane->end[i]) | (tile->elapsed[i] >= limit));
-                mask[i] = lane->active[i] > 0;
-            }
+            fpg_tape_flags(pass, tile, lane->end, any_done, tape->terminated + t * width, tape->truncated + t * width);
+            for (int32_t i = 0; i < width; i++)
+                tape->mask[t * width + i] = lane->active[i] > 0;
             if (lane->num_active < lanes)
                 for (int32_t a = 0; a < scores; a++)
                     for (int32_t i = 0; i < width; i++)

@@ -168,6 +168,9 @@ fpg_status fpg_sampler_fill(fpg_sampler *s, const float *theta, const fpg_collec
     const double start = fpg_now();
     fpg_pass pass = {.collect = *collect, .shards = s->shards};
     fpg_tally tally;
+    const fpg_layout *layout = &s->ws.layout;
+    const size_t activations = fpg_times(fpg_times((size_t)layout->hidden_floats, sizeof(float)), (size_t)s->num_envs);
+    const int keeps = collect->horizon > 0 && layout->num_hidden > 0 && fpg_times(activations, (size_t)collect->horizon) <= FPG_TAPE_BYTES;
     for (int64_t i = 0; i < s->num_tiles; i++) {
         fpg_shard *shard = &s->shards[i];
         const int64_t left = s->num_envs - i * s->lanes;
@@ -175,8 +178,10 @@ fpg_status fpg_sampler_fill(fpg_sampler *s, const float *theta, const fpg_collec
             fpg_shard_free(shard);
         shard->by_episode = collect->episodes > 0;
         shard->first_env = i * s->lanes, shard->num_envs = (int32_t)(left < s->lanes ? left : s->lanes);
-        if (!fpg_shard_reserve(shard, &s->ws.layout, collect->horizon > 0 ? collect->horizon : STEPS))
+        if (!fpg_shard_reserve(shard, layout, collect->horizon > 0 ? collect->horizon : STEPS) ||
+            !fpg_shard_keep_hidden(shard, layout, keeps ? collect->horizon : 0))
             return FPG_NO_MEMORY;
+        shard->mask = shard->by_episode ? shard->own_mask : NULL;
     }
     const fpg_status status = fpg_sampler_run(s, theta, NULL, &pass, &tally, poll);
     if (status == FPG_OK)

@@ -76,7 +76,7 @@ static int32_t fpg_load_tape_chunk(fpg_chunks *chunks, int64_t position, fpg_wor
     fpg_load_tape_obs(c->pass, c->tape, c->step, c->count, worker);
     for (int32_t l = 0; c->keep_hidden && l < chunks->layout->num_hidden; l++)
         chunks->hidden[l] = c->tape->hidden[l] + position * chunks->layout->hidden[l].out_pad;
-    chunks->has_hidden = c->keep_hidden;
+    chunks->has_hidden = chunks->has_scores = c->keep_hidden;
     return c->count * lanes;
 }
 
