@@ -348,7 +348,7 @@ class Batch:
         by_episode: bool = False,  # every environment plays whole episodes, one after the other
     ) -> None: ...
 
-# The gradient of a batch by theta, into `out`; a STATS_DTYPE scalar. `baseline_values` (T, N) are the caller's.
+# The gradient of a batch by theta, into `out`; a STATS_DTYPE scalar. `baseline_values` (T, N) are a caller's.
 def batch_gradient(
     net: Network,
     theta: F32,

@@ -50,14 +50,15 @@ class Batch(Brief, Generic[Array]):
     final_values : float32, (T, N), or None
         V(final_obs) where an episode was truncated and not terminated, else 0: what `gae` takes.
     mask : bool, (T, N), or None
-        False where a row is no transition but a reset, of a Gymnasium environment whose autoreset costs a step;
-        `gae` and its relatives take it. None: every row is one.
+        False where a row is no transition but a reset, of Gymnasium environments whose autoreset costs a
+        step; `gae` and its relatives take it. None: every row is one.
 
     Examples
     --------
     >>> import numpy as np
     >>> no = np.zeros((2, 1), bool)
-    >>> batch = Batch.from_arrays(np.zeros((2, 1, 4), np.float32), no.astype(int), no.astype(np.float32), no, no)
+    >>> obs = np.zeros((2, 1, 4), np.float32)
+    >>> batch = Batch.from_arrays(obs, no.astype(int), no.astype(np.float32), no, no)
     >>> batch.num_steps, batch.num_episodes
     (2, 0)
     """
@@ -134,8 +135,8 @@ class Batch(Brief, Generic[Array]):
         Parameters
         ----------
         obs, actions, rewards, terminated, truncated, log_probs, mask
-            As the attributes say. Flags are of the transition in their row. Whether observations and actions fit
-            a policy, `Agent.update` finds out.
+            As the attributes say. Flags are of the transition in their row. Whether observations and actions
+            fit a policy, `Agent.update` finds out.
         last_obs : as `obs`, without T, optional
             What follows the last row. Needed by algorithms that bootstrap ("gae", "td", "q").
         final_obs : as `obs`, (K, ...), optional
@@ -163,35 +164,20 @@ class Batch(Brief, Generic[Array]):
         (array([2.]), array([[1, 1]]))
         """
         where = "Batch.from_arrays()"
-        flag = _check.as_array(where, "terminated", terminated)
-        if flag.ndim != 2 or flag.dtype != np.bool_ or flag.size == 0:
-            raise ValueError(
-                f"{where}: terminated must be bools of shape (T, N), got {_check.shown(terminated)}"
-            )
-        shape = flag.shape
-        flags = {"terminated": flag, "truncated": truncated, "mask": mask}
-        for name, given in flags.items():
-            if given is None and name == "mask":
-                continue
-            array = _check.as_array(where, name, given)
-            if array.shape != shape or array.dtype != np.bool_:
-                raise ValueError(
-                    f"{where}: {name} must be bools of shape {shape} like terminated, got {_check.shown(given)}"
-                )
-            flags[name] = array.copy()
-        floats = {"rewards": rewards, "log_probs": log_probs}
-        for name, given in floats.items():
-            if given is not None or name == "rewards":
-                floats[name] = _check.contiguous(_check.floats(where, name, given, shape))
-        done = flags["terminated"] | flags["truncated"]
-        counts = np.ones(shape, bool) if mask is None else flags["mask"]
-        ends = np.argwhere(done & counts)
-        returns, lengths = episodes_in(floats["rewards"], done & counts, counts)
+        ends_here = _flags(where, "terminated", terminated, None)
+        shape = ends_here.shape
+        cut_here = _flags(where, "truncated", truncated, shape)
+        counts = np.ones(shape, bool) if mask is None else _flags(where, "mask", mask, shape)
+        earned = _check.contiguous(_check.floats(where, "rewards", rewards, shape))
+        done = (ends_here | cut_here) & counts
+        returns, lengths = episodes_in(earned, done, counts)
+        if log_probs is not None:
+            log_probs = _check.contiguous(_check.floats(where, "log_probs", log_probs, shape))
         return Batch(
-            obs=obs, actions=actions, log_probs=floats["log_probs"], rewards=floats["rewards"],
-            terminated=flags["terminated"], truncated=flags["truncated"], last_obs=last_obs, ends=ends,
-            final_obs=final_obs, episode_returns=returns, episode_lengths=lengths, entropy=math.nan, values=None,
-            last_values=None, final_values=None, mask=flags["mask"],
+            obs=obs, actions=actions, log_probs=log_probs, rewards=earned, terminated=ends_here,
+            truncated=cut_here, last_obs=last_obs, ends=np.argwhere(done), final_obs=final_obs,
+            episode_returns=returns, episode_lengths=lengths, entropy=math.nan, values=None, last_values=None,
+            final_values=None, mask=None if mask is None else counts,
         )  # fmt: skip
 
     def rows(self, where: str, policy: Policy, *, with_cuts: bool) -> _core.Batch:
@@ -241,22 +227,31 @@ class Batch(Brief, Generic[Array]):
     def _finals(
         self, where: str, policy: Policy, cut: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the rows (t, n) that a truncation cut, and the observations after them as the core has them."""
+        """Return the rows (t, n) that a truncation cut, and the core's observations after them."""
         ends = np.asarray(self.ends)
         if self.final_obs is None:
             t, n = np.argwhere(cut)[0]
             raise ValueError(
-                f"{where}: batch has no final_obs, but truncated is True at row {t} of environment {n}: the value of "
-                "its final observation stands for the rest of the episode"
+                f"{where}: batch has no final_obs, but truncated is True at row {t} of environment {n}: the "
+                "value of its final observation stands for the rest of the episode"
             )
         rows, count = policy.observations.rows(where, _arrays(self.final_obs))
         if count != (len(ends),):
             raise ValueError(
-                f"{where}: final_obs of the batch must hold {len(ends)} observations, one for each row that ended an "
-                f"episode, got the shape {count}"
+                f"{where}: final_obs of the batch must hold {len(ends)} observations, one for each row that "
+                f"ended an episode, got the shape {count}"
             )
         chosen = cut[ends[:, 0], ends[:, 1]]
         return np.ascontiguousarray(ends[chosen], np.int64), np.ascontiguousarray(rows[chosen])
+
+
+def _flags(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> NDArray[np.bool_]:
+    """Return a copy of bools (T, N), checked; `shape` is that of terminated."""
+    array = _check.as_array(where, name, value)
+    if array.dtype != np.bool_ or array.ndim != 2 or array.size == 0 or shape not in (None, array.shape):
+        wanted = "(T, N), not empty" if shape is None else f"{shape} like terminated"
+        raise ValueError(f"{where}: {name} must be bools of shape {wanted}, got {_check.shown(value)}")
+    return array.copy()
 
 
 def _arrays(obs: Any) -> Any:
@@ -267,7 +262,7 @@ def _arrays(obs: Any) -> Any:
 def episodes_in(
     rewards: NDArray[Any], done: NDArray[np.bool_], counts: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the sums of rewards, and the lengths, of the episodes that end in these rows, in order of (t, n)."""
+    """Return the sums of rewards, and the lengths, of the episodes that end here, in order of (t, n)."""
     start = np.zeros(rewards.shape[1])
     returns, _ = episode_sums(rewards.astype(np.float64), counts, done, start)
     lengths, _ = episode_sums(counts.astype(np.float64), counts, done, start)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, spaces
 from fastpg.batches.batch import Batch
 from fastpg.batches.estimators import MAX_COUNT
-from fastpg.envs.native.registry import EnvLike, NativeEnv, native_env
+from fastpg.batches.stepped import collect_stepped
+from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.native.registry import NativeEnv, is_native, native_env
 from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction
@@ -19,7 +21,7 @@ CACHE_LINE = 64  # bytes
 
 
 def collect(
-    env: VectorEnv | EnvLike,
+    env: AnyEnv,
     policy: Policy,
     horizon: int,
     *,
@@ -47,10 +49,16 @@ def collect(
     With an id, fresh episodes begin, those of `estimate_gradient`: its estimate with the same seed and
     horizon is that of this batch.
 
+    Any other environment of Gymnasium's interface is stepped by Python, with actions of the compiled policy;
+    in autoreset mode "next_step" a reset is then a row, which `mask` marks. A vector environment that is
+    passed again goes on where the last call left it, if nobody else has stepped it meanwhile. At first, and
+    where `seed` is given, it is reset.
+
     Parameters
     ----------
-    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
-        One of `fastpg.make`, which is reset first if it never was; or what `fastpg.make` takes.
+    env : VectorEnv, str, fastpg.exact.FiniteMDP, what jit_env or load_env made, or callable
+        One of `fastpg.make`, which is reset first if it never was; what `fastpg.make` takes; or what else
+        `train` takes: a vector environment, an id that Gymnasium knows, a function that makes environments.
     policy : Policy
     horizon : int
         Steps of each environment, T.
@@ -61,10 +69,10 @@ def collect(
         step=t)``. t counts the steps collected from a `VectorEnv` since it was last given seeds. By default
         the seed of the first environment, which `reset` was given; 0 with an id.
     num_envs : int, optional
-        How many environments, N; with an id only, 1024 by default.
+        How many environments, N; with an id only, 1024 by default, and 16 where Python steps them.
     out : Batch, optional
-        An earlier one of the same shape, whose arrays are overwritten and returned again. In a loop this
-        saves the allocation.
+        With native environments: an earlier one of the same shape, whose arrays are overwritten and
+        returned again. In a loop this saves the allocation.
     **env_params
         Parameters of the environment; with an id only.
 
@@ -93,12 +101,17 @@ def collect(
     >>> batch = collect(env, Policy.for_env("CartPole-v1"), 100, out=batch)
     """
     where = "collect()"
+    require_policy(where, policy)
+    if value is not None and not isinstance(value, ValueFunction):
+        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if not isinstance(env, VectorEnv) and not is_native(env):
+        if out is not None:
+            raise ValueError(f"{where}: out goes with native environments; Python steps {_check.shown(env)}")
+        return collect_stepped(where, env, policy, horizon, value, seed, num_envs, env_params)
     stage = set_stage(where, env, num_envs, seed, env_params)
-    require_policy(where, policy).check_fits(where, stage.env)
+    policy.check_fits(where, stage.env)
     critic = None
     if value is not None:
-        if not isinstance(value, ValueFunction):
-            raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
         value.check_fits(where, "value", stage.env.observation_space)
         critic = Weights(value.network, value.theta)
     if out is not None and type(out) is not Batch:

@@ -51,6 +51,17 @@ class Rows(NamedTuple):
         return _core.Batch(network, **self._asdict())
 
 
+class UnderWay(NamedTuple):
+    """Where the environments of a collector stand between two batches."""
+
+    last: NDArray[np.float32]  # (N, obs_size): what they showed
+    age: NDArray[np.int64]  # (N,): steps of the episodes under way
+    earned: NDArray[np.float64]  # (N,): and their rewards
+    filler: Bools  # (N,): whose next step is a reset
+    action_seed: int
+    draws: int
+
+
 class Collector:
     """Plays a Gymnasium environment; arrays are kept, and written anew, from batch to batch.
 
@@ -59,15 +70,21 @@ class Collector:
     """
 
     def __init__(
-        self, env: GymnasiumEnv, network: _core.Network, seed: int, *, wants_final: bool = False
+        self,
+        env: GymnasiumEnv,
+        network: _core.Network,
+        seed: int,
+        *,
+        wants_final: bool = False,
+        all_ends: bool = False,
     ) -> None:
         self.env = env
         self._network = network
         self._reset_seed: int | None
         self._reset_seed, self._action_seed = seeds_for(seed, TRAINING)
         self._draws = 0
-        self._stepper = Stepper(env, wants_final=wants_final)
-        self._wants_final = wants_final
+        self._stepper = Stepper(env, wants_final=wants_final, all_ends=all_ends)
+        self._wants_final, self._all_ends = wants_final, all_ends
         self._fresh = True  # what is under way cannot be continued
         self._age = np.zeros(env.num_envs, np.int64)  # steps of the episodes under way, and their rewards
         self._earned = np.zeros(env.num_envs)
@@ -117,7 +134,7 @@ class Collector:
             self._draws += 1
             if stepper.step(action, reward, flags, next_obs):
                 ended = stepper.done & counting
-                cut = ended & flags[1] & ~flags[0]
+                cut = ended if self._all_ends else ended & flags[1] & ~flags[0]
                 if self._wants_final and cut.any():
                     which = np.flatnonzero(cut)
                     rows = stepper.final_rows(which, next_obs)
@@ -127,9 +144,23 @@ class Collector:
                 counting = left > 0
                 live = counting & ~stepper.filler
             t += 1
-        rows = self._cut(t, finals, by_episode)
+        collected = self._cut(t, finals, by_episode)
         self._fresh = False
-        return rows
+        return collected
+
+    def under_way(self) -> UnderWay:
+        """Return where the environments stand, for another collector of theirs."""
+        return UnderWay(
+            self._last.copy(), self._age.copy(), self._earned.copy(), self._stepper.filler.copy(),
+            self._action_seed, self._draws,
+        )  # fmt: skip
+
+    def resume(self, where: UnderWay) -> None:
+        """Go on where an earlier collector of these environments stood."""
+        self._last[:], self._age[:], self._earned[:] = where.last, where.age, where.earned
+        self._stepper.resume(where.filler)
+        self._action_seed, self._draws = where.action_seed, where.draws
+        self._reset_seed, self._fresh = None, False
 
     def _reserve(self, steps: int) -> None:
         """Make room for so many steps, keeping what is there."""

@@ -132,8 +132,8 @@ class Agent:
         Parameters
         ----------
         batch : Batch
-            Of `collect`, or of `Batch.from_arrays`. Advantages are made of its rewards with the value function
-            as it is now; `values` of the batch are not read.
+            Of `collect`, or of `Batch.from_arrays`. Advantages are made of its rewards with the value
+            function as it is now; `values` of the batch are not read.
 
         Returns
         -------

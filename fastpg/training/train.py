@@ -158,8 +158,8 @@ def train(
     callback : callable, optional
         Called with a TrainProgress; stops the run by returning True.
     callback_every : {"slice", "iteration"}
-        Call it about every 0.1 s, or after every iteration: then Python is entered once an iteration, which takes
-        some microseconds.
+        Call it about every 0.1 s, or after every iteration: then Python is entered once an iteration, which
+        takes some microseconds.
     progress : bool
         Show a live line on stderr.
     checkpoint : path, optional

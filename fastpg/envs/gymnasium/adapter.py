@@ -107,13 +107,13 @@ class Stepper:
         Where the next step is a reset and no transition.
     """
 
-    def __init__(self, env: GymnasiumEnv, *, wants_final: bool = False) -> None:
+    def __init__(self, env: GymnasiumEnv, *, wants_final: bool = False, all_ends: bool = False) -> None:
         self._owner = env
         self._env = env.env
         self._mode = env.autoreset
         self._write = env.observed.write
         self._prepare = env.acted.prepare
-        self._wants_final = wants_final
+        self._wants_final, self._all_ends = wants_final, all_ends
         self.done = np.zeros(env.num_envs, np.bool_)
         self.filler = np.zeros(env.num_envs, np.bool_)
         self._any_filler = False
@@ -135,6 +135,11 @@ class Stepper:
         self._observe(result[0], rows)
         self.done[:] = self.filler[:] = False
         self._any_filler = False
+
+    def resume(self, filler: NDArray[np.bool_]) -> None:
+        """Go on where another stepper of this environment stood; `filler` was its own."""
+        self.filler[:] = filler
+        self._any_filler = bool(filler.any())
 
     def step(self, actions: NDArray[Any], rewards: Any, flags: Any, rows: Rows) -> bool:
         """Take the core's actions; return whether episodes ended or filler rows passed.
@@ -163,7 +168,7 @@ class Stepper:
             self.filler[:] = self.done
             self._any_filler = any_done
         elif any_done:
-            cut = flags[1] & self.done & ~flags[0]
+            cut = self.done if self._all_ends else flags[1] & self.done & ~flags[0]
             if self._wants_final and cut.any():
                 self._keep_final(np.flatnonzero(cut), obs, infos)
             if self._mode is AutoresetMode.DISABLED:
@@ -177,7 +182,7 @@ class Stepper:
         return EnvError(f"{self._owner.label}: a worker process ended, its pipe is broken ({error!r})")
 
     def final_rows(self, which: NDArray[np.int64], rows: Rows) -> Rows:
-        """Return the last observations of episodes that the last step truncated; it wrote `rows`."""
+        """Return the final observations of episodes that the last step ended; it wrote `rows`."""
         return (rows if self._mode is AutoresetMode.NEXT_STEP else self._final)[which]
 
     def _observe(self, obs: Any, rows: Rows) -> None:
@@ -187,7 +192,7 @@ class Stepper:
             raise ValueError(f"{self._owner.label} returned observations that do not fit: {error}") from error
 
     def _keep_final(self, which: NDArray[np.int64], obs: Any, infos: Any) -> None:
-        """Keep the final observations of episodes that this step truncated, before new ones hide them."""
+        """Keep the final observations of episodes that this step ended, before new ones hide them."""
         if self._mode is AutoresetMode.DISABLED:
             self._observe(obs, self._final)
             return

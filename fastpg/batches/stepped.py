@@ -1,0 +1,107 @@
+"""`collect` for environments that Python steps: the rows of a collector as a batch."""
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg.batches.batch import Batch, by_step
+from fastpg.batches.collector import Collector, Rows, UnderWay
+from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.errors import without_place
+from fastpg.networks.policy import Policy
+from fastpg.networks.value import ValueFunction
+
+# Where the vector environments of callers stand, which are passed again and again.
+_under_way: weakref.WeakKeyDictionary[Any, UnderWay] = weakref.WeakKeyDictionary()
+
+
+def collect_stepped(
+    where: str,
+    env: Any,
+    policy: Policy,
+    horizon: Any,
+    value: ValueFunction | None,
+    seed: Any,
+    num_envs: Any,
+    env_params: Mapping[str, Any],
+) -> Batch[NDArray[Any]]:
+    """Do the work of `collect` with an environment that is not native."""
+    horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
+    if seed is not None:
+        seed = _check.seed(where, seed)
+    if num_envs is not None:
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    theta = policy.checked_theta(where)
+    with opened(where, env, env_params or None, num_envs=num_envs) as wrapped:
+        assert isinstance(wrapped, GymnasiumEnv)
+        policy.check_fits(where, wrapped)
+        if value is not None:
+            value.check_fits(where, "value", wrapped.observation_space)
+        collector = Collector(wrapped, policy.network, seed or 0, wants_final=True, all_ends=True)
+        is_kept = isinstance(env, gymnasium.vector.VectorEnv)
+        if is_kept and seed is None and env in _under_way:
+            collector.resume(_under_way[env])
+        if is_kept:  # until the batch is whole, nothing is known of where they stand
+            _under_way.pop(env, None)
+        try:
+            rows = collector.collect(theta, horizon=horizon)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{where}: {without_place(error)}") from error
+        if is_kept:
+            _under_way[env] = collector.under_way()
+    return _batch(where, rows, policy, value)
+
+
+def _batch(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) -> Batch[NDArray[Any]]:
+    """Return the rows in the form of the spaces, with what the policy and the value function say of them."""
+    shape = rows.rewards.shape
+    flat = rows.obs.reshape(-1, rows.obs.shape[-1])
+    log_probs, _ = _core.log_prob_and_entropy(policy.network, policy.theta, flat, rows.actions)
+    order = by_step(rows.final_rows)
+    values = last_values = final_values = None
+    if value is not None:
+        values = _values(where, value, flat).reshape(shape)
+        last_values = _values(where, value, rows.last_obs)
+        final_values = np.zeros(shape, np.float32)
+        terminated = rows.terminated.view(np.bool_)
+        cut = ~terminated[rows.final_rows[:, 0], rows.final_rows[:, 1]]
+        if cut.any():
+            at = rows.final_rows[cut]
+            final_values[at[:, 0], at[:, 1]] = _values(
+                where, value, np.ascontiguousarray(rows.final_obs[cut])
+            )
+    form = policy.observations
+    return Batch(
+        obs=form.batch(rows.obs) if form.categories else rows.obs,
+        actions=policy.actions.shaped(rows.actions, shape),
+        log_probs=log_probs.reshape(shape),
+        rewards=rows.rewards,
+        terminated=rows.terminated.view(np.bool_),
+        truncated=rows.truncated.view(np.bool_),
+        last_obs=form.batch(rows.last_obs.copy()),
+        ends=rows.final_rows,
+        final_obs=form.batch(rows.final_obs),
+        episode_returns=rows.episode_returns[order],
+        episode_lengths=rows.episode_lengths[order],
+        entropy=rows.entropy,
+        values=values,
+        last_values=last_values,
+        final_values=final_values,
+        mask=None if rows.mask is None else rows.mask.view(np.bool_),
+    )
+
+
+def _values(where: str, value: ValueFunction, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return V of the core's rows (B, obs_size)."""
+    values = _core.logits(value.network, value.checked_theta(where), np.ascontiguousarray(rows))[:, 0]
+    if not np.isfinite(values).all():
+        raise FloatingPointError(
+            f"{where}: a value is NaN or infinite: the parameters of value are too large"
+        )
+    return values
