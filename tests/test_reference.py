@@ -66,6 +66,13 @@ def test_entropy_and_kl_are_the_expectations_that_define_them(network, rng):
     np.testing.assert_allclose(reference.kl(network, theta, other, obs), kl, rtol=1e-11)
 
 
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_the_entropys_gradient_is_its_derivative(network, rng):
+    theta, obs, _ = random_rows(network, rng)
+    numeric = central_differences(lambda x: reference.entropy(network, x, obs).sum(), theta)
+    np.testing.assert_allclose(reference.entropy_gradient(network, theta, obs), numeric, atol=1e-7)
+
+
 def test_draws_of_a_gaussian_at_chosen_uniforms():
     network = Network(1, (), 2, head="gaussian")
     theta = np.array([0.0, 0.0, 1.0, 2.0, np.log(3.0), 0.0])  # means 1 and 2, std 3 and 1
