@@ -42,10 +42,12 @@ cdef class Batch:
         if mask is not None:
             self.batch.mask = &mask[0, 0]
         if final_rows is not None and final_rows.shape[0] > 0:
-            _require(final_rows.shape[1] == 2 and final_obs.shape[0] == final_rows.shape[0] and final_obs.shape[1] == net.obs_size,
+            _require(final_rows.shape[1] == 2 and final_obs.shape[0] == final_rows.shape[0]
+                     and final_obs.shape[1] == net.obs_size,
                      "final_rows (K, 2) and final_obs (K, obs_size) must have one row for each final observation")
             for k in range(final_rows.shape[0]):
-                _require(0 <= final_rows[k, 0] < steps and 0 <= final_rows[k, 1] < envs, "final_rows has a row that there is none of")
+                _require(0 <= final_rows[k, 0] < steps and 0 <= final_rows[k, 1] < envs,
+                         f"final_rows must lie in ({steps}, {envs})")
             self.batch.num_finals = final_rows.shape[0]
             self.batch.final_rows, self.batch.final_obs = &final_rows[0, 0], &final_obs[0, 0]
         if first_age is not None:
@@ -78,14 +80,15 @@ def batch_gradient(Network net, const float[::1] theta, Batch batch, *, float[::
         _check_theta(value, value_theta)
         values = &value_theta[0]
     if baseline_values is not None:
-        _require(baseline_values.shape[0] == batch.batch.num_steps and baseline_values.shape[1] == batch.batch.num_envs, "baseline_values must be (T, N)")
+        _require(baseline_values.shape[0] == batch.batch.num_steps and baseline_values.shape[1] == batch.batch.num_envs,
+                 "baseline_values must be (T, N)")
         _require(settings.get("form") in ("total", "reward_to_go"), "this form has its own baseline")
         given = &baseline_values[0, 0]
     record = numpy.empty(1, STATS_DTYPE)
     cdef uint8_t[::1] raw = record.view(numpy.uint8)
     with nogil:
-        status = fpg_batch_gradient(&net.net, NULL if value is None else &value.net, &theta[0], values, &batch.batch, &collect, given,
-                                    &out[0], <fpg_stats *>&raw[0], poll)
+        status = fpg_batch_gradient(&net.net, NULL if value is None else &value.net, &theta[0], values, &batch.batch, &collect,
+                                    given, &out[0], <fpg_stats *>&raw[0], poll)
     _raise_for(status, interrupt, "estimate_gradient()")
     return record[0]
 

@@ -146,8 +146,8 @@ cdef extern from "fastpg.h" nogil:
                                     fpg_poll)
     fpg_status fpg_sampler_record(fpg_sampler *, const float *, const fpg_collect *, int64_t *, fpg_poll)
     void fpg_sampler_recorded(const fpg_sampler *, float *)
-    fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, const fpg_collect *, const float *, float *, fpg_stats *,
-                                             fpg_poll)
+    fpg_status fpg_sampler_recorded_gradient(fpg_sampler *, const float *, const fpg_collect *, const float *, float *,
+                                             fpg_stats *, fpg_poll)
     fpg_status fpg_sampler_evaluate(fpg_sampler *, const float *, int64_t, int, double *, int64_t *, fpg_poll)
 
     ctypedef struct fpg_batch:

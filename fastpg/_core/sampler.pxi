@@ -88,7 +88,8 @@ cdef class Sampler(Exclusive):
                                        float[::1] out, uint8_t[::1] raw, fpg_poll poll):
         cdef fpg_status status
         with nogil:
-            status = fpg_sampler_recorded_gradient(self.sampler, &theta[0], collect, &values[0], &out[0], <fpg_stats *>&raw[0], poll)
+            status = fpg_sampler_recorded_gradient(self.sampler, &theta[0], collect, &values[0], &out[0], <fpg_stats *>&raw[0],
+                                                   poll)
         return status
 
     def evaluate(self, const float[::1] theta, *, int64_t episodes, bint deterministic):

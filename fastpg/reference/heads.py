@@ -119,3 +119,22 @@ def log_std_score(network: Network, theta: Floats, obs: Floats, actions: Ints | 
     deviate = (actions - logits(network, theta, obs)) / np.exp(log_std(network, theta))
     result: Floats = deviate**2 - 1.0
     return result
+
+
+def entropy_slope(network: Network, z: Floats) -> Floats:
+    """Return the derivative of the entropy by the outputs z, both `(B, A)`.
+
+    - categorical: `-p (log p + H)` of each component, whose entropy is H;
+    - Bernoulli: `-z p (1 - p)`, since `z = log(p / (1 - p))`;
+    - Gaussian: 0 by the means (and 1 by each log_std).
+    """
+    if network.head == "gaussian":
+        return np.zeros_like(z)
+    if network.head == "bernoulli":
+        p = 1.0 / (1.0 + np.exp(-z))
+        return -z * p * (1.0 - p)
+    parts = []
+    for table in component_log_probs(network, z):
+        p = np.exp(table)
+        parts.append(-p * (table - (p * table).sum(axis=-1, keepdims=True)))
+    return np.concatenate(parts, axis=1)

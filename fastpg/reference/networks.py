@@ -82,3 +82,34 @@ def layer_inputs(network: Network, theta: Floats, obs: Floats) -> tuple[list[Flo
 def logits(network: Network, theta: Floats, obs: Floats) -> Floats:
     """Return the outputs of the head, `(B, A)`, for observations `(B, D)`: logits, or a Gaussian's means."""
     return layer_inputs(network, theta, obs)[1]
+
+
+def layer_deltas(network: Network, theta: Floats, obs: Floats, delta: Floats) -> list[tuple[Floats, Floats]]:
+    """Return, per layer, its input `(B, in)` and its delta `(B, out)`, given the head's delta `(B, A)`.
+
+    Delta is a derivative by the layer's output before the activation, and so by its bias. The outer product
+    of delta and input is the derivative by its weight.
+    """
+    inputs, _ = layer_inputs(network, theta, obs)
+    pairs = [(inputs[-1], delta)]
+    weights = [weight for weight, _ in layers(network, theta)]
+    for weight, y, x in zip(weights[:0:-1], inputs[:0:-1], inputs[-2::-1], strict=True):
+        delta = (delta @ weight) * activation_slope(network, y)
+        pairs.insert(0, (x, delta))
+    return pairs
+
+
+def row_gradients(network: Network, theta: Floats, obs: Floats, delta: Floats) -> Floats:
+    """Return, per row, the gradient by the layers' parameters, given that by the outputs, `delta`."""
+    parts: list[Floats] = []
+    for x, out in layer_deltas(network, theta, obs, delta):
+        parts += [(out[:, :, None] * x[:, None, :]).reshape(len(x), -1), out]
+    return np.concatenate(parts, axis=1)
+
+
+def output_gradient(network: Network, theta: Floats, obs: Floats, delta: Floats) -> Floats:
+    """Return the sum of `row_gradients` over the rows."""
+    parts: list[Floats] = []
+    for x, out in layer_deltas(network, theta, obs, delta):
+        parts += [(out.T @ x).ravel(), out.sum(axis=0)]
+    return np.concatenate(parts)

@@ -2,15 +2,13 @@
 
 import math
 
-import numpy as np
-
 from fastpg.reference.arrays import Floats
-from fastpg.reference.networks import Network, activation_slope, layer_inputs, layers
+from fastpg.reference.networks import Network, logits, output_gradient
 
 
 def state_values(network: Network, theta: Floats, obs: Floats) -> Floats:
     """Return V(s), `(B,)`: the only output of the network."""
-    return layer_inputs(network, theta, obs)[1][:, 0]
+    return logits(network, theta, obs)[:, 0]
 
 
 def value_loss(network: Network, theta: Floats, obs: Floats, targets: Floats) -> float:
@@ -20,14 +18,8 @@ def value_loss(network: Network, theta: Floats, obs: Floats, targets: Floats) ->
 
 def value_gradient(network: Network, theta: Floats, obs: Floats, targets: Floats) -> Floats:
     """Return the gradient of minus half of `value_loss`, the mean of `(target - V(s)) grad V(s)`, `(P,)`."""
-    inputs, z = layer_inputs(network, theta, obs)
-    delta = (targets[:, None] - z) / len(targets)
-    parts = [(delta.T @ inputs[-1]).ravel(), delta.sum(axis=0)]
-    weights = [weight for weight, _ in layers(network, theta)]
-    for weight, y, x in zip(weights[:0:-1], inputs[:0:-1], inputs[-2::-1], strict=True):
-        delta = (delta @ weight) * activation_slope(network, y)
-        parts = [(delta.T @ x).ravel(), delta.sum(axis=0), *parts]
-    return np.concatenate(parts)
+    errors = targets - state_values(network, theta, obs)
+    return output_gradient(network, theta, obs, errors[:, None] / len(errors))
 
 
 def explained_variance(values: Floats, targets: Floats) -> float:

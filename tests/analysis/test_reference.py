@@ -1,7 +1,5 @@
 """The oracle itself: published vectors, central differences, worked examples, Gymnasium."""
 
-import itertools
-
 import gymnasium
 import numpy as np
 import pytest
@@ -9,51 +7,7 @@ import pytest
 from fastpg import reference
 from fastpg.reference import Network
 from tests.support.differences import central_differences
-
-NETWORKS = [
-    Network(4, (), 2),
-    Network(3, (5,), 4, "tanh"),
-    Network(3, (5,), 4, "relu"),
-    Network(4, (6, 3), 2, "tanh"),
-    Network(2, (4, 5, 3), 3, "relu"),
-    Network(3, (5,), 6, "tanh", "categorical", (3, 1, 2)),
-    Network(2, (), 3, "tanh", "bernoulli"),
-    Network(3, (4,), 2, "tanh", "gaussian"),
-    Network(2, (), 1, "tanh", "gaussian"),
-]
-
-
-def batch(network, rng, size=7):
-    theta = rng.normal(size=reference.num_parameters(network))
-    obs = rng.normal(size=(size, network.num_inputs))
-    if network.head == "gaussian":
-        return theta, obs, rng.normal(size=(size, network.num_outputs))
-    if network.head == "bernoulli":
-        return theta, obs, rng.integers(2, size=(size, network.num_outputs))
-    shape = (size, len(network.action_categories)) if network.action_categories else size
-    return theta, obs, rng.integers(network.action_categories or network.num_outputs, size=shape)
-
-
-def outcomes(network, theta, obs):
-    """Every action of the batch's rows with its probability, (B,); of a Gaussian Gauss-Hermite nodes and
-    weights, which integrate the polynomials log pi and its score exactly."""
-    if network.head == "gaussian":
-        nodes, weights = np.polynomial.hermite.hermgauss(3)
-        mean, std = (
-            reference.logits(network, theta, obs),
-            np.exp(reference.log_std(network, theta)),
-        )
-        for index in itertools.product(range(3), repeat=network.num_outputs):
-            yield (
-                mean + std * np.sqrt(2) * nodes[list(index)],
-                np.full(len(obs), np.prod(weights[list(index)]) / np.pi ** (network.num_outputs / 2)),
-            )
-        return
-    sizes = (2,) * network.num_outputs if network.head == "bernoulli" else network.action_categories
-    for value in itertools.product(*map(range, sizes or (network.num_outputs,))):
-        actions = np.tile(value, (len(obs), 1))
-        actions = actions if sizes else actions[:, 0]
-        yield actions, np.exp(reference.log_prob(network, theta, obs, actions))
+from tests.support.policies import NETWORKS, outcomes, random_rows
 
 
 @pytest.mark.parametrize(
@@ -77,14 +31,14 @@ def test_philox_of_a_batch_is_the_philox_of_each(rng):
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_score_is_the_derivative_of_log_prob(network, rng):
-    theta, obs, actions = batch(network, rng)
+    theta, obs, actions = random_rows(network, rng)
     numeric = central_differences(lambda x: reference.log_prob(network, x, obs, actions), theta)
     np.testing.assert_allclose(reference.score(network, theta, obs, actions), numeric, atol=1e-8)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_policy_gradient_is_the_weighted_score(network, rng):
-    theta, obs, actions = batch(network, rng)
+    theta, obs, actions = random_rows(network, rng)
     weights = rng.normal(size=len(obs))
     weighted = weights[:, None] * reference.score(network, theta, obs, actions)
     for reduction, expected in (("sum", weighted.sum(axis=0)), ("mean", weighted.mean(axis=0))):
@@ -94,14 +48,14 @@ def test_policy_gradient_is_the_weighted_score(network, rng):
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_expected_score_is_zero(network, rng):
-    theta, obs, _ = batch(network, rng)
+    theta, obs, _ = random_rows(network, rng)
     each = [p[:, None] * reference.score(network, theta, obs, a) for a, p in outcomes(network, theta, obs)]
     np.testing.assert_allclose(sum(each), 0.0, atol=1e-11)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_entropy_and_kl_are_the_expectations_that_define_them(network, rng):
-    theta, obs, _ = batch(network, rng)
+    theta, obs, _ = random_rows(network, rng)
     other = rng.normal(size=theta.shape)
     entropy = kl = 0.0
     for actions, probability in outcomes(network, theta, obs):
@@ -110,6 +64,13 @@ def test_entropy_and_kl_are_the_expectations_that_define_them(network, rng):
         kl += probability * (log_prob - reference.log_prob(network, other, obs, actions))
     np.testing.assert_allclose(reference.entropy(network, theta, obs), entropy, rtol=1e-12)
     np.testing.assert_allclose(reference.kl(network, theta, other, obs), kl, rtol=1e-11)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_the_entropys_gradient_is_its_derivative(network, rng):
+    theta, obs, _ = random_rows(network, rng)
+    numeric = central_differences(lambda x: reference.entropy(network, x, obs).sum(), theta)
+    np.testing.assert_allclose(reference.entropy_gradient(network, theta, obs), numeric, atol=1e-7)
 
 
 def test_draws_of_a_gaussian_at_chosen_uniforms():
