@@ -209,30 +209,30 @@ fpg_status fpg_vector_observe(const fpg_vector *v, void *obs);
 
 /* A network, and the memory that a call with it needs, kept from call to call. Any thread may call at any time: a call that
  * meets another's takes memory of its own. */
-typedef struct fpg_batcher fpg_batcher;
+typedef struct fpg_model fpg_model;
 
-fpg_batcher *fpg_batcher_new(const fpg_network *net); /* NULL if memory runs out */
-void fpg_batcher_free(fpg_batcher *b);
+fpg_model *fpg_model_new(const fpg_network *net); /* NULL if memory runs out */
+void fpg_model_free(fpg_model *b);
 
 /* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
-fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
+fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
 /* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
  * is clipped. entropy (B,) of each row's distribution; NULL: not wanted. */
-fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
+fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
                    int deterministic, void *actions, float *entropy, fpg_poll poll);
-fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t batch,
+fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t batch,
                                     float *log_prob, float *entropy, fpg_poll poll);
 /* FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for float32. *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
  * wanted. gradient (P,): of it by theta. */
-fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);
 /* Of a value function: *square_error = sum_i (targets[i] - V(obs[i]))^2; gradient (P,): of -scale / 2 times it, uphill. */
-fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *obs, const float *targets, int64_t batch, double scale,
+fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t batch, double scale,
                               float *gradient, double *square_error, fpg_poll poll);
 /* The sum, or mean, of weights * grad log pi over each of several segments: gradients (num_segments, P). Segment s is rows
  * starts[s] .. starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row
  * is one. */
-fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                  const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll);
 
 /* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
@@ -244,7 +244,7 @@ typedef enum {
     FPG_TD_ERRORS,       /* reads rewards and values */
     FPG_GAE,             /* reads rewards and values; lam. Writes the advantages, then advantages + values */
     FPG_VTRACE           /* reads rewards, values and log_rhos; lam, rho_bar, c_bar. Writes vs, then the advantages */
-} fpg_estimate;
+} fpg_returns_kind;
 
 /* Entry (t, i) lies at data + t * step_stride + i * env_stride, strides in bytes and of any sign, alignment left open. */
 typedef struct {
@@ -260,7 +260,7 @@ enum {
 };
 
 typedef struct {
-    fpg_estimate estimate;
+    fpg_returns_kind kind;
     int is_double; /* the real arrays, last_values among them, are float64; else float32, and so is the arithmetic */
     int bootstrap_truncated;
     int64_t num_steps, num_envs, n; /* all at least 1 */
@@ -271,7 +271,7 @@ typedef struct {
 
 /* The estimate's output goes to FPG_OUT, and FPG_OUT_2 where it has a second; neither may overlap an input. Its cost is one
  * pass over the arrays (n passes over registers for n-step returns). fastpg/returns.py says what the flags mean. */
-fpg_status fpg_estimate_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
+fpg_status fpg_returns_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
 
 /* ---- state: what an object is, listed once, for undoing, saving and going on ------------------------------------------- */
 

@@ -262,14 +262,14 @@ typedef struct {
     int64_t envs_per_task;
     void *levels;                /* (workers, n + 1, block) reals, for n-step returns */
     fpg_control *control;
-} fpg_estimate_job;
+} fpg_returns_job;
 
-fpg_estimate_job fpg_estimate_job_of(const fpg_transitions *transitions, fpg_control *control);
-int fpg_estimate_levels(fpg_estimate_job *job, int workers); /* memory for them, where they are needed; 0 if there is none */
+fpg_returns_job fpg_returns_job_of(const fpg_transitions *transitions, fpg_control *control);
+int fpg_returns_levels(fpg_returns_job *job, int workers); /* memory for them, where they are needed; 0 if there is none */
 
 /* Some rows of some environments, as kernels see them. */
 typedef struct {
-    const fpg_estimate_job *job;
+    const fpg_returns_job *job;
     const fpg_transitions *in;
     char *rows[FPG_NUM_ARRAYS];      /* the first row of each array */
     int64_t strides[FPG_NUM_ARRAYS]; /* from row to row, in bytes; 0 where the array is not given */
@@ -413,8 +413,8 @@ typedef struct {
     int64_t (*vector_bad_action)(const fpg_vector *v, const void *actions); /* the first environment whose action is wrong, or -1 */
     fpg_status (*vector_reset)(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask, void *obs);
     fpg_status (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
-    void (*estimate_float)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
-    void (*estimate_double)(fpg_estimate_job *job, int64_t first_env, int64_t end_env, int worker);
+    void (*returns_float)(fpg_returns_job *job, int64_t first_env, int64_t end_env, int worker);
+    void (*returns_double)(fpg_returns_job *job, int64_t first_env, int64_t end_env, int worker);
     void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
                  float epsilon);
     void (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);

@@ -371,7 +371,7 @@ static void FPG_NAME(run_chunk)(fpg_chunk *c, FPG_NAME(sweep) *s, FPG_NAME(copie
                 FPG_SIMD for (int32_t i = 0; i < c->width; i++)
                     s->truncated[i] |= TRUNCATED[i];
         }
-    switch (c->in->estimate) {
+    switch (c->in->kind) {
     case FPG_GAE: FPG_NAME(gae)(c, s); break;
     case FPG_TD_ERRORS: FPG_NAME(td_errors)(c, s); break;
     case FPG_NSTEP_RETURNS: FPG_NAME(nstep)(c, s); break;
@@ -388,7 +388,7 @@ static void FPG_NAME(run_chunk)(fpg_chunk *c, FPG_NAME(sweep) *s, FPG_NAME(copie
 }
 
 /* All rows of environments env .. env + width - 1. */
-static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(copies) *copies, int64_t env,
+static void FPG_NAME(run_columns)(fpg_returns_job *job, fpg_chunk *c, FPG_NAME(copies) *copies, int64_t env,
                                   int32_t width, int worker)
 {
     const fpg_transitions *in = c->in;
@@ -402,12 +402,12 @@ static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(
     if (last->data)
         for (int32_t i = 0; i < width; i++)
             memcpy(&s.next_value[i], (const char *)last->data + (env + i) * last->env_stride, sizeof(FPG_REAL));
-    if (in->estimate == FPG_NSTEP_RETURNS) {
+    if (in->kind == FPG_NSTEP_RETURNS) {
         s.levels = (FPG_REAL *)job->levels + worker * (in->n + 1) * job->block;
         for (int64_t k = 0; k <= in->n; k++)
             memcpy(s.levels + k * c->width, s.next_value, sizeof(FPG_REAL) * (size_t)c->width);
     }
-    if (in->estimate == FPG_RETURNS)
+    if (in->kind == FPG_RETURNS)
         memcpy(s.running, s.next_value, sizeof(FPG_REAL) * (size_t)c->width);
     for (int64_t end = in->num_steps; end > 0; end -= c->count) {
         c->count = end < rows ? end : rows;
@@ -423,7 +423,7 @@ static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(
         fpg_fail(job->control, FPG_NO_FINAL_VALUES);
     else if (check != 0)
         fpg_fail(job->control, FPG_NONFINITE_ESTIMATE);
-    if (in->estimate != FPG_EPISODE_RETURNS)
+    if (in->kind != FPG_EPISODE_RETURNS)
         return;
     memset(s.next_value, 0, sizeof(FPG_REAL) * (size_t)c->width); /* the first row begins a trajectory */
     for (int64_t step = 0; step < in->num_steps; step += c->count) {
@@ -436,7 +436,7 @@ static void FPG_NAME(run_columns)(fpg_estimate_job *job, fpg_chunk *c, FPG_NAME(
 
 /* Environments env .. end - 1. Where rows are used in place there are at least `lanes` of them; the last few are then computed
  * together with some that are done already. */
-static void FPG_NAME(estimate)(fpg_estimate_job *job, int64_t env, int64_t end, int worker)
+static void FPG_NAME(sweep_envs)(fpg_returns_job *job, int64_t env, int64_t end, int worker)
 {
     fpg_chunk c = {.job = job, .in = &job->in};
     if (job->in_place) {

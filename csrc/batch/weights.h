@@ -23,13 +23,13 @@ typedef struct {
 /* sum_k gamma^k r_{t+k} and its relatives, as collect->form says. 0 if memory runs out. */
 static int fpg_weigh_form(const fpg_collect *collect, const fpg_weighed *w, fpg_control *control, int worker)
 {
-    static const fpg_estimate estimates[] = {
+    static const fpg_returns_kind estimates[] = {
         [FPG_PHI_TOTAL] = FPG_EPISODE_RETURNS, [FPG_PHI_REWARD_TO_GO] = FPG_RETURNS, [FPG_PHI_Q] = FPG_NSTEP_RETURNS,
         [FPG_PHI_TD] = FPG_GAE, [FPG_PHI_GAE] = FPG_GAE}; /* TD residuals are generalised advantages with lam = 0 */
     const int bootstraps = collect->form >= FPG_PHI_Q, advantages = collect->form >= FPG_PHI_TD;
     const int64_t step = w->stride * (int64_t)sizeof(float);
     fpg_transitions in = {
-        .estimate = estimates[collect->form], .bootstrap_truncated = bootstraps, .num_steps = w->num_steps, .num_envs = w->num_envs,
+        .kind = estimates[collect->form], .bootstrap_truncated = bootstraps, .num_steps = w->num_steps, .num_envs = w->num_envs,
         .n = collect->n_step, .gamma = collect->gamma, .lam = collect->form == FPG_PHI_TD ? 0 : collect->lam,
         .arrays = {[FPG_REWARDS] = {w->rewards, step, sizeof(float)}, [FPG_OUT] = {w->weights, step, sizeof(float)},
                    [FPG_TERMINATED] = {(void *)(uintptr_t)w->terminated, w->stride, 1},
@@ -42,10 +42,10 @@ static int fpg_weigh_form(const fpg_collect *collect, const fpg_weighed *w, fpg_
     }
     if (advantages)
         in.arrays[FPG_OUT_2] = (fpg_array){w->targets, step, sizeof(float)};
-    fpg_estimate_job job = fpg_estimate_job_of(&in, control);
-    if (!fpg_estimate_levels(&job, 1))
+    fpg_returns_job job = fpg_returns_job_of(&in, control);
+    if (!fpg_returns_levels(&job, 1))
         return 0;
-    fpg_estimate_float(&job, 0, w->num_envs, job.levels ? 0 : worker);
+    fpg_sweep_envs_float(&job, 0, w->num_envs, job.levels ? 0 : worker);
     fpg_free(job.levels);
     return 1;
 }

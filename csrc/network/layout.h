@@ -34,7 +34,7 @@ typedef struct {
     int32_t obs_size;                   /* numbers in an observation */
     int32_t one_hot;                    /* they are categories */
     int32_t offset[FPG_MAX_COMPONENTS]; /* the input of each one's category 0 */
-    fpg_layer hidden[FPG_MAX_HIDDEN], head;
+    fpg_layer hidden[FPG_MAX_HIDDEN], output;
     int64_t num_parameters, packed_size, gradient_size; /* floats */
     int32_t hidden_floats; /* of activations that one row needs: the sum of out_pad */
     int32_t max_width;     /* the largest out_pad */
@@ -52,7 +52,7 @@ static inline fpg_layout fpg_layout_of(const fpg_network *net)
     int32_t in = net->num_inputs, in_pad = net->num_inputs;
     for (int32_t l = 0; l <= net->num_hidden; l++) {
         const int is_head = l == net->num_hidden;
-        fpg_layer *layer = is_head ? &layout.head : &layout.hidden[l];
+        fpg_layer *layer = is_head ? &layout.output : &layout.hidden[l];
         layer->in = in, layer->in_pad = in_pad;
         layer->out = is_head ? net->num_outputs : net->hidden[l];
         layer->out_pad = is_head ? layer->out : fpg_round_up(layer->out, FPG_PAD);

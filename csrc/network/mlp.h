@@ -20,7 +20,7 @@ static void fpg_pack(const fpg_layout *layout, const float *theta, float *packed
     memset(packed, 0, (size_t)layout->packed_size * sizeof *packed);
     for (int32_t l = 0; l <= layout->num_hidden; l++) {
         const int is_head = l == layout->num_hidden;
-        const fpg_layer *layer = is_head ? &layout->head : &layout->hidden[l];
+        const fpg_layer *layer = is_head ? &layout->output : &layout->hidden[l];
         const float *w = theta + layer->theta_weight;
         if (!is_head)
             for (int32_t o = 0; o < layer->out; o++)
@@ -41,7 +41,7 @@ static void fpg_unpack_gradient(const fpg_layout *layout, const float *gradient,
 {
     for (int32_t l = 0; l <= layout->num_hidden; l++) {
         const int is_head = l == layout->num_hidden;
-        const fpg_layer *layer = is_head ? &layout->head : &layout->hidden[l];
+        const fpg_layer *layer = is_head ? &layout->output : &layout->hidden[l];
         const float *w = gradient + layer->gradient_weight;
         for (int32_t o = 0; o < layer->out; o++)
             for (int32_t i = 0; i < layer->in; i++)
@@ -109,7 +109,7 @@ static void fpg_repeat_last(int32_t outputs, int32_t rows, ptrdiff_t ld, float *
 }
 
 /* Logits of FPG_LANES rows from h on; those after row `last` repeat it. `last` is a literal for a full block. */
-FPG_INLINE void fpg_head_block(const fpg_layer *head, const float *packed, const float *h, const int32_t last, ptrdiff_t ld,
+FPG_INLINE void fpg_output_block(const fpg_layer *head, const float *packed, const float *h, const int32_t last, ptrdiff_t ld,
                                float *logits)
 {
     for (int32_t a = 0; a < head->out; a++) {
@@ -127,19 +127,19 @@ FPG_INLINE void fpg_head_block(const fpg_layer *head, const float *packed, const
 }
 
 /* logits (num_outputs, ld) of rows of hidden activations: few outputs, so dot products, FPG_LANES rows at a time. */
-static void fpg_head_forward(const fpg_layer *head, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
+static void fpg_output_forward(const fpg_layer *head, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
 {
     int32_t r = 0;
     for (; r + FPG_LANES <= rows; r += FPG_LANES)
-        fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, FPG_LANES - 1, ld, logits + r);
+        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, FPG_LANES - 1, ld, logits + r);
     if (r < rows)
-        fpg_head_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
+        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
 }
 
 /* The last layer of a network that has others. */
 static void fpg_outputs(const fpg_layout *layout, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
 {
-    fpg_head_forward(&layout->head, packed, h, rows, ld, logits);
+    fpg_output_forward(&layout->output, packed, h, rows, ld, logits);
     fpg_repeat_last(layout->num_outputs, rows, ld, logits);
 }
 
@@ -152,7 +152,7 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
         if (layout->one_hot)
             fpg_onehot_linear_forward(layout, packed, x, rows, ld, logits);
         else
-            fpg_linear_forward(&layout->head, packed, x, rows, ld, logits);
+            fpg_linear_forward(&layout->output, packed, x, rows, ld, logits);
         fpg_repeat_last(layout->num_outputs, rows, ld, logits);
         return;
     }
@@ -196,7 +196,7 @@ static void fpg_mlp_backward(const fpg_layout *layout, const float *packed, cons
                              ptrdiff_t ld, float *const *hidden, float *scratch, float *gradient)
 {
     static const float one = 1.0f;
-    const fpg_layer *head = &layout->head;
+    const fpg_layer *head = &layout->output;
     const int32_t width = fpg_round_up(rows, FPG_PAD);
     const fpg_gemm_end slope = layout->activation == FPG_TANH ? FPG_END_TANH_SLOPE : FPG_END_RELU_SLOPE;
     for (int32_t k = head->out; k < layout->num_scores; k++)

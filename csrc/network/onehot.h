@@ -51,7 +51,7 @@ static void fpg_onehot_backward(const fpg_layout *layout, const float *x, const 
 static void fpg_onehot_linear_forward(const fpg_layout *layout, const float *packed, const float *FPG_RESTRICT x, int32_t width,
                                       ptrdiff_t ld, float *FPG_RESTRICT logits)
 {
-    const fpg_layer *head = &layout->head;
+    const fpg_layer *head = &layout->output;
     for (int32_t a = 0; a < head->out; a++) {
         const float *FPG_RESTRICT w = packed + head->backward + (int64_t)a * head->in_pad;
         const float bias = packed[head->bias + a];
@@ -66,7 +66,7 @@ static void fpg_onehot_linear_forward(const fpg_layout *layout, const float *pac
 static void fpg_onehot_linear_backward(const fpg_layout *layout, const float *x, const float *dlogits, int32_t rows, ptrdiff_t ld,
                                        float *gradient)
 {
-    const fpg_layer *head = &layout->head;
+    const fpg_layer *head = &layout->output;
     for (int32_t a = 0; a < head->out; a++) {
         float *w = gradient + head->gradient_weight + (int64_t)a * head->in_pad, bias = 0;
         for (int32_t r = 0; r < rows; r++)

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#include "sources/collect.h"
+#include "sources/write_rows.h"
 #include "base/internal.h"
 #include "simd/philox.h"
 #include "heads/head.h"
@@ -162,7 +162,7 @@ static int fpg_step_lanes(const fpg_pass *pass, fpg_tile *tile, fpg_lanes *lane,
 static void fpg_trace_step(const fpg_pass *pass, const fpg_worker *worker, fpg_lanes *lane, const float *x, const float *score,
                            int any_done, int last)
 {
-    const fpg_layer *head = &pass->layout->head;
+    const fpg_layer *head = &pass->layout->output;
     const int32_t width = pass->width;
     const float gamma = (float)pass->collect.gamma;
     const int to_go = pass->collect.form == FPG_PHI_REWARD_TO_GO;
@@ -270,7 +270,7 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
                         worker->action, lane->entropy);
         if (shard)
-            fpg_collect_draw(pass, shard, t, x, worker->action, worker->backward, &lane->zeros);
+            fpg_write_draw(pass, shard, t, x, worker->action, worker->backward, &lane->zeros);
         if (layout->kind == FPG_GAUSSIAN)
             fpg_clip_actions(pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
@@ -294,8 +294,8 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         } else if (pass->want_gradient)
             fpg_trace_step(pass, worker, lane, x, score, any_done, last);
         if (shard) {
-            fpg_collect_step(pass, tile, shard, t, lane->reward32, lane->end, lane->active, &lane->zeros);
-            if (any_done && !fpg_collect_ends(pass, tile, shard, t, lane->done, lane->active, worker->dlogits, &lane->zeros))
+            fpg_write_step(pass, tile, shard, t, lane->reward32, lane->end, lane->active, &lane->zeros);
+            if (any_done && !fpg_write_ends(pass, tile, shard, t, lane->done, lane->active, worker->dlogits, &lane->zeros))
                 return -1;
         }
         if (any_done && !fpg_finish_episodes(pass, tile, first_env, step + 1, lane, worker->noise, tally))
@@ -368,9 +368,9 @@ static void fpg_rollout(const fpg_pass *pass, fpg_tile *tile, int64_t first_env,
             shard->num_steps = step - begin;
     } while (by_episode);
     if (pass->want_gradient && !taped)
-        fpg_linear_reduce(&layout->head, width, worker->trace_sum, slot->gradient);
+        fpg_linear_reduce(&layout->output, width, worker->trace_sum, slot->gradient);
     if (shard)
-        fpg_collect_last(pass, tile, shard, worker->dlogits, &lane.zeros);
+        fpg_write_last(pass, tile, shard, worker->dlogits, &lane.zeros);
     tally->num_steps += by_episode ? tally->sum_length - steps_before : (step - pass->first_step) * real;
     for (int32_t i = 0; i < real; i++) {
         tally->entropy += lane.entropy_sum[i];

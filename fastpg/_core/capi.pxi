@@ -101,20 +101,20 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     fpg_status fpg_vector_observe(const fpg_vector *, void *)
 
-    ctypedef struct fpg_batcher:
+    ctypedef struct fpg_model:
         pass
 
-    fpg_batcher *fpg_batcher_new(const fpg_network *)
-    void fpg_batcher_free(fpg_batcher *)
-    fpg_status fpg_logits(fpg_batcher *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(fpg_batcher *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
-    fpg_status fpg_log_prob_and_entropy(fpg_batcher *, const float *, const float *, const void *, int64_t, float *, float *,
+    fpg_model *fpg_model_new(const fpg_network *)
+    void fpg_model_free(fpg_model *)
+    fpg_status fpg_logits(fpg_model *, const float *, const float *, int64_t, float *, fpg_poll)
+    fpg_status fpg_act(fpg_model *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const void *, int64_t, float *, float *,
                                         fpg_poll)
-    fpg_status fpg_policy_gradient(fpg_batcher *, const float *, const float *, const void *, const float *, int64_t, double,
+    fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const void *, const float *, int64_t, double,
                                    double, float *, double *, fpg_poll)
-    fpg_status fpg_value_gradient(fpg_batcher *, const float *, const float *, const float *, int64_t, double, float *, double *,
+    fpg_status fpg_value_gradient(fpg_model *, const float *, const float *, const float *, int64_t, double, float *, double *,
                                   fpg_poll)
-    fpg_status fpg_segment_gradients(fpg_batcher *, const float *, const float *, const void *, const float *,
+    fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef struct fpg_stats:

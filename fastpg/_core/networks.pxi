@@ -2,7 +2,7 @@
 
 cdef class Network:
     cdef fpg_network net
-    cdef fpg_batcher *batcher
+    cdef fpg_model *model
     cdef readonly tuple hidden, obs_categories, action_categories
     cdef readonly str activation, head
     cdef readonly int64_t num_parameters
@@ -45,13 +45,13 @@ cdef class Network:
         self.hidden = hidden
         self.activation = activation
         self.num_parameters = fpg_num_parameters(&self.net)
-        fpg_batcher_free(self.batcher)
-        self.batcher = fpg_batcher_new(&self.net)
-        if self.batcher == NULL:
+        fpg_model_free(self.model)
+        self.model = fpg_model_new(&self.net)
+        if self.model == NULL:
             raise MemoryError("no memory for a network")
 
     def __dealloc__(self):
-        fpg_batcher_free(self.batcher)
+        fpg_model_free(self.model)
 
     @property
     def num_inputs(self):

@@ -10,7 +10,7 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs, out=Non
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_logits(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], &rows[0, 0], poll)
+        status = fpg_logits(net.model, &theta[0], &obs[0, 0], obs.shape[0], &rows[0, 0], poll)
     _raise_for(status, interrupt, "logits()")
     return result
 
@@ -31,7 +31,7 @@ def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t s
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(net.batcher, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, first_entropy,
+        status = fpg_act(net.model, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, first_entropy,
                          poll)
     _raise_for(status, interrupt, "act()")
     return out
@@ -48,7 +48,7 @@ def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_log_prob_and_entropy(net.batcher, &theta[0], &obs[0, 0], first_action, obs.shape[0], &log_prob[0],
+        status = fpg_log_prob_and_entropy(net.model, &theta[0], &obs[0, 0], first_action, obs.shape[0], &log_prob[0],
                                           &entropy[0], poll)
     _raise_for(status, interrupt, "log_prob_and_entropy()")
     return first, second
@@ -66,7 +66,7 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_policy_gradient(net.batcher, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale,
+        status = fpg_policy_gradient(net.model, &theta[0], &obs[0, 0], first_action, &weights[0], obs.shape[0], scale,
                                      entropy_coef, &out[0], wanted, poll)
     _raise_for(status, interrupt, "policy_gradient()")
     return objective
@@ -83,7 +83,7 @@ def value_gradient(Network net, const float[::1] theta, const float[:, ::1] obs,
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_value_gradient(net.batcher, &theta[0], &obs[0, 0], &targets[0], obs.shape[0], scale, &out[0], &square_error,
+        status = fpg_value_gradient(net.model, &theta[0], &obs[0, 0], &targets[0], obs.shape[0], scale, &out[0], &square_error,
                                     poll)
     _raise_for(status, interrupt, "value_gradient()")
     return square_error
@@ -109,6 +109,6 @@ def segment_gradients(Network net, const float[::1] theta, const float[:, ::1] o
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_segment_gradients(net.batcher, &theta[0], &obs[0, 0], first_action, &weights[0], first, segments, mean,
+        status = fpg_segment_gradients(net.model, &theta[0], &obs[0, 0], first_action, &weights[0], first, segments, mean,
                                        &out[0, 0], poll)
     _raise_for(status, interrupt, "policy_gradient()")

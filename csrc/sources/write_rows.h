@@ -1,6 +1,6 @@
-/* collect.h - a tile's steps become a shard of a batch: rows, flags, and the episodes that ended. */
-#ifndef FPG_COLLECT_H
-#define FPG_COLLECT_H
+/* write_rows.h - a tile's steps become a shard of a batch: rows, flags, and the episodes that ended. */
+#ifndef FPG_WRITE_ROWS_H
+#define FPG_WRITE_ROWS_H
 
 #include "base/internal.h"
 #include "heads/head.h"
@@ -11,7 +11,7 @@ typedef struct {
     float obs[FPG_TILE], reward[FPG_TILE];
 } fpg_zeros;
 
-static void fpg_collect_obs(const fpg_pass *pass, int32_t real, const float *lanes, float *rows, fpg_zeros *zeros)
+static void fpg_write_obs(const fpg_pass *pass, int32_t real, const float *lanes, float *rows, fpg_zeros *zeros)
 {
     const int32_t size = pass->layout->obs_size, width = pass->width;
     float *FPG_RESTRICT zero = zeros->obs;
@@ -23,14 +23,14 @@ static void fpg_collect_obs(const fpg_pass *pass, int32_t real, const float *lan
 
 /* Step t before it is taken: what the policy saw, x (obs_size, width), and drew, not clipped yet. outputs (num_outputs, width)
  * are the network's, and consumed where log-probs are wanted. */
-static void fpg_collect_draw(const fpg_pass *pass, const fpg_shard *shard, int64_t t, const float *x, const void *action, float *outputs,
+static void fpg_write_draw(const fpg_pass *pass, const fpg_shard *shard, int64_t t, const float *x, const void *action, float *outputs,
                              fpg_zeros *zeros)
 {
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width, size = layout->action_size, real = shard->num_envs;
     const int64_t row = t * shard->stride;
     float log_prob[FPG_TILE], entropy[FPG_TILE];
-    fpg_collect_obs(pass, real, x, shard->obs + row * layout->obs_size, zeros);
+    fpg_write_obs(pass, real, x, shard->obs + row * layout->obs_size, zeros);
     if (layout->kind == FPG_GAUSSIAN)
         fpg_transpose(real, width, size, action, (float *)shard->actions + row * size);
     else
@@ -51,7 +51,7 @@ static void fpg_collect_draw(const fpg_pass *pass, const fpg_shard *shard, int64
 }
 
 /* The episodes that ended with step t, before the next ones begin. obs: room for (obs_size, width). 0 if that fails. */
-static int fpg_collect_ends(const fpg_pass *pass, const fpg_tile *tile, fpg_shard *shard, int64_t t, const int32_t *done, const float *active,
+static int fpg_write_ends(const fpg_pass *pass, const fpg_tile *tile, fpg_shard *shard, int64_t t, const int32_t *done, const float *active,
                             float *obs, fpg_zeros *zeros)
 {
     const int32_t width = pass->width, size = pass->layout->obs_size, real = shard->num_envs;
@@ -77,7 +77,7 @@ static int fpg_collect_ends(const fpg_pass *pass, const fpg_tile *tile, fpg_shar
 }
 
 /* Step t after it was taken. */
-static void fpg_collect_step(const fpg_pass *pass, const fpg_tile *tile, const fpg_shard *shard, int64_t t, const float *reward,
+static void fpg_write_step(const fpg_pass *pass, const fpg_tile *tile, const fpg_shard *shard, int64_t t, const float *reward,
                              const double *end, const float *active, fpg_zeros *zeros)
 {
     const int32_t limit = pass->env->max_episode_steps > 0 ? pass->env->max_episode_steps : INT32_MAX;
@@ -97,12 +97,12 @@ static void fpg_collect_step(const fpg_pass *pass, const fpg_tile *tile, const f
 }
 
 /* After the last step: what the next one would see, and whether all was finite. obs: room for (obs_size, width). */
-static void fpg_collect_last(const fpg_pass *pass, const fpg_tile *tile, const fpg_shard *shard, float *obs, fpg_zeros *zeros)
+static void fpg_write_last(const fpg_pass *pass, const fpg_tile *tile, const fpg_shard *shard, float *obs, fpg_zeros *zeros)
 {
     const int32_t real = shard->num_envs;
     if (!fpg_went_well(pass->control, FPG_OBSERVE, pass->env->observe(pass->env, pass->width, tile->state, obs)))
         return;
-    fpg_collect_obs(pass, real, obs, shard->last_obs, zeros);
+    fpg_write_obs(pass, real, obs, shard->last_obs, zeros);
     if (!fpg_all_finite(zeros->reward, real))
         fpg_fail(pass->control, FPG_NONFINITE_REWARD);
     if (!fpg_all_finite(zeros->obs, real))

@@ -1,17 +1,17 @@
-/* batch.c - functions of rows that the caller has. */
+/* model.c - a network, and what it makes of rows that the caller has. */
 #include "base/internal.h"
 
 #include <math.h>
 
-struct fpg_batcher {
+struct fpg_model {
     fpg_network net;
     fpg_workspace ws; /* of one call at a time: */
     atomic_flag busy;
 };
 
-fpg_batcher *fpg_batcher_new(const fpg_network *net)
+fpg_model *fpg_model_new(const fpg_network *net)
 {
-    fpg_batcher *b = fpg_calloc(1, sizeof *b);
+    fpg_model *b = fpg_calloc(1, sizeof *b);
     if (!b)
         return NULL;
     b->net = *net;
@@ -23,7 +23,7 @@ fpg_batcher *fpg_batcher_new(const fpg_network *net)
     return b;
 }
 
-void fpg_batcher_free(fpg_batcher *b)
+void fpg_model_free(fpg_model *b)
 {
     if (!b)
         return;
@@ -31,8 +31,8 @@ void fpg_batcher_free(fpg_batcher *b)
     fpg_free(b);
 }
 
-/* The batcher's workspace, or, while another thread has it, one of this call's own. */
-static fpg_status take(fpg_batcher *b, fpg_workspace *own, fpg_workspace **ws)
+/* The model's workspace, or, while another thread has it, one of this call's own. */
+static fpg_status take(fpg_model *b, fpg_workspace *own, fpg_workspace **ws)
 {
     if (!atomic_flag_test_and_set(&b->busy)) {
         *ws = &b->ws;
@@ -42,7 +42,7 @@ static fpg_status take(fpg_batcher *b, fpg_workspace *own, fpg_workspace **ws)
     return fpg_workspace_init(own, &b->net, NULL);
 }
 
-static void give_back(fpg_batcher *b, fpg_workspace *ws)
+static void give_back(fpg_model *b, fpg_workspace *ws)
 {
     if (ws == &b->ws)
         atomic_flag_clear(&b->busy);
@@ -76,7 +76,7 @@ static fpg_status run_tasks(fpg_workspace *ws, fpg_rows *job, const caller_rows 
 }
 
 /* gradient, sum: NULL where the task computes none. sum is that of the slots' sums. */
-static fpg_status run_batch(fpg_batcher *b, fpg_rows *job, const caller_rows *rows, const float *theta, fpg_poll poll, fpg_task task,
+static fpg_status run_batch(fpg_model *b, fpg_rows *job, const caller_rows *rows, const float *theta, fpg_poll poll, fpg_task task,
                             double scale, float *gradient, double *sum)
 {
     fpg_workspace own, *ws;
@@ -99,14 +99,14 @@ static fpg_status run_batch(fpg_batcher *b, fpg_rows *job, const caller_rows *ro
     return status;
 }
 
-fpg_status fpg_logits(fpg_batcher *b, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
+fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, NULL, NULL, NULL, size);
     fpg_rows job = {.out_logits = out};
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
-fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
+fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
                    int deterministic, void *actions, float *entropy, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, NULL, NULL, NULL, size);
@@ -114,7 +114,7 @@ fpg_status fpg_act(fpg_batcher *b, const float *theta, const float *obs, int64_t
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
-fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const float *obs, const void *actions, int64_t size,
+fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t size,
                                     float *log_prob, float *entropy, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, actions, NULL, NULL, size);
@@ -122,7 +122,7 @@ fpg_status fpg_log_prob_and_entropy(fpg_batcher *b, const float *theta, const fl
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
-fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t size, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, actions, weights, NULL, size);
@@ -133,7 +133,7 @@ fpg_status fpg_policy_gradient(fpg_batcher *b, const float *theta, const float *
     return status;
 }
 
-fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
+fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
                               float *gradient, double *square_error, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, NULL, NULL, targets, size);
@@ -141,7 +141,7 @@ fpg_status fpg_value_gradient(fpg_batcher *b, const float *theta, const float *o
     return fpg_value_problem(run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, square_error));
 }
 
-fpg_status fpg_segment_gradients(fpg_batcher *b, const float *theta, const float *obs, const void *actions, const float *weights,
+fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                  const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll)
 {
     enum { TASKS = 256 }; /* many, as segments may differ in length */

@@ -1,4 +1,4 @@
-# estimates.pxi - estimates on arrays that the caller has.
+# returns.pxi - returns and advantages on arrays that the caller has.
 #
 # Arrays come in through the buffer protocol by hand: one path serves both dtypes, any strides, one and two dimensions,
 # and a memoryview of each would cost more than a small estimate does.
@@ -8,7 +8,7 @@ from libc.stdint cimport uintptr_t
 
 
 cdef extern from "fastpg.h" nogil:
-    ctypedef enum fpg_estimate:
+    ctypedef enum fpg_returns_kind:
         FPG_RETURNS, FPG_EPISODE_RETURNS, FPG_NSTEP_RETURNS, FPG_TD_ERRORS, FPG_GAE, FPG_VTRACE
 
     ctypedef struct fpg_array:
@@ -18,14 +18,14 @@ cdef extern from "fastpg.h" nogil:
     enum: FPG_REWARDS, FPG_VALUES, FPG_FINAL_VALUES, FPG_LOG_RHOS, FPG_OUT, FPG_OUT_2, FPG_TERMINATED, FPG_TRUNCATED, FPG_MASK
 
     ctypedef struct fpg_transitions:
-        fpg_estimate estimate
+        fpg_returns_kind kind
         int is_double, bootstrap_truncated
         int64_t num_steps, num_envs, n
         double gamma, lam, rho_bar, c_bar
         fpg_array *arrays
         fpg_array last_values
 
-    fpg_status fpg_estimate_on_arrays(const fpg_transitions *, fpg_poll)
+    fpg_status fpg_returns_on_arrays(const fpg_transitions *, fpg_poll)
 
 
 ESTIMATES = {"returns": FPG_RETURNS, "episode_returns": FPG_EPISODE_RETURNS, "nstep_returns": FPG_NSTEP_RETURNS,
@@ -165,7 +165,7 @@ def estimate(str name, rewards, values, terminated, truncated, log_rhos, last_va
     cdef _Interrupt interrupt = _Interrupt()
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
-    transitions.estimate = ESTIMATES[name]
+    transitions.kind = ESTIMATES[name]
     transitions.bootstrap_truncated = bootstrap_truncated
     transitions.gamma, transitions.lam, transitions.rho_bar, transitions.c_bar = gamma, lam, rho_bar, c_bar
     transitions.n = n
@@ -179,7 +179,7 @@ def estimate(str name, rewards, values, terminated, truncated, log_rhos, last_va
     arrays.reals(FPG_FINAL_VALUES, final_values)
     arrays.reals(FPG_LOG_RHOS, log_rhos)
     arrays.last_values(last_values)
-    if transitions.estimate == FPG_GAE or transitions.estimate == FPG_VTRACE:
+    if transitions.kind == FPG_GAE or transitions.kind == FPG_VTRACE:
         if out is None:
             out = (None, None)
         elif type(out) is not tuple or len(out) != 2 or out[0] is None or out[1] is None:
@@ -188,7 +188,7 @@ def estimate(str name, rewards, values, terminated, truncated, log_rhos, last_va
     else:
         result = arrays.output(FPG_OUT, out, rewards)
     with nogil:
-        status = fpg_estimate_on_arrays(transitions, poll)
+        status = fpg_returns_on_arrays(transitions, poll)
     if status == FPG_NONFINITE_ESTIMATE or status == FPG_NO_FINAL_VALUES:
         raise Misfit()
     _raise_for(status, interrupt, name)
