@@ -27,6 +27,20 @@ def isa(request):
 
 
 @pytest.fixture
+def every_isa():
+    """A loop over the instruction sets, for tests that compare all with what is slow to compute."""
+    before = _core.isa()
+
+    def loop():
+        for one in _core.isas():
+            _core.select_isa(one)
+            yield one
+
+    yield loop
+    _core.select_isa(before)
+
+
+@pytest.fixture
 def threads():
     before = _core.get_num_threads()
     yield _core.set_num_threads

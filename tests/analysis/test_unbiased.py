@@ -181,8 +181,9 @@ def one_thread():
 
 
 @pytest.mark.parametrize("form", COMPILED)
-@pytest.mark.parametrize("hidden", POLICIES, ids=str)
-@pytest.mark.parametrize("name", MDPS)
+@pytest.mark.parametrize(
+    ("name", "hidden"), [("FrozenLake-v1", ()), ("random MDP", ()), ("random MDP", (8,)), ("two steps", (8,))]
+)
 def test_the_mean_of_the_compiled_estimates_is_the_exact_gradient(name, hidden, form):
     expected = exact.policy_gradient(MDPS[name], policy_in(name, hidden), **COMPILED[form][1]).gradient
     distance = region(whole_episodes(name, hidden, form))

@@ -1,5 +1,6 @@
 """Environments that are not native: what trains, what is refused, what is closed."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -44,17 +45,20 @@ def test_an_id_of_gymnasium_learns():
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_a_function_that_makes_environments_learns(mode):
-    options = {"total_steps": 2000} if mode == "async" else {}  # slow where there is so little to compute
-    if options:
-        run = fastpg.train(cartpole, num_envs=3, vectorization_mode=mode, **options)
-        assert run.num_steps >= 2000
-    else:
-        assert learns(cartpole, num_envs=8, vectorization_mode=mode).policy.env_id is None
+def test_a_function_that_makes_environments_trains_as_the_id_does(mode):
+    options = {"num_envs": 3, "vectorization_mode": mode, "total_steps": 2000, "seed": 1}
+    by_id, run = (fastpg.train(env, fastpg.VPG(), **options) for env in ("gym:CartPole-v1", cartpole))
+    assert run.policy.theta.tobytes() == by_id.policy.theta.tobytes()
+    assert run.policy.env_id is None
 
 
-def test_a_function_that_makes_a_vector_environment_learns():
-    assert learns(lambda: gymnasium.make_vec("CartPole-v1", num_envs=8)).config["num_envs"] == 8
+def test_a_function_that_makes_a_vector_environment_trains_as_the_id_does():
+    options = {"total_steps": 2000, "seed": 1}
+    by_id = fastpg.train("gym:CartPole-v1", fastpg.VPG(), num_envs=8, vectorization_mode="sync", **options)
+    made = functools.partial(gymnasium.make_vec, "CartPole-v1", num_envs=8, vectorization_mode="sync")
+    run = fastpg.train(made, fastpg.VPG(), **options)
+    assert run.config["num_envs"] == 8
+    assert run.policy.theta.tobytes() == by_id.policy.theta.tobytes()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -18,8 +18,18 @@ def draws(purpose, envs, step, iteration=0):
 EVALUATION = 1 << 31  # of the iteration word
 
 
+_rollouts = {}
+
+
 def oracle_rollout(oracle, theta, num_envs, limit, iteration=0, **collect):
-    """A rollout of the oracle with the core's own random numbers."""
+    """A rollout of the oracle with the core's own random numbers; many tests look at the same one."""
+    key = (oracle, theta.tobytes(), num_envs, limit, iteration, *sorted(collect.items()))
+    if key not in _rollouts:
+        _rollouts[key] = _rollout(oracle, theta, num_envs, limit, iteration, **collect)
+    return _rollouts[key]
+
+
+def _rollout(oracle, theta, num_envs, limit, iteration, **collect):
 
     def reset_state(env, step):
         return -0.05 + 0.1 * (draws(1, np.array([env]), step, iteration)[0] + 0.5) / 2**32
