@@ -1,21 +1,24 @@
 """Collecting from Gymnasium's environments, and learning from what was collected, against plain loops."""
 
 import copy
+import dataclasses
 import functools
 import math
 
 import gymnasium
 import numpy as np
 import pytest
-from fastpg.training.learner import GymnasiumTrainer, values_of, weigh
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
-from fastpg.batches.collector import Collector, episode_sums, play, quotas
+from fastpg.batches.collector import Collector, play
+from fastpg.batches.episodes import episode_sums
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
+from fastpg.training.agent import core_agent
+from fastpg.training.train import GymnasiumTrainer
 from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted
 from tests.support.oracle import relative_error
 
@@ -33,9 +36,29 @@ def collect(env, **amount):
     return collector.collect(policy.theta, **amount)
 
 
+def counts(batch):
+    """Which rows are transitions, (T, N)."""
+    return np.ones(batch.rewards.shape, bool) if batch.mask is None else batch.mask.view(bool)
+
+
+def ends(batch):
+    """Which rows end an episode, (T, N)."""
+    return (batch.terminated | batch.truncated).astype(bool) & counts(batch)
+
+
+def whole_obs(batch):
+    """Observations and what follows the last of them, (T + 1, N, obs_size)."""
+    return np.concatenate([batch.obs, batch.last_obs[None]])
+
+
+def by_row(batch):
+    """Actions, (T, N, action_size)."""
+    return batch.actions.reshape(*batch.rewards.shape, -1)
+
+
 def transitions(batch, n):
     """What environment n went through: (obs, reward, terminated, truncated, final obs if truncated)."""
-    finals = {(t, env): row for t, which, rows in batch.finals for env, row in zip(which, rows, strict=True)}
+    finals = {tuple(at): row for at, row in zip(batch.final_rows.tolist(), batch.final_obs, strict=True)}
     return [
         (
             batch.obs[t, n].tolist(),
@@ -44,7 +67,7 @@ def transitions(batch, n):
             batch.truncated[t, n],
             finals[t, n].tolist() if batch.truncated[t, n] else None,
         )
-        for t in np.flatnonzero(batch.valid[:, n])
+        for t in np.flatnonzero(counts(batch)[:, n])
     ]
 
 
@@ -68,34 +91,34 @@ def test_every_autoreset_mode_gives_the_same_transitions(mode, amount):
         assert len(got) > 10
         assert got == expected(n, len(got))
     if "horizon" in amount and mode is not AutoresetMode.NEXT_STEP:
-        assert batch.valid.all()
+        assert batch.mask is None
 
 
 def test_the_row_of_a_next_step_reset_is_no_transition():
     batch = collect(scripted(4, AutoresetMode.NEXT_STEP), horizon=41)
-    done = batch.terminated | batch.truncated
-    assert (batch.valid[1:] == ~done[:-1]).all()
-    assert batch.valid[0].all()
-    assert batch.num_steps == batch.valid.sum() < batch.valid.size
+    done, valid = (batch.terminated | batch.truncated).astype(bool), counts(batch)
+    assert (valid[1:] == ~done[:-1]).all()
+    assert valid[0].all()
+    assert not valid.all()
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_environment_plays_its_quota_and_no_more(mode):
     batch = collect(scripted(4, mode), episodes=11)
-    done = (batch.terminated | batch.truncated) & batch.valid
-    assert done.sum(axis=0).tolist() == quotas(11, 4).tolist() == [3, 3, 3, 2]
+    done = ends(batch)
+    assert done.sum(axis=0).tolist() == _core.episode_quota(11, 4).tolist() == [3, 3, 3, 2]
     for n in range(4):  # the last row that counts is the end of the last episode
-        assert done[np.flatnonzero(batch.valid[:, n])[-1], n]
+        assert done[np.flatnonzero(counts(batch)[:, n])[-1], n]
     by_hand = [[k + i % 5 for k in (1, 2, 3)] for i in range(4)]
     lengths = [(length - 1) % 5 + 1 for row in by_hand for length in row][:11]
-    assert batch.lengths.tolist() == lengths
-    assert batch.num_trajectories == 11
+    assert batch.episode_lengths.tolist() == lengths
+    assert len(batch.episode_returns) == done.sum() == 11
 
 
 def test_environments_without_a_quota_play_nothing():
     batch = collect(scripted(4), episodes=2)
-    assert not batch.valid[:, 2:].any()
-    assert batch.lengths.tolist() == [1, 2]
+    assert not counts(batch)[:, 2:].any()
+    assert batch.episode_lengths.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -103,39 +126,42 @@ def test_a_horizon_continues_the_episodes_of_the_one_before(mode):
     collector, policy = collector_of(scripted(3, mode), wants_final=True)
     parts = [copy.deepcopy(collector.collect(policy.theta, horizon=t)) for t in (7, 1, 12)]
     whole = collect(scripted(3, mode), horizon=20)
-    for name in ("rewards", "terminated", "truncated", "valid", "actions"):
+    for name in ("rewards", "terminated", "truncated", "obs"):
         together = np.concatenate([getattr(part, name) for part in parts])
         assert (together == getattr(whole, name)).all(), name
-    assert (np.concatenate([part.obs[:-1] for part in parts]) == whole.obs[:-1]).all()
-    assert (np.concatenate([part.ages() for part in parts]) == whole.ages())[whole.valid].all()
-    by_episode = [
-        np.sort(np.concatenate([getattr(one, name) for one in parts])) for name in ("returns", "lengths")
-    ]
-    assert (by_episode[0] == np.sort(whole.returns)).all()
-    assert (by_episode[1] == np.sort(whole.lengths)).all()
+    assert (np.concatenate([counts(part) for part in parts]) == counts(whole)).all()
+    assert (np.concatenate([by_row(part) for part in parts]) == by_row(whole)).all()
+    ages = np.concatenate([part.obs[..., 2] for part in parts])  # the observation says them
+    for first, part in zip((0, 7, 8), parts, strict=True):
+        began = np.where(counts(part)[0], part.first_age, ages[first])  # a reset's row is a new episode's
+        assert (began == ages[first]).all()
+    for name in ("episode_returns", "episode_lengths"):
+        by_episode = np.sort(np.concatenate([getattr(part, name) for part in parts]))
+        assert (by_episode == np.sort(getattr(whole, name))).all(), name
 
 
 def test_actions_reach_the_environment_as_they_were_recorded():
     env = SyncVectorEnv([lambda i=i: Scripted(i, 5, start=7) for i in range(3)])
     batch = collect(env, horizon=30)
     for n, one in enumerate(env.envs):
-        recorded = batch.actions.reshape(30, 3)[batch.valid[:, n], n]
+        recorded = batch.actions.reshape(30, 3)[counts(batch)[:, n], n]
         assert one.actions == (recorded + 7).tolist()
         assert set(recorded) == {0, 1, 2}
 
 
-def test_entropy_is_that_of_the_policy_at_each_row(policy):
-    collector, policy = collector_of("gym:CartPole-v1")
+def test_entropy_is_the_mean_of_the_policy_at_the_rows_that_count():
+    collector, policy = collector_of(scripted(4))
     policy.theta[:] = np.random.default_rng(0).normal(size=policy.theta.size).astype(np.float32)
     batch = collector.collect(policy.theta, horizon=20)
-    np.testing.assert_allclose(batch.entropy, policy.entropy(batch.obs[:-1]), rtol=1e-5, atol=1e-6)
+    assert not counts(batch).all()
+    np.testing.assert_allclose(batch.entropy, policy.entropy(batch.obs[counts(batch)]).mean(), rtol=1e-5)
 
 
 def test_the_same_seed_collects_the_same_batch_and_another_seed_another():
     batches = []
     for seed in (3, 3, 4):
         collector, policy = collector_of("gym:CartPole-v1", seed)
-        batches.append(collector.collect(policy.theta, horizon=50))
+        batches.append(copy.deepcopy(collector.collect(policy.theta, horizon=50)))
     first, again, other = batches
     assert (first.obs == again.obs).all()
     assert (first.actions == again.actions).all()
@@ -146,7 +172,7 @@ def test_neighbouring_seeds_share_no_environment():
     firsts = []
     for seed in (0, 1):
         collector, policy = collector_of("gym:CartPole-v1", seed)
-        firsts.append(collector.collect(policy.theta, horizon=1).obs[0])
+        firsts.append(collector.collect(policy.theta, horizon=1).obs[0].copy())
     assert not (firsts[0][:, None] == firsts[1][None]).all(axis=2).any()
 
 
@@ -241,7 +267,7 @@ def test_categories_are_read_as_the_policy_reads_them(space):
 def test_actions_lie_in_their_space(space):
     env = SyncVectorEnv([lambda: Single(Box(-1, 1, (2,)), space) for _ in range(5)])  # which checks them
     batch = collect(env, horizon=12)
-    assert batch.num_steps > 0
+    assert counts(batch).any()
 
 
 def test_box_actions_are_clipped_for_the_environment_and_recorded_as_drawn():
@@ -266,19 +292,18 @@ def oracle_of(policy):
 
 def oracle_batch(batch, policy):
     """The oracle's form of a batch."""
-    next_obs = np.full(batch.obs[1:].shape, np.nan)
-    for t, which, rows in batch.finals:
-        next_obs[t, which] = rows
-    actions = batch.actions.reshape(*batch.valid.shape, -1)
+    next_obs = np.full(batch.obs.shape, np.nan)
+    next_obs[tuple(batch.final_rows.T)] = batch.final_obs
+    actions = by_row(batch)
     return reference.Batch(
-        batch.obs[:-1],
+        batch.obs,
         actions[..., 0] if policy.actions.shape[-1] == () else actions,
         batch.rewards,
-        batch.terminated,
-        batch.truncated,
-        batch.valid,
+        batch.terminated.astype(bool),
+        batch.truncated.astype(bool),
+        counts(batch),
         next_obs,
-        batch.obs[-1],
+        batch.last_obs,
     )
 
 
@@ -371,30 +396,53 @@ def replay(algorithm, env, collection, monkeypatch):
 
 
 def check_gradient(batch, algorithm, policy, value, agent, options):
-    """The collector's gradient of this batch is the oracle's to 1e-5."""
+    """The core's gradient of this batch is the oracle's to 1e-5, but for the scale of advantages."""
     played, values = oracle_batch(batch, policy), None
+    options = dataclasses.replace(options, standardize_advantages=False)
+    settings = {name: getattr(algorithm, name) for name in ("form", "gamma", "entropy_coef")}
+    settings["normalize"] = options.normalize
     if value is not None:
         values = functools.partial(reference.state_values, agent.value.network, agent.value.theta)
+        settings.update(
+            lam=algorithm.lam, n_step=algorithm.n_step, value=value.network, value_theta=value.theta
+        )
+        settings["baseline"] = "value" if algorithm.form in ("q", "reward_to_go") else "none"
     phi, _ = reference.weigh(played, options, values)
     as_they_are = np.zeros(played.obs.shape[-1]), np.ones(played.obs.shape[-1])
     _, expected = reference.step_policy(agent, played, phi, options, as_they_are)
-    settings = {"form": algorithm.form, "gamma": algorithm.gamma}
-    if value is not None:
-        settings.update(
-            lam=algorithm.lam, n_step=algorithm.n_step, values=values_of(value.network, value.theta)
-        )
-        settings["baseline"] = "value" if algorithm.form in ("q", "reward_to_go") else "none"
-    weights = weigh(batch, **settings).weights
-    if value is not None and algorithm.standardize_advantages:
-        weights = reference.standardize(np.float64(weights)).astype(np.float32)
+    assert relative_error(gradient_of(batch, policy, **settings), expected) < 1e-5
+
+
+def gradient_of(batch, policy, **settings):
     gradient = np.empty_like(policy.theta)
-    _core.policy_gradient(
-        *(policy.network, policy.theta, batch.valid_obs(), batch.valid_actions(), weights),
-        1.0 / (batch.num_trajectories if options.normalize == "trajectory" else batch.num_steps),
-        gradient,
-        algorithm.entropy_coef,
-    )
-    assert relative_error(gradient, expected) < 1e-5
+    _core.batch_gradient(policy.network, policy.theta, batch.of(policy.network), out=gradient, **settings)
+    return gradient
+
+
+def weighted(batch, policy, weights):
+    """The gradient with weights that a test has computed, (T, N), by the function on arrays."""
+    chosen = counts(batch)
+    actions = np.ascontiguousarray(by_row(batch)[chosen]).reshape(-1)
+    gradient, phi = np.empty_like(policy.theta), weights[chosen].astype(np.float32)
+    rows = np.ascontiguousarray(batch.obs[chosen])
+    _core.policy_gradient(policy.network, policy.theta, rows, actions, phi, 1.0, gradient, 0.0)
+    return gradient / chosen.sum()
+
+
+def to_go(batch, gamma):
+    """Rewards to go, (T, N), as users get them."""
+    flags = batch.terminated.astype(bool), batch.truncated.astype(bool)
+    return fastpg.returns(batch.rewards, *flags, gamma=gamma, bootstrap_truncated=False, mask=counts(batch))
+
+
+def ages_of(batch):
+    """The number of each step in its episode, (T, N), by a loop."""
+    ages, done, valid = np.zeros(batch.rewards.shape, int), ends(batch), counts(batch)
+    age = batch.first_age.astype(int).copy()
+    for t in range(len(ages)):
+        ages[t] = age
+        age = np.where(valid[t], np.where(done[t], 0, age + 1), age)
+    return ages
 
 
 def test_normalised_observations_are_folded_into_the_first_layer(monkeypatch):
@@ -404,7 +452,7 @@ def test_normalised_observations_are_folded_into_the_first_layer(monkeypatch):
     policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
     run = fastpg.train(env, algorithm, hidden=(6,), seed=1, horizon=30, total_steps=150)  # from such a policy
     (batch,) = recorded.batches
-    obs = batch.obs[:-1].reshape(-1, 3).astype(np.float64)
+    obs = batch.obs.reshape(-1, 3).astype(np.float64)
     mean, std = obs.mean(axis=0), obs.std(axis=0)
     # What reads normalised observations is one step of Adam away from what there was before.
     weight, bias = (run.policy.parameters()[f"hidden.0.{name}"] for name in ("weight", "bias"))
@@ -418,80 +466,66 @@ def test_normalised_observations_are_folded_into_the_first_layer(monkeypatch):
 @pytest.mark.parametrize("baseline", ["batch_mean", "timestep_mean"])
 @pytest.mark.parametrize("amount", [{"episodes": 13}, {"horizon": 23}], ids=str)
 def test_mean_baselines_leave_out_the_environment_itself(baseline, amount):
-    batch = collect(scripted(5), **amount)
-    plain = np.full(batch.valid.shape, np.nan)
-    plain[batch.valid] = weigh(batch, form="reward_to_go", gamma=0.9).weights
-    got = np.full(batch.valid.shape, np.nan)
-    got[batch.valid] = weigh(batch, form="reward_to_go", gamma=0.9, baseline=baseline).weights
-    ages = batch.ages()
-    done = batch.terminated | batch.truncated
-    for t, n in np.argwhere(batch.valid):
+    collector, policy = collector_of(scripted(5))
+    batch = collector.collect(policy.theta, **amount)
+    plain, valid = to_go(batch, 0.9), counts(batch)
+    ages, done = ages_of(batch), ends(batch)
+    shard = reference.shard_size(5)
+    expected = np.zeros_like(plain)
+    for t, n in np.argwhere(valid):
         others = [
             plain[s, m]
-            for s, m in np.argwhere(batch.valid)
-            if m != n
+            for s, m in np.argwhere(valid)
+            if m != n and m // shard == n // shard
             and (
                 baseline == "batch_mean"
                 or (s == t and "horizon" in amount)
                 or ("episodes" in amount and ages[s, m] == ages[t, n]
-                    and (done & batch.valid)[:s, m].sum() == (done & batch.valid)[:t, n].sum())
+                    and done[:s, m].sum() == done[:t, n].sum())
             )
         ]  # fmt: skip
-        mean = np.mean(others) if others else 0.0
-        assert math.isclose(got[t, n], plain[t, n] - mean, abs_tol=1e-4)
+        expected[t, n] = plain[t, n] - (np.mean(others) if others else 0.0)
+    settings = {"form": "reward_to_go", "gamma": 0.9, "normalize": "timestep", "baseline": baseline}
+    got = gradient_of(batch, policy, **settings)
+    assert relative_error(got, np.float64(weighted(batch, policy, expected))) < 1e-5
+    assert relative_error(got, np.float64(weighted(batch, policy, plain))) > 0.1
 
 
 def test_discounted_states_are_weighted_by_their_age():
     collector, policy = collector_of(scripted(3))
     collector.collect(policy.theta, horizon=3)
     batch = collector.collect(policy.theta, horizon=9)  # in the middle of episodes
-    plain = weigh(batch, form="reward_to_go", gamma=0.5).weights
-    ages = batch.obs[:-1][..., 2]  # the observation says it
-    assert (batch.ages() == ages)[batch.valid].all()
-    discounted = weigh(batch, form="reward_to_go", gamma=0.5, discount_states=True).weights
-    np.testing.assert_allclose(discounted, plain * 0.5 ** ages[batch.valid], rtol=1e-6)
+    ages = batch.obs[..., 2]  # the observation says it
+    assert batch.first_age.any()
+    assert (ages_of(batch) == ages)[counts(batch)].all()
+    discounted = to_go(batch, 0.5) * 0.5**ages
+    settings = {"form": "reward_to_go", "gamma": 0.5, "normalize": "timestep", "discount_states": True}
+    got = gradient_of(batch, policy, **settings)
+    assert relative_error(got, np.float64(weighted(batch, policy, discounted))) < 1e-5
 
 
-def test_minibatches_of_the_value_function_are_shares_of_the_batch(monkeypatch):
-    sizes = []
-    original = _core.value_gradient
-
-    def value_gradient(net, theta, obs, targets, scale, out):
-        sizes.append(len(obs))
-        return original(net, theta, obs, targets, scale, out)
-
-    monkeypatch.setattr(_core, "value_gradient", value_gradient)
-    env = scripted(5, AutoresetMode.SAME_STEP)
-    algorithm = fastpg.VPG(value_epochs=2, value_minibatches=4)
-    runs = [fastpg.train(env, algorithm, horizon=21, total_steps=105) for _ in range(2)]
-    assert sizes[:8] == [26, 26, 26, 27] * 2
-    assert runs[0].num_steps == 105
-
-
-def test_an_iteration_that_fails_changes_nothing(monkeypatch):
-    env = scripted(3)
+@pytest.mark.parametrize("rate", ["learning_rate", "value_learning_rate", None])
+def test_an_iteration_that_fails_leaves_the_agent_as_it_was(rate):
+    env, algorithm = scripted(3), fastpg.VPG(normalize_observations=True, value_epochs=2, value_minibatches=2)
+    if rate is not None:
+        algorithm = dataclasses.replace(algorithm, **{rate: 1e39})  # infinite in float32
     with opened("test", env, None) as wrapped:
         policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space)
         value = fastpg.ValueFunction(wrapped.observation_space)
-        settings = fastpg.VPG(normalize_observations=True).core_settings()
-        trainer = GymnasiumTrainer(
-            wrapped, policy.network, policy.theta, value=value.network, value_theta=value.theta, seed=0,
-            horizon=8, episodes=0, steps_per_iteration=0, total_steps=9999, target_return=NAN, **settings,
-        )  # fmt: skip
-        trainer.run(0.0)
-        before = policy.theta.copy(), value.theta.copy(), trainer.num_steps
-
-        def interrupted(*_):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(trainer, "_fit_values", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            trainer.run(0.0)
-        after = policy.theta.copy(), value.theta.copy(), trainer.num_steps
-        assert all(np.array_equal(x, y) for x, y in zip(before, after, strict=True))
-        monkeypatch.undo()
-        trainer.run(0.0)
-        assert (policy.theta != before[0]).any()
+        settings = {"seed": 0, "total_steps": 9999, "target_return": None, "horizon": 8}
+        agent = core_agent(algorithm, policy, value, **settings)
+        trainer = GymnasiumTrainer(wrapped, agent, wants_final=True)
+        before = agent.state()
+        if rate is None:
+            policy.theta[0] = np.nan
+        with pytest.raises(FloatingPointError, match="iteration 0"):
+            trainer.run(0.0, 1)
+        policy.theta[0] = before["policy.theta"][0]
+        after = agent.state()
+        assert before.keys() == after.keys()
+        for name in before:
+            np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+        assert agent.num_iterations == 0
 
 
 # ---- evaluation ------------------------------------------------------------------------------------------
