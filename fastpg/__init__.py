@@ -48,7 +48,6 @@ __all__ = [
     "Policy",
     "Reinforce",
     "ResetNeeded",
-    "Rollout",
     "SaveError",
     "TrainProgress",
     "TrainResult",

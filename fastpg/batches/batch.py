@@ -185,15 +185,19 @@ class Batch(Brief, Generic[Array]):
 
         `with_cuts` asks for what follows the rows that cut an episode.
         """
-        shape = np.asarray(self.rewards).shape
+        terminated = _flags(where, "terminated of the batch", np.asarray(self.terminated), None)
+        shape = terminated.shape
+        truncated = _flags(where, "truncated of the batch", np.asarray(self.truncated), shape)
+        mask = None
+        if self.mask is not None:
+            mask = _flags(where, "mask of the batch", np.asarray(self.mask), shape)
+        rewards = _check.floats(where, "rewards of the batch", np.asarray(self.rewards), shape)
         rows, batch_shape = policy.observations.rows(where, _arrays(self.obs))
         if batch_shape != shape:
             raise ValueError(
-                f"{where}: obs of the batch must begin with {shape} like rewards, got {batch_shape}"
+                f"{where}: obs of the batch must begin with {shape} like terminated, got {batch_shape}"
             )
         width = rows.shape[-1]
-        flags = {name: np.asarray(getattr(self, name)) for name in ("terminated", "truncated")}
-        mask = None if self.mask is None else np.asarray(self.mask)
         last = np.zeros((shape[1], width), np.float32)
         which, final = np.empty((0, 2), np.int64), np.empty((0, width), np.float32)
         if with_cuts:
@@ -204,21 +208,22 @@ class Batch(Brief, Generic[Array]):
             last, after = policy.observations.rows(where, _arrays(self.last_obs))
             if after != shape[1:]:
                 raise ValueError(f"{where}: last_obs of the batch must begin with {shape[1:]}, got {after}")
-            cut = flags["truncated"] & ~flags["terminated"]
+            cut = truncated & ~terminated
             cut = cut if mask is None else cut & mask
             if cut.any():
                 which, final = self._finals(where, policy, cut)
         record: dict[str, Any] = {
-            "rewards": _check.contiguous(np.asarray(self.rewards)),
+            "rewards": _check.contiguous(rewards),
+            "terminated": terminated.view(np.uint8),
+            "truncated": truncated.view(np.uint8),
             "last_obs": _check.contiguous(last),
             "final_rows": which,
             "final_obs": final,
             "episode_returns": np.ascontiguousarray(self.episode_returns, np.float64),
             "episode_lengths": np.ascontiguousarray(self.episode_lengths, np.int64),
             "entropy": self.entropy,
-            "mask": None if mask is None else np.ascontiguousarray(mask).view(np.uint8),
+            "mask": None if mask is None else mask.view(np.uint8),
         }
-        record |= {name: np.ascontiguousarray(flag).view(np.uint8) for name, flag in flags.items()}
         actions = policy.actions.flat(where, np.asarray(self.actions), shape)
         return _core.Batch(
             policy.network, obs=_check.contiguous(rows).reshape(*shape, width), actions=actions, **record
@@ -229,6 +234,14 @@ class Batch(Brief, Generic[Array]):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the rows (t, n) that a truncation cut, and the core's observations after them."""
         ends = np.asarray(self.ends)
+        if ends.ndim != 2 or ends.shape[1] != 2 or ends.dtype.kind not in "iu":
+            raise ValueError(
+                f"{where}: ends of the batch must be integers (K, 2), got {_check.shown(self.ends)}"
+            )
+        if len(ends) and ((ends < 0).any() or (ends >= np.array(cut.shape)).any()):
+            raise ValueError(
+                f"{where}: ends of the batch must lie in {cut.shape}, the steps and environments"
+            )
         if self.final_obs is None:
             t, n = np.argwhere(cut)[0]
             raise ValueError(
@@ -242,6 +255,8 @@ class Batch(Brief, Generic[Array]):
                 f"ended an episode, got the shape {count}"
             )
         chosen = cut[ends[:, 0], ends[:, 1]]
+        if np.count_nonzero(chosen) != np.count_nonzero(cut):
+            raise ValueError(f"{where}: ends of the batch must have every row that ends an episode")
         return np.ascontiguousarray(ends[chosen], np.int64), np.ascontiguousarray(rows[chosen])
 
 

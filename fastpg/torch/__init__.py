@@ -12,12 +12,12 @@ from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss
 from fastpg.torch.modules import from_module, to_module, value_from_module
 from fastpg.torch.policy_module import PolicyModule
-from fastpg.torch.rollout import Rollout, collect
+from fastpg.torch.rollout import Batch, collect
 from fastpg.torch.value_module import ValueModule
 
 __all__ = [
+    "Batch",
     "PolicyModule",
-    "Rollout",
     "ValueModule",
     "collect",
     "episode_returns",
@@ -32,3 +32,5 @@ __all__ = [
     "value_from_module",
     "vtrace",
 ]
+
+Rollout = Batch  # its name before there were others than rollouts

@@ -16,7 +16,7 @@ from fastpg.envs.native.vector import VectorEnv
 from fastpg.torch.reading import ModuleParameters, read_module
 
 
-class Rollout(batches.Batch[Tensor]):
+class Batch(batches.Batch[Tensor]):
     """What `fastpg.torch.collect` returns: the attributes of `fastpg.Batch`, as tensors on the CPU."""
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class Rollout(batches.Batch[Tensor]):
         TypeError, ValueError
             values has the wrong dtype or shape, or is not finite.
         """
-        where = "Rollout.scatter_final()"
+        where = "Batch.scatter_final()"
         if not isinstance(values, Tensor) or values.device.type != "cpu":
             raise TypeError(f"{where}: values must be a tensor on the CPU, got {_check.shown(values)}")
         return torch.from_numpy(batches.scatter(where, _numpy(self), values.detach().numpy()))
@@ -46,9 +46,9 @@ def collect(
     seed: int | None = None,
     num_envs: int | None = None,
     log_std: Tensor | None = None,
-    out: Rollout | None = None,
+    out: Batch | None = None,
     **env_params: Any,
-) -> Rollout:
+) -> Batch:
     """Take `horizon` steps of every environment with the module's actions, and return them all as tensors.
 
     `fastpg.collect` for a torch module: no Python between the steps, no copy of the module's parameters where
@@ -72,7 +72,7 @@ def collect(
     log_std : Parameter, shape (n,), optional
         The logarithms of the standard deviations, where actions are in a Box and the module has no attribute
         of that name.
-    out : Rollout, optional
+    out : Batch, optional
         An earlier one of the same shape, whose tensors are overwritten and returned again, unknown to
         autograd: call ``backward`` of whatever was computed from them before.
     **env_params
@@ -80,7 +80,7 @@ def collect(
 
     Returns
     -------
-    Rollout
+    Batch
 
     Raises
     ------
@@ -104,10 +104,10 @@ def collect(
     stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
     policy = _policy(where, stage, module, log_std)
     critic = None if value is None else _critic(where, stage, value)
-    if out is not None and not isinstance(out, Rollout):
-        raise TypeError(f"{where}: out must be a Rollout of fastpg.torch.collect, got {_check.shown(out)}")
+    if out is not None and not isinstance(out, Batch):
+        raise TypeError(f"{where}: out must be a Batch of fastpg.torch.collect, got {_check.shown(out)}")
     played = rollouts.play(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
-    return Rollout(**{name: _tensor(part) for name, part in _parts(played).items()})
+    return Batch(**{name: _tensor(part) for name, part in _parts(played).items()})
 
 
 def _policy(where: str, stage: Stage, module: Any, log_std: Tensor | None) -> ModuleParameters:
@@ -145,7 +145,7 @@ def _tensor(part: Any) -> Any:
     return tuple(map(torch.from_numpy, part)) if isinstance(part, tuple) else torch.from_numpy(part)
 
 
-def _numpy(rollout: Rollout) -> batches.Batch[Any]:
+def _numpy(rollout: Batch) -> batches.Batch[Any]:
     """Return the parts that `batches.scatter` reads as arrays."""
     parts = _parts(rollout)
     return batches.Batch(**parts | {name: parts[name].numpy() for name in ("ends", "rewards")})

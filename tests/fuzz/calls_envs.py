@@ -391,8 +391,8 @@ CALLS = {
         odd={"horizon": one_of([0] if ASAN else [2**40, 2**31])},
         writes=frozenset(["env", "out"]),
     ),
-    "Rollout.scatter_final": Call(
-        fastpg.Rollout.scatter_final, scatter_arguments(), ("Rollout.scatter_final()",), fixed=SELF, repeatable=True
+    "Batch.scatter_final": Call(
+        fastpg.Batch.scatter_final, scatter_arguments(), ("Batch.scatter_final()",), fixed=SELF, repeatable=True
     ),
     "exact.FiniteMDP": Call(
         exact.FiniteMDP,

@@ -301,8 +301,8 @@ CALLS = {
         odd={"module": ODD_MODULES, "value": ODD_MODULES, "env": ODD_ENVS},
         writes=frozenset(["out"]),
     ),
-    "torch.Rollout.scatter_final": Call(
-        fastpg.torch.Rollout.scatter_final, scatter_arguments(), ("Rollout.scatter_final()",), fixed=SELF
+    "torch.Batch.scatter_final": Call(
+        fastpg.torch.Batch.scatter_final, scatter_arguments(), ("Batch.scatter_final()",), fixed=SELF
     ),
     **{
         f"torch.{name}.forward": Call(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from . import (
+    calls_agents,
     calls_envs,
     calls_files,
     calls_policies,
@@ -24,6 +25,7 @@ CALLS = {
     **calls_policies.CALLS,
     **calls_envs.CALLS,
     **calls_runs.CALLS,
+    **calls_agents.CALLS,
     **calls_files.CALLS,
 }
 if not values.ASAN:  # which torch does not run under

@@ -126,9 +126,9 @@ def test_out_is_overwritten_and_returned_again():
     again = fpt.collect(env, module, 10, value=critic, out=first)
     for name in ("obs", "actions", "log_probs", "rewards", "terminated", "values", "final_values"):
         assert getattr(first, name).data_ptr() == getattr(again, name).data_ptr()
-    with pytest.raises(TypeError, match=r"out must be a Rollout of fastpg\.torch\.collect"):
+    with pytest.raises(TypeError, match=r"out must be a Batch of fastpg\.torch\.collect"):
         fpt.collect(env, module, 10, out=fastpg.collect(env, fpt.from_module(module), 10))
-    with pytest.raises(TypeError, match=r"out must be a Rollout of fastpg\.collect"):
+    with pytest.raises(TypeError, match=r"out must be a Batch of fastpg\.collect"):
         fastpg.collect(env, fpt.from_module(module), 10, out=again)
 
 
@@ -143,7 +143,7 @@ def test_out_is_overwritten_and_returned_again():
         (("CartPole-v1", nn.Linear(4, 2), 0), {}, ValueError, "horizon must be an integer from 1"),
         (("CartPole-v1", nn.Linear(4, 2), 5), {"value": nn.Linear(4, 2)}, ValueError, "4 inputs to 1 output"),
         (("CartPole-v1", nn.Linear(4, 2), 5), {"value": 3}, TypeError, "value: module must be"),
-        (("CartPole-v1", nn.Linear(4, 2), 5), {"out": 3}, TypeError, "out must be a Rollout"),
+        (("CartPole-v1", nn.Linear(4, 2), 5), {"out": 3}, TypeError, "out must be a Batch"),
     ],
 )
 def test_bad_arguments_are_sentences(arguments, keywords, error, sentence):
