@@ -2,8 +2,15 @@
 
 Everything the compiled core does is written here once more, as small pure functions without any concern
 for speed. The tests hold the core to these functions, and these to central differences and worked examples.
-`theta` is always the flat vector of `fastpg.reference.networks`. Arrays over time are `(T, N)`: T steps of N
-environments.
+Arrays over time are `(T, N)`: T steps of N environments.
+
+====================================  ====================================================================
+networks, heads, gradients, values    MLPs, distributions of actions, scores, the value function
+advantages, batches, sharding         weights and targets of rows, baselines and minibatches
+optimizers, normalisation, updates    one update of an agent from a batch
+surrogates, natural                   PPO, natural gradients and TRPO
+philox, cartpole, rollouts            what CartPole's rollouts are replayed with
+====================================  ====================================================================
 """
 
 from fastpg.reference.advantages import (

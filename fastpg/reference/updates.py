@@ -30,7 +30,7 @@ Values = Callable[[Floats], Floats]  # observations (B, D) -> V(s), (B,)
 
 @dataclass(frozen=True)
 class Options:
-    """An algorithm's options, by the names that the core knows them by; what they mean, `fastpg.VPG` says.
+    """An algorithm's options, under the names that the core has for them; `fastpg.VPG` says what they mean.
 
     `baseline` is "none", "batch_mean", "timestep_mean" or "value", which subtracts V(s_t).
 
@@ -65,10 +65,10 @@ class Options:
 
 
 class Model(NamedTuple):
-    """A network on its way uphill. SGD keeps its velocity in `moments.first`.
+    """A network, its parameters, and its optimizer's moments; SGD keeps its velocity in `moments.first`.
 
-    Normalising observations never changes what a network that was `given` computes; a new one is read anew by
-    the statistics of the first batch.
+    The statistics of observations never change what a network that was `given` computes. A new one is read
+    anew by the first of them.
     """
 
     network: Network
@@ -112,7 +112,7 @@ def new_agent(policy: Model, value: Model | None = None, seed: int = 0) -> Agent
 
 
 def values_where(chosen: Bools, obs: NDArray[Any], values_of: Values) -> Floats:
-    """Return V of the chosen rows of `(T, N, D)`; NaN elsewhere, where nobody may read it, `(T, N)`."""
+    """Return V of the chosen rows of `(T, N, D)`, and NaN in the others, which nobody may read, `(T, N)`."""
     values = np.full(chosen.shape, np.nan)
     values[chosen] = values_of(obs[chosen].astype(np.float64))
     return values
@@ -252,6 +252,18 @@ def update(agent: Agent, batch: Batch, options: Options) -> tuple[Agent, Statist
     With `normalize_observations` both networks take their steps in the parameters for (obs - mean) / std, by
     the statistics of all observations, this batch's among them. A new network takes its first steps in the
     parameters that it was drawn with; what they become are its parameters for scaled observations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> agent = new_agent(new_model(Network(1, (), 2), np.zeros(4)))
+    >>> obs, actions, rewards = np.ones((2, 1, 1)), np.array([[0], [1]]), np.ones((2, 1))
+    >>> terminated, never, valid = np.array([[False], [True]]), np.zeros((2, 1), bool), np.ones((2, 1), bool)
+    >>> batch = Batch(obs, actions, rewards, terminated, never, valid)
+    >>> options = Options("reward_to_go", gamma=1.0, learning_rate=1.0, optimizer="sgd")
+    >>> agent, known = update(agent, batch, options)  # half of 2 (0.5, -0.5) + 1 (-0.5, 0.5), twice
+    >>> agent.policy.theta.tolist(), known.num_trajectories
+    ([0.25, -0.25, 0.25, -0.25], 1)
     """
     value, normalizer = agent.value, agent.normalizer
     values_of = None if value is None else partial(state_values, value.network, value.theta)
