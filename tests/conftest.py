@@ -17,7 +17,11 @@ def policy() -> fastpg.Policy:
     return fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
 
 
-@pytest.fixture(params=_core.isas())
+# The quick loop runs the kernels that users of this machine run.
+ISAS = [pytest.param(one, marks=() if one == _core.isa() else pytest.mark.slow) for one in _core.isas()]
+
+
+@pytest.fixture(params=ISAS)
 def isa(request):
     """Every instruction set in turn, for the kernels of whatever the test makes."""
     before = _core.isa()

@@ -30,6 +30,7 @@ def cartpole():
     return compare_forms("CartPole-v1", policy, value=value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["total", "reward_to_go"])
 def test_variance_is_that_of_all_trajectories_with_their_probabilities(two_steps, form):
     mdp, policy, compared = two_steps

@@ -177,6 +177,7 @@ def test_one_environment_may_come_without_its_axis(estimate):
         np.testing.assert_array_equal(call(estimate, flat | {"last_values": last}), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimate", ESTIMATES)
 @pytest.mark.parametrize("layout", ["C", "transposed"])
 def test_results_do_not_depend_on_the_number_of_threads(threads, estimate, layout):

@@ -77,6 +77,7 @@ def test_a_run_is_judged_by_both_ways_of_acting(deterministic, stochastic, train
     assert said is None if hint is None else hint in said
 
 
+@pytest.mark.slow
 def test_train_says_what_both_ways_of_acting_earn_and_what_to_do_where_they_differ(tmp_path):
     trained = run("train", "MountainCarContinuous-v0", cwd=tmp_path)  # the mean action does not climb
     policy = fastpg.Policy.load(tmp_path / "MountainCarContinuous-v0.safetensors")
@@ -154,6 +155,7 @@ def test_version(tmp_path):
     assert (shown.returncode, shown.stdout) == (0, f"fastpg {fastpg.__version__}\n")
 
 
+@pytest.mark.slow
 def test_a_policy_that_is_there_is_replaced_only_when_asked(tmp_path):
     first = run("train", "CartPole-v1", "--total-steps", "1000", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -190,6 +192,7 @@ def test_the_module_of_a_typed_id_may_lie_in_the_current_folder(tmp_path):
     assert played.stdout.startswith("my_envs:MyPole-v0: 2 episodes"), played.stderr
 
 
+@pytest.mark.slow
 def test_diagnose_prints_a_row_for_every_form(tmp_path, policy):
     policy.save(tmp_path / "policy.safetensors")
     for arguments in (["--policy", "policy.safetensors"], []):  # one that is there, one that it trains
@@ -211,6 +214,7 @@ def test_help_has_every_parameter_of_the_algorithm_and_the_run(tmp_path):
     assert "Discount, in [0, 1]. (default: 0.99)" in shown.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "only", "default"),
     [
@@ -411,6 +415,7 @@ def test_a_signal_that_is_ignored_stays_so_and_handlers_come_back(tmp_path, monk
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("redirection", "code", "words"),
@@ -434,6 +439,7 @@ def test_output_that_cannot_be_written_ends_no_run(redirection, code, words, unb
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (8,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_pipe_that_nobody_reads_ends_no_run(unbuffered, tmp_path):
     read, write = os.pipe()
@@ -462,6 +468,7 @@ def test_a_broken_pipe_inside_the_run_is_a_failure(tmp_path, monkeypatch, capsys
     assert "Broken pipe" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", range(4))
 def test_a_killed_worker_is_a_sentence_exit_code_1_and_the_policy_is_saved(
     when, tmp_path, monkeypatch, capsys
@@ -528,6 +535,7 @@ def test_a_policy_that_can_be_saved_nowhere_is_a_failure(tmp_path, monkeypatch, 
     assert err.endswith("'CartPole-v1.safetensors' cannot be written: No space left on device\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ["spy:X-v0", "gym:spy:X-v0", "spy:", ":spy:X-v0"])
 def test_a_module_that_a_checkpoint_names_is_not_imported(env_id, tmp_path, policy):
     (tmp_path / "spy.py").write_text("open('imported', 'w')")

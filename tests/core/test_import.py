@@ -9,6 +9,7 @@ import pytest
 import fastpg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["torch", "numba", "matplotlib", "tyro", "safetensors"])
 def test_import_does_not_bring_in(module):
     program = f"import sys, fastpg; sys.exit({module!r} in sys.modules)"

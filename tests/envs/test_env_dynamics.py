@@ -156,6 +156,7 @@ def transitions(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_transitions_equal_gymnasiums(isa, name):
     needs_numpy_2(CASES[name].env_id)
@@ -178,6 +179,7 @@ def test_transitions_equal_gymnasiums(isa, name):
     assert np.mean(error > 0) <= 1e-5
 
 
+@pytest.mark.slow
 def test_the_transitions_compared_reach_walls_limits_and_ends():
     ends = {name: transitions(name).terminated.mean() for name in CASES}
     for name, share in ends.items():

@@ -38,12 +38,14 @@ def learns(env_id, **options):
     return run
 
 
+@pytest.mark.slow
 def test_an_id_of_gymnasium_learns():
     run = learns("gym:CartPole-v1")
     assert run.policy.env_id == run.config["env_id"] == "gym:CartPole-v1"
     assert run.config["num_envs"] == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_function_that_makes_environments_trains_as_the_id_does(mode):
     options = {"num_envs": 3, "vectorization_mode": mode, "total_steps": 2000, "seed": 1}
@@ -52,6 +54,7 @@ def test_a_function_that_makes_environments_trains_as_the_id_does(mode):
     assert run.policy.env_id is None
 
 
+@pytest.mark.slow
 def test_a_function_that_makes_a_vector_environment_trains_as_the_id_does():
     options = {"total_steps": 2000, "seed": 1}
     by_id = fastpg.train("gym:CartPole-v1", fastpg.VPG(), num_envs=8, vectorization_mode="sync", **options)
@@ -61,6 +64,7 @@ def test_a_function_that_makes_a_vector_environment_trains_as_the_id_does():
     assert run.policy.theta.tobytes() == by_id.policy.theta.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_vector_environment_learns_in_every_autoreset_mode(mode):
     env = fastpg.make("CartPole-v1", num_envs=8, autoreset=mode)
@@ -119,6 +123,7 @@ def test_more_environments_than_episodes_are_not_made():
     assert run.config["num_envs"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ["gym:CartPole-v1", cartpole], ids=["id", "function"])
 def test_estimates_agree_with_the_native_ones_in_the_mean(env_id, policy):
     def mean_gradient(one, seeds, episodes):
@@ -478,6 +483,7 @@ class OneStep(Single):
         return self._obs(), 1.0, not self.truncates, self.truncates, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("truncates", [False, True], ids=["terminated", "truncated"])
 @pytest.mark.parametrize("num_envs", [1, 3])
@@ -545,6 +551,7 @@ def command(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_and_evaluates_gymnasiums_environments(tmp_path):
     trained = command("train", "gym:CartPole-v1", "--total-steps", "3000", "--hidden", "8", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr

@@ -45,6 +45,7 @@ RANGES = [
 ]
 
 
+@pytest.mark.slow
 @extended
 @pytest.mark.parametrize(("name", "low", "high", "limit"), RANGES)
 def test_errors_are_what_the_table_says(compiled, name, low, high, limit, rng):
@@ -84,6 +85,7 @@ def test_sine_and_cosine_are_the_cores_within_an_ulp(compiled, name, rng):
     assert (np.abs(compiled[name](x) - core) <= 2 * np.spacing(np.abs(core))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", numba_math.__all__)
 def test_a_loop_over_them_is_computed_in_vectors(name):
     function = numba.njit(getattr(numba_math, name))

@@ -216,6 +216,7 @@ def test_rendering_tiles_one_image():
     assert env.render().shape == (2 * height, 2 * width, 3)
 
 
+@pytest.mark.slow
 def test_ppo_learns_cartpole():
     """A random player earns 22."""
     env = VecMonitor(as_vec_env("CartPole-v1", num_envs=32))

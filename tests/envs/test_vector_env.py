@@ -485,6 +485,7 @@ def test_a_trajectory_depends_on_its_seed_and_actions_only(env_id):
         assert equal(of_one(got, 0), of_one(rows, i))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", IDS)
 def test_threads_change_nothing(env_id):
     results = []

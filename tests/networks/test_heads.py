@@ -71,6 +71,7 @@ spaces = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     space=spaces,
@@ -116,6 +117,7 @@ def torch_distribution(policy, theta, obs):
     return [kinds.Categorical(logits=part) for part in x.split(policy.network.action_categories, -1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_everything_equals_torch_distributions_in_float64(isa, space):
     torch = pytest.importorskip("torch")

@@ -32,6 +32,7 @@ def test_the_same_seed_gives_the_same_policy_and_another_seed_another():
     assert (first != other).any()
 
 
+@pytest.mark.slow
 def test_the_defaults_solve_cartpole_on_nine_seeds_of_ten():
     solved = 0
     for seed in range(10):
@@ -149,6 +150,7 @@ def test_whatever_ends_a_run_saves_its_policy_and_says_where(kind, tmp_path):
     assert fastpg.Policy.load(path).env_id == "CartPole-v1"
 
 
+@pytest.mark.slow
 def test_an_environment_that_fails_leaves_the_last_good_policy(tmp_path):
     class Failing(gymnasium.Env):
         observation_space, action_space = Box(-1, 1, (2,)), Discrete(2)

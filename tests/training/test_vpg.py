@@ -376,6 +376,7 @@ def test_a2c_learns_cartpole_with_a_short_horizon():
     assert np.nanmean(run.history["mean_return"][-100:]) > 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))  # docs/learning.md has ten
 def test_the_defaults_of_vpg_solve_cartpole(seed):
     run = fastpg.train("CartPole-v1", fastpg.VPG(), target_return=475, seed=seed)
