@@ -31,7 +31,6 @@ from fastpg.training.agent import Agent
 from fastpg.training.train import TrainProgress, TrainResult, train
 
 __version__ = _version()
-Rollout = Batch  # what it was called before there were others than rollouts
 
 __all__ = [
     "A2C",
@@ -79,3 +78,9 @@ __all__ = [
     "train",
     "vtrace",
 ]
+
+
+def __getattr__(name: str) -> type:
+    if name == "Rollout":  # what a Batch was called before there were others
+        return Batch
+    raise AttributeError(f"module 'fastpg' has no attribute {name!r}")

@@ -33,4 +33,8 @@ __all__ = [
     "vtrace",
 ]
 
-Rollout = Batch  # its name before there were others than rollouts
+
+def __getattr__(name: str) -> type:
+    if name == "Rollout":  # what a Batch was called before there were others
+        return Batch
+    raise AttributeError(f"module 'fastpg.torch' has no attribute {name!r}")

@@ -155,6 +155,8 @@ class Agent:
         rows = batch.rows(where, self.policy, with_cuts=bootstraps(self.algorithm))
         record = self._core.update(rows, where)
         self.policy.written()
+        if self.value is not None:
+            self.value.written()
         return {name: record[name][0].item() for name in record.dtype.names or ()}
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -206,6 +208,8 @@ class Agent:
                 _check.finite("Agent.from_state()", f"the entry {name} of state", np.asarray(array))
         agent._core.set_state(state)
         agent.policy.written()
+        if agent.value is not None:
+            agent.value.written()
         return agent
 
 

@@ -319,6 +319,8 @@ def _run(
             while not stopped_because:
                 records.append(trainer.run(SLICE_SECONDS, capacity))
                 learner.written()  # a callback may have made a torch module of it
+                if critic is not None:
+                    critic.written()
                 stopped_because = agent.stopped_because
                 seconds = time.perf_counter() - start
                 state = TrainProgress(
