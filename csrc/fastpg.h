@@ -270,7 +270,7 @@ typedef struct {
 } fpg_transitions;
 
 /* The estimate's output goes to FPG_OUT, and FPG_OUT_2 where it has a second; neither may overlap an input. Its cost is one
- * pass over the arrays (n passes over registers for n-step returns). fastpg/returns.py says what the flags mean. */
+ * pass over the arrays (n passes over registers for n-step returns). fastpg/batches/returns.py says what the flags mean. */
 fpg_status fpg_returns_on_arrays(const fpg_transitions *transitions, fpg_poll poll);
 
 /* ---- state: what an object is, listed once, for undoing, saving and going on ------------------------------------------- */

@@ -56,7 +56,7 @@ class FastRolloutBuffer(RolloutBuffer):
 class FastPPO(PPO):
     """PPO whose rollouts are one compiled call: "MlpPolicy" on the CPU, over `fastpg.sb3.as_vec_env`."""
 
-    _rollout: fpt.Rollout | None = None
+    _rollout: fpt.Batch | None = None
 
     def collect_rollouts(
         self, env: Any, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

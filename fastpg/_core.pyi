@@ -252,9 +252,9 @@ def segment_gradients(
     out: F32,  # (num_segments, P): the sum, or the mean, over each segment's rows
 ) -> None: ...
 
-# Estimates on arrays that the caller has: of the kind that fastpg/returns.py has a function of that name for.
-# Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where it has two
-# results. What does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
+# Estimates on arrays that the caller has: of the kind that fastpg/batches/returns.py has a function of that
+# name for. Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where
+# it has two results. What does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
 class Misfit(ValueError): ...
 
 def estimate(

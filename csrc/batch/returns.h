@@ -4,7 +4,7 @@
  * chunk: `count` rows of `width` neighbouring environments, unit stride from one to the next. What is laid out otherwise, and
  * the last few environments where there are fewer than a vector, are copied into chunks of that form and back.
  *
- * What every kernel means by the flags of row t (docs: fastpg/reference.py): after a termination nothing follows; after a
+ * What every kernel means by the flags of row t (docs: fastpg/reference/advantages.py): after a termination nothing follows; after a
  * truncation, final_values[t]; a masked row leaves the state that is carried backwards as it is, as if it were not there.
  * Selects, never products with 0: a NaN on the far side of an episode's end stays there.
  */
@@ -234,7 +234,7 @@ FPG_INLINE void FPG_NAME(nstep_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int6
     }
 }
 
-/* running: vs_{t+1} - V(s_{t+1}). Equations in fastpg/returns.py. */
+/* running: vs_{t+1} - V(s_{t+1}). Equations in fastpg/batches/returns.py. */
 FPG_INLINE void FPG_NAME(vtrace_row)(const fpg_chunk *c, FPG_NAME(sweep) *s, int64_t t, const int lanes, const int masked)
 {
     const FPG_REAL gamma = (FPG_REAL)c->in->gamma, lam = (FPG_REAL)c->in->lam;

@@ -385,9 +385,13 @@ def test_a_signal_saves_the_policy(number, tmp_path):
     talkative += "progress.LOG_SECONDS = 0; sys.exit(main.main())"
     command = [sys.executable, "-c", talkative, *ENDLESS]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
-        assert "steps/s" in running.stderr.readline()
-        running.send_signal(number)
-        err = running.stderr.read().splitlines()[-1]
+        try:
+            assert "steps/s" in running.stderr.readline()
+            running.send_signal(number)
+            err = running.stderr.read().splitlines()[-1]
+        except BaseException:  # leaving Popen would wait for what never ends
+            running.kill()
+            raise
     assert running.returncode == 128 + number
     word = "interrupted" if number == signal.SIGINT else "terminated"
     assert err.startswith(f"fastpg: {word} after ")

@@ -1,4 +1,4 @@
-"""Calls of fastpg/returns.py, with the float64 oracle."""
+"""Calls of fastpg/batches/returns.py, with the float64 oracle."""
 
 import numpy as np
 from hypothesis import strategies as st
