@@ -254,7 +254,7 @@ def segment_gradients(
 
 # Estimates on arrays that the caller has: of the kind that fastpg/batches/returns.py has a function of that
 # name for. Arrays are (T, N) or (T,); those that the estimate does not read are None; `out` is a tuple where
-# it has two results. What does not fit, or is not finite, raises Misfit, and fastpg._check knows the sentence.
+# it has two results. What does not fit, or is not finite, raises Misfit; fastpg._check knows the sentence.
 class Misfit(ValueError): ...
 
 def estimate(

@@ -163,7 +163,6 @@ def test_gae_at_lam_0_is_td_and_at_lam_1_the_return_minus_the_value():
         ({"form": "gae", "value": "V", "baseline": "W"}, ValueError, "must be the same ValueFunction"),
         ({"discount_states": 1}, TypeError, "discount_states must be True or False"),
     ],
-    ids=str,
 )
 def test_estimate_gradient_refuses(arguments, error, words, policy):
     functions = {

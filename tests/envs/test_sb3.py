@@ -187,7 +187,6 @@ def test_normalize_monitor_and_nan_checks_go_on_top():
             "num_envs goes with an id",
         ),
     ],
-    ids=str,
 )
 def test_as_vec_env_refuses(call, error, words):
     with pytest.raises(error, match=words) as caught:
