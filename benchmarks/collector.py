@@ -19,7 +19,8 @@ from gymnasium.vector.utils import batch_space
 from fastpg import A2C, Policy, Reinforce, ValueFunction, _core
 from fastpg.batches.collector import Collector
 from fastpg.envs.gymnasium.adapter import opened
-from fastpg.training.learner import GymnasiumTrainer
+from fastpg.training.agent import bootstraps, core_agent
+from fastpg.training.train import GymnasiumTrainer
 
 
 class Trivial(VectorEnv):
@@ -69,11 +70,10 @@ def measure(num_envs, steps, repeats):
         collector = Collector(env, policy.network, 0)
         actions, entropy = np.zeros(num_envs, np.int64), np.zeros(num_envs, np.float32)
 
-        def trainer(algorithm, **values):
-            run = {"horizon": steps, "episodes": 0, "steps_per_iteration": 0}
-            end = {"total_steps": 2**40, "target_return": np.nan, "seed": 0}
-            settings = {**algorithm.core_settings(), **run, **end, **values}
-            return GymnasiumTrainer(env, policy.network, policy.theta, **settings)
+        def trainer(algorithm, value=None):
+            settings = {"horizon": steps, "total_steps": 2**40, "target_return": None, "seed": 0}
+            agent = core_agent(algorithm, policy, value, **settings)
+            return GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
 
         def step_alone():
             for _ in range(steps):
@@ -84,7 +84,7 @@ def measure(num_envs, steps, repeats):
                 _core.act(policy.network, policy.theta, ready.obs, 0, k, False, actions, entropy)
 
         reinforce = trainer(Reinforce(learning_rate=1e-6))
-        a2c = trainer(A2C(learning_rate=1e-6), value=value.network, value_theta=value.theta)
+        a2c = trainer(A2C(learning_rate=1e-6), value)
         seconds = best(
             repeats,
             step_alone,

@@ -33,11 +33,9 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 def iteration(policy: fastpg.Policy, **settings: Any) -> float:
     """Return the median seconds of an iteration of training."""
-    trainer = _core.Trainer(
-        native_env("vpg_rate", "CartPole-v1", {}).core,
+    agent = _core.Agent(
         policy.network,
         policy.theta.copy(),
-        num_envs=NUM_ENVS,
         horizon=HORIZON,
         episodes=0,
         steps_per_iteration=0,
@@ -54,6 +52,7 @@ def iteration(policy: fastpg.Policy, **settings: Any) -> float:
         target_return=np.nan,
         **settings,
     )
+    trainer = _core.Trainer(native_env("vpg_rate", "CartPole-v1", {}).core, agent, num_envs=NUM_ENVS)
     trainer.run(0.2)
     return float(np.median(trainer.run(1.0)["seconds"]))
 
