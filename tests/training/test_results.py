@@ -40,8 +40,8 @@ def test_a_printed_result_says_what_it_holds():
     assert "value=None, history=<14 entries>" in repr(run)
     assert "stopped_because='total_steps'" in repr(run)
     rollout = fastpg.collect("CartPole-v1", run.policy, 10, num_envs=4)
-    assert repr(rollout).startswith("Batch(obs=<float32 (10, 4, 4)>, actions=<int64 (10, 4)>, ")
-    assert repr(rollout).endswith("final_values=None, mask=None)")
+    assert repr(rollout).startswith("Rollout(obs=<float32 (10, 4, 4)>, actions=<int64 (10, 4)>, ")
+    assert repr(rollout).endswith("values=None, last_values=None, final_values=None)")
 
 
 def test_a_rollout_of_tensors_is_printed_in_the_same_way():
@@ -50,7 +50,7 @@ def test_a_rollout_of_tensors_is_printed_in_the_same_way():
 
     module = torch.nn.Linear(4, 2)
     rollout = fpt.collect("CartPole-v1", module, 10, num_envs=4)
-    assert repr(rollout).startswith("Batch(obs=<float32 (10, 4, 4)>, actions=<int64 (10, 4)>, ")
+    assert repr(rollout).startswith("Rollout(obs=<float32 (10, 4, 4)>, actions=<int64 (10, 4)>, ")
 
 
 def test_results_go_through_pickle():
