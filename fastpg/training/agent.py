@@ -10,8 +10,11 @@ from fastpg import _check, _core
 from fastpg.algorithms import VPG, Algorithm, Reinforce
 from fastpg.batches.batch import Batch
 from fastpg.batches.estimators import MAX_COUNT
+from fastpg.errors import named
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction
+
+MAX_COUNTED = 2**53  # episodes, steps and iterations of an agent
 
 
 def core_agent(
@@ -193,24 +196,40 @@ class Agent:
         >>> bool((again.policy.theta == policy.theta).all())
         True
         """
-        agent = cls(algorithm, policy, value, seed, total_steps=total_steps)
-        if not isinstance(state, dict):
-            raise TypeError(
-                f"Agent.from_state(): state must be a dict of Agent.state(), got {_check.shown(state)}"
-            )
-        unknown = sorted(set(state) - set(agent.state()))
-        if unknown:
-            raise ValueError(
-                f"Agent.from_state(): state has entries that this agent lacks: {', '.join(unknown)}"
-            )
-        for name, array in state.items():
-            if name.endswith("theta"):
-                _check.finite("Agent.from_state()", f"the entry {name} of state", np.asarray(array))
+        where = "Agent.from_state()"
+        with named(where):
+            agent = cls(algorithm, policy, value, seed, total_steps=total_steps)
+        _check_state(where, state, agent.state())
         agent._core.set_state(state)
         agent.policy.written()
         if agent.value is not None:
             agent.value.written()
         return agent
+
+
+def _check_state(where: str, state: Any, own: dict[str, NDArray[Any]]) -> None:
+    """Require a state that an agent could be in whose own is `own`: counters are indices in the core."""
+    if not isinstance(state, dict):
+        raise TypeError(f"{where}: state must be a dict of Agent.state(), got {_check.shown(state)}")
+    unknown = sorted(map(str, set(state) - set(own)))
+    if unknown:
+        raise ValueError(f"{where}: state has entries that this agent lacks: {', '.join(unknown)}")
+    for name, like in own.items():
+        array, entry = state.get(name), f"{where}: the entry {name} of state"
+        if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (like.dtype, like.shape):
+            raise ValueError(
+                f"{entry} must be {like.size} numbers of {like.dtype}, got {_check.shown(array)}"
+            )
+        if like.dtype == np.int64:
+            if (array < 0).any() or (array > MAX_COUNTED).any():
+                raise ValueError(f"{entry} must lie in 0..{MAX_COUNTED}, got {_check.shown(array)}")
+        elif name == "mean_length":
+            if not np.isnan(array[0]) and not 1 <= array[0] < math.inf:
+                raise ValueError(
+                    f"{entry} must be at least 1, or NaN before there are episodes, got {array[0]}"
+                )
+        elif not np.isfinite(array).all():
+            raise ValueError(f"{entry} must be finite, got {_check.shown(array)}")
 
 
 def value_for(
