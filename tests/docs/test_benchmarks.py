@@ -1,5 +1,7 @@
 """asv finds the benchmarks, the gate tells a regression from noise, bad arguments get a sentence."""
 
+import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -170,3 +172,13 @@ def test_graphs_of_two_machines_have_captions_of_their_own():
         "laptop, python 3.13, threads 1 (1 commits, last 4)",
         "laptop, python 3.13, threads 2 (1 commits, last 4)",
     ]
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.rglob("*.py")), ids=lambda path: path.name)
+def test_what_a_script_imports_from_fastpg_is_there(script):
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fastpg":
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                if not hasattr(module, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")
