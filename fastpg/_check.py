@@ -102,7 +102,7 @@ def choice(where: str, name: str, value: Any, choices: Sequence[str]) -> str:
         raise TypeError(f"{where}: {name} must be one of {listed}, got {shown(value)}")
     if value not in choices:
         raise ValueError(f"{where}: {name} must be one of {listed}, got {value!r}")
-    return value
+    return str(value)  # the core takes no subclass, as NumPy's
 
 
 def seed(where: str, value: Any) -> int:

@@ -62,7 +62,7 @@ class Parametric:
         """Do the work of a constructor: check its arguments, draw the first parameters."""
         where = f"{type(self).__name__}()"
         widths = _check.widths(where, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
-        _check.choice(where, "activation", activation, ACTIVATIONS)
+        activation = _check.choice(where, "activation", activation, ACTIVATIONS)
         seed = _check.seed(where, seed)
         self._set_shape(where, given, widths, activation)
         draw_weights(self.parameters(), seed, head_gain)

@@ -238,3 +238,10 @@ def test_more_threads_than_there_can_be_are_refused(number):
     fastpg.set_num_threads(256)
     assert fastpg.get_num_threads() == 256
     fastpg.set_num_threads(before)
+
+
+def test_strings_of_numpy_are_strings():
+    relu = np.str_("relu")
+    assert fastpg.Policy.for_env(np.str_("CartPole-v1"), activation=relu).activation == "relu"
+    assert fastpg.ValueFunction.for_env("CartPole-v1", activation=relu).activation == "relu"
+    assert type(fastpg.VPG(form=np.str_("td")).form) is str

@@ -87,6 +87,7 @@ def load_env(
             raise TypeError(f"{where}: {argument} must be a string, got {_check.shown(text)}")
     if not symbol.isidentifier():
         raise ValueError(f"{where}: symbol must be the name of a function, got {_check.shown(symbol)}")
+    name, symbol = None if name is None else str(name), str(symbol)  # the core takes no subclass, as NumPy's
     check_library(where, file)
     try:
         library = ctypes.CDLL(str(file.resolve()))  # with a slash: else it would be looked for elsewhere
