@@ -50,7 +50,7 @@ static int fpg_weigh_form(const fpg_collect *collect, const fpg_weighed *w, fpg_
     return 1;
 }
 
-static int fpg_counts(const fpg_weighed *w, int64_t k) { return !w->mask || w->mask[k]; }
+static int fpg_counts(const fpg_weighed *w, int64_t k) { return !w->mask || w->mask[k] != 0; }
 
 /* The mean over the other environments' entries of steps begin .. end - 1 is taken off. An environment that is alone keeps its
  * weights. */

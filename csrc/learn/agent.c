@@ -137,7 +137,7 @@ static fpg_status fit_values(fpg_agent *a, fpg_poll poll)
 /* What the iteration was, once it has been. */
 static void count(fpg_agent *a, fpg_stats *stats)
 {
-    const int64_t newest = a->num_iterations++ % FPG_MAX_RECENT;
+    const uint64_t newest = (uint64_t)a->num_iterations++ % FPG_MAX_RECENT; /* an index whatever a state says */
     a->recent_episodes[newest] = stats->num_episodes;
     a->recent_returns[newest] = stats->num_episodes ? stats->mean_return * (double)stats->num_episodes : 0;
     a->mean_length = stats->num_episodes ? stats->mean_length : a->mean_length;

@@ -56,11 +56,12 @@ static void list_rows(fpg_shard *s)
         const int64_t begin = t * s->stride, end = begin + s->num_envs;
         if (!s->mask)
             for (int64_t k = begin; k < end; k++)
-                s->rows[n++] = k, ends += s->terminated[k] | s->truncated[k];
+                s->rows[n++] = k, ends += (s->terminated[k] | s->truncated[k]) != 0;
         else
             for (int64_t k = begin; k < end; k++) {
-                s->rows[n] = k, n += s->mask[k];
-                ends += s->mask[k] & (s->terminated[k] | s->truncated[k]);
+                const int counts = s->mask[k] != 0; /* any byte but 0 is true */
+                s->rows[n] = k, n += counts;
+                ends += counts & ((s->terminated[k] | s->truncated[k]) != 0);
             }
     }
     for (int32_t i = 0; i < s->num_envs; i++) { /* whom the last row cut */

@@ -261,12 +261,12 @@ class Batch(Brief, Generic[Array]):
 
 
 def _flags(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> NDArray[np.bool_]:
-    """Return a copy of bools (T, N), checked; `shape` is that of terminated."""
+    """Return a copy of bools (T, N), checked, each byte of it 0 or 1; `shape` is that of terminated."""
     array = _check.as_array(where, name, value)
     if array.dtype != np.bool_ or array.ndim != 2 or array.size == 0 or shape not in (None, array.shape):
         wanted = "(T, N), not empty" if shape is None else f"{shape} like terminated"
         raise ValueError(f"{where}: {name} must be bools of shape {wanted}, got {_check.shown(value)}")
-    return array.copy()
+    return array.view(np.uint8) != 0  # a view of other bytes as bools is not
 
 
 def _arrays(obs: Any) -> Any:

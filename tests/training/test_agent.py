@@ -435,3 +435,36 @@ def test_callbacks_can_ask_for_every_iteration():
     assert seen == list(range(1, len(run.history["num_steps"]) + 1))
     assert len(seen) == 25
     assert math.isclose(run.history["total_steps"][-1], 1000)
+
+
+def test_bools_of_any_byte_are_true_or_false():
+    no = np.zeros((4, 3), bool)
+    expected, got = (
+        fastpg.Batch.from_arrays(ROWS.obs, ROWS.actions, ROWS.rewards, ends, no, mask=mask)
+        for ends, mask in (
+            (~no, ~no),
+            (np.full((4, 3), 2, np.uint8).view(bool), np.full((4, 3), 255, np.uint8).view(bool)),
+        )
+    )
+    assert (got.mask.view(np.uint8) == 1).all()
+    np.testing.assert_array_equal(got.ends, expected.ends)
+    stats = [fastpg.Agent(fastpg.Reinforce(), POLICY.copy()).update(batch) for batch in (expected, got)]
+    assert stats[0]["num_trajectories"] == stats[1]["num_trajectories"] == 12
+    # The core reads bytes as well, whoever makes its batch.
+    bytes_of = {"terminated": np.full((4, 3), 2, np.uint8), "truncated": np.full((4, 3), 4, np.uint8)}
+    batch = _core.Batch(
+        POLICY.network,
+        obs=ROWS.obs,
+        actions=ROWS.actions.reshape(-1),
+        rewards=ROWS.rewards,
+        last_obs=ROWS.last_obs,
+        mask=np.full((4, 3), 7, np.uint8),
+        **bytes_of,
+    )
+    for baseline in ("none", "batch_mean", "timestep_mean"):
+        gradients = [np.empty_like(POLICY.theta) for _ in range(2)]
+        settings = {"form": "reward_to_go", "normalize": "trajectory", "baseline": baseline}
+        for out, one in zip(gradients, (batch, expected.rows("test", POLICY, with_cuts=False)), strict=True):
+            known = _core.batch_gradient(POLICY.network, POLICY.theta, one, out=out, **settings)
+            assert known["num_steps"] == known["num_trajectories"] == 12
+        np.testing.assert_array_equal(*gradients)
