@@ -346,6 +346,22 @@ fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_the
     return isfinite(square) ? FPG_OK : FPG_NONFINITE_VALUE;
 }
 
+fpg_status fpg_estimator_gradient(fpg_estimator *e, const float *theta, const fpg_collect *collect, const float *baseline,
+                                  float *gradient, fpg_stats *stats, fpg_poll poll)
+{
+    const int64_t divisor = collect->normalize == FPG_PER_TIMESTEP ? e->num_rows : e->num_trajectories;
+    const int wants_entropy = isnan(stats->entropy);
+    double entropy = 0;
+    fpg_status status = fpg_estimator_weigh(e, collect, baseline, poll);
+    if (status == FPG_OK)
+        status = fpg_estimator_policy_gradient(e, theta, 0, 1, collect->entropy_coef, 1.0 / (double)divisor, gradient,
+                                               &stats->gradient_norm, wants_entropy ? &entropy : NULL, poll);
+    stats->num_steps = e->num_rows, stats->num_trajectories = e->num_trajectories;
+    if (wants_entropy)
+        stats->entropy = entropy / (double)e->num_rows;
+    return status;
+}
+
 /* ---- of a caller's batch ----------------------------------------------------------------------------------------------- */
 
 fpg_stats fpg_batch_stats(const fpg_batch *b)
@@ -369,7 +385,6 @@ fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, 
                               fpg_stats *stats, fpg_poll poll)
 {
     fpg_estimator e;
-    double entropy = NAN;
     const int ok = fpg_estimator_init(&e, net, value, 0);
     e.has_values |= baseline != NULL;
     fpg_status status = ok ? fpg_estimator_load_batch(&e, batch) : FPG_NO_MEMORY;
@@ -379,16 +394,7 @@ fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, 
     else if (status == FPG_OK && value_theta)
         status = fpg_estimator_values(&e, value_theta, collect, poll);
     if (status == FPG_OK)
-        status = fpg_estimator_weigh(&e, collect, NULL, poll);
-    if (status == FPG_OK) {
-        const int64_t divisor = collect->normalize == FPG_PER_TIMESTEP ? e.num_rows : e.num_trajectories;
-        const int wants_entropy = isnan(batch->entropy);
-        stats->num_steps = e.num_rows, stats->num_trajectories = e.num_trajectories;
-        status = fpg_estimator_policy_gradient(&e, theta, 0, 1, collect->entropy_coef, 1.0 / (double)divisor, gradient,
-                                               &stats->gradient_norm, wants_entropy ? &entropy : NULL, poll);
-        if (wants_entropy)
-            stats->entropy = entropy / (double)e.num_rows;
-    }
+        status = fpg_estimator_gradient(&e, theta, collect, NULL, gradient, stats, poll);
     fpg_estimator_free(&e);
     return status;
 }

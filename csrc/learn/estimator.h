@@ -48,6 +48,9 @@ fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_the
 fpg_status fpg_estimator_moments(fpg_estimator *e, double *sum, double *sum_square, fpg_poll poll);
 /* The shards' sums of weights and targets and of their squares, added up. */
 void fpg_estimator_sums(const fpg_estimator *e, double *weight, double *weight_square, double *target, double *target_square);
+/* Weights, then the gradient of all rows, normalised as collect says; the statistics of both, and the entropy where it is NaN. */
+fpg_status fpg_estimator_gradient(fpg_estimator *e, const float *theta, const fpg_collect *collect, const float *baseline,
+                                  float *gradient, fpg_stats *stats, fpg_poll poll);
 /* What a caller's batch says of its episodes; the other statistics are left open. */
 fpg_stats fpg_batch_stats(const fpg_batch *batch);
 

@@ -1,8 +1,6 @@
 /* recorded.c - estimates with baselines that C does not know: first the steps, then, with the caller's baseline, the gradient. */
 #include "learn/estimator.h"
 
-#include <math.h>
-
 fpg_status fpg_sampler_record(fpg_sampler *s, const float *theta, const fpg_collect *collect, int64_t *rows, fpg_poll poll)
 {
     fpg_status status = fpg_sampler_fill(s, theta, collect, &s->recorded, poll);
@@ -37,12 +35,7 @@ fpg_status fpg_sampler_recorded_gradient(fpg_sampler *s, const float *theta, con
     fpg_status status = ok ? fpg_estimator_load(&e, s->shards, s->num_tiles) : FPG_NO_MEMORY;
     *stats = s->recorded;
     if (status == FPG_OK)
-        status = fpg_estimator_weigh(&e, collect, baseline, poll);
-    if (status == FPG_OK) {
-        const int64_t divisor = collect->normalize == FPG_PER_TIMESTEP ? e.num_rows : e.num_trajectories;
-        status = fpg_estimator_policy_gradient(&e, theta, 0, 1, collect->entropy_coef, 1.0 / (double)divisor, gradient,
-                                               &stats->gradient_norm, NULL, poll);
-    }
+        status = fpg_estimator_gradient(&e, theta, collect, baseline, gradient, stats, poll);
     fpg_estimator_free(&e);
     return status;
 }

@@ -266,7 +266,8 @@ def _flags(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> 
     if array.dtype != np.bool_ or array.ndim != 2 or array.size == 0 or shape not in (None, array.shape):
         wanted = "(T, N), not empty" if shape is None else f"{shape} like terminated"
         raise ValueError(f"{where}: {name} must be bools of shape {wanted}, got {_check.shown(value)}")
-    return array.view(np.uint8) != 0  # a view of other bytes as bools is not
+    bools: NDArray[np.bool_] = array.view(np.uint8) != 0  # a view of other bytes as bools is not
+    return bools
 
 
 def _arrays(obs: Any) -> Any:

@@ -11,11 +11,12 @@ from fastpg import _check, _core, spaces
 from fastpg.batches.batch import Batch
 from fastpg.batches.estimators import MAX_COUNT
 from fastpg.batches.stepped import collect_stepped
+from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import NativeEnv, is_native, native_env
 from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
 from fastpg.networks.policy import Policy, require_policy
-from fastpg.networks.value import ValueFunction
+from fastpg.networks.value import ValueFunction, require_value
 
 CACHE_LINE = 64  # bytes
 
@@ -102,8 +103,8 @@ def collect(
     """
     where = "collect()"
     require_policy(where, policy)
-    if value is not None and not isinstance(value, ValueFunction):
-        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if value is not None:
+        require_value(where, "value", value)
     if not isinstance(env, VectorEnv) and not is_native(env):
         if out is not None:
             raise ValueError(f"{where}: out goes with native environments; Python steps {_check.shown(env)}")
@@ -117,13 +118,6 @@ def collect(
     if out is not None and type(out) is not Batch:
         raise TypeError(f"{where}: out must be a Batch of fastpg.collect, got {_check.shown(out)}")
     return play(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
-
-
-class Weights(NamedTuple):
-    """A network and its parameters."""
-
-    network: _core.Network
-    theta: NDArray[np.float32]
 
 
 class Stage(NamedTuple):
@@ -148,8 +142,8 @@ def set_stage(where: str, env: Any, num_envs: Any, seed: Any, env_params: Mappin
         advice = (
             "what a wrapper does would not be seen: pass the VectorEnv inside it, env.unwrapped"
             if isinstance(env.unwrapped, VectorEnv)
-            else f"{where} steps native environments only, those of fastpg.list_envs(); fastpg.train, "
-            "evaluate and estimate_gradient take Gymnasium's"
+            else f"{where} steps native environments only, those of fastpg.list_envs(); fastpg.collect, "
+            "train, evaluate and estimate_gradient take Gymnasium's"
         )
         raise TypeError(
             f"{where}: env must be a fastpg.VectorEnv or an id, got {_check.shown(env)}; {advice}"
@@ -264,10 +258,10 @@ def play(
         rows = buffers.rows
         if obs_space.categories:  # weights are found by them, and another thread may have the same `out`
             rows = np.minimum(rows, np.array(obs_space.categories, np.float32) - 1)
-        _evaluate(where, critic, rows, buffers.values)
+        evaluate_rows(where, critic, rows, buffers.values)
         cut = (truncated & ~terminated)[ends[:, 0], ends[:, 1]]
         final_values = np.empty(int(cut.sum()), np.float32)
-        _evaluate(where, critic, final_rows[cut], final_values)
+        evaluate_rows(where, critic, final_rows[cut], final_values)
         buffers.final_values[...] = 0.0
         buffers.final_values[ends[cut, 0], ends[cut, 1]] = final_values
     obs, last_obs = _in_space(obs_space, buffers.rows, buffers.categories)
@@ -289,18 +283,6 @@ def play(
         final_values=buffers.final_values,
         memory=buffers,
     )
-
-
-def _evaluate(where: str, critic: Weights, rows: NDArray[np.float32], values: NDArray[np.float32]) -> None:
-    """Write V of the core's rows (..., obs_size) to values (...)."""
-    if values.size == 0:
-        return
-    flat = rows.reshape(-1, rows.shape[-1])
-    _core.logits(critic.network, critic.theta, flat, out=values.reshape(-1, 1))
-    if not np.isfinite(values).all():
-        raise FloatingPointError(
-            f"{where}: a value is NaN or infinite: the parameters of value are too large"
-        )
 
 
 def _in_space(

@@ -14,7 +14,7 @@ from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMod
 from fastpg.envs.native.registry import native_env
 from fastpg.errors import without_place
 from fastpg.networks.policy import Policy, require_policy
-from fastpg.networks.value import ValueFunction
+from fastpg.networks.value import ValueFunction, require_value
 
 Form = Literal["total", "reward_to_go", "q", "td", "gae"]
 MeanBaseline = Literal["batch_mean", "timestep_mean"]
@@ -275,8 +275,8 @@ def _baseline(
     where: str, form: Form, baseline: Any, value: ValueFunction | None
 ) -> tuple[str, ValueFunction | None]:
     """Return the core's name of the baseline, and the value function that the estimate reads, if any."""
-    if value is not None and not isinstance(value, ValueFunction):
-        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if value is not None:
+        require_value(where, "value", value)
     name = "none"
     if isinstance(baseline, ValueFunction):
         if value is not None and value is not baseline:

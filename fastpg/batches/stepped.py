@@ -12,6 +12,7 @@ from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
 from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
+from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
 from fastpg.errors import without_place
 from fastpg.networks.policy import Policy
@@ -66,16 +67,14 @@ def _batch(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) 
     order = by_step(rows.final_rows)
     values = last_values = final_values = None
     if value is not None:
-        values = _values(where, value, flat).reshape(shape)
-        last_values = _values(where, value, rows.last_obs)
+        critic = Weights(value.network, value.checked_theta(where))
+        values = evaluate_rows(where, critic, rows.obs, np.empty(shape, np.float32))
+        last_values = evaluate_rows(where, critic, rows.last_obs, np.empty(shape[1], np.float32))
         final_values = np.zeros(shape, np.float32)
-        terminated = rows.terminated.view(np.bool_)
-        cut = ~terminated[rows.final_rows[:, 0], rows.final_rows[:, 1]]
-        if cut.any():
-            at = rows.final_rows[cut]
-            final_values[at[:, 0], at[:, 1]] = _values(
-                where, value, np.ascontiguousarray(rows.final_obs[cut])
-            )
+        t, n = rows.final_rows.T
+        cut = ~rows.terminated.view(np.bool_)[t, n]
+        after = np.empty(np.count_nonzero(cut), np.float32)
+        final_values[t[cut], n[cut]] = evaluate_rows(where, critic, rows.final_obs[cut], after)
     form = policy.observations
     return Batch(
         obs=form.batch(rows.obs) if form.categories else rows.obs,
@@ -95,13 +94,3 @@ def _batch(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) 
         final_values=final_values,
         mask=None if rows.mask is None else rows.mask.view(np.bool_),
     )
-
-
-def _values(where: str, value: ValueFunction, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return V of the core's rows (B, obs_size)."""
-    values = _core.logits(value.network, value.checked_theta(where), np.ascontiguousarray(rows))[:, 0]
-    if not np.isfinite(values).all():
-        raise FloatingPointError(
-            f"{where}: a value is NaN or infinite: the parameters of value are too large"
-        )
-    return values

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from fastpg import _check, spaces
 from fastpg.batches import batch as batches
 from fastpg.batches import collect as rollouts
-from fastpg.batches.collect import Stage, Weights
+from fastpg.batches.collect import Stage
+from fastpg.batches.values import Weights
 from fastpg.envs.native.registry import EnvLike
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.torch.reading import ModuleParameters, read_module

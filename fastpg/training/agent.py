@@ -12,7 +12,7 @@ from fastpg.batches.batch import Batch
 from fastpg.batches.estimators import MAX_COUNT
 from fastpg.errors import named
 from fastpg.networks.policy import Policy, require_policy
-from fastpg.networks.value import ValueFunction
+from fastpg.networks.value import ValueFunction, require_value
 
 MAX_COUNTED = 2**53  # episodes, steps and iterations of an agent
 
@@ -236,8 +236,8 @@ def value_for(
     where: str, algorithm: Algorithm, policy: Policy, value: ValueFunction | None, seed: int
 ) -> ValueFunction | None:
     """Return the value function that an algorithm has: the one that is given, checked, or a new one."""
-    if value is not None and not isinstance(value, ValueFunction):
-        raise TypeError(f"{where}: value must be a fastpg.ValueFunction, got {_check.shown(value)}")
+    if value is not None:
+        require_value(where, "value", value)
     if not isinstance(algorithm, VPG):
         if value is not None:
             raise ValueError(f"{where}: {type(algorithm).__name__} has no value function, but value is given")

@@ -32,7 +32,6 @@ from fastpg.training.agent import bootstraps, core_agent, value_for
 from fastpg.training.progress import ProgressLine
 
 DEFAULT_STEPS_PER_ITERATION = 5000
-RECENT_EPISODES = 100  # over so many is the mean return that is reported
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
 
 

@@ -1,0 +1,30 @@
+"""V of the core's rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _core
+
+
+class Weights(NamedTuple):
+    """A network and its parameters."""
+
+    network: _core.Network
+    theta: NDArray[np.float32]
+
+
+def evaluate_rows(
+    where: str, critic: Weights, rows: NDArray[np.float32], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Write V of the core's rows (..., obs_size) to values (...), and return these."""
+    if values.size == 0:
+        return values
+    flat = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
+    _core.logits(critic.network, critic.theta, flat, out=values.reshape(-1, 1))
+    if not np.isfinite(values).all():
+        raise FloatingPointError(
+            f"{where}: a value is NaN or infinite: the parameters of value are too large"
+        )
+    return values
