@@ -327,7 +327,13 @@ typedef struct {
     X(FPG_INTEGER, total_steps)       /* transitions since the sampler was made */ \
     X(FPG_REAL, seconds)              /* wall time of the pass; of the whole iteration where it trains */ \
     X(FPG_REAL, value_loss)           /* mean squared error of the value function before its update; NaN if there is none */ \
-    X(FPG_REAL, explained_variance)   /* of the returns it is fitted to; NaN likewise */
+    X(FPG_REAL, explained_variance)   /* of the returns it is fitted to; NaN likewise */ \
+    X(FPG_REAL, learning_rate)        /* of the policy in its last step; this and the next are NaN where nothing is learnt */ \
+    X(FPG_INTEGER, num_updates)       /* steps of the policy */ \
+    X(FPG_REAL, policy_loss)          /* minus the surrogate, mean over the rows of all minibatches; this and the next: of PPO */ \
+    X(FPG_REAL, approx_kl)            /* of the last epoch's rows: mean of ratio - 1 - log ratio, an estimate of KL(old | new) */ \
+    X(FPG_REAL, approx_kl_k1)         /* the same: mean of -log ratio */ \
+    X(FPG_REAL, clip_fraction)        /* share of all minibatches' rows whose ratio lies outside of clip_range */
 
 typedef struct {
     FPG_STATISTICS(FPG_MEMBER)
@@ -352,6 +358,8 @@ typedef struct {
     FPG_COLLECT_OPTIONS(FPG_MEMBER)
 } fpg_collect;
 
+/* Statistics of which nothing is known: NaN, and counts of 0. */
+fpg_stats fpg_stats_unknown(void);
 /* The fields of a list, in its order; their number. */
 int32_t fpg_statistics_fields(const fpg_field **fields);
 int32_t fpg_collect_fields(const fpg_field **fields);
@@ -416,8 +424,14 @@ fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_
 
 typedef enum { FPG_ADAM = 0, FPG_SGD = 1 } fpg_optimizer;
 
+typedef enum { FPG_VPG = 0, FPG_PPO } fpg_algorithm;
+/* Advantages get mean 0 and standard deviation 1: a bias, see docs. FPG_BATCH divides by the number of rows, PPO by one less. */
+typedef enum { FPG_NOT = 0, FPG_BATCH, FPG_MINIBATCH } fpg_standardize;
+typedef enum { FPG_SQUARED = 0, FPG_HUBER } fpg_value_loss;
+
 /* What an iteration does beside collecting; collect.episodes may be 0 if steps_per_iteration is positive. */
 #define FPG_TRAIN_OPTIONS(X) \
+    X(FPG_CHOICE, algorithm, 0, "vpg ppo")                     /* fpg_algorithm; vpg: one step along the policy gradient */ \
     X(FPG_INTEGER, steps_per_iteration, 0, "[0, 1099511627776]") /* > 0: whole episodes, as many as the mean length before suggests */ \
     X(FPG_CHOICE, optimizer, 0, "adam sgd")                    /* fpg_optimizer */ \
     X(FPG_REAL, learning_rate, 0, "(0, inf)") \
@@ -430,10 +444,22 @@ typedef enum { FPG_ADAM = 0, FPG_SGD = 1 } fpg_optimizer;
     X(FPG_FLAG, normalize_observations, 0, "")                 /* real observations and a value network only: see normalize.c */ \
     X(FPG_FLAG, policy_given, 0, "")    /* theta is no new network's: normalising must not change what it computes */ \
     X(FPG_FLAG, value_given, 0, "")                            /* likewise value_theta */ \
-    X(FPG_FLAG, standardize_advantages, 0, "")    /* weights get mean 0 and standard deviation 1 over an iteration: a bias, see docs */ \
+    X(FPG_CHOICE, standardize_advantages, 0, "none batch minibatch")      /* fpg_standardize */ \
+    X(FPG_FLAG, normalize_rewards, 0, "")    /* V learns from rewards over the running deviation of discounted returns */ \
     X(FPG_REAL, value_learning_rate, 0, "(0, inf)")            /* this and the next two: the value function's regression */ \
     X(FPG_INTEGER, value_epochs, 0, "[0, 10000]")              /* after each policy step; with a value network only */ \
     X(FPG_INTEGER, value_minibatches, 1, "[1, 10000]") \
+    X(FPG_CHOICE, value_loss, 0, "squared huber")              /* fpg_value_loss; of PPO, as are all up to desired_kl */ \
+    X(FPG_REAL, huber_delta, 1, "(0, inf)")                    /* where Huber's loss becomes linear */ \
+    X(FPG_INTEGER, epochs, 1, "[1, 10000]") \
+    X(FPG_INTEGER, minibatches, 1, "[1, 1000000]") \
+    X(FPG_REAL, clip_range, 0.2, "(0, inf)")                   /* of the ratio */ \
+    X(FPG_FLAG, linear_clip_range, 0, "")                      /* it falls linearly to 0 at total_steps */ \
+    X(FPG_REAL, value_clip_range, INFINITY, "(0, inf)")        /* of V, from what it was */ \
+    X(FPG_FLAG, recompute_advantages, 0, "")                   /* before every epoch but the first */ \
+    X(FPG_REAL, target_kl, INFINITY, "(0, inf)")               /* a minibatch with 1.5 times it takes no step and ends the update */ \
+    X(FPG_REAL, desired_kl, INFINITY, "(0, inf)")              /* the policy's learning rate follows it */ \
+    X(FPG_FLAG, joint_grad_norm, 0, "")                        /* max_grad_norm is of both gradients as one vector */ \
     X(FPG_INTEGER, total_steps, 1, "[1, 1099511627776]") /* stop after the iteration that reaches it */ \
     X(FPG_REAL, target_return, NAN, "[-inf, inf]") /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
 
@@ -464,6 +490,8 @@ int32_t fpg_agent_state(fpg_agent *agent, fpg_entry *entries);
 /* What the next iteration is to collect, with num_envs environments: config.collect, its episodes set where steps_per_iteration
  * says how many steps they take. Fixed beforehand, from earlier iterations, so that short episodes are not favoured. */
 fpg_collect fpg_agent_next_collect(const fpg_agent *agent, int64_t num_envs);
+/* Room for what is remembered of so many environments, as fpg_agent_state lists it; 0 if memory runs out. */
+int fpg_agent_reserve_envs(fpg_agent *agent, int64_t num_envs);
 fpg_stopped fpg_agent_stopped(const fpg_agent *agent);
 int64_t fpg_agent_num_iterations(const fpg_agent *agent);
 int64_t fpg_agent_total_steps(const fpg_agent *agent);

@@ -19,3 +19,14 @@
 FPG_FIELDS(fpg_statistics_fields, FPG_STATISTICS(STATISTIC))
 FPG_FIELDS(fpg_collect_fields, FPG_COLLECT_OPTIONS(COLLECT))
 FPG_FIELDS(fpg_train_fields, FPG_COLLECT_OPTIONS(TRAIN_COLLECT) FPG_TRAIN_OPTIONS(TRAIN))
+
+fpg_stats fpg_stats_unknown(void)
+{
+    fpg_stats stats = {0};
+    const fpg_field *fields;
+    const int32_t count = fpg_statistics_fields(&fields);
+    for (int32_t i = 0; i < count; i++)
+        if (fields[i].kind == FPG_REAL)
+            *(double *)((char *)&stats + fields[i].offset) = NAN;
+    return stats;
+}

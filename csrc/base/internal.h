@@ -129,6 +129,7 @@ typedef struct {
     float *hidden[FPG_MAX_HIDDEN];
     /* Of an estimator (learn/estimator.h): */
     float *values, *final_values, *weights, *targets; /* row k: V(s_t); V of what a truncation cut; Phi_t; what V is fitted to */
+    float *old_log_probs;             /* row k: log pi(a_t|s_t) before the update; NULL where nobody asks */
     float *last_values;               /* (num_envs,) */
     int64_t num_rows, *rows, *order;  /* (num_rows,): the rows that count, in their order, and shuffled */
     int64_t num_trajectories;         /* episodes that ended, and those that the last row cut */
@@ -182,6 +183,7 @@ typedef struct {
     fpg_tally tally;
     double sum;     /* of an objective */
     double entropy; /* of the policy at its rows, if that is wanted */
+    double k1, k3, num_clipped; /* of a clipped objective: two estimates of KL(old | new), summed; rows whose ratio is clipped */
 } fpg_slot;
 
 /* Several steps of one tile, in time order; arrays grow by doubling where the length is not known. */
@@ -212,8 +214,10 @@ typedef struct {
 /* What is done with rows, of shards or of the caller's own arrays: positions begin .. end - 1 of a sequence of rows. */
 typedef enum {
     FPG_POLICY_OBJECTIVE, /* (weight - shift) * scale * log pi + entropy_coef * entropy */
-    FPG_VALUE_OBJECTIVE,  /* -(target - V)^2 / 2 */
-    FPG_NO_OBJECTIVE      /* V is written to the rows' values */
+    FPG_CLIPPED_OBJECTIVE, /* PPO's surrogate of the same weights, and the entropy */
+    FPG_VALUE_OBJECTIVE,  /* -(target - V)^2 / 2, or what the fields of value losses say */
+    FPG_NO_OBJECTIVE,     /* V is written to the rows' values */
+    FPG_LOG_PROBS         /* log pi is written to the rows' old_log_probs */
 } fpg_objective;
 
 typedef struct {
@@ -232,6 +236,8 @@ typedef struct {
     double shift, scale;
     float entropy_coef;
     int want_sum, want_entropy;
+    float clip_range;                             /* of a clipped objective */
+    float value_scale, value_clip, huber_delta;   /* of a value objective: errors are divided by value_scale; infinite: off */
     int in_order;    /* rows rise in every shard */
     int has_hidden;  /* the shards' activations are those of these parameters */
     /* Outputs of the caller's rows, where they are asked for. */
@@ -302,8 +308,8 @@ fpg_status fpg_workspace_init(fpg_workspace *ws, const fpg_network *net, const f
 void fpg_workspace_free(fpg_workspace *ws);
 /* As many slots as `units` of work want, and workers for them; what is there is kept. */
 fpg_status fpg_workspace_divide(fpg_workspace *ws, int64_t units, const fpg_environment *env, int32_t width);
-/* Workers for the threads in use now. */
-fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width);
+/* Workers for the threads in use now, as many as there are tasks for. */
+fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width, int64_t num_tasks);
 
 /* The same for rows, whose share of a slot is set. */
 fpg_status fpg_divide_rows(fpg_workspace *ws, fpg_rows *job, int64_t num_rows);

@@ -31,11 +31,11 @@ void fpg_workspace_free(fpg_workspace *ws)
     memset(ws, 0, sizeof *ws);
 }
 
-fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width)
+fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width, int64_t num_tasks)
 {
     int wanted = fpg_get_num_threads();
-    if (wanted > ws->num_slots)
-        wanted = (int)ws->num_slots;
+    if (wanted > num_tasks)
+        wanted = (int)num_tasks;
     if (ws->num_workers >= wanted)
         return FPG_OK;
     fpg_worker *workers = fpg_calloc((size_t)wanted, sizeof *workers);
@@ -76,7 +76,7 @@ fpg_status fpg_workspace_divide(fpg_workspace *ws, int64_t units, const fpg_envi
     const int64_t value_size = ws->value_packed ? ws->value_layout.gradient_size : 0;
     ws->num_slots = slots_for(units, value_size > ws->layout.gradient_size ? value_size : ws->layout.gradient_size);
     const fpg_status status = add_slots(ws, ws->num_slots);
-    return status == FPG_OK ? fpg_workspace_add_workers(ws, env, width) : status;
+    return status == FPG_OK ? fpg_workspace_add_workers(ws, env, width, ws->num_slots) : status;
 }
 
 fpg_status fpg_workspace_init(fpg_workspace *ws, const fpg_network *net, const fpg_network *value)

@@ -9,12 +9,15 @@ fpg_agent *fpg_agent_new(const fpg_network *net, const fpg_network *value, const
     fpg_agent *a = fpg_calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    a->config = *config, a->mean_length = NAN, a->has_value = value != NULL;
+    a->config = *config, a->mean_length = NAN, a->has_value = value != NULL, a->rate_factor = 1;
     if (fpg_estimator_init(&a->estimator, net, value, seed) && fpg_ascent_init(&a->policy, net, theta, !config->policy_given) &&
         (!value || fpg_ascent_init(&a->value, value, value_theta, !config->value_given)) &&
         (!config->normalize_observations ||
-         (fpg_normalizer_init(&a->normalizer, net->num_inputs) && (a->moments = fpg_calloc((size_t)net->num_inputs, 2 * sizeof(double))))))
+         (fpg_normalizer_init(&a->normalizer, net->num_inputs) && (a->moments = fpg_calloc((size_t)net->num_inputs, 2 * sizeof(double))))) &&
+        (!config->normalize_rewards || fpg_normalizer_init(&a->rewards, 1))) {
+        a->estimator.has_log_probs = config->algorithm == FPG_PPO;
         return a;
+    }
     fpg_agent_free(a);
     return NULL;
 }
@@ -26,8 +29,8 @@ void fpg_agent_free(fpg_agent *a)
     fpg_estimator_free(&a->estimator);
     fpg_ascent_free(&a->policy);
     fpg_ascent_free(&a->value);
-    fpg_normalizer_free(&a->normalizer);
-    fpg_free(a->moments);
+    fpg_normalizer_free(&a->normalizer), fpg_normalizer_free(&a->rewards);
+    fpg_free(a->moments), fpg_free(a->so_far);
     fpg_free(a);
 }
 
@@ -43,6 +46,13 @@ int32_t fpg_agent_state(fpg_agent *a, fpg_entry *entries)
         entries[n++] = (fpg_entry){"normalizer.count", FPG_ENTRY_INT64, 1, &z->count};
         entries[n++] = (fpg_entry){"normalizer.statistics", FPG_ENTRY_DOUBLE, 4 * (int64_t)z->size, z->mean};
     }
+    if (a->rewards.size > 0) {
+        entries[n++] = (fpg_entry){"rewards.count", FPG_ENTRY_INT64, 1, &a->rewards.count};
+        entries[n++] = (fpg_entry){"rewards.statistics", FPG_ENTRY_DOUBLE, 4, a->rewards.mean};
+        entries[n++] = (fpg_entry){"rewards.so_far", FPG_ENTRY_DOUBLE, a->num_envs, a->so_far};
+    }
+    if (a->config.desired_kl < INFINITY)
+        entries[n++] = (fpg_entry){"rate_factor", FPG_ENTRY_DOUBLE, 1, &a->rate_factor};
     entries[n++] = (fpg_entry){"num_iterations", FPG_ENTRY_INT64, 1, &a->num_iterations};
     entries[n++] = (fpg_entry){"total_steps", FPG_ENTRY_INT64, 1, &a->total_steps};
     entries[n++] = (fpg_entry){"mean_length", FPG_ENTRY_DOUBLE, 1, &a->mean_length};
@@ -88,13 +98,32 @@ int64_t fpg_agent_total_steps(const fpg_agent *a) { return a->total_steps; }
 
 /* ---- an iteration ------------------------------------------------------------------------------------------------------ */
 
-static double annealed(const fpg_agent *a, double learning_rate)
+double fpg_agent_share_left(const fpg_agent *a)
 {
     const double left = 1 - (double)a->total_steps / (double)a->config.total_steps;
-    return !a->config.linear_schedule ? learning_rate : left > 0 ? learning_rate * left : 0;
+    return left > 0 ? left : 0;
 }
 
-static fpg_status observe(fpg_agent *a, fpg_poll poll)
+double fpg_agent_rate(const fpg_agent *a, double learning_rate)
+{
+    return a->config.linear_schedule ? learning_rate * fpg_agent_share_left(a) : learning_rate;
+}
+
+fpg_status fpg_agent_observe_rewards(fpg_agent *a, fpg_poll poll)
+{
+    const int first = a->rewards.count == 0;
+    double sum, square;
+    if (a->rewards.size == 0)
+        return FPG_OK;
+    const fpg_status status = fpg_estimator_discounted(&a->estimator, a->config.collect.gamma, a->so_far, &sum, &square, poll);
+    if (status != FPG_OK)
+        return status;
+    fpg_normalizer_add(&a->rewards, a->estimator.num_rows, &sum, &square);
+    fpg_ascent_scale_outputs(&a->value, a->rewards.std[0], first);
+    return FPG_OK;
+}
+
+fpg_status fpg_agent_observe(fpg_agent *a, fpg_poll poll)
 {
     const int first = a->normalizer.count == 0;
     double *square = a->moments + a->normalizer.size;
@@ -105,12 +134,47 @@ static fpg_status observe(fpg_agent *a, fpg_poll poll)
         fpg_normalizer_add(&a->normalizer, a->estimator.num_rows, a->moments, square);
     }
     fpg_ascent_observe(&a->policy, &a->normalizer, first);
-    fpg_ascent_observe(&a->value, &a->normalizer, first);
+    if (a->has_value)
+        fpg_ascent_observe(&a->value, &a->normalizer, first);
     return FPG_OK;
 }
 
-/* The regression of the value function on the batch's targets. */
-static fpg_status fit_values(fpg_agent *a, fpg_poll poll)
+void fpg_agent_finish(fpg_agent *a)
+{
+    fpg_ascent_finish(&a->policy, &a->normalizer);
+    if (a->has_value)
+        fpg_ascent_finish(&a->value, &a->normalizer);
+}
+
+fpg_spread fpg_spread_of(double sum, double sum_square, int64_t count)
+{
+    const double n = (double)count, mean = sum / n, square = sum_square / n - mean * mean;
+    return (fpg_spread){mean, square > 0 ? square * n : 0};
+}
+
+fpg_status fpg_agent_weigh(fpg_agent *a, fpg_stats *stats, fpg_spread *weights, fpg_poll poll)
+{
+    const fpg_collect *collect = &a->config.collect;
+    fpg_estimator *e = &a->estimator;
+    double weight, weight_square, target, target_square;
+    fpg_status status = a->has_value ? fpg_estimator_values(e, a->value.theta, collect, poll) : FPG_OK;
+    if (status == FPG_OK)
+        status = fpg_estimator_weigh(e, collect, NULL, poll);
+    if (status != FPG_OK)
+        return status;
+    fpg_estimator_sums(e, &weight, &weight_square, &target, &target_square);
+    *weights = fpg_spread_of(weight, weight_square, e->num_rows);
+    if (a->has_value) { /* whose weights are target - V(s_t) */
+        const fpg_spread targets = fpg_spread_of(target, target_square, e->num_rows);
+        if (!isfinite(weight_square) || !isfinite(target_square))
+            return FPG_NONFINITE_VALUE;
+        stats->value_loss = weight_square / (double)e->num_rows;
+        stats->explained_variance = targets.square > 0 ? 1 - weights->square / targets.square : NAN;
+    }
+    return FPG_OK;
+}
+
+fpg_status fpg_agent_fit_values(fpg_agent *a, fpg_poll poll)
 {
     const fpg_train_config *c = &a->config;
     fpg_control control; /* of the whole fit: a single step is over before its first poll would be due */
@@ -119,14 +183,17 @@ static fpg_status fit_values(fpg_agent *a, fpg_poll poll)
         fpg_status status = c->value_minibatches > 1 ? fpg_estimator_shuffle(&a->estimator, a->num_iterations, epoch, poll) : FPG_OK;
         for (int64_t index = 0; status == FPG_OK && index < c->value_minibatches; index++) {
             int64_t rows;
-            double norm;
+            const fpg_selection *chosen = fpg_estimator_minibatch(&a->estimator, index, c->value_minibatches, &rows);
             if (fpg_should_stop(&control, 0))
                 return (fpg_status)atomic_load(&control.status);
-            status = fpg_estimator_value_gradient(&a->estimator, a->value.theta, index, c->value_minibatches, a->value.gradient, &rows,
-                                                  poll);
-            if (status == FPG_OK && rows > 0)
-                status = fpg_value_problem(fpg_ascent_step(&a->value, &a->normalizer, c, FPG_ADAM, annealed(a, c->value_learning_rate),
-                                                           INFINITY, &norm));
+            if (rows == 0)
+                continue;
+            status = fpg_estimator_value_gradient(&a->estimator, a->value.theta, chosen, a->value.output_scale, a->value.gradient, poll);
+            if (status != FPG_OK)
+                return status;
+            fpg_ascent_chain(&a->value, &a->normalizer);
+            status = fpg_value_problem(fpg_ascent_step(&a->value, &a->normalizer, c, FPG_ADAM,
+                                                       fpg_agent_rate(a, c->value_learning_rate), 1));
         }
         if (status != FPG_OK)
             return status;
@@ -135,7 +202,7 @@ static fpg_status fit_values(fpg_agent *a, fpg_poll poll)
 }
 
 /* What the iteration was, once it has been. */
-static void count(fpg_agent *a, fpg_stats *stats)
+void fpg_agent_count(fpg_agent *a, fpg_stats *stats)
 {
     const uint64_t newest = (uint64_t)a->num_iterations++ % FPG_MAX_RECENT; /* an index whatever a state says */
     a->recent_episodes[newest] = stats->num_episodes;
@@ -148,60 +215,37 @@ static void count(fpg_agent *a, fpg_stats *stats)
 fpg_status fpg_agent_ascend(fpg_agent *a, fpg_stats *stats)
 {
     const fpg_train_config *c = &a->config;
-    const fpg_status status = fpg_ascent_step(&a->policy, &a->normalizer, c, c->optimizer, annealed(a, c->learning_rate),
-                                              c->max_grad_norm, &stats->gradient_norm);
-    if (status == FPG_OK)
-        count(a, stats);
-    return status;
+    stats->gradient_norm = fpg_ascent_chain(&a->policy, &a->normalizer);
+    stats->learning_rate = fpg_agent_rate(a, c->learning_rate), stats->num_updates = 1;
+    return fpg_ascent_step(&a->policy, &a->normalizer, c, c->optimizer, stats->learning_rate,
+                           fpg_clip_factor(stats->gradient_norm, c->max_grad_norm));
 }
 
 fpg_status fpg_agent_learn(fpg_agent *a, fpg_stats *stats, fpg_poll poll)
 {
-    const fpg_train_config *c = &a->config;
-    fpg_estimator *e = &a->estimator;
-    const double n = (double)e->num_rows;
-    const int64_t divisor = c->collect.normalize == FPG_PER_TIMESTEP ? e->num_rows : e->num_trajectories;
-    const int wants_entropy = isnan(stats->entropy);
-    double weight, weight_square, target, target_square, entropy, norm;
-    stats->num_steps = e->num_rows, stats->num_trajectories = e->num_trajectories;
-    fpg_status status = a->has_value ? fpg_estimator_values(e, a->value.theta, &c->collect, poll) : FPG_OK;
+    static fpg_status (*const algorithms[])(fpg_agent *, fpg_stats *, fpg_poll) = {[FPG_VPG] = fpg_vpg_learn, [FPG_PPO] = fpg_ppo_learn};
+    stats->num_steps = a->estimator.num_rows, stats->num_trajectories = a->estimator.num_trajectories;
+    const fpg_status status = algorithms[a->config.algorithm](a, stats, poll);
     if (status == FPG_OK)
-        status = fpg_estimator_weigh(e, &c->collect, NULL, poll);
-    if (status != FPG_OK)
-        return status;
-    fpg_estimator_sums(e, &weight, &weight_square, &target, &target_square);
-    const double mean = weight / n, square = weight_square / n - mean * mean, variance = square > 0 ? square : 0;
-    if (a->has_value) { /* whose weights are target - V(s_t) */
-        const double target_mean = target / n, target_variance = target_square / n - target_mean * target_mean;
-        if (!isfinite(weight_square) || !isfinite(target_square))
-            return FPG_NONFINITE_VALUE;
-        stats->value_loss = weight_square / n;
-        stats->explained_variance = target_variance > 0 ? 1 - square / target_variance : NAN;
-    }
-    status = fpg_estimator_policy_gradient(e, a->policy.theta, c->standardize_advantages ? mean : 0,
-                                           c->standardize_advantages ? 1 / (sqrt(variance) + 1e-8) : 1, c->collect.entropy_coef,
-                                           1.0 / (double)divisor, a->policy.gradient, &norm, wants_entropy ? &entropy : NULL, poll);
-    if (wants_entropy)
-        stats->entropy = entropy / n;
-    if (status == FPG_OK)
-        status = observe(a, poll);
-    if (status == FPG_OK)
-        status = fpg_ascent_step(&a->policy, &a->normalizer, c, c->optimizer, annealed(a, c->learning_rate), c->max_grad_norm,
-                                 &stats->gradient_norm);
-    if (status == FPG_OK && a->has_value)
-        status = fit_values(a, poll);
-    if (status != FPG_OK)
-        return status;
-    fpg_ascent_finish(&a->policy, &a->normalizer);
-    if (a->has_value)
-        fpg_ascent_finish(&a->value, &a->normalizer);
-    count(a, stats);
-    return FPG_OK;
+        fpg_agent_count(a, stats);
+    return status;
 }
 
-fpg_status fpg_agent_update(fpg_agent *a, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll)
+int fpg_agent_reserve_envs(fpg_agent *a, int64_t num_envs)
 {
-    const double start = fpg_now();
+    if (a->rewards.size == 0 || num_envs == a->num_envs)
+        return 1;
+    double *so_far = fpg_calloc((size_t)num_envs, sizeof *so_far);
+    if (!so_far)
+        return 0;
+    fpg_free(a->so_far);
+    a->so_far = so_far, a->num_envs = num_envs;
+    return 1;
+}
+
+/* The same with a way back. */
+static fpg_status update(fpg_agent *a, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll)
+{
     fpg_state before;
     before.num_entries = fpg_agent_state(a, before.entries);
     if (!fpg_state_init(&before))
@@ -214,6 +258,25 @@ fpg_status fpg_agent_update(fpg_agent *a, const fpg_batch *batch, fpg_stats *sta
     if (status != FPG_OK)
         fpg_state_restore(&before);
     fpg_state_free(&before);
+    return status;
+}
+
+fpg_status fpg_agent_update(fpg_agent *a, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll)
+{
+    const double start = fpg_now();
+    double *so_far = a->so_far; /* of another number of environments, perhaps */
+    const int64_t num_envs = a->num_envs;
+    fpg_status status = FPG_NO_MEMORY;
+    if (batch->num_envs != num_envs)
+        a->so_far = NULL, a->num_envs = 0;
+    if (fpg_agent_reserve_envs(a, batch->num_envs))
+        status = update(a, batch, stats, poll);
+    if (so_far != a->so_far) {
+        double *unused = status == FPG_OK ? so_far : a->so_far;
+        if (status != FPG_OK)
+            a->so_far = so_far, a->num_envs = num_envs;
+        fpg_free(unused);
+    }
     stats->seconds = fpg_now() - start;
     return status;
 }

@@ -15,6 +15,10 @@ struct fpg_agent {
     int has_value;
     fpg_normalizer normalizer; /* size 0: observations are taken as they are */
     double *moments;           /* (2, obs_size), with a normaliser */
+    fpg_normalizer rewards;    /* of discounted returns forwards in time; size 0: V learns from rewards as they are */
+    double *so_far;            /* (num_envs,) those of the episodes under way */
+    int64_t num_envs;          /* of the last batch, where rewards are normalised; else 0 */
+    double rate_factor;        /* what desired_kl has made of the policy's learning rate */
     int64_t num_iterations, total_steps;
     double mean_length;        /* of the newest episodes; NaN before there are any */
     double recent_returns[FPG_MAX_RECENT]; /* iteration k's sum of returns, at k % FPG_MAX_RECENT */
@@ -38,5 +42,31 @@ void fpg_state_restore(fpg_state *state);
  * agent->policy.gradient, the statistics of the collection being there. After a failure its caller restores the state. */
 fpg_status fpg_agent_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll);
 fpg_status fpg_agent_ascend(fpg_agent *agent, fpg_stats *stats);
+void fpg_agent_count(fpg_agent *agent, fpg_stats *stats);
+
+/* ---- algorithms/: one iteration each, from the rows that the estimator has loaded ------------------------------------------ */
+
+fpg_status fpg_vpg_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll);
+fpg_status fpg_ppo_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll);
+
+/* Their parts. Sums over the rows' weights: */
+typedef struct {
+    double mean, square; /* the mean, and the sum of squared distances from it */
+} fpg_spread;
+
+fpg_spread fpg_spread_of(double sum, double sum_square, int64_t count);
+/* Weights and targets, by V as it is now; and what is known of it. */
+fpg_status fpg_agent_weigh(fpg_agent *agent, fpg_stats *stats, fpg_spread *weights, fpg_poll poll);
+/* The statistics of rewards get those of the batch; before V is asked. */
+fpg_status fpg_agent_observe_rewards(fpg_agent *agent, fpg_poll poll);
+/* The statistics of observations get those of the batch, and both networks are ready for steps. */
+fpg_status fpg_agent_observe(fpg_agent *agent, fpg_poll poll);
+/* The regression of V on the targets, in epochs of minibatches. */
+fpg_status fpg_agent_fit_values(fpg_agent *agent, fpg_poll poll);
+/* After all steps. */
+void fpg_agent_finish(fpg_agent *agent);
+/* The share of a linear schedule that is left. */
+double fpg_agent_share_left(const fpg_agent *agent);
+double fpg_agent_rate(const fpg_agent *agent, double learning_rate);
 
 #endif

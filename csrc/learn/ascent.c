@@ -1,4 +1,4 @@
-/* ascent.c - one network's way uphill: clip, step, read observations as they are normalised now. */
+/* ascent.c - one network's way uphill: chain, clip, step, fold. */
 #include "learn/ascent.h"
 
 #include <math.h>
@@ -6,7 +6,8 @@
 int fpg_ascent_init(fpg_ascent *a, const fpg_network *net, float *theta, int is_new)
 {
     const size_t n = (size_t)fpg_num_parameters(net);
-    *a = (fpg_ascent){.theta = theta, .num_parameters = (int64_t)n, .is_new = is_new, .beta1_power = 1, .beta2_power = 1,
+    *a = (fpg_ascent){.theta = theta, .num_parameters = (int64_t)n, .is_new = is_new, .beta1_power = 1, .beta2_power = 1, .output_scale = 1,
+                      .last_layer = fpg_layout_of(net).output.theta_weight,
                       .first_outputs = net->num_hidden > 0 ? net->hidden[0] : net->num_outputs};
     a->m = fpg_calloc(fpg_times(n, 4), sizeof(float));
     if (!a->m)
@@ -17,12 +18,46 @@ int fpg_ascent_init(fpg_ascent *a, const fpg_network *net, float *theta, int is_
 
 void fpg_ascent_free(fpg_ascent *a) { fpg_free(a->m); }
 
+static int has_inner(const fpg_ascent *a) { return a->is_scaled || a->output_scale != 1; }
+
+static void scale_last_layer(const fpg_ascent *a, double scale, float *parameters)
+{
+    for (int64_t p = a->last_layer; scale != 1 && p < a->num_parameters; p++)
+        parameters[p] = (float)(parameters[p] * scale);
+}
+
+/* theta becomes inner. */
+static void unfold(fpg_ascent *a, const fpg_normalizer *z)
+{
+    if (a->is_scaled)
+        fpg_normalizer_unfold(z, a->first_outputs, a->num_parameters, a->theta, a->inner);
+    else
+        memcpy(a->inner, a->theta, (size_t)a->num_parameters * sizeof *a->theta);
+    scale_last_layer(a, 1 / a->output_scale, a->inner);
+}
+
+static void fold(fpg_ascent *a, const fpg_normalizer *z)
+{
+    if (a->is_scaled)
+        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, a->theta);
+    else
+        memcpy(a->theta, a->inner, (size_t)a->num_parameters * sizeof *a->theta);
+    scale_last_layer(a, a->output_scale, a->theta);
+}
+
+void fpg_ascent_scale_outputs(fpg_ascent *a, double scale, int first)
+{
+    a->output_scale = scale;
+    if (first && a->is_new)
+        scale_last_layer(a, scale, a->theta);
+}
+
 /* A network that is not new is what it is whatever the statistics say, which only scale its steps. */
 void fpg_ascent_observe(fpg_ascent *a, const fpg_normalizer *z, int first)
 {
     a->is_scaled = z->size > 0 && !(first && a->is_new);
-    if (a->is_scaled)
-        fpg_normalizer_unfold(z, a->first_outputs, a->num_parameters, a->theta, a->inner);
+    if (has_inner(a))
+        unfold(a, z);
 }
 
 void fpg_ascent_finish(fpg_ascent *a, const fpg_normalizer *z)
@@ -33,10 +68,10 @@ void fpg_ascent_finish(fpg_ascent *a, const fpg_normalizer *z)
     fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, a->theta);
 }
 
-/* The gradient by the parameters that steps are taken on, in place; returns its Euclidean norm. */
-static double chain(const fpg_ascent *a, const fpg_normalizer *z)
+double fpg_ascent_chain(fpg_ascent *a, const fpg_normalizer *z)
 {
     double square = 0;
+    scale_last_layer(a, a->output_scale, a->gradient);
     if (a->is_scaled)
         return sqrt(fpg_normalizer_chain(z, a->first_outputs, a->num_parameters, a->gradient));
     for (int64_t p = 0; p < a->num_parameters; p++)
@@ -61,15 +96,13 @@ static fpg_status step(fpg_ascent *a, const fpg_train_config *c, fpg_optimizer o
 }
 
 fpg_status fpg_ascent_step(fpg_ascent *a, const fpg_normalizer *z, const fpg_train_config *config, fpg_optimizer optimizer,
-                           double learning_rate, double max_norm, double *norm)
+                           double learning_rate, double factor)
 {
-    *norm = chain(a, z);
-    if (*norm > max_norm)
-        for (int64_t i = 0; i < a->num_parameters; i++)
-            a->gradient[i] *= (float)(max_norm / *norm);
-    const fpg_status status = step(a, config, optimizer, learning_rate, a->is_scaled ? a->inner : a->theta);
-    if (a->is_scaled)
-        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, a->theta);
+    for (int64_t i = 0; factor != 1 && i < a->num_parameters; i++)
+        a->gradient[i] *= (float)factor;
+    const fpg_status status = step(a, config, optimizer, learning_rate, has_inner(a) ? a->inner : a->theta);
+    if (has_inner(a))
+        fold(a, z);
     return status;
 }
 

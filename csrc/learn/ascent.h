@@ -1,4 +1,8 @@
-/* ascent.h - one network's way uphill: an optimizer, and observations as they are normalised now. */
+/* ascent.h - one network's way uphill: an optimizer, and observations and outputs as they are normalised now.
+ *
+ * Steps are taken on inner parameters where something is normalised: those of the first layer for normalised observations, those of
+ * the last for outputs that are divided by output_scale. theta computes the same from plain observations.
+ */
 #ifndef FPG_ASCENT_H
 #define FPG_ASCENT_H
 
@@ -11,8 +15,10 @@ typedef struct {
     int32_t first_outputs; /* of the first layer */
     int is_new;            /* until it has learnt, normalising may change what it computes */
     float *m, *v;          /* (P,) moments */
-    float *inner;          /* (P,): the parameters for normalised observations, where observations are */
-    int is_scaled;         /* steps of the iteration under way are taken on them */
+    float *inner;          /* (P,) */
+    int is_scaled;         /* steps of the iteration under way are taken on parameters for normalised observations */
+    int64_t last_layer;    /* offset of the last layer's parameters, which go to the end of a value function's */
+    double output_scale;   /* of a value function; 1 where its outputs are what it predicts */
     double beta1_power, beta2_power;
 } fpg_ascent;
 
@@ -20,10 +26,15 @@ int fpg_ascent_init(fpg_ascent *a, const fpg_network *net, float *theta, int is_
 void fpg_ascent_free(fpg_ascent *a);
 /* Before the iteration's steps, with normalised observations: `first` says that the statistics are the first ones. */
 void fpg_ascent_observe(fpg_ascent *a, const fpg_normalizer *z, int first);
-/* One step uphill by a->gradient, which is consumed; the gradient is scaled down to max_norm. *norm: its Euclidean norm before.
- * After a failure the iteration has to be undone. */
+/* Before them: the scale of the outputs, of which `first` says the same. A new value function's outputs grow with it. */
+void fpg_ascent_scale_outputs(fpg_ascent *a, double scale, int first);
+/* a->gradient, which is by theta, becomes that by the inner parameters; its Euclidean norm. */
+double fpg_ascent_chain(fpg_ascent *a, const fpg_normalizer *z);
+/* One step uphill by `factor` times a->gradient, which is consumed. After a failure the iteration has to be undone. */
 fpg_status fpg_ascent_step(fpg_ascent *a, const fpg_normalizer *z, const fpg_train_config *config, fpg_optimizer optimizer,
-                           double learning_rate, double max_norm, double *norm);
+                           double learning_rate, double factor);
+/* What a gradient of this norm is multiplied by: 1, or less so that its norm is max_norm. */
+static inline double fpg_clip_factor(double norm, double max_norm) { return norm > max_norm ? max_norm / norm : 1; }
 /* After the steps: a new network becomes a function of observations normalised by the first statistics. */
 void fpg_ascent_finish(fpg_ascent *a, const fpg_normalizer *z);
 /* Its entries, whose names begin with `policy` or `value`. */

@@ -75,7 +75,7 @@ static void list_rows(fpg_shard *s)
 
 fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_shards)
 {
-    const int64_t arrays = e->has_values ? 4 : 1;
+    const int64_t arrays = (e->has_values ? 4 : 1) + (e->has_log_probs ? 1 : 0);
     int64_t entries = 0, envs = 0;
     if (!reserve_shards(e, num_shards))
         return FPG_NO_MEMORY;
@@ -110,6 +110,7 @@ fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_s
             s->targets = e->floats + 3 * entries + at, s->last_values = e->floats + 4 * entries + first;
         } else
             s->values = s->final_values = s->targets = s->last_values = NULL;
+        s->old_log_probs = e->has_log_probs ? e->floats + (arrays - 1) * entries + (e->has_values ? envs : 0) + at : NULL;
         s->rows = e->numbers + begin, s->order = e->numbers + entries + begin;
         list_rows(s);
         e->all.rows[i] = s->rows, e->all.starts[i] = e->num_rows;
@@ -147,6 +148,7 @@ typedef struct {
     const fpg_collect *collect;
     const float *baseline;
     int64_t iteration, epoch;
+    double gamma, *so_far;
     fpg_control control;
 } shard_job;
 
@@ -204,6 +206,37 @@ fpg_status fpg_estimator_moments(fpg_estimator *e, double *sum, double *sum_squa
     return status;
 }
 
+static void add_discounted(void *context, int64_t index, int worker)
+{
+    shard_job *job = context;
+    const fpg_shard *s = &job->e->shards[index];
+    double *sums = job->e->moments + index * 2 * job->e->policy.layout.obs_size, sum = 0, square = 0;
+    (void)worker;
+    for (int32_t i = 0; i < s->num_envs; i++)
+        if (s->by_episode || (s->first_age && s->first_age[i] == 0))
+            job->so_far[s->first_env + i] = 0;
+    for (int64_t r = 0; r < s->num_rows; r++) {
+        const int64_t k = s->rows[r];
+        double *so_far = &job->so_far[s->first_env + k % s->stride];
+        const double x = job->gamma * *so_far + s->rewards[k];
+        sum += x, square += x * x;
+        *so_far = s->terminated[k] | s->truncated[k] ? 0 : x;
+    }
+    sums[0] = sum, sums[1] = square;
+}
+
+fpg_status fpg_estimator_discounted(fpg_estimator *e, double gamma, double *so_far, double *sum, double *sum_square, fpg_poll poll)
+{
+    shard_job job = {.e = e, .gamma = gamma, .so_far = so_far};
+    const fpg_status status = run_shards(&job, add_discounted, poll);
+    *sum = *sum_square = 0;
+    for (int64_t s = 0; s < e->num_shards; s++) {
+        const double *sums = e->moments + s * 2 * e->policy.layout.obs_size;
+        *sum += sums[0], *sum_square += sums[1];
+    }
+    return status != FPG_OK || isfinite(*sum_square) ? status : FPG_NONFINITE_REWARD;
+}
+
 /* Fisher and Yates; Durstenfeld, "Random permutation", 1964. */
 static void shuffle_shard(void *context, int64_t index, int worker)
 {
@@ -245,15 +278,68 @@ void fpg_estimator_sums(const fpg_estimator *e, double *weight, double *weight_s
 
 /* ---- tasks over rows --------------------------------------------------------------------------------------------------- */
 
+fpg_status fpg_estimator_pack(fpg_workspace *ws, const float *theta)
+{
+    const fpg_status status = fpg_check_theta(&ws->layout, theta);
+    if (status == FPG_OK)
+        fpg_active()->pack(&ws->layout, theta, ws->packed);
+    return status;
+}
+
 static fpg_status run_rows(fpg_workspace *ws, fpg_rows *job, const float *theta, int64_t num_rows, fpg_poll poll)
 {
-    fpg_status status = fpg_check_theta(&ws->layout, theta);
+    fpg_status status = fpg_estimator_pack(ws, theta);
     if (status == FPG_OK)
         status = fpg_divide_rows(ws, job, num_rows);
     if (status != FPG_OK)
         return status;
-    fpg_active()->pack(&ws->layout, theta, ws->packed);
     return fpg_run_rows(ws, job, poll, fpg_active()->rows_gradient, ws->num_slots);
+}
+
+static fpg_rows rows_of(const fpg_estimator *e, const fpg_selection *chosen, fpg_objective objective)
+{
+    return (fpg_rows){.shards = e->shards, .num_shards = e->num_shards, .starts = chosen->starts, .rows = chosen->rows,
+                      .objective = objective, .scale = 1, .value_scale = 1, .value_clip = INFINITY, .huber_delta = INFINITY,
+                      .in_order = chosen == &e->all};
+}
+
+typedef struct {
+    fpg_rows *policy, *value;
+    int64_t num_policy_slots;
+} both_jobs;
+
+static void run_either(void *context, int64_t index, int worker)
+{
+    const both_jobs *both = context;
+    if (index < both->num_policy_slots)
+        fpg_active()->rows_gradient(both->policy, index, worker);
+    else
+        fpg_active()->rows_gradient(both->value, index - both->num_policy_slots, worker);
+}
+
+fpg_status fpg_estimator_both(fpg_estimator *e, const fpg_selection *chosen, fpg_rows *policy, fpg_rows *value, fpg_poll poll)
+{
+    fpg_workspace *workspaces[] = {&e->policy, &e->value};
+    fpg_rows *jobs[] = {policy, value};
+    const int64_t num_rows = chosen->starts[e->num_shards];
+    for (int n = 0; n < 2; n++) {
+        fpg_workspace *ws = workspaces[n];
+        fpg_rows *job = jobs[n];
+        job->shards = e->shards, job->num_shards = e->num_shards, job->starts = chosen->starts, job->rows = chosen->rows;
+        job->in_order = chosen == &e->all;
+        fpg_status status = fpg_divide_rows(ws, job, num_rows);
+        if (status == FPG_OK) /* the slots of both share the workers */
+            status = fpg_workspace_add_workers(ws, NULL, 0, 2 * ws->num_slots);
+        if (status != FPG_OK)
+            return status;
+        job->layout = &ws->layout, job->packed = ws->packed, job->workers = ws->workers, job->slots = ws->slots;
+        fpg_control_init(&job->control, poll);
+    }
+    both_jobs both = {policy, value, e->policy.num_slots};
+    const int workers = e->policy.num_workers < e->value.num_workers ? e->policy.num_workers : e->value.num_workers;
+    fpg_parallel_for(e->policy.num_slots + e->value.num_slots, workers, run_either, &both, &policy->control);
+    const fpg_status status = (fpg_status)atomic_load(&policy->control.status);
+    return status != FPG_OK ? status : fpg_value_problem((fpg_status)atomic_load(&value->control.status));
 }
 
 /* The shards as they are, then their final observations, then what follows their last rows: three times as many shards. */
@@ -297,52 +383,76 @@ fpg_status fpg_estimator_values(fpg_estimator *e, const float *value_theta, cons
     return fpg_value_problem(status);
 }
 
+/* The slots' entropies, added up. */
+static fpg_status add_entropies(const fpg_workspace *ws, double *entropy)
+{
+    *entropy = 0;
+    for (int64_t s = 0; s < ws->num_slots; s++)
+        *entropy += ws->slots[s].entropy;
+    return isfinite(*entropy) ? FPG_OK : FPG_NONFINITE_OUTPUT;
+}
+
 fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, double shift, double weight_scale, double entropy_coef,
                                          double scale, float *gradient, double *norm, double *entropy, fpg_poll poll)
 {
-    fpg_rows job = {.shards = e->shards, .num_shards = e->num_shards, .starts = e->all.starts, .rows = e->all.rows,
-                    .objective = FPG_POLICY_OBJECTIVE, .shift = shift, .scale = weight_scale, .entropy_coef = (float)entropy_coef,
-                    .want_entropy = entropy != NULL};
+    fpg_rows job = rows_of(e, &e->all, FPG_POLICY_OBJECTIVE);
     fpg_workspace *ws = &e->policy;
-    job.in_order = job.has_hidden = 1;
-    const fpg_status status = run_rows(ws, &job, theta, e->num_rows, poll);
+    job.shift = shift, job.scale = weight_scale, job.entropy_coef = (float)entropy_coef, job.want_entropy = entropy != NULL;
+    job.has_hidden = 1;
+    fpg_status status = run_rows(ws, &job, theta, e->num_rows, poll);
+    if (status == FPG_OK && entropy)
+        status = add_entropies(ws, entropy);
     if (status != FPG_OK)
         return status;
-    if (entropy) {
-        *entropy = 0;
-        for (int64_t s = 0; s < ws->num_slots; s++)
-            *entropy += ws->slots[s].entropy;
-        if (!isfinite(*entropy))
-            return FPG_NONFINITE_OUTPUT;
-    }
     const double square = fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, scale, gradient);
     *norm = sqrt(square);
     return isfinite(square) ? FPG_OK : FPG_NONFINITE_GRADIENT;
 }
 
-fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_theta, int64_t index, int64_t count, float *gradient,
-                                        int64_t *rows, fpg_poll poll)
+fpg_status fpg_estimator_log_probs(fpg_estimator *e, const float *theta, double *entropy, fpg_poll poll)
 {
-    const fpg_selection *chosen = &e->all;
-    fpg_workspace *ws = &e->value;
-    if (count > 1) {
-        chosen = &e->minibatch;
-        for (int64_t i = 0; i < e->num_shards; i++) {
-            const fpg_shard *s = &e->shards[i];
-            const int64_t begin = s->num_rows * index / count, end = s->num_rows * (index + 1) / count;
-            e->minibatch.rows[i] = s->order + begin;
-            e->minibatch.starts[i + 1] = e->minibatch.starts[i] + end - begin;
-        }
+    fpg_rows job = rows_of(e, &e->all, FPG_LOG_PROBS);
+    job.has_hidden = 1;
+    const fpg_status status = run_rows(&e->policy, &job, theta, e->num_rows, poll);
+    return status == FPG_OK ? add_entropies(&e->policy, entropy) : status;
+}
+
+const fpg_selection *fpg_estimator_minibatch(fpg_estimator *e, int64_t index, int64_t count, int64_t *rows)
+{
+    *rows = e->num_rows;
+    if (count == 1)
+        return &e->all;
+    for (int64_t i = 0; i < e->num_shards; i++) {
+        const fpg_shard *s = &e->shards[i];
+        const int64_t begin = s->num_rows * index / count, end = s->num_rows * (index + 1) / count;
+        e->minibatch.rows[i] = s->order + begin;
+        e->minibatch.starts[i + 1] = e->minibatch.starts[i] + end - begin;
     }
-    *rows = chosen->starts[e->num_shards];
-    if (*rows == 0)
-        return FPG_OK;
-    fpg_rows job = {.shards = e->shards, .num_shards = e->num_shards, .starts = chosen->starts, .rows = chosen->rows,
-                    .objective = FPG_VALUE_OBJECTIVE, .in_order = count == 1};
-    const fpg_status status = run_rows(ws, &job, value_theta, *rows, poll);
+    *rows = e->minibatch.starts[e->num_shards];
+    return &e->minibatch;
+}
+
+void fpg_estimator_chosen_sums(const fpg_estimator *e, const fpg_selection *chosen, double *weight, double *weight_square)
+{
+    *weight = *weight_square = 0;
+    for (int64_t i = 0; i < e->num_shards; i++)
+        for (int64_t r = 0; r < chosen->starts[i + 1] - chosen->starts[i]; r++) {
+            const double w = e->shards[i].weights[chosen->rows[i][r]];
+            *weight += w, *weight_square += w * w;
+        }
+}
+
+fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_theta, const fpg_selection *chosen, double value_scale,
+                                        float *gradient, fpg_poll poll)
+{
+    fpg_rows job = rows_of(e, chosen, FPG_VALUE_OBJECTIVE);
+    job.value_scale = (float)value_scale;
+    fpg_workspace *ws = &e->value;
+    const int64_t rows = chosen->starts[e->num_shards];
+    const fpg_status status = run_rows(ws, &job, value_theta, rows, poll);
     if (status != FPG_OK)
         return fpg_value_problem(status);
-    const double square = fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, 1.0 / (double)*rows, gradient);
+    const double square = fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, 1.0 / (double)rows, gradient);
     return isfinite(square) ? FPG_OK : FPG_NONFINITE_VALUE;
 }
 
@@ -374,10 +484,13 @@ fpg_stats fpg_batch_stats(const fpg_batch *b)
         least = x < least ? x : least, most = x > most ? x : most;
     }
     const double mean = sum / n, variance = square / n - mean * mean;
-    return (fpg_stats){
-        .num_episodes = b->num_episodes, .mean_return = n > 0 ? mean : NAN, .return_std = n > 0 ? sqrt(variance > 0 ? variance : 0) : NAN,
-        .min_return = n > 0 ? least : NAN, .max_return = n > 0 ? most : NAN, .mean_length = n > 0 ? length / n : NAN,
-        .entropy = b->entropy, .gradient_norm = NAN, .value_loss = NAN, .explained_variance = NAN};
+    fpg_stats stats = fpg_stats_unknown();
+    stats.num_episodes = b->num_episodes, stats.entropy = b->entropy, stats.seconds = 0;
+    if (n > 0) {
+        stats.mean_return = mean, stats.return_std = sqrt(variance > 0 ? variance : 0);
+        stats.min_return = least, stats.max_return = most, stats.mean_length = length / n;
+    }
+    return stats;
 }
 
 fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, const float *theta, const float *value_theta,

@@ -13,12 +13,13 @@ typedef struct {
 typedef struct {
     fpg_workspace policy, value; /* value: without memory if there is no value function */
     int has_values;              /* of a value function, or the caller's */
+    int has_log_probs;           /* log-probs of the policy before the update are kept */
     uint64_t seed;
     fpg_shard *shards, *own;     /* (num_shards,) of the batch at hand; own: memory for those of a caller's batch */
     int64_t num_shards, max_shards;
     int64_t num_rows, num_trajectories;
     fpg_selection all, minibatch;
-    float *floats;               /* the shards' values, weights, targets */
+    float *floats;               /* the shards' values, weights, targets, log-probs */
     int64_t *numbers;            /* the shards' rows, and their order */
     double *moments;             /* (num_shards, 2, obs_size): sums of observations and of their squares */
     int64_t max_floats, max_numbers;
@@ -38,12 +39,24 @@ fpg_status fpg_estimator_weigh(fpg_estimator *e, const fpg_collect *collect, con
  * the rows' entropies; NULL: not wanted. *norm: the gradient's Euclidean norm. */
 fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, double shift, double weight_scale, double entropy_coef,
                                          double scale, float *gradient, double *norm, double *entropy, fpg_poll poll);
+/* log pi of every row, for FPG_CLIPPED_OBJECTIVE, and the sum of the rows' entropies. */
+fpg_status fpg_estimator_log_probs(fpg_estimator *e, const float *theta, double *entropy, fpg_poll poll);
 /* Shuffles the rows of every shard, for the epoch's minibatches. */
 fpg_status fpg_estimator_shuffle(fpg_estimator *e, int64_t iteration, int64_t epoch, fpg_poll poll);
-/* gradient: by value_theta, of minus half the mean squared error over minibatch `index` of `count`; count 1: over all rows. *rows:
- * how many these are, perhaps none. */
-fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_theta, int64_t index, int64_t count, float *gradient,
-                                        int64_t *rows, fpg_poll poll);
+/* The rows of minibatch `index` of `count`, until the next call; count 1: all. *rows: how many these are, perhaps none. */
+const fpg_selection *fpg_estimator_minibatch(fpg_estimator *e, int64_t index, int64_t count, int64_t *rows);
+/* Sum of the weights of chosen rows, and of their squares. */
+void fpg_estimator_chosen_sums(const fpg_estimator *e, const fpg_selection *chosen, double *weight, double *weight_square);
+/* gradient: by value_theta, of minus half the mean square of error / value_scale over chosen rows. */
+fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_theta, const fpg_selection *chosen, double value_scale,
+                                        float *gradient, fpg_poll poll);
+/* Parameters that the next fpg_estimator_both computes with. */
+fpg_status fpg_estimator_pack(fpg_workspace *ws, const float *theta);
+/* Runs the objectives of both networks over chosen rows, all tasks in one call: what they sum up is in the slots. */
+fpg_status fpg_estimator_both(fpg_estimator *e, const fpg_selection *chosen, fpg_rows *policy, fpg_rows *value, fpg_poll poll);
+/* Sums over the rows of R_t = gamma R_{t-1} + r_t, forwards in time, and of their squares. It begins with so_far[i] of environment
+ * i, which becomes what the next batch begins with, and with 0 after an episode's end. */
+fpg_status fpg_estimator_discounted(fpg_estimator *e, double gamma, double *so_far, double *sum, double *sum_square, fpg_poll poll);
 /* Sums over the rows of each component of the observations, and of their squares, (obs_size,) each. */
 fpg_status fpg_estimator_moments(fpg_estimator *e, double *sum, double *sum_square, fpg_poll poll);
 /* The shards' sums of weights and targets and of their squares, added up. */

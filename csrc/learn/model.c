@@ -137,7 +137,7 @@ fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs
                               float *gradient, double *square_error, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, NULL, NULL, targets, size);
-    fpg_rows job = {.objective = FPG_VALUE_OBJECTIVE};
+    fpg_rows job = {.objective = FPG_VALUE_OBJECTIVE, .value_scale = 1, .value_clip = INFINITY, .huber_delta = INFINITY};
     return fpg_value_problem(run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, square_error));
 }
 

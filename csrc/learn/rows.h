@@ -5,6 +5,8 @@
 #ifndef FPG_ROWS_H
 #define FPG_ROWS_H
 
+#include <math.h>
+
 #include "base/internal.h"
 #include "heads/head.h"
 #include "learn/chunks.h"
@@ -110,24 +112,47 @@ static int fpg_load_actions(const fpg_layout *layout, const fpg_pieces *found, v
 
 /* ---- objectives: outputs of a chunk, in worker->dlogits, become the gradient by them ------------------------------------- */
 
+/* Outputs become the gradient of weight[r] * log pi + coefficient * entropy, by the scores. */
+static void fpg_score_rows(const fpg_rows *job, int32_t rows, const float *weight, float coefficient, fpg_worker *worker)
+{
+    const fpg_layout *layout = job->layout;
+    const int32_t width = fpg_round_up(rows, FPG_PAD);
+    float one[FPG_CHUNK] = {0}, *score = worker->backward;
+    if (coefficient == 0) {
+        fpg_head_score(layout, job->packed, width, FPG_CHUNK, worker->action, weight, worker->dlogits);
+        return;
+    }
+    for (int32_t r = 0; r < rows; r++)
+        one[r] = 1.0f;
+    fpg_head_score(layout, job->packed, width, FPG_CHUNK, worker->action, one, worker->dlogits);
+    memcpy(score, worker->dlogits, (size_t)layout->num_outputs * FPG_CHUNK * sizeof *score);
+    for (int32_t a = 0; a < layout->num_scores; a++)
+        FPG_SIMD for (int32_t r = 0; r < width; r++)
+            worker->dlogits[a * FPG_CHUNK + r] *= weight[r];
+    fpg_head_entropy_gradient(layout, width, FPG_CHUNK, score, one, coefficient, FPG_CHUNK, worker->dlogits);
+}
+
+/* log pi(action) and the entropy of each row, of outputs that stay. */
+static void fpg_log_prob_rows(const fpg_rows *job, int32_t rows, fpg_worker *worker, float *log_prob, float *entropy)
+{
+    const fpg_layout *layout = job->layout;
+    memcpy(worker->backward, worker->dlogits, (size_t)layout->num_outputs * FPG_CHUNK * sizeof(float));
+    fpg_head_log_prob(layout, job->packed, fpg_round_up(rows, FPG_PAD), FPG_CHUNK, worker->action, worker->backward, log_prob, entropy);
+}
+
 /* Of factor * ((weight - shift) * scale * log pi + entropy_coef * entropy). Adds to the slot what it is the gradient of, and the
  * entropy, where they are wanted. 0 if an action is out of range. */
 static int fpg_policy_objective(const fpg_rows *job, const fpg_pieces *found, float factor, fpg_worker *worker, fpg_slot *slot)
 {
-    const fpg_layout *layout = job->layout;
-    const int32_t rows = found->num_rows, width = fpg_round_up(rows, FPG_PAD);
-    const size_t outputs = (size_t)layout->num_outputs * FPG_CHUNK * sizeof(float);
+    const int32_t rows = found->num_rows;
     const float shift = (float)job->shift, scale = (float)job->scale;
-    float weight[FPG_CHUNK] = {0}, one[FPG_CHUNK], *copy = worker->backward;
-    if (!fpg_load_actions(layout, found, worker->action))
+    float weight[FPG_CHUNK] = {0};
+    if (!fpg_load_actions(job->layout, found, worker->action))
         return 0;
     FPG_EACH_ROW(found, weight[r] = factor * ((shard->weights[k] - shift) * scale))
-    for (int32_t r = 0; r < width; r++)
-        one[r] = r < rows ? 1.0f : 0.0f;
     if (job->want_sum || job->want_entropy) {
         float log_prob[FPG_CHUNK], entropy[FPG_CHUNK];
-        memcpy(copy, worker->dlogits, outputs);
-        fpg_head_log_prob(layout, job->packed, width, FPG_CHUNK, worker->action, copy, log_prob, entropy);
+        fpg_log_prob_rows(job, rows, worker, log_prob, entropy);
         for (int32_t r = 0; r < rows; r++)
             slot->entropy += entropy[r];
         /* A log-prob may be too negative for float32, which a weight of 0 makes 0. */
@@ -136,28 +161,86 @@ static int fpg_policy_objective(const fpg_rows *job, const fpg_pieces *found, fl
             slot->sum += (w != 0 ? w * log_prob[r] : 0) + (double)job->entropy_coef * entropy[r];
         })
     }
-    if (job->entropy_coef == 0) {
-        fpg_head_score(layout, job->packed, width, FPG_CHUNK, worker->action, weight, worker->dlogits);
-        return 1;
-    }
-    fpg_head_score(layout, job->packed, width, FPG_CHUNK, worker->action, one, worker->dlogits);
-    memcpy(copy, worker->dlogits, outputs);
-    for (int32_t a = 0; a < layout->num_scores; a++)
-        FPG_SIMD for (int32_t r = 0; r < width; r++)
-            worker->dlogits[a * FPG_CHUNK + r] *= weight[r];
-    fpg_head_entropy_gradient(layout, width, FPG_CHUNK, copy, one, factor * job->entropy_coef, FPG_CHUNK, worker->dlogits);
+    fpg_score_rows(job, rows, weight, factor * job->entropy_coef, worker);
     return 1;
 }
 
-/* Of -(target - V)^2 / 2. Adds the squared errors to the slot. */
-static void fpg_value_objective(const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
+/* e^x - 1 - x, to its own accuracy near 0 as well. */
+static inline float fpg_exp_beyond_linear(float x, float exp_x)
 {
-    float *v = worker->dlogits;
-    FPG_EACH_ROW(found, {
-        const float error = shard->targets[k] - v[r];
-        slot->sum += (double)error * error;
-        v[r] = error;
-    })
+    const float series = x * x * (0.5f + x * (1.0f / 6 + x * (1.0f / 24 + x * (1.0f / 120 + x * (1.0f / 720)))));
+    return x > -0.25f && x < 0.25f ? series : exp_x - 1.0f - x;
+}
+
+/* Of min(ratio * A, clip(ratio, 1 - clip_range, 1 + clip_range) * A) + entropy_coef * entropy, where A = (weight - shift) * scale and
+ * ratio = pi / pi_old: Schulman et al., "Proximal policy optimization algorithms", 2017, equation 7. The slot gets the sums of the
+ * surrogate and of what is known of the ratios. Estimates of KL(old | new): Schulman, "Approximating KL divergence", 2020. */
+static int fpg_clipped_objective(const fpg_rows *job, const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
+{
+    const int32_t rows = found->num_rows, width = fpg_round_up(rows, FPG_PAD);
+    const float shift = (float)job->shift, scale = (float)job->scale, low = 1.0f - job->clip_range, high = 1.0f + job->clip_range;
+    float weight[FPG_CHUNK] = {0}, old[FPG_CHUNK] = {0}, log_prob[FPG_CHUNK], entropy[FPG_CHUNK];
+    float surrogate[FPG_CHUNK], k3[FPG_CHUNK], clipped[FPG_CHUNK];
+    if (!fpg_load_actions(job->layout, found, worker->action))
+        return 0;
+    FPG_EACH_ROW(found, (weight[r] = (shard->weights[k] - shift) * scale, old[r] = shard->old_log_probs[k]))
+    fpg_log_prob_rows(job, rows, worker, log_prob, entropy);
+    FPG_SIMD for (int32_t r = 0; r < width; r++) {
+        const float advantage = weight[r], log_ratio = log_prob[r] - old[r], ratio = fpg_expf(log_ratio);
+        const float held = ratio < low ? low : ratio > high ? high : ratio;
+        const float plain = ratio * advantage, bound = held * advantage;
+        surrogate[r] = bound < plain ? bound : plain;
+        weight[r] = bound < plain ? 0.0f : plain;
+        k3[r] = fpg_exp_beyond_linear(log_ratio, ratio);
+        clipped[r] = held != ratio ? 1.0f : 0.0f;
+        old[r] = log_ratio;
+    }
+    double sum = 0, sum_entropy = 0, sum_k1 = 0, sum_k3 = 0, num_clipped = 0;
+    for (int32_t r = 0; r < rows; r++) {
+        sum += surrogate[r], sum_entropy += entropy[r];
+        sum_k1 -= old[r], sum_k3 += k3[r], num_clipped += clipped[r];
+    }
+    slot->sum += sum, slot->entropy += sum_entropy;
+    slot->k1 += sum_k1, slot->k3 += sum_k3, slot->num_clipped += num_clipped;
+    for (int32_t r = rows; r < width; r++)
+        weight[r] = 0;
+    fpg_score_rows(job, rows, weight, job->entropy_coef, worker);
+    return 1;
+}
+
+/* Of -loss(error) with error = (target - V) / value_scale: half its square, or Huber's loss ("Robust estimation of a location
+ * parameter", 1964). With value_clip the larger of two losses: that of V, and that of a V that goes no further than value_clip from
+ * what it was (ppo2 of OpenAI Baselines). The derivative is by V. The slot gets the sum of (target - V)^2. */
+static void fpg_value_objective(const fpg_rows *job, const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
+{
+    const int32_t rows = found->num_rows;
+    const float inverse = 1.0f / job->value_scale, delta = job->huber_delta, limit = job->value_clip * job->value_scale;
+    float error[FPG_CHUNK], moved[FPG_CHUNK], *v = worker->dlogits;
+    FPG_EACH_ROW(found, error[r] = shard->targets[k] - v[r])
+    for (int32_t r = 0; r < rows; r++)
+        slot->sum += (double)error[r] * error[r];
+    if (limit < INFINITY) {
+        FPG_EACH_ROW(found, moved[r] = v[r] - shard->values[k])
+        FPG_SIMD for (int32_t r = 0; r < rows; r++) {
+            const float beyond = moved[r] > limit ? moved[r] - limit : moved[r] < -limit ? moved[r] + limit : 0.0f;
+            v[r] = fabsf(error[r] + beyond) > fabsf(error[r]) ? 0.0f : error[r] * inverse;
+        }
+    } else
+        FPG_SIMD for (int32_t r = 0; r < rows; r++)
+            v[r] = error[r] * inverse;
+    FPG_SIMD for (int32_t r = 0; r < rows; r++)
+        v[r] = (v[r] > delta ? delta : v[r] < -delta ? -delta : v[r]) * inverse;
+}
+
+/* log pi of the rows' actions is kept; the slot gets the sum of the entropies. 0 if an action is out of range. */
+static int fpg_store_log_probs(const fpg_rows *job, const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
+{
+    float log_prob[FPG_CHUNK], entropy[FPG_CHUNK];
+    if (!fpg_load_actions(job->layout, found, worker->action))
+        return 0;
+    fpg_log_prob_rows(job, found->num_rows, worker, log_prob, entropy);
+    FPG_EACH_ROW(found, (shard->old_log_probs[k] = log_prob[r], slot->entropy += entropy[r]))
+    return 1;
 }
 
 /* ---- tasks ------------------------------------------------------------------------------------------------------------- */
@@ -191,10 +274,15 @@ static int fpg_differentiate_row_chunk(fpg_chunks *chunks, int32_t rows, fpg_wor
     case FPG_POLICY_OBJECTIVE:
         return fpg_policy_objective(c->job, &c->found, c->factor, worker, c->slot);
     case FPG_VALUE_OBJECTIVE:
-        fpg_value_objective(&c->found, worker, c->slot);
+        fpg_value_objective(c->job, &c->found, worker, c->slot);
         break;
+    case FPG_CLIPPED_OBJECTIVE:
+        return fpg_clipped_objective(c->job, &c->found, worker, c->slot);
     case FPG_NO_OBJECTIVE:
         FPG_EACH_ROW(&c->found, shard->values[k] = worker->dlogits[r])
+        break;
+    case FPG_LOG_PROBS:
+        return fpg_store_log_probs(c->job, &c->found, worker, c->slot);
     }
     return 1;
 }
@@ -215,8 +303,8 @@ static void fpg_rows_gradient(void *context, int64_t index, int worker)
     fpg_slot *slot = &job->slots[index];
     const int64_t rows = job->starts[job->num_shards], begin = index * job->rows_per_slot;
     const int64_t end = begin + job->rows_per_slot < rows ? begin + job->rows_per_slot : rows;
-    float *gradient = job->objective == FPG_NO_OBJECTIVE ? NULL : slot->gradient;
-    slot->sum = slot->entropy = 0;
+    float *gradient = job->objective >= FPG_NO_OBJECTIVE ? NULL : slot->gradient;
+    slot->sum = slot->entropy = slot->k1 = slot->k3 = slot->num_clipped = 0;
     if (gradient)
         memset(gradient, 0, (size_t)job->layout->gradient_size * sizeof *gradient);
     fpg_drive_rows(job, begin, end, 1.0f, worker, gradient, slot);

@@ -17,11 +17,11 @@ fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net,
         return NULL;
     t->agent = agent, t->num_envs = num_envs;
     t->sampler = fpg_sampler_new(env, net, NULL, num_envs, seed);
-    if (t->sampler) {
+    if (t->sampler && fpg_agent_reserve_envs(agent, num_envs)) {
         t->before.num_entries = fpg_agent_state(agent, t->before.entries);
         t->before.num_entries += fpg_sampler_state(t->sampler, t->before.entries + t->before.num_entries);
     }
-    if (t->sampler && fpg_state_init(&t->before))
+    if (t->before.num_entries > 0 && fpg_state_init(&t->before))
         return t;
     fpg_trainer_free(t);
     return NULL;
@@ -45,7 +45,11 @@ static fpg_status learn(fpg_trainer *t, fpg_stats *stats, fpg_poll poll)
     fpg_status status;
     if (!a->has_value) {
         status = fpg_sampler_gradient(s, a->policy.theta, NULL, &collect, a->policy.gradient, stats, poll);
-        return status == FPG_OK ? fpg_agent_ascend(a, stats) : status;
+        if (status == FPG_OK)
+            status = fpg_agent_ascend(a, stats);
+        if (status == FPG_OK)
+            fpg_agent_count(a, stats);
+        return status;
     }
     status = fpg_sampler_fill(s, a->policy.theta, &collect, stats, poll);
     if (status == FPG_OK)

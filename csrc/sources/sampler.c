@@ -90,7 +90,7 @@ fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *valu
 {
     fpg_control control;
     pass_job job = {.sampler = s};
-    fpg_status status = fpg_workspace_add_workers(&s->ws, &s->env, s->width);
+    fpg_status status = fpg_workspace_add_workers(&s->ws, &s->env, s->width, s->ws.num_slots);
     if (status != FPG_OK)
         return status;
     if ((status = fpg_check_theta(&s->ws.layout, theta)) != FPG_OK)
@@ -127,13 +127,15 @@ fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *valu
 fpg_stats fpg_stats_of(const fpg_sampler *s, const fpg_tally *t, double square, double start)
 {
     const double n = (double)t->num_episodes, mean = t->sum_return / n, variance = t->sum_square / n - mean * mean;
-    return (fpg_stats){
-        .num_steps = t->num_steps, .num_episodes = t->num_episodes, .num_trajectories = t->num_trajectories,
-        .mean_return = n > 0 ? mean : NAN, .return_std = n > 0 ? sqrt(variance > 0 ? variance : 0) : NAN,
-        .min_return = n > 0 ? t->min_return : NAN, .max_return = n > 0 ? t->max_return : NAN,
-        .mean_length = n > 0 ? (double)t->sum_length / n : NAN, .entropy = t->entropy / (double)t->num_steps,
-        .gradient_norm = sqrt(square), .total_steps = s->total_steps, .seconds = fpg_now() - start,
-        .value_loss = NAN, .explained_variance = NAN};
+    fpg_stats stats = fpg_stats_unknown();
+    stats.num_steps = t->num_steps, stats.num_episodes = t->num_episodes, stats.num_trajectories = t->num_trajectories;
+    if (n > 0) {
+        stats.mean_return = mean, stats.return_std = sqrt(variance > 0 ? variance : 0);
+        stats.min_return = t->min_return, stats.max_return = t->max_return, stats.mean_length = (double)t->sum_length / n;
+    }
+    stats.entropy = t->entropy / (double)t->num_steps, stats.gradient_norm = sqrt(square);
+    stats.total_steps = s->total_steps, stats.seconds = fpg_now() - start;
+    return stats;
 }
 
 /* The slots' policy gradients, normalised, and what is known of the pass. */

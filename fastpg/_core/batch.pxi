@@ -199,6 +199,8 @@ cdef class Agent(Exclusive):
         arrays = []
         self.take("Agent.from_state()")
         try:
+            if "rewards.so_far" in state and not fpg_agent_reserve_envs(self.agent, state["rewards.so_far"].size):
+                raise MemoryError("no memory for the state of an agent")
             count = fpg_agent_state(self.agent, entries)
             for i in range(count):
                 name, wanted = entries[i].name.decode(), numpy.dtype(ENTRY_TYPES[entries[i].kind])

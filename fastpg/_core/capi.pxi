@@ -201,6 +201,7 @@ cdef extern from "fastpg.h" nogil:
     fpg_status fpg_agent_update(fpg_agent *, const fpg_batch *, fpg_stats *, fpg_poll)
     int32_t fpg_agent_state(fpg_agent *, fpg_entry *)
     fpg_collect fpg_agent_next_collect(const fpg_agent *, int64_t)
+    int fpg_agent_reserve_envs(fpg_agent *agent, int64_t num_envs)
     fpg_stopped fpg_agent_stopped(const fpg_agent *)
     int64_t fpg_agent_num_iterations(const fpg_agent *)
     int64_t fpg_agent_total_steps(const fpg_agent *)

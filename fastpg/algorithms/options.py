@@ -1,5 +1,6 @@
 """The options of algorithms: each is checked by its range in the core, or by its annotation."""
 
+import dataclasses
 import types
 import typing
 from typing import Any
@@ -24,10 +25,10 @@ def _checked(where: str, name: str, value: Any, hint: Any) -> Any:
     option = _core.OPTIONS.get(name)
     if option is None:
         return _check.widths(where, name, value, _core.MAX_HIDDEN, _core.MAX_WIDTH)
+    if hint is bool:
+        return _check.boolean(where, name, value)
     if option.kind == "choice":
         return _check.choice(where, name, value, typing.get_args(hint))
-    if option.kind == "flag":
-        return _check.boolean(where, name, value)
     if option.kind == "integer":
         low, high = option.range[1:-1].split(",")
         return _check.integer(where, name, value, int(low), int(high))
@@ -36,8 +37,9 @@ def _checked(where: str, name: str, value: Any, hint: Any) -> Any:
 
 def _hints(algorithm: type) -> dict[str, tuple[Any, bool]]:
     """Return the type of each option, None taken out, and whether it may be None."""
-    hints = {}
-    for name, hint in typing.get_type_hints(algorithm).items():
+    hints, all_hints = {}, typing.get_type_hints(algorithm)
+    for name in [field.name for field in dataclasses.fields(algorithm)]:
+        hint = all_hints[name]
         is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
         parts = typing.get_args(hint) if is_union else (hint,)
         hints[name] = parts[0], types.NoneType in parts

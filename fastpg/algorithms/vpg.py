@@ -103,4 +103,5 @@ class VPG:
             "baseline": "value" if self.form in ("q", "reward_to_go") else "none",
             "max_grad_norm": math.inf if self.max_grad_norm is None else self.max_grad_norm,
             "normalize": "timestep",
+            "standardize_advantages": "batch" if self.standardize_advantages else "none",
         }

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
-from fastpg.algorithms import VPG, Algorithm, Reinforce
+from fastpg.algorithms import Algorithm, Reinforce, require_algorithm
 from fastpg.batches.batch import Batch
 from fastpg.batches.estimators import MAX_COUNT
 from fastpg.errors import named
@@ -43,7 +43,7 @@ def core_agent(
 
 def bootstraps(algorithm: Algorithm) -> bool:
     """Return whether V of what follows a cut enters the weights."""
-    return algorithm.form in ("q", "td", "gae")
+    return algorithm.core_settings()["form"] in ("q", "td", "gae")
 
 
 class Agent:
@@ -51,11 +51,11 @@ class Agent:
 
     Parameters
     ----------
-    algorithm : Reinforce, VPG or A2C
+    algorithm : Reinforce, VPG, A2C or PPO
     policy : Policy
         Learns in place.
     value : ValueFunction, optional
-        Of VPG and A2C, which by default get a new one. Learns in place.
+        Of all but Reinforce, which by default get a new one. Learns in place.
     seed : int
         Decides what the minibatches of the value function hold, and its first parameters where it is new.
     total_steps : int, optional
@@ -96,16 +96,15 @@ class Agent:
         total_steps: int | None = None,
     ) -> None:
         where = "Agent()"
-        if not isinstance(algorithm, Reinforce | VPG):
-            raise TypeError(
-                f"{where}: algorithm must be a fastpg.Reinforce, VPG or A2C, got {_check.shown(algorithm)}"
-            )
+        require_algorithm(where, algorithm)
         require_policy(where, policy)
         seed = _check.seed(where, seed)
         if total_steps is not None:
             total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
-        elif getattr(algorithm, "linear_schedule", False):
-            raise ValueError(f"{where}: linear_schedule needs total_steps, where the learning rates reach 0")
+        else:
+            for option in ("linear_schedule", "linear_clip_range"):
+                if getattr(algorithm, option, False):
+                    raise ValueError(f"{where}: {option} needs total_steps, where it reaches 0")
         value_given = value is not None
         value = value_for(where, algorithm, policy, value, seed)
         policy.checked_theta(where)
@@ -216,6 +215,8 @@ def _check_state(where: str, state: Any, own: dict[str, NDArray[Any]]) -> None:
         raise ValueError(f"{where}: state has entries that this agent lacks: {', '.join(unknown)}")
     for name, like in own.items():
         array, entry = state.get(name), f"{where}: the entry {name} of state"
+        if name == "rewards.so_far" and isinstance(array, np.ndarray) and array.ndim == 1:
+            like = np.empty(array.shape)  # of as many environments as there were
         if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (like.dtype, like.shape):
             raise ValueError(
                 f"{entry} must be {like.size} numbers of {like.dtype}, got {_check.shown(array)}"
@@ -238,7 +239,7 @@ def value_for(
     """Return the value function that an algorithm has: the one that is given, checked, or a new one."""
     if value is not None:
         require_value(where, "value", value)
-    if not isinstance(algorithm, VPG):
+    if isinstance(algorithm, Reinforce):
         if value is not None:
             raise ValueError(f"{where}: {type(algorithm).__name__} has no value function, but value is given")
         return None

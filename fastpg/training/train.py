@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg._brief import Brief
-from fastpg.algorithms import VPG, Algorithm, Reinforce
+from fastpg.algorithms import PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
 from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.envs.gymnasium.adapter import (
@@ -73,8 +73,11 @@ class TrainResult(Brief):
         The value function, of algorithms that have one.
     history : dict of str to array, each of shape (iterations,)
         num_steps, num_episodes, num_trajectories, mean_return, return_std, min_return, max_return,
-        mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration), value_loss
-        (mean squared error before the iteration's fit) and explained_variance, NaN without a value function.
+        mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration); value_loss
+        (mean squared error before the iteration's fit) and explained_variance, NaN without a value function;
+        learning_rate and num_updates (steps of the policy); of PPO, else NaN: policy_loss (minus the surrogate)
+        and clip_fraction, means over all minibatches, approx_kl (mean of ``r - 1 - log r``) and approx_kl_k1
+        (mean of ``-log r``) over the last epoch, and gradient_norm is the mean over the steps.
     config : dict
         Every setting of the run, the defaults filled in.
     stopped_because : {"total_steps", "target_return", "callback"}
@@ -126,7 +129,7 @@ def train(
         Gymnasium's own environment where there is a native one), a function that makes an environment or a
         vector environment, or a vector environment itself: Python steps it, policy and estimators are the
         compiled ones (docs/gymnasium.md).
-    algorithm : Reinforce, VPG or A2C, optional
+    algorithm : Reinforce, VPG, A2C or PPO, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional
         Environments that run side by side; by default 16, or as many as a vector environment has.
@@ -137,8 +140,9 @@ def train(
     episodes : int, optional
         Each iteration plays this many whole episodes, a fixed number per environment.
     steps_per_iteration : int, optional
-        Each iteration plays whole episodes, as many as take about this many steps. The default, with 5000;
-        at most one of horizon, episodes and steps_per_iteration can be given.
+        Each iteration plays whole episodes, as many as take about this many steps. At most one of horizon,
+        episodes and steps_per_iteration can be given; by default it is this with 5000, and with PPO horizon
+        with 128.
     hidden : tuple of int
         Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
     activation : {"tanh", "relu"}
@@ -147,7 +151,7 @@ def train(
         Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
         a new one.
     value : ValueFunction, optional
-        The same for the value function of VPG and A2C.
+        The same for the value function, of all algorithms but Reinforce.
     total_steps : int
         Stop after the iteration in which the run reaches this many steps.
     target_return : float, optional
@@ -202,13 +206,8 @@ def train(
     True
     """
     where = "train()"
-    if algorithm is None:
-        algorithm = Reinforce()
-    elif not isinstance(algorithm, Reinforce | VPG):
-        raise TypeError(
-            f"{where}: algorithm must be a fastpg.Reinforce, VPG or A2C, got {_check.shown(algorithm)}"
-        )
-    collection = _collection(where, horizon, episodes, steps_per_iteration)
+    algorithm = require_algorithm(where, Reinforce() if algorithm is None else algorithm)
+    collection = _collection(where, algorithm, horizon, episodes, steps_per_iteration)
     if num_envs is not None:
         num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
     total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
@@ -360,11 +359,18 @@ def _rescued(where: str, learner: Policy, path: Path) -> str:
 
 
 def _collection(
-    where: str, horizon: int | None, episodes: int | None, steps_per_iteration: int | None
+    where: str,
+    algorithm: Algorithm,
+    horizon: int | None,
+    episodes: int | None,
+    steps_per_iteration: int | None,
 ) -> dict[str, int]:
     """Return how an iteration collects: one of three counts, the others 0."""
     if horizon is None and episodes is None and steps_per_iteration is None:
-        steps_per_iteration = DEFAULT_STEPS_PER_ITERATION
+        if isinstance(algorithm, PPO):
+            horizon = algorithm.HORIZON
+        else:
+            steps_per_iteration = DEFAULT_STEPS_PER_ITERATION
     counts = {"horizon": horizon, "episodes": episodes, "steps_per_iteration": steps_per_iteration}
     _check.exactly_one(where, **counts)
     return {
