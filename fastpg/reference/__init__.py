@@ -8,7 +8,8 @@ Arrays over time are `(T, N)`: T steps of N environments.
 networks, heads, gradients, values    MLPs, distributions of actions, scores, the value function
 advantages, batches, sharding         weights and targets of rows, baselines and minibatches
 optimizers, normalisation, updates    one update of an agent from a batch
-surrogates, natural                   PPO, natural gradients and TRPO
+surrogates, ppo                       PPO's losses, and one update of it
+natural                               natural gradients and TRPO
 philox, cartpole, rollouts            what CartPole's rollouts are replayed with
 ====================================  ====================================================================
 """
@@ -71,6 +72,7 @@ from fastpg.reference.networks import (
 from fastpg.reference.normalisation import Normalizer, for_normalized, for_raw, observe, scale
 from fastpg.reference.optimizers import AdamState, adam, clip_norm, sgd
 from fastpg.reference.philox import philox4x32
+from fastpg.reference.ppo import PPOOptions, PPOStatistics, PPOStep, ppo_update
 from fastpg.reference.rollouts import episode_quota, estimate_gradient, rollout
 from fastpg.reference.sharding import (
     MINIBATCH_DRAW,
@@ -101,12 +103,15 @@ from fastpg.reference.updates import (
     Scaling,
     Statistics,
     Values,
+    after_steps,
     ascend,
     bootstrapped,
     fit_values,
+    for_steps,
     new_agent,
     new_model,
     objective_gradient,
+    scaled,
     scaled_for_steps,
     schedule,
     statistics,
@@ -133,6 +138,9 @@ __all__ = [
     "Network",
     "Normalizer",
     "Options",
+    "PPOOptions",
+    "PPOStatistics",
+    "PPOStep",
     "Scaling",
     "Statistics",
     "TrustRegion",
@@ -142,6 +150,7 @@ __all__ = [
     "activate",
     "activation_slope",
     "adam",
+    "after_steps",
     "ascend",
     "backpropagate",
     "bootstrapped",
@@ -166,6 +175,7 @@ __all__ = [
     "fit_values",
     "for_normalized",
     "for_raw",
+    "for_steps",
     "gae",
     "huber_loss",
     "huber_slope",
@@ -199,6 +209,7 @@ __all__ = [
     "permutation",
     "philox4x32",
     "policy_gradient",
+    "ppo_update",
     "probability_ratios",
     "returns",
     "reward_to_go",
@@ -206,6 +217,7 @@ __all__ = [
     "row_gradients",
     "sample",
     "scale",
+    "scaled",
     "scaled_for_steps",
     "schedule",
     "score",
