@@ -9,7 +9,7 @@ networks, heads, gradients, values    MLPs, distributions of actions, scores, th
 advantages, batches, sharding         weights and targets of rows, baselines and minibatches
 optimizers, normalisation, updates    one update of an agent from a batch
 surrogates, ppo                       PPO's losses, and one update of it
-natural                               natural gradients and TRPO
+natural, trpo                         natural gradients and trust regions, and one update by them
 philox, cartpole, rollouts            what CartPole's rollouts are replayed with
 ====================================  ====================================================================
 """
@@ -52,6 +52,7 @@ from fastpg.reference.natural import (
     fisher,
     log_std_fisher,
     natural_step,
+    npg_step,
     output_fisher,
     output_jacobian,
     trpo_step,
@@ -69,7 +70,17 @@ from fastpg.reference.networks import (
     output_gradient,
     row_gradients,
 )
-from fastpg.reference.normalisation import Normalizer, for_normalized, for_raw, observe, scale
+from fastpg.reference.normalisation import (
+    Normalizer,
+    RewardNormalizer,
+    discounted_so_far,
+    for_normalized,
+    for_raw,
+    new_reward_normalizer,
+    normalize_rewards,
+    observe,
+    scale,
+)
 from fastpg.reference.optimizers import AdamState, adam, clip_norm, sgd
 from fastpg.reference.philox import philox4x32
 from fastpg.reference.ppo import PPOOptions, PPOStatistics, PPOStep, ppo_update
@@ -96,6 +107,7 @@ from fastpg.reference.surrogates import (
     surrogate_output_gradient,
     surrogate_slope,
 )
+from fastpg.reference.trpo import NaturalOptions, NaturalUpdate, natural_update
 from fastpg.reference.updates import (
     Agent,
     Model,
@@ -135,12 +147,15 @@ __all__ = [
     "Floats",
     "Ints",
     "Model",
+    "NaturalOptions",
+    "NaturalUpdate",
     "Network",
     "Normalizer",
     "Options",
     "PPOOptions",
     "PPOStatistics",
     "PPOStep",
+    "RewardNormalizer",
     "Scaling",
     "Statistics",
     "TrustRegion",
@@ -162,6 +177,7 @@ __all__ = [
     "clipped_value_slope",
     "component_log_probs",
     "conjugate_gradients",
+    "discounted_so_far",
     "draw",
     "each_environment",
     "entropy",
@@ -195,8 +211,12 @@ __all__ = [
     "mean_of_others",
     "minibatches",
     "natural_step",
+    "natural_update",
     "new_agent",
     "new_model",
+    "new_reward_normalizer",
+    "normalize_rewards",
+    "npg_step",
     "nstep_returns",
     "num_parameters",
     "num_trajectories",

@@ -23,6 +23,7 @@ from fastpg.reference.batches import Batch, num_trajectories
 from fastpg.reference.gradients import entropy_gradient
 from fastpg.reference.heads import entropy, log_prob
 from fastpg.reference.networks import output_gradient
+from fastpg.reference.normalisation import normalize_rewards
 from fastpg.reference.optimizers import clip_norm
 from fastpg.reference.sharding import minibatches
 from fastpg.reference.surrogates import (
@@ -44,6 +45,7 @@ from fastpg.reference.updates import (
     Options,
     Scaling,
     after_steps,
+    after_update,
     ascend,
     for_steps,
     scaled,
@@ -80,6 +82,7 @@ class PPOOptions:
     linear_schedule: bool = False
     total_steps: int = 0  # the schedule's end
     normalize_observations: bool = False
+    normalize_rewards: bool = False
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -313,6 +316,10 @@ def ppo_update(agent: Agent, batch: Batch, options: PPOOptions) -> tuple[Agent, 
     """
     assert agent.value is not None
     normalizer, scaling = scaled(agent, batch, options.normalize_observations)
+    rewards = agent.rewards
+    if options.normalize_rewards:
+        rewards, scaled_rewards = normalize_rewards(agent.rewards, batch, options.gamma)
+        batch = batch._replace(rewards=scaled_rewards)
     obs, valid = batch.obs.reshape(-1, batch.obs.shape[-1]), batch.valid.ravel()
     policy, policy_obs = for_steps(agent, agent.policy, obs, scaling)
     value, value_obs = for_steps(agent, agent.value, obs, scaling)
@@ -326,5 +333,6 @@ def ppo_update(agent: Agent, batch: Batch, options: PPOOptions) -> tuple[Agent, 
     learner, known = epochs(agent, Learner(policy, value), batch, rows, value_scaling, options)
     summary = ppo_statistics(agent, batch, rows, known, options)
     policy, value = (after_steps(model, scaling) for model in learner)
-    num_steps = agent.num_steps + summary.num_steps
-    return Agent(policy, value, normalizer, agent.seed, agent.iteration + 1, num_steps), summary, known
+    models = {"policy": policy, "value": value}
+    changed = after_update(agent, summary.num_steps, **models, normalizer=normalizer, rewards=rewards)
+    return changed, summary, known

@@ -19,7 +19,15 @@ from fastpg.reference.batches import Batch, num_trajectories
 from fastpg.reference.gradients import entropy_gradient, policy_gradient
 from fastpg.reference.heads import entropy
 from fastpg.reference.networks import Network
-from fastpg.reference.normalisation import Normalizer, for_normalized, for_raw, observe, scale
+from fastpg.reference.normalisation import (
+    Normalizer,
+    RewardNormalizer,
+    for_normalized,
+    for_raw,
+    new_reward_normalizer,
+    observe,
+    scale,
+)
 from fastpg.reference.optimizers import AdamState, adam, clip_norm, sgd
 from fastpg.reference.sharding import mean_of_others, minibatches
 from fastpg.reference.values import explained_variance, state_values, value_gradient, value_loss
@@ -86,6 +94,7 @@ class Agent(NamedTuple):
     seed: int = 0
     iteration: int = 0
     num_steps: int = 0
+    rewards: RewardNormalizer = new_reward_normalizer()
 
 
 class Statistics(NamedTuple):
@@ -262,6 +271,12 @@ def statistics(agent: Agent, batch: Batch, targets: Floats, gradient: Floats) ->
     return known._replace(value_loss=loss, explained_variance=explained_variance(values, wanted))
 
 
+def after_update(agent: Agent, num_steps: int, **changed: Any) -> Agent:
+    """Return the agent with what an update of so many transitions has changed."""
+    iteration, num_steps = agent.iteration + 1, agent.num_steps + num_steps
+    return agent._replace(iteration=iteration, num_steps=num_steps, **changed)
+
+
 def update(agent: Agent, batch: Batch, options: Options) -> tuple[Agent, Statistics]:
     """Return the agent after one update, and what is known of it.
 
@@ -289,5 +304,4 @@ def update(agent: Agent, batch: Batch, options: Options) -> tuple[Agent, Statist
     if value is not None:
         value = fit_values(agent, value, batch, targets, options, scaling)
     known = statistics(agent, batch, targets, gradient)
-    num_steps = agent.num_steps + known.num_steps
-    return Agent(policy, value, normalizer, agent.seed, agent.iteration + 1, num_steps), known
+    return after_update(agent, known.num_steps, policy=policy, value=value, normalizer=normalizer), known
