@@ -8,7 +8,8 @@ Arrays over time are `(T, N)`: T steps of N environments.
 networks, heads, gradients, values    MLPs, distributions of actions, scores, the value function
 advantages, batches, sharding         weights and targets of rows, baselines and minibatches
 optimizers, normalisation, updates    one update of an agent from a batch
-surrogates, natural                   PPO, natural gradients and TRPO
+surrogates, ppo                       PPO's losses, and one update of it
+natural, trpo                         natural gradients and trust regions, and one update by them
 philox, cartpole, rollouts            what CartPole's rollouts are replayed with
 ====================================  ====================================================================
 """
@@ -51,6 +52,7 @@ from fastpg.reference.natural import (
     fisher,
     log_std_fisher,
     natural_step,
+    npg_step,
     output_fisher,
     output_jacobian,
     trpo_step,
@@ -68,9 +70,20 @@ from fastpg.reference.networks import (
     output_gradient,
     row_gradients,
 )
-from fastpg.reference.normalisation import Normalizer, for_normalized, for_raw, observe, scale
+from fastpg.reference.normalisation import (
+    Normalizer,
+    RewardNormalizer,
+    discounted_so_far,
+    for_normalized,
+    for_raw,
+    new_reward_normalizer,
+    normalize_rewards,
+    observe,
+    scale,
+)
 from fastpg.reference.optimizers import AdamState, adam, clip_norm, sgd
 from fastpg.reference.philox import philox4x32
+from fastpg.reference.ppo import PPOOptions, PPOStatistics, PPOStep, ppo_update
 from fastpg.reference.rollouts import episode_quota, estimate_gradient, rollout
 from fastpg.reference.sharding import (
     MINIBATCH_DRAW,
@@ -94,6 +107,7 @@ from fastpg.reference.surrogates import (
     surrogate_output_gradient,
     surrogate_slope,
 )
+from fastpg.reference.trpo import NaturalOptions, NaturalUpdate, natural_update
 from fastpg.reference.updates import (
     Agent,
     Model,
@@ -101,12 +115,15 @@ from fastpg.reference.updates import (
     Scaling,
     Statistics,
     Values,
+    after_steps,
     ascend,
     bootstrapped,
     fit_values,
+    for_steps,
     new_agent,
     new_model,
     objective_gradient,
+    scaled,
     scaled_for_steps,
     schedule,
     statistics,
@@ -130,9 +147,15 @@ __all__ = [
     "Floats",
     "Ints",
     "Model",
+    "NaturalOptions",
+    "NaturalUpdate",
     "Network",
     "Normalizer",
     "Options",
+    "PPOOptions",
+    "PPOStatistics",
+    "PPOStep",
+    "RewardNormalizer",
     "Scaling",
     "Statistics",
     "TrustRegion",
@@ -142,6 +165,7 @@ __all__ = [
     "activate",
     "activation_slope",
     "adam",
+    "after_steps",
     "ascend",
     "backpropagate",
     "bootstrapped",
@@ -153,6 +177,7 @@ __all__ = [
     "clipped_value_slope",
     "component_log_probs",
     "conjugate_gradients",
+    "discounted_so_far",
     "draw",
     "each_environment",
     "entropy",
@@ -166,6 +191,7 @@ __all__ = [
     "fit_values",
     "for_normalized",
     "for_raw",
+    "for_steps",
     "gae",
     "huber_loss",
     "huber_slope",
@@ -185,8 +211,12 @@ __all__ = [
     "mean_of_others",
     "minibatches",
     "natural_step",
+    "natural_update",
     "new_agent",
     "new_model",
+    "new_reward_normalizer",
+    "normalize_rewards",
+    "npg_step",
     "nstep_returns",
     "num_parameters",
     "num_trajectories",
@@ -199,6 +229,7 @@ __all__ = [
     "permutation",
     "philox4x32",
     "policy_gradient",
+    "ppo_update",
     "probability_ratios",
     "returns",
     "reward_to_go",
@@ -206,6 +237,7 @@ __all__ = [
     "row_gradients",
     "sample",
     "scale",
+    "scaled",
     "scaled_for_steps",
     "schedule",
     "score",

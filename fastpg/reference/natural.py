@@ -119,6 +119,7 @@ class TrustRegion(NamedTuple):
     backtracks: int = 10
     shrink: float = 0.5
     accept: float = 0.0
+    cg_tolerance: float = 1e-10
 
 
 class TrustRegionStep(NamedTuple):
@@ -134,16 +135,42 @@ class TrustRegionStep(NamedTuple):
 
 
 def natural_step(
-    network: Network, theta: Floats, obs: Floats, gradient: Floats, options: TrustRegion
+    network: Network, theta: Floats, fisher_obs: Floats, gradient: Floats, options: TrustRegion
 ) -> Floats:
     """Return the step along `x = H^-1 gradient` that diverges by `max_kl` to second order, `(P,)`.
 
     H is `F + damping I`, and `d^T H d / 2 = max_kl` for `d = sqrt(2 max_kl / x^T H x) x`.
     """
-    matrix = fisher(network, theta, obs) + options.damping * np.eye(len(theta))
-    x = conjugate_gradients(lambda v: matrix @ v, gradient, options.cg_iterations)
+    matrix = fisher(network, theta, fisher_obs) + options.damping * np.eye(len(theta))
+    x = conjugate_gradients(lambda v: matrix @ v, gradient, options.cg_iterations, options.cg_tolerance)
     curvature = float(x @ matrix @ x)
     return math.sqrt(2.0 * options.max_kl / curvature) * x if curvature > 0.0 else x
+
+
+def divergence_and_improvement(
+    network: Network, theta: Floats, moved: Floats, obs: Floats, actions: Ints | Floats, advantages: Floats
+) -> tuple[float, float]:
+    """Return the mean KL(old | new), and by how much the surrogate `mean(r A)` has grown."""
+    old_log_probs = log_prob(network, theta, obs, actions)
+    ratios = probability_ratios(network, moved, obs, actions, old_log_probs)
+    return float(kl(network, theta, moved, obs).mean()), float(((ratios - 1.0) * advantages).mean())
+
+
+def npg_step(
+    network: Network,
+    theta: Floats,
+    obs: Floats,
+    actions: Ints | Floats,
+    advantages: Floats,
+    options: TrustRegion,
+    fisher_obs: Floats | None = None,
+) -> TrustRegionStep:
+    """Take the natural step as it is, whatever comes of it; F is of `fisher_obs`, or of all observations."""
+    gradient = policy_gradient(network, theta, obs, actions, advantages)
+    full_step = natural_step(network, theta, obs if fisher_obs is None else fisher_obs, gradient, options)
+    moved = theta + full_step
+    reached = divergence_and_improvement(network, theta, moved, obs, actions, advantages)
+    return TrustRegionStep(moved, gradient, full_step, 0, True, *reached)
 
 
 def trpo_step(
@@ -153,23 +180,20 @@ def trpo_step(
     actions: Ints | Floats,
     advantages: Floats,
     options: TrustRegion,
+    fisher_obs: Floats | None = None,
 ) -> TrustRegionStep:
     """Take one step of TRPO on the surrogate `mean(r A)` (Schulman et al., equation 14 and appendix C).
 
     The natural step is shortened by the factor `shrink` until the mean KL divergence is at most `max_kl` and
     the surrogate has grown, by at least `accept` of what its gradient promises. If `backtracks` shorter steps
-    do not do it either, theta stays.
+    do not do it either, theta stays. F is of `fisher_obs`, or of all observations.
     """
-    old_log_probs = log_prob(network, theta, obs, actions)
-    gradient = policy_gradient(network, theta, obs, actions, advantages)
-    full_step = natural_step(network, theta, obs, gradient, options)
+    whole = npg_step(network, theta, obs, actions, advantages, options, fisher_obs)
     for backtracks in range(options.backtracks + 1):
-        step = options.shrink**backtracks * full_step
+        step = options.shrink**backtracks * whole.full_step
         moved = theta + step
-        ratios = probability_ratios(network, moved, obs, actions, old_log_probs)
-        improvement = float(((ratios - 1.0) * advantages).mean())
-        promised = float(gradient @ step)
-        divergence = float(kl(network, theta, moved, obs).mean())
-        if divergence <= options.max_kl and improvement > 0.0 and improvement >= options.accept * promised:
-            return TrustRegionStep(moved, gradient, full_step, backtracks, True, divergence, improvement)
-    return TrustRegionStep(theta, gradient, full_step, options.backtracks, False, 0.0, 0.0)
+        reached = divergence_and_improvement(network, theta, moved, obs, actions, advantages)
+        least = options.accept * float(whole.gradient @ step)
+        if reached[0] <= options.max_kl and reached[1] > 0.0 and reached[1] >= least:
+            return TrustRegionStep(moved, whole.gradient, whole.full_step, backtracks, True, *reached)
+    return whole._replace(theta=theta, backtracks=options.backtracks, accepted=False, kl=0.0, improvement=0.0)

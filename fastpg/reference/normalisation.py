@@ -1,10 +1,11 @@
-"""Normalised observations: their running statistics, folded into the first layer of a network."""
+"""Normalisation by running statistics: observations, folded into a network's first layer, and rewards."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from fastpg.reference.arrays import Floats
+from fastpg.reference.batches import Batch
 from fastpg.reference.networks import Network, layers
 
 
@@ -54,3 +55,61 @@ def for_normalized(network: Network, theta: Floats, mean: Floats, std: Floats) -
 def for_raw(network: Network, theta: Floats, mean: Floats, std: Floats) -> Floats:
     """Return the parameters that compute from x what `theta` computes from (x - mean) / std."""
     return for_normalized(network, theta, -mean / std, 1.0 / std)
+
+
+# ---- rewards -----------------------------------------------------------------------------------------------
+
+
+class RewardNormalizer(NamedTuple):
+    """The statistics of discounted returns so far, forwards in time, and those of episodes that go on."""
+
+    statistics: Normalizer  # of one column
+    returns: Floats  # (N,), after the last row of the last batch; 0 where that ended
+
+
+def new_reward_normalizer() -> RewardNormalizer:
+    """Return the statistics of no returns."""
+    return RewardNormalizer(Normalizer(0, np.zeros(1), np.zeros(1)), np.zeros(0))
+
+
+def discounted_so_far(batch: Batch, before: Floats, gamma: float) -> tuple[Floats, Floats]:
+    """Return `R_t = gamma R_{t-1} + r_t` of every row, `(T, N)`, and R after the last row, `(N,)`.
+
+    It starts with `before` `(N,)`, and with 0 again after a row that ended, however it did.
+    """
+    so_far, carried = np.zeros(batch.valid.shape), before.astype(np.float64)
+    ends = batch.terminated | batch.truncated
+    for t, valid in enumerate(batch.valid):
+        so_far[t, valid] = carried[valid] = gamma * carried[valid] + batch.rewards[t, valid]
+        carried[valid & ends[t]] = 0.0
+    return so_far, carried
+
+
+def normalize_rewards(
+    normalizer: RewardNormalizer, batch: Batch, gamma: float
+) -> tuple[RewardNormalizer, Floats]:
+    """Return the statistics with this batch's returns among them, and its rewards over their deviation.
+
+    What a value function predicts is then of the size of 1. Rewards are not centred: that would change which
+    policy is the best. Returns go on from the last batch if that was of as many environments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> never, valid = np.zeros((3, 1), bool), np.ones((3, 1), bool)
+    >>> batch = Batch(np.zeros((3, 1, 1)), never, np.array([[2.0], [3.0], [8.0]]), never, never, valid)
+    >>> normalizer, rewards = normalize_rewards(new_reward_normalizer(), batch, gamma=0.5)
+    >>> normalizer.returns.tolist(), (normalizer.statistics.mean * 3).tolist()  # 2, 4 and 10
+    ([10.0], [16.0])
+    >>> (batch.rewards / rewards).round(6).ravel().tolist()
+    [3.399346, 3.399346, 3.399346]
+
+    References
+    ----------
+    `NormalizeReward` of Gymnasium and `VecNormalize` of OpenAI Baselines.
+    """
+    size = batch.valid.shape[1]
+    before = normalizer.returns if len(normalizer.returns) == size else np.zeros(size)
+    so_far, carried = discounted_so_far(batch, before, gamma)
+    statistics = observe(normalizer.statistics, so_far[batch.valid][:, None])
+    return RewardNormalizer(statistics, carried), batch.rewards / scale(statistics)[1]

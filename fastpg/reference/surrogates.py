@@ -144,5 +144,6 @@ def clipped_value_slope(values: Floats, old_values: Floats, targets: Floats, cli
     [0.0, -3.0]
     """
     held = old_values + np.clip(values - old_values, -clip, clip)
-    stopped = (targets - held) ** 2 > (targets - values) ** 2
+    # Within the range both errors are the same, but for how the sum is rounded.
+    stopped = (np.abs(values - old_values) > clip) & ((targets - held) ** 2 > (targets - values) ** 2)
     return np.where(stopped, 0.0, targets - values)

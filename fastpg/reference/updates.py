@@ -19,7 +19,15 @@ from fastpg.reference.batches import Batch, num_trajectories
 from fastpg.reference.gradients import entropy_gradient, policy_gradient
 from fastpg.reference.heads import entropy
 from fastpg.reference.networks import Network
-from fastpg.reference.normalisation import Normalizer, for_normalized, for_raw, observe, scale
+from fastpg.reference.normalisation import (
+    Normalizer,
+    RewardNormalizer,
+    for_normalized,
+    for_raw,
+    new_reward_normalizer,
+    observe,
+    scale,
+)
 from fastpg.reference.optimizers import AdamState, adam, clip_norm, sgd
 from fastpg.reference.sharding import mean_of_others, minibatches
 from fastpg.reference.values import explained_variance, state_values, value_gradient, value_loss
@@ -86,6 +94,7 @@ class Agent(NamedTuple):
     seed: int = 0
     iteration: int = 0
     num_steps: int = 0
+    rewards: RewardNormalizer = new_reward_normalizer()
 
 
 class Statistics(NamedTuple):
@@ -190,10 +199,30 @@ def schedule(agent: Agent, options: Options) -> float:
     return max(1.0 - agent.num_steps / options.total_steps, 0.0) if options.linear_schedule else 1.0
 
 
+def scaled(agent: Agent, batch: Batch, normalize: bool) -> tuple[Normalizer, Scaling]:
+    """Return the statistics with this batch's observations among them, and how these are scaled."""
+    if not normalize:
+        return agent.normalizer, (np.zeros(batch.obs.shape[-1]), np.ones(batch.obs.shape[-1]))
+    normalizer = observe(agent.normalizer, batch.obs[batch.valid].astype(np.float64))
+    return normalizer, scale(normalizer)
+
+
 def scaled_for_steps(agent: Agent, model: Model, scaling: Scaling) -> Scaling:
     """Return how observations are scaled in a model's steps: at first, a new network's are not."""
     is_new = agent.normalizer.num_rows == 0 and not model.given
     return (np.zeros_like(scaling[0]), np.ones_like(scaling[1])) if is_new else scaling
+
+
+def for_steps(agent: Agent, model: Model, obs: NDArray[Any], scaling: Scaling) -> tuple[Model, Floats]:
+    """Return the model in the parameters that it steps in, and the observations as it reads them there."""
+    mean, std = scaled_for_steps(agent, model, scaling)
+    inner = model._replace(theta=for_normalized(model.network, model.theta, mean, std))
+    return inner, (obs.astype(np.float64) - mean) / std
+
+
+def after_steps(inner: Model, scaling: Scaling) -> Model:
+    """Return the model in its own parameters, for observations that are not scaled."""
+    return inner._replace(theta=for_raw(inner.network, inner.theta, *scaling))
 
 
 def step_policy(
@@ -204,22 +233,18 @@ def step_policy(
     if options.standardize_advantages:
         phi = standardize(phi)
     divisor = num_trajectories(batch) if options.normalize == "trajectory" else len(phi)
-    mean, std = scaled_for_steps(agent, policy, scaling)
-    inner = policy._replace(theta=for_normalized(policy.network, policy.theta, mean, std))
-    x = (batch.obs[valid].astype(np.float64) - mean) / std
+    inner, x = for_steps(agent, policy, batch.obs[valid], scaling)
     gradient = objective_gradient(inner, x, batch.actions[valid], phi, options) / divisor
     rate = options.learning_rate * schedule(agent, options)
     inner = ascend(inner, clip_norm(gradient, options.max_grad_norm), rate, options, options.optimizer)
-    return inner._replace(theta=for_raw(inner.network, inner.theta, *scaling)), gradient
+    return after_steps(inner, scaling), gradient
 
 
 def fit_values(
     agent: Agent, value: Model, batch: Batch, targets: Floats, options: Options, scaling: Scaling
 ) -> Model:
     """Fit V to the targets: in each epoch, a step of Adam for every minibatch that has rows."""
-    mean, std = scaled_for_steps(agent, value, scaling)
-    inner = value._replace(theta=for_normalized(value.network, value.theta, mean, std))
-    x = ((batch.obs.astype(np.float64) - mean) / std).reshape(-1, len(mean))
+    inner, x = for_steps(agent, value, batch.obs.reshape(-1, batch.obs.shape[-1]), scaling)
     rate = options.value_learning_rate * schedule(agent, options)
     for epoch in range(options.value_epochs):
         stream = {"seed": agent.seed, "iteration": agent.iteration, "epoch": epoch}
@@ -227,7 +252,7 @@ def fit_values(
             if len(rows):
                 gradient = value_gradient(inner.network, inner.theta, x[rows], targets.ravel()[rows])
                 inner = ascend(inner, gradient, rate, options)
-    return inner._replace(theta=for_raw(inner.network, inner.theta, *scaling))
+    return after_steps(inner, scaling)
 
 
 def statistics(agent: Agent, batch: Batch, targets: Floats, gradient: Floats) -> Statistics:
@@ -244,6 +269,12 @@ def statistics(agent: Agent, batch: Batch, targets: Floats, gradient: Floats) ->
     wanted, values = targets[batch.valid], state_values(value.network, value.theta, obs)
     loss = value_loss(value.network, value.theta, obs, wanted)
     return known._replace(value_loss=loss, explained_variance=explained_variance(values, wanted))
+
+
+def after_update(agent: Agent, num_steps: int, **changed: Any) -> Agent:
+    """Return the agent with what an update of so many transitions has changed."""
+    iteration, num_steps = agent.iteration + 1, agent.num_steps + num_steps
+    return agent._replace(iteration=iteration, num_steps=num_steps, **changed)
 
 
 def update(agent: Agent, batch: Batch, options: Options) -> tuple[Agent, Statistics]:
@@ -265,16 +296,12 @@ def update(agent: Agent, batch: Batch, options: Options) -> tuple[Agent, Statist
     >>> agent.policy.theta.tolist(), known.num_trajectories
     ([0.25, -0.25, 0.25, -0.25], 1)
     """
-    value, normalizer = agent.value, agent.normalizer
+    value = agent.value
     values_of = None if value is None else partial(state_values, value.network, value.theta)
     weights, targets = weigh(batch, options, values_of)
-    scaling = np.zeros(batch.obs.shape[-1]), np.ones(batch.obs.shape[-1])
-    if options.normalize_observations:
-        normalizer = observe(normalizer, batch.obs[batch.valid].astype(np.float64))
-        scaling = scale(normalizer)
+    normalizer, scaling = scaled(agent, batch, options.normalize_observations)
     policy, gradient = step_policy(agent, batch, weights, options, scaling)
     if value is not None:
         value = fit_values(agent, value, batch, targets, options, scaling)
     known = statistics(agent, batch, targets, gradient)
-    num_steps = agent.num_steps + known.num_steps
-    return Agent(policy, value, normalizer, agent.seed, agent.iteration + 1, num_steps), known
+    return after_update(agent, known.num_steps, policy=policy, value=value, normalizer=normalizer), known

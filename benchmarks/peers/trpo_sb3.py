@@ -1,0 +1,38 @@
+"""TRPO by sb3-contrib, with environments in one process: `trpo_sb3.py --env ENV ...`; see ppo_setting.py.
+
+Ten iterations of conjugate gradients and a damping of 0.1, as in its defaults.
+"""
+
+import time
+
+from ppo_setting import arguments, evaluate, iterations, report
+
+setting = arguments(__doc__)
+
+import torch  # noqa: E402
+from sb3_contrib import TRPO  # noqa: E402
+from stable_baselines3.common.env_util import make_vec_env  # noqa: E402
+
+if setting.threads:
+    torch.set_num_threads(setting.threads)
+batch = setting.num_envs * setting.horizon
+model = TRPO(
+    "MlpPolicy",
+    make_vec_env(setting.env, n_envs=setting.num_envs, seed=setting.seed),
+    n_steps=setting.horizon,
+    batch_size=batch // setting.minibatches,
+    n_critic_updates=setting.epochs,
+    learning_rate=setting.learning_rate,
+    gamma=setting.gamma,
+    gae_lambda=setting.lam,
+    target_kl=setting.max_kl,
+    cg_max_steps=10,
+    cg_damping=0.1,
+    policy_kwargs={"net_arch": {"pi": setting.hidden, "vf": setting.hidden}},
+    seed=setting.seed,
+    device="cpu",
+)
+begin = time.perf_counter()
+model.learn(iterations(setting) * batch)
+seconds = time.perf_counter() - begin
+report(model.num_timesteps, seconds, evaluate(setting.env, setting.seed, lambda obs: model.predict(obs)[0]))
