@@ -135,4 +135,11 @@ class PPO:
         if self.value_learning_rate is None:
             settings["value_learning_rate"] = self.learning_rate
         off = {name: math.inf for name, value in settings.items() if value is None}
-        return {**settings, **off, "algorithm": "ppo", "form": "gae", "baseline": "none", "normalize": "timestep"}
+        return {
+            **settings,
+            **off,
+            "algorithm": "ppo",
+            "form": "gae",
+            "baseline": "none",
+            "normalize": "timestep",
+        }

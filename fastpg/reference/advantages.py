@@ -260,7 +260,12 @@ def vtrace(
     return targets, advantages
 
 
-def standardize(weights: Floats) -> Floats:
-    """Return the weights with mean 0 and standard deviation 1; those of a constant are 0."""
-    result: Floats = (weights - weights.mean()) / (weights.std() + 1e-8)
+def standardize(weights: Floats, ddof: int = 0) -> Floats:
+    """Return the weights with mean 0 and standard deviation 1; those of a constant are 0.
+
+    Squares are divided by their number less `ddof`; so few that nothing is left stay as they are.
+    """
+    if len(weights) <= ddof:
+        return weights
+    result: Floats = (weights - weights.mean()) / (weights.std(ddof=ddof) + 1e-8)
     return result

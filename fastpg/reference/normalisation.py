@@ -85,10 +85,10 @@ def discounted_so_far(batch: Batch, before: Floats, gamma: float) -> tuple[Float
     return so_far, carried
 
 
-def normalize_rewards(
+def observe_rewards(
     normalizer: RewardNormalizer, batch: Batch, gamma: float
-) -> tuple[RewardNormalizer, Floats]:
-    """Return the statistics with this batch's returns among them, and its rewards over their deviation.
+) -> tuple[RewardNormalizer, float]:
+    """Return the statistics with this batch's returns among them, and the deviation to divide rewards by.
 
     What a value function predicts is then of the size of 1. Rewards are not centred: that would change which
     policy is the best. Returns go on from the last batch if that was of as many environments.
@@ -98,11 +98,11 @@ def normalize_rewards(
     >>> import numpy as np
     >>> never, valid = np.zeros((3, 1), bool), np.ones((3, 1), bool)
     >>> batch = Batch(np.zeros((3, 1, 1)), never, np.array([[2.0], [3.0], [8.0]]), never, never, valid)
-    >>> normalizer, rewards = normalize_rewards(new_reward_normalizer(), batch, gamma=0.5)
+    >>> normalizer, unit = observe_rewards(new_reward_normalizer(), batch, gamma=0.5)
     >>> normalizer.returns.tolist(), (normalizer.statistics.mean * 3).tolist()  # 2, 4 and 10
     ([10.0], [16.0])
-    >>> (batch.rewards / rewards).round(6).ravel().tolist()
-    [3.399346, 3.399346, 3.399346]
+    >>> round(unit, 6)
+    3.399346
 
     References
     ----------
@@ -112,4 +112,4 @@ def normalize_rewards(
     before = normalizer.returns if len(normalizer.returns) == size else np.zeros(size)
     so_far, carried = discounted_so_far(batch, before, gamma)
     statistics = observe(normalizer.statistics, so_far[batch.valid][:, None])
-    return RewardNormalizer(statistics, carried), batch.rewards / scale(statistics)[1]
+    return RewardNormalizer(statistics, carried), float(scale(statistics)[1][0])

@@ -11,7 +11,7 @@ Raffin, Kanervisto and Wang, "The 37 implementation details of proximal policy o
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from fastpg.reference.batches import Batch, num_trajectories
 from fastpg.reference.gradients import entropy_gradient
 from fastpg.reference.heads import entropy, log_prob
 from fastpg.reference.networks import output_gradient
-from fastpg.reference.normalisation import normalize_rewards
+from fastpg.reference.normalisation import observe_rewards
 from fastpg.reference.optimizers import clip_norm
 from fastpg.reference.sharding import minibatches
 from fastpg.reference.surrogates import (
@@ -48,6 +48,7 @@ from fastpg.reference.updates import (
     after_update,
     ascend,
     for_steps,
+    scale_outputs,
     scaled,
     scaled_for_steps,
     schedule,
@@ -70,15 +71,17 @@ class PPOOptions:
     epochs: int
     minibatches: int
     clip_range: float = 0.2
-    clip_value_range: float = math.inf
     standardize_advantages: str = "minibatch"
     recompute_advantages: bool = False
+    linear_clip_range: bool = False
     target_kl: float = math.inf
+    desired_kl: float = math.inf
     value_loss: str = "squared"
     huber_delta: float = 1.0
+    value_clip_range: float = math.inf
     entropy_coef: float = 0.0
     max_grad_norm: float = math.inf
-    joint_norm: bool = False  # max_grad_norm is of both gradients as one vector, not of each
+    joint_grad_norm: bool = False  # max_grad_norm is of both gradients as one vector, not of each
     linear_schedule: bool = False
     total_steps: int = 0  # the schedule's end
     normalize_observations: bool = False
@@ -144,19 +147,20 @@ class PPOStep(NamedTuple):
 class PPOStatistics(NamedTuple):
     """What is known of an update: means over the rows of its minibatches, one that stopped it among them.
 
-    The divergences are means over the last epoch, and `explained_variance` is of V before the update.
+    The divergences are means over the last epoch. Entropy, value loss and explained variance are those of the
+    networks before the update.
     """
 
     num_steps: int
     num_trajectories: int
     num_updates: int  # steps of the optimizers
     policy_loss: float
-    value_loss: float
+    value_loss: float  # the mean squared error, in the environment's rewards
     entropy: float
     approx_kl: float  # k3
     approx_kl_k1: float
     clip_fraction: float
-    gradient_norm: float  # of the policy
+    gradient_norm: float  # of the policy, mean over the steps
     explained_variance: float
     learning_rate: float  # of the policy
 
@@ -173,8 +177,8 @@ def policy_direction(policy: Model, rows: Rows, options: PPOOptions) -> Floats:
 def value_losses(values: Floats, rows: Rows, options: PPOOptions) -> Floats:
     """Return each row's loss, `(B,)`: half the squared error, or Huber's; clipped, the larger of two."""
     if options.value_loss == "squared":
-        return clipped_value_loss(values, rows.old_values, rows.targets, options.clip_value_range)
-    limit = options.clip_value_range
+        return clipped_value_loss(values, rows.old_values, rows.targets, options.value_clip_range)
+    limit = options.value_clip_range
     held = rows.old_values + np.clip(values - rows.old_values, -limit, limit)
     both = [huber_loss(rows.targets - v, options.huber_delta) for v in (values, held)]
     return np.maximum(*both)
@@ -183,15 +187,15 @@ def value_losses(values: Floats, rows: Rows, options: PPOOptions) -> Floats:
 def value_direction(value: Model, rows: Rows, options: PPOOptions) -> Floats:
     """Return minus the gradient of the mean value loss, `(P,)`."""
     values = state_values(value.network, value.theta, rows.value_obs)
-    slope = clipped_value_slope(values, rows.old_values, rows.targets, options.clip_value_range)
+    slope = clipped_value_slope(values, rows.old_values, rows.targets, options.value_clip_range)
     if options.value_loss == "huber":
         slope = huber_slope(slope, options.huber_delta)
     return output_gradient(value.network, value.theta, rows.value_obs, slope[:, None] / len(slope))
 
 
 def clip_gradients(policy: Floats, value: Floats, options: PPOOptions) -> tuple[Floats, Floats]:
-    """Scale each gradient to `max_grad_norm` where it is longer, or with `joint_norm` both by one factor."""
-    if options.joint_norm:
+    """Scale each gradient to `max_grad_norm` where it is longer, or with `joint_grad_norm` both by one factor."""
+    if options.joint_grad_norm:
         both = clip_norm(np.concatenate([policy, value]), options.max_grad_norm)
         return both[: len(policy)], both[len(policy) :]
     return clip_norm(policy, options.max_grad_norm), clip_norm(value, options.max_grad_norm)
@@ -229,6 +233,22 @@ def step(learner: Learner, gradients: tuple[Floats, Floats], share: float, optio
     )
 
 
+def adapted(factor: float, divergence: float, options: PPOOptions) -> float:
+    """Return the factor of the learning rate that keeps a minibatch's divergence near `desired_kl`.
+
+    References
+    ----------
+    Rudin, Hoeller, Reist and Hutter, "Learning to walk in minutes using massively parallel deep reinforcement
+    learning", 2022.
+    """
+    rate = options.learning_rate * factor
+    if divergence > 2.0 * options.desired_kl:
+        rate = max(rate / 1.5, min(1e-5, rate))
+    elif 0.0 < divergence < options.desired_kl / 2.0 < math.inf:
+        rate = min(rate * 1.5, max(1e-2, rate))
+    return rate / options.learning_rate
+
+
 def estimate(batch: Batch, rows: Rows, value: Model, scaling: Scaling, options: PPOOptions) -> Rows:
     """Return the rows with advantages, values and targets by the present V."""
     valid: Bools = batch.valid.ravel()
@@ -237,18 +257,19 @@ def estimate(batch: Batch, rows: Rows, value: Model, scaling: Scaling, options: 
     by_row, values = advantages.ravel(), targets.ravel() - advantages.ravel()
     if options.standardize_advantages == "batch":
         by_row = np.where(valid, by_row, 0.0)
-        by_row[valid] = standardize(by_row[valid])
+        by_row[valid] = standardize(by_row[valid], ddof=1)
     return rows._replace(advantages=by_row, old_values=values, targets=targets.ravel())
 
 
 def epochs(
     agent: Agent, learner: Learner, batch: Batch, rows: Rows, scaling: Scaling, options: PPOOptions
-) -> tuple[Learner, list[PPOStep]]:
-    """Take the steps of every epoch: both networks after them, and what is known of each minibatch.
+) -> tuple[Learner, list[PPOStep], float]:
+    """Take the steps of every epoch: both networks, what is known of each minibatch, and the rate's factor.
 
     A minibatch whose mean k3 is above 1.5 `target_kl` takes no step, and ends the update.
     """
     known: list[PPOStep] = []
+    factor = agent.rate_factor
     for epoch in range(options.epochs):
         if epoch > 0 and options.recompute_advantages:
             rows = estimate(batch, rows, learner.value, scaling, options)
@@ -258,23 +279,23 @@ def epochs(
                 continue
             part = rows.take(index)
             if options.standardize_advantages == "minibatch":
-                part = part._replace(advantages=standardize(part.advantages))
+                part = part._replace(advantages=standardize(part.advantages, ddof=1))
             by_policy = policy_direction(learner.policy, part, options)
             gradients = by_policy, value_direction(learner.value, part, options)
             known.append(look(learner, part, gradients, epoch, options))
             if known[-1].kl_k3 > 1.5 * options.target_kl:
-                return learner, known
-            learner = step(learner, gradients, schedule(agent, options.shared()), options)
-    return learner, known
+                return learner, known, factor
+            factor = adapted(factor, known[-1].kl_k3, options)
+            rated = replace(options, learning_rate=options.learning_rate * factor)
+            learner = step(learner, gradients, schedule(agent, options.shared()), rated)
+    return learner, known, factor
 
 
-def ppo_statistics(
-    agent: Agent, batch: Batch, rows: Rows, known: list[PPOStep], options: PPOOptions
-) -> PPOStatistics:
-    """Return what is known of an update of this agent, with the rows as they were before it."""
+def ppo_statistics(batch: Batch, rows: Rows, known: list[PPOStep], options: PPOOptions) -> PPOStatistics:
+    """Return what is known of an update, with the rows as they were before it; rates are not known here."""
     valid: Bools = batch.valid.ravel()
-    stopped = known[-1].kl_k3 > 1.5 * options.target_kl
     last = [one for one in known if one.epoch == known[-1].epoch]
+    taken = known[:-1] if known[-1].kl_k3 > 1.5 * options.target_kl else known
 
     def mean(name: str, steps: list[PPOStep]) -> float:
         return float(np.average([getattr(s, name) for s in steps], weights=[s.num_rows for s in steps]))
@@ -282,16 +303,16 @@ def ppo_statistics(
     return PPOStatistics(
         num_steps=int(valid.sum()),
         num_trajectories=num_trajectories(batch),
-        num_updates=len(known) - stopped,
+        num_updates=len(taken),
         policy_loss=mean("policy_loss", known),
-        value_loss=mean("value_loss", known),
-        entropy=mean("entropy", known),
+        value_loss=float(((rows.targets - rows.old_values)[valid] ** 2).mean()),
+        entropy=math.nan,
         approx_kl=mean("kl_k3", last),
         approx_kl_k1=mean("kl_k1", last),
         clip_fraction=mean("clip_fraction", known),
-        gradient_norm=mean("policy_norm", known),
+        gradient_norm=float(np.mean([one.policy_norm for one in taken])) if taken else math.nan,
         explained_variance=explained_variance(rows.old_values[valid], rows.targets[valid]),
-        learning_rate=schedule(agent, options.shared()) * options.learning_rate,
+        learning_rate=math.nan,
     )
 
 
@@ -299,7 +320,8 @@ def ppo_update(agent: Agent, batch: Batch, options: PPOOptions) -> tuple[Agent, 
     """Return the agent after one update, what is known of it, and of each of its minibatches.
 
     With `normalize_observations` both networks step in the parameters for scaled observations, as in
-    `reference.update`; "old values" are those that the advantages of the epoch were made with.
+    `reference.update`; with `normalize_rewards` V steps in those for rewards over their deviation, which a new
+    V begins with. "Old values" are those that the advantages of the epoch were made with.
 
     Examples
     --------
@@ -316,13 +338,18 @@ def ppo_update(agent: Agent, batch: Batch, options: PPOOptions) -> tuple[Agent, 
     """
     assert agent.value is not None
     normalizer, scaling = scaled(agent, batch, options.normalize_observations)
-    rewards = agent.rewards
+    rewards, unit, learner_value = agent.rewards, 1.0, agent.value
     if options.normalize_rewards:
-        rewards, scaled_rewards = normalize_rewards(agent.rewards, batch, options.gamma)
-        batch = batch._replace(rewards=scaled_rewards)
+        rewards, unit = observe_rewards(agent.rewards, batch, options.gamma)
+        batch = batch._replace(rewards=batch.rewards / unit)
+        if agent.value.given or agent.rewards.statistics.num_rows > 0:
+            learner_value = scale_outputs(agent.value, 1.0 / unit)
+    if options.linear_clip_range:
+        left = max(1.0 - agent.num_steps / options.total_steps, 0.0)
+        options = replace(options, clip_range=left * options.clip_range)
     obs, valid = batch.obs.reshape(-1, batch.obs.shape[-1]), batch.valid.ravel()
     policy, policy_obs = for_steps(agent, agent.policy, obs, scaling)
-    value, value_obs = for_steps(agent, agent.value, obs, scaling)
+    value, value_obs = for_steps(agent, learner_value, obs, scaling)
     actions = batch.actions.reshape(len(obs), *batch.actions.shape[2:])
     unknown = np.full(len(obs), np.nan)
     old_log_probs = unknown.copy()
@@ -330,9 +357,14 @@ def ppo_update(agent: Agent, batch: Batch, options: PPOOptions) -> tuple[Agent, 
     rows = Rows(policy_obs, value_obs, actions, old_log_probs, unknown, unknown, unknown)
     value_scaling = scaled_for_steps(agent, agent.value, scaling)
     rows = estimate(batch, rows, value, value_scaling, options)
-    learner, known = epochs(agent, Learner(policy, value), batch, rows, value_scaling, options)
-    summary = ppo_statistics(agent, batch, rows, known, options)
+    learner, known, factor = epochs(agent, Learner(policy, value), batch, rows, value_scaling, options)
+    summary = ppo_statistics(batch, rows, known, options)
+    summary = summary._replace(
+        value_loss=summary.value_loss * unit**2,
+        entropy=float(entropy(policy.network, policy.theta, policy_obs[valid]).mean()),
+        learning_rate=schedule(agent, options.shared()) * options.learning_rate * factor,
+    )
     policy, value = (after_steps(model, scaling) for model in learner)
-    models = {"policy": policy, "value": value}
-    changed = after_update(agent, summary.num_steps, **models, normalizer=normalizer, rewards=rewards)
-    return changed, summary, known
+    models = {"policy": policy, "value": scale_outputs(value, unit)}
+    more = {"normalizer": normalizer, "rewards": rewards, "rate_factor": factor}
+    return after_update(agent, summary.num_steps, **models, **more), summary, known

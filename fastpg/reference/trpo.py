@@ -13,7 +13,7 @@ import numpy as np
 from fastpg.reference.advantages import standardize
 from fastpg.reference.batches import Batch
 from fastpg.reference.natural import TrustRegion, TrustRegionStep, npg_step, trpo_step
-from fastpg.reference.normalisation import normalize_rewards
+from fastpg.reference.normalisation import observe_rewards
 from fastpg.reference.updates import (
     Agent,
     Options,
@@ -22,6 +22,7 @@ from fastpg.reference.updates import (
     after_update,
     fit_values,
     for_steps,
+    scale_outputs,
     scaled,
     statistics,
     weigh,
@@ -45,7 +46,7 @@ class NaturalOptions:
     value_minibatches: int = 1
     line_search: bool = True  # TRPO; NPG has none
     fisher_every: int = 1
-    standardize_advantages: bool = True
+    standardize_advantages: str = "batch"  # or "none"
     linear_schedule: bool = False  # of the value function's learning rate
     total_steps: int = 0  # the schedule's end
     normalize_observations: bool = False
@@ -98,13 +99,18 @@ def natural_update(agent: Agent, batch: Batch, options: NaturalOptions) -> Natur
     """
     assert agent.value is not None
     normalizer, scaling = scaled(agent, batch, options.normalize_observations)
-    rewards = agent.rewards
+    rewards, unit, learner_value = agent.rewards, 1.0, agent.value
     if options.normalize_rewards:
-        rewards, scaled_rewards = normalize_rewards(agent.rewards, batch, options.gamma)
-        batch = batch._replace(rewards=scaled_rewards)
+        rewards, unit = observe_rewards(agent.rewards, batch, options.gamma)
+        batch = batch._replace(rewards=batch.rewards / unit)
+        if agent.value.given or agent.rewards.statistics.num_rows > 0:
+            learner_value = scale_outputs(agent.value, 1.0 / unit)
     shared, valid = options.shared(), batch.valid
-    weights, targets = weigh(batch, shared, partial(state_values, agent.value.network, agent.value.theta))
-    advantages = standardize(weights[valid]) if options.standardize_advantages else weights[valid]
+    value_of = partial(state_values, learner_value.network, learner_value.theta)
+    weights, targets = weigh(batch, shared, value_of)
+    advantages = weights[valid]
+    if options.standardize_advantages == "batch":
+        advantages = standardize(advantages)
     policy, obs = for_steps(agent, agent.policy, batch.obs[valid], scaling)
     chosen = np.nonzero(valid)[0] % options.fisher_every == 0  # by the row's t
     take = trpo_step if options.line_search else npg_step
@@ -117,10 +123,11 @@ def natural_update(agent: Agent, batch: Batch, options: NaturalOptions) -> Natur
         options.region,
         obs[chosen],
     )
-    known = statistics(agent, batch, targets, step.gradient)
+    known = statistics(agent._replace(value=learner_value), batch, targets, step.gradient)
+    known = known._replace(value_loss=known.value_loss * unit**2)
     models = {
         "policy": after_steps(policy._replace(theta=step.theta), scaling),
-        "value": fit_values(agent, agent.value, batch, targets, shared, scaling),
+        "value": scale_outputs(fit_values(agent, learner_value, batch, targets, shared, scaling), unit),
     }
     changed = after_update(agent, known.num_steps, **models, normalizer=normalizer, rewards=rewards)
     return NaturalUpdate(changed, known, step)

@@ -18,7 +18,7 @@ from fastpg.reference.arrays import Bools, Floats, Ints
 from fastpg.reference.batches import Batch, num_trajectories
 from fastpg.reference.gradients import entropy_gradient, policy_gradient
 from fastpg.reference.heads import entropy
-from fastpg.reference.networks import Network
+from fastpg.reference.networks import Network, layer_sizes
 from fastpg.reference.normalisation import (
     Normalizer,
     RewardNormalizer,
@@ -57,7 +57,7 @@ class Options:
     n_step: int = 1
     normalize: str = "timestep"
     entropy_coef: float = 0.0
-    standardize_advantages: bool = False
+    standardize_advantages: str = "none"  # or "batch"
     normalize_observations: bool = False
     max_grad_norm: float = math.inf
     optimizer: str = "adam"
@@ -95,6 +95,7 @@ class Agent(NamedTuple):
     iteration: int = 0
     num_steps: int = 0
     rewards: RewardNormalizer = new_reward_normalizer()
+    rate_factor: float = 1.0  # what `desired_kl` has made of the policy's learning rate
 
 
 class Statistics(NamedTuple):
@@ -230,7 +231,7 @@ def step_policy(
 ) -> tuple[Model, Floats]:
     """Take one step on the policy: the model, and the gradient before it was clipped, `(P,)`."""
     policy, valid, phi = agent.policy, batch.valid, weights[batch.valid]
-    if options.standardize_advantages:
+    if options.standardize_advantages == "batch":
         phi = standardize(phi)
     divisor = num_trajectories(batch) if options.normalize == "trajectory" else len(phi)
     inner, x = for_steps(agent, policy, batch.obs[valid], scaling)
@@ -269,6 +270,13 @@ def statistics(agent: Agent, batch: Batch, targets: Floats, gradient: Floats) ->
     wanted, values = targets[batch.valid], state_values(value.network, value.theta, obs)
     loss = value_loss(value.network, value.theta, obs, wanted)
     return known._replace(value_loss=loss, explained_variance=explained_variance(values, wanted))
+
+
+def scale_outputs(model: Model, factor: float) -> Model:
+    """Return the model whose outputs are `factor` times as large: its last layer is."""
+    theta, (outputs, fan_in) = model.theta.copy(), layer_sizes(model.network)[-1]
+    theta[len(theta) - (fan_in + 1) * outputs :] *= factor
+    return model._replace(theta=theta)
 
 
 def after_update(agent: Agent, num_steps: int, **changed: Any) -> Agent:

@@ -72,7 +72,7 @@ def test_the_policy_goes_up_its_surrogate_and_entropy(network, rng):
 @pytest.mark.parametrize(("kind", "clip"), LOSSES)
 def test_the_value_function_goes_down_its_loss(kind, clip, rng):
     (_, value), rows = random_learner(POLICY, rng)
-    options = with_options(value_loss=kind, clip_value_range=clip, huber_delta=0.7)
+    options = with_options(value_loss=kind, value_clip_range=clip, huber_delta=0.7)
 
     def loss(theta):
         values = reference.state_values(value.network, theta, rows.value_obs)
@@ -93,7 +93,7 @@ def test_gradients_are_clipped_one_by_one_or_together():
     each = ppo.clip_gradients(policy, value, with_options(max_grad_norm=1.0))
     np.testing.assert_allclose(each[0], [1, 0])
     np.testing.assert_allclose(each[1], [0, 1, 0])
-    joint = ppo.clip_gradients(policy, value, with_options(max_grad_norm=1.0, joint_norm=True))
+    joint = ppo.clip_gradients(policy, value, with_options(max_grad_norm=1.0, joint_grad_norm=True))
     np.testing.assert_allclose(joint[0], [0.6, 0])
     np.testing.assert_allclose(joint[1], [0, 0.8, 0])
 
@@ -109,7 +109,7 @@ def test_the_first_step_is_that_of_a2c(rng):
     same(after, expected)
     assert known.clip_fraction == 0 and known.approx_kl == pytest.approx(0, abs=1e-15)
     assert known.gradient_norm == pytest.approx(of_a2c.gradient_norm)
-    assert known.value_loss == pytest.approx(of_a2c.value_loss / 2)
+    assert known.value_loss == pytest.approx(of_a2c.value_loss)
     assert known.entropy == pytest.approx(of_a2c.entropy)
     assert known.explained_variance == pytest.approx(of_a2c.explained_variance)
 
@@ -129,7 +129,13 @@ def test_minibatches_without_rows_take_no_step(rng):
     )
     _, known, steps = reference.ppo_update(agent, batch, with_options(minibatches=5, epochs=1))
     assert [step.num_rows for step in steps] == [1, 1, 1] and known.num_updates == 3
-    assert known.policy_loss == 0  # a row by itself has no advantage
+    first = next(
+        rows for rows in reference.minibatches(batch.valid, 5, seed=7, iteration=0, epoch=0) if len(rows)
+    )
+    weights, _ = reference.weigh(batch, OPTIONS.shared(), values_of(agent))
+    assert steps[0].policy_loss == pytest.approx(
+        -weights.ravel()[first[0]]
+    )  # a row by itself has no deviation
 
 
 def test_a_minibatch_too_far_from_the_old_policy_ends_the_update(rng):
@@ -152,7 +158,7 @@ def test_advantages_are_standardised_over_all_rows_or_not_at_all(rng):
     weights, _ = reference.weigh(batch, OPTIONS.shared(), values_of)
     valid, rows = batch.valid, reference.minibatches(batch.valid, 2, seed=7, iteration=0, epoch=0)[0]
     whole = np.zeros(valid.shape)
-    whole[valid] = reference.standardize(weights[valid])
+    whole[valid] = reference.standardize(weights[valid], ddof=1)
     expected = {"none": weights, "batch": whole}
     expected = {name: -one.ravel()[rows].mean() for name, one in expected.items()} | {"minibatch": 0.0}
     for name, loss in expected.items():
@@ -166,7 +172,7 @@ def test_advantages_can_be_made_anew_by_the_value_function_of_each_epoch(rng):
         epochs=2,
         minibatches=1,
         recompute_advantages=True,
-        clip_value_range=0.01,
+        value_clip_range=0.01,
         standardize_advantages="batch",
     )
     after, *_ = reference.ppo_update(agent, batch, dataclasses.replace(options, epochs=1))
@@ -176,7 +182,7 @@ def test_advantages_can_be_made_anew_by_the_value_function_of_each_epoch(rng):
     valid, obs, actions = batch.valid, batch.obs[batch.valid], batch.actions[batch.valid]
     old_log_probs = reference.log_prob(POLICY, agent.policy.theta, obs, actions)
     ratios = reference.probability_ratios(POLICY, after.policy.theta, obs, actions, old_log_probs)
-    surrogate = reference.clipped_surrogate(ratios, reference.standardize(weights[valid]), 0.2)
+    surrogate = reference.clipped_surrogate(ratios, reference.standardize(weights[valid], ddof=1), 0.2)
     assert second.policy_loss == pytest.approx(-surrogate.mean())
     # The old values are the new ones too: nothing is clipped yet.
     assert second.value_loss == pytest.approx(((targets - weights - targets)[valid] ** 2).mean() / 2)
@@ -257,7 +263,10 @@ def test_rewards_are_divided_by_the_deviation_of_all_returns_so_far(updated, rng
         batch = make_batch(rng)
         so_far, carried = reference.discounted_so_far(batch, carried, 0.9)
         seen = np.concatenate([seen, so_far[batch.valid]])
-        by_hand = updated(agent, batch._replace(rewards=batch.rewards / np.std(seen)))
+        unit = np.std(seen)
+        inner = agent._replace(value=reference.scale_outputs(agent.value, 1 / unit))
+        by_hand = updated(inner, batch._replace(rewards=batch.rewards / unit))
+        by_hand = by_hand._replace(value=reference.scale_outputs(by_hand.value, unit))
         agent = updated(agent, batch, normalize_rewards=True)
         same(agent, by_hand)
     assert agent.rewards.statistics.num_rows == len(seen)
