@@ -1,10 +1,4 @@
-"""fastpg.Agent: the update of `train` on batches from anywhere, replayed, undone, and continued."""
-
-import dataclasses
-import math
-import os
-import signal
-import threading
+"""fastpg.Agent: updates replayed by the oracle, the same bits as those of train, states, and what is refused."""
 
 import gymnasium
 import numpy as np
@@ -12,435 +6,376 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
-from fastpg import _core, reference
-from fastpg.training.agent import core_agent
-from tests.support.jit_envs import CartPole
-from tests.support.oracle import relative_error
+from fastpg import _core
+from tests.support.agents import (
+    ALGORITHMS,
+    OBS_SIZE,
+    TOTAL_STEPS,
+    VALUE_ALGORITHMS,
+    WHOLE,
+    agent_of,
+    as_bytes,
+    check_updates,
+    critic_of,
+    networks,
+    random_batch,
+)
+from tests.support.gymnasium_envs import MODES, scripted
+from tests.support.jit_envs import Bits, Cart, CartPole, Grid
 
-SPACES = {
-    "categorical": Discrete(3),
-    "several": MultiDiscrete([2, 3]),
-    "bernoulli": MultiBinary(2),
-    "gaussian": Box(-1, 1, (2,)),
-}
-OBS = Box(-np.inf, np.inf, (3,))
-ALGORITHMS = {
-    "reinforce": fastpg.Reinforce(epsilon=1e-4, entropy_coef=0.05),
-    "total": fastpg.Reinforce(form="total", optimizer="sgd", momentum=0.5, normalize="trajectory"),
-    "batch mean": fastpg.Reinforce(baseline="batch_mean", epsilon=1e-4),
-    "timestep mean": fastpg.Reinforce(baseline="timestep_mean", epsilon=1e-4),
-    "gae": fastpg.VPG(epsilon=1e-4, value_epochs=2, max_grad_norm=0.05),
-    "td": fastpg.VPG(form="td", epsilon=1e-4, standardize_advantages=False),
-    "q": fastpg.VPG(form="q", n_step=3, epsilon=1e-4, value_epochs=2, value_minibatches=3),
-    "to go": fastpg.VPG(form="reward_to_go", epsilon=1e-4, entropy_coef=0.02),
-    "normalised": fastpg.VPG(normalize_observations=True, epsilon=1e-4, value_epochs=2),
-    "a2c": fastpg.A2C(epsilon=1e-4),
-}
+HEADS = [Discrete(5), MultiDiscrete([3, 2]), MultiBinary(3), Box(-1, 1, (2,))]
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
-def networks(algorithm, actions, obs=OBS):
-    policy = fastpg.Policy(obs, actions, hidden=(6,), seed=1)
-    policy.theta *= 2
-    value = fastpg.ValueFunction(obs, hidden=(5,), seed=2) if isinstance(algorithm, fastpg.VPG) else None
-    return policy, value
+def some(*names):
+    """These algorithms alone."""
+    return pytest.mark.parametrize("algorithm", [ALGORITHMS[name] for name in names], ids=names)
 
 
-def random_batch(rng, steps, num_envs, actions, masked):
-    """Rows that nobody has played: flags of both kinds, and rows that do not count."""
-    shape = (steps, num_envs)
-    terminated, truncated = rng.random(shape) < 0.1, rng.random(shape) < 0.1
-    mask = rng.random(shape) < 0.8 if masked else None
-    if masked:
-        mask[0, 0] = True
-    done = (terminated | truncated) & (True if mask is None else mask)
-    drawn = [[actions.sample() for _ in range(num_envs)] for _ in range(steps)]
-    return fastpg.Batch.from_arrays(
-        rng.normal(size=(*shape, 3)).astype(np.float32),
-        np.array(drawn),
-        rng.normal(size=shape).astype(np.float32),
-        terminated,
-        truncated,
-        last_obs=rng.normal(size=(num_envs, 3)).astype(np.float32),
-        final_obs=rng.normal(size=(int(done.sum()), 3)).astype(np.float32),
-        mask=mask,
-    )
+def networks_for(env):
+    like = fastpg.Policy.for_env(env)
+    policy, _, *oracles = networks(like.action_space, like.network.num_inputs)
+    return policy, fastpg.ValueFunction(policy.observation_space, hidden=(5,), seed=2), oracles
 
 
-def oracle_batch(batch):
-    next_obs = np.full(batch.obs.shape, np.nan)
-    if len(batch.ends):
-        next_obs[tuple(np.transpose(batch.ends))] = batch.final_obs
-    valid = np.ones(batch.rewards.shape, bool) if batch.mask is None else batch.mask
-    flags = batch.terminated, batch.truncated, valid
-    return reference.Batch(batch.obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
+# ---- the oracle --------------------------------------------------------------------------------------------
 
 
-def oracle_agent(policy, value, seed):
-    categories = policy.actions.categories if policy.actions.head == "categorical" else ()
-    network = reference.Network(
-        *(policy.network.num_inputs, policy.hidden, policy.network.num_outputs, policy.activation),
-        *(policy.actions.head, categories if len(categories) > 1 else ()),
-    )
-    model = None
-    if value is not None:
-        model = reference.new_model(reference.Network(value.network.num_inputs, value.hidden, 1), value.theta)
-    return reference.new_agent(reference.new_model(network, policy.theta), model, seed)
+@every_algorithm
+@pytest.mark.parametrize("num_envs", [1, 3, 17, 70])
+@pytest.mark.parametrize("steps", [1, 5, 33])
+def test_updates_with_arrays_of_ones_own_are_the_oracles(algorithm, num_envs, steps):
+    policy, value, *oracles = networks(Discrete(5))
+    batches = [random_batch(policy, steps, num_envs, seed, masked=seed > 0) for seed in range(2)]
+    check_updates(algorithm, policy, value, oracles, batches)
 
 
-CLOSE = {"gradient_norm": (2e-4, 1e-6), "explained_variance": (1e-3, 1e-4)}
+@some("total, timestep mean", "gae", "normalised")
+@pytest.mark.parametrize("space", HEADS, ids=str)
+def test_updates_of_every_head_are_the_oracles(isa, algorithm, space):
+    policy, value, *oracles = networks(space)
+    batches = [random_batch(policy, 33, 17, seed) for seed in range(2)]
+    check_updates(algorithm, policy, value, oracles, batches)
 
 
-def check_update(algorithm, policy, value, batches, seed=3):
-    """Updates are those of the oracle: statistics, and the steps of both networks."""
-    agent = fastpg.Agent(algorithm, policy, value, seed)
-    oracle = oracle_agent(policy, value, seed)
-    options = reference.Options(**algorithm.core_settings())
-    before = [np.float64(network.theta) for network in (policy, value) if network is not None]
-    for batch in batches:
-        got = agent.update(batch)
-        oracle, expected = reference.update(oracle, oracle_batch(batch), options)
-        for name, number in expected._asdict().items():
-            rtol, atol = CLOSE.get(name, (1e-4, 1e-6))
-            np.testing.assert_allclose(got[name], number, rtol=rtol, atol=atol, err_msg=name)
-    # Differences of float32 parameters are compared: test_vpg.py says why not to 1e-5.
-    for network, model, old in zip((policy, value), (oracle.policy, oracle.value), before, strict=False):
-        assert relative_error(network.theta - old, model.theta - old) < 2e-3
+@every_algorithm
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", Cart, Grid, Bits], ids=str)
+def test_updates_with_what_was_collected_are_the_oracles(algorithm, env):
+    policy, value, oracles = networks_for(env)
+    batch = fastpg.collect(env, policy, 33, num_envs=17, seed=5)
+    check_updates(algorithm, policy, value, oracles, [batch])
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
-@pytest.mark.parametrize(("steps", "num_envs"), [(33, 5), (5, 17), (9, 70), (40, 1)], ids=str)
-@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
-def test_an_update_from_arrays_is_the_oracles(algorithm, steps, num_envs, masked):
-    rng = np.random.default_rng([steps, num_envs])
-    policy, value = networks(algorithm, Discrete(3))
-    batches = [random_batch(rng, steps, num_envs, Discrete(3, seed=0), masked) for _ in range(2)]
-    check_update(algorithm, policy, value, batches)
-
-
-@pytest.mark.parametrize("actions", SPACES.values(), ids=SPACES.keys())
-@pytest.mark.parametrize("algorithm", [ALGORITHMS["reinforce"], ALGORITHMS["gae"]], ids=["reinforce", "gae"])
-def test_an_update_with_every_head_is_the_oracles(algorithm, actions, isa):
-    actions.seed(0)
-    policy, value = networks(algorithm, actions)
-    check_update(algorithm, policy, value, [random_batch(np.random.default_rng(5), 21, 6, actions, True)])
-
-
-@pytest.mark.parametrize("algorithm", ["batch mean", "gae", "q", "a2c"])
+@some("to go, batch mean", "gae", "q", "a2c")
 @pytest.mark.parametrize("env", ["CartPole-v1", CartPole], ids=["native", "jit"])
-def test_an_update_from_collected_rows_is_the_oracles(algorithm, env):
+def test_updates_with_rows_of_short_episodes_are_the_oracles(algorithm, env):
+    policy, value, oracles = networks_for(env)
     made = fastpg.make(env, num_envs=19, max_episode_steps=15)
     made.reset(seed=1)
-    policy, value = networks(ALGORITHMS[algorithm], made.single_action_space, made.single_observation_space)
-    first = fastpg.collect(made, policy, 33)
-    check_update(ALGORITHMS[algorithm], policy, value, [first])
+    batch = fastpg.collect(made, policy, 33)
+    assert batch.truncated.any()
+    check_updates(algorithm, policy, value, oracles, [batch])
 
 
-@pytest.mark.parametrize("mode", list(gymnasium.vector.AutoresetMode), ids=str)
-@pytest.mark.parametrize("algorithm", ["timestep mean", "gae", "normalised"])
-def test_an_update_from_an_environment_that_python_steps_is_the_oracles(mode, algorithm):
+@some("to go, timestep mean", "gae", "normalised")
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_updates_with_what_python_stepped_are_the_oracles(algorithm, mode):
     made = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
     env = gymnasium.make_vec("CartPole-v1", num_envs=5, max_episode_steps=12, **made)
-    policy, value = networks(ALGORITHMS[algorithm], env.single_action_space, env.single_observation_space)
-    check_update(ALGORITHMS[algorithm], policy, value, [fastpg.collect(env, policy, 40)])
+    policy, value, oracles = networks_for("CartPole-v1")
+    check_updates(algorithm, policy, value, oracles, [fastpg.collect(env, policy, 40)])
     env.close()
 
 
-# ---- the same bits, wherever the rows come from ------------------------------------------------------------
+# ---- train and update --------------------------------------------------------------------------------------
 
 
-def one_iteration(env, algorithm, num_envs, horizon, seed):
-    policy = fastpg.Policy.for_env(env, hidden=(8,), seed=5)
-    value = fastpg.ValueFunction.for_env(env, hidden=(7,), seed=6)
-    settings = {"num_envs": num_envs, "horizon": horizon, "total_steps": 1, "seed": seed}
-    run = fastpg.train(env, algorithm, policy=policy, value=value, **settings)
-    assert len(run.history["num_steps"]) == 1
-    return policy, value, run
+def trained_and_updated(algorithm, env, horizon, num_envs, hidden=(9,)):
+    """The networks after an iteration of train, and after an update with the same rows."""
+    policy = fastpg.Policy.for_env(env, hidden=hidden, seed=1)
+    value = fastpg.ValueFunction.for_env(env, hidden=(7,), seed=2)
+    critic = critic_of(algorithm, value)
+    run = fastpg.train(
+        env, algorithm, policy=policy, value=critic, num_envs=num_envs, horizon=horizon, total_steps=1, seed=3
+    )
+    before = policy.theta.copy()
+    agent = fastpg.Agent(algorithm, policy, critic, 3, total_steps=1)
+    stats = agent.update(fastpg.collect(env, policy, horizon, seed=3, num_envs=num_envs))
+    return run, agent, stats, before
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", CartPole], ids=str)
-@pytest.mark.parametrize("num_envs", [3, 70])
-@pytest.mark.parametrize("algorithm", ["gae", "q", "a2c"])
-def test_train_and_update_make_the_same_bits_of_the_same_rows(env, num_envs, algorithm):
-    algorithm, seed = ALGORITHMS[algorithm], 11
-    policy, value, run = one_iteration(env, algorithm, num_envs, 20, seed)
-    batch = fastpg.collect(env, policy, 20, seed=seed, num_envs=num_envs)
-    stats = fastpg.Agent(algorithm, policy, value, seed).update(batch)
-    np.testing.assert_array_equal(policy.theta, run.policy.theta)
-    np.testing.assert_array_equal(value.theta, run.value.theta)
-    for name in ("num_trajectories", "value_loss", "explained_variance", "gradient_norm"):
-        assert stats[name] == run.history[name][0], name
-
-
-@pytest.mark.parametrize("hidden", [(), (8,)], ids=str)
-def test_the_fused_pass_of_reinforce_is_an_update_to_rounding(hidden):
-    algorithm = fastpg.Reinforce(optimizer="sgd", learning_rate=1.0)
-    policy = fastpg.Policy.for_env("CartPole-v1", hidden=hidden, seed=5)
-    settings = {"num_envs": 40, "horizon": 30, "total_steps": 1, "seed": 2}
-    run = fastpg.train("CartPole-v1", algorithm, policy=policy, **settings)
-    before = np.float64(policy.theta)
-    batch = fastpg.collect("CartPole-v1", policy, 30, seed=2, num_envs=40)
-    fastpg.Agent(algorithm, policy).update(batch)
-    assert relative_error(policy.theta - before, run.policy.theta - before) < 1e-5
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
-@pytest.mark.parametrize("num_envs", [1, 130])
-def test_the_number_of_threads_changes_no_bit_of_an_update(algorithm, num_envs, threads):
-    results = set()
-    for n in (1, 2, 3, 8):
-        threads(n)
-        rng = np.random.default_rng(0)
-        policy, value = networks(algorithm, Discrete(3))
-        agent = fastpg.Agent(algorithm, policy, value)
-        for _ in range(2):
-            agent.update(random_batch(rng, 1300 // num_envs, num_envs, Discrete(3, seed=0), True))
-        results.add(b"".join(array.tobytes() for array in agent.state().values()))
-    assert len(results) == 1
-
-
-# ---- state, and iterations that have not happened ----------------------------------------------------------
-
-
-@pytest.mark.parametrize("algorithm", ["total", "q", "normalised"])
-def test_going_on_from_a_state_is_going_on(algorithm):
-    algorithm = ALGORITHMS[algorithm]
-    if isinstance(algorithm, fastpg.VPG):
-        algorithm = dataclasses.replace(algorithm, linear_schedule=True)
-    rng = np.random.default_rng(0)
-    batches = [random_batch(rng, 12, 7, Discrete(3, seed=0), False) for _ in range(4)]
-    agent = fastpg.Agent(algorithm, *networks(algorithm, Discrete(3)), seed=9, total_steps=10_000)
-    for batch in batches[:2]:
-        agent.update(batch)
-    state = agent.state()
-    others = networks(algorithm, Discrete(3))
-    again = fastpg.Agent.from_state(state, algorithm, *others, seed=9, total_steps=10_000)
-    for batch in batches[2:]:
-        first, second = agent.update(batch), again.update(batch)
-        first.pop("seconds"), second.pop("seconds")
-        assert repr(first) == repr(second)
-    for name, array in agent.state().items():
-        np.testing.assert_array_equal(array, again.state()[name], err_msg=name)
-    assert again.num_iterations == 4
-    assert agent.num_steps == 4 * 12 * 7
-
-
-FAILING = {
-    "policy step": {"learning_rate": 1e39},
-    "value step": {"value_learning_rate": 1e39},
-    "second value step": {"value_learning_rate": 1e30},
-}
-
-
-@pytest.mark.parametrize("changed", FAILING.values(), ids=FAILING.keys())
-def test_an_update_that_fails_has_not_happened(changed):
-    algorithm = dataclasses.replace(ALGORITHMS["normalised"], **changed)
-    agent = fastpg.Agent(algorithm, *networks(algorithm, Discrete(3)))
-    before = agent.state()
-    with pytest.raises(FloatingPointError, match=r"Agent\.update\(\): "):
-        agent.update(random_batch(np.random.default_rng(0), 12, 7, Discrete(3, seed=0), False))
-    for name, array in agent.state().items():
-        np.testing.assert_array_equal(array, before[name], err_msg=name)
-
-
-def test_an_interrupted_update_has_not_happened():
-    algorithm = fastpg.VPG(value_epochs=10_000)
-    policy, _ = networks(algorithm, Discrete(3))
-    agent = fastpg.Agent(algorithm, policy, fastpg.ValueFunction(OBS, hidden=(256, 256)))
-    before = agent.state()
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            agent.update(random_batch(np.random.default_rng(0), 64, 64, Discrete(3, seed=0), False))
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    for name, array in agent.state().items():
-        np.testing.assert_array_equal(array, before[name], err_msg=name)
-
-
-class Run:
-    """A native training run, taken iteration by iteration."""
-
-    def __init__(self, algorithm):
-        self.policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,), seed=5)
-        self.value = None
-        if isinstance(algorithm, fastpg.VPG):
-            self.value = fastpg.ValueFunction.for_env("CartPole-v1", hidden=(128, 128), seed=6)
-        settings = {"seed": 4, "total_steps": 10**9, "target_return": None, "horizon": 50}
-        self.agent = core_agent(algorithm, self.policy, self.value, **settings)
-        self.trainer = _core.Trainer(_core.Environment("cartpole", (), 500), self.agent, num_envs=40)
-
-    def iterate(self):
-        (record,) = self.trainer.run(0.0, 1)
-        return record
-
-    def bits(self):
-        return b"".join(array.tobytes() for array in self.agent.state().values())
-
-
-@pytest.mark.parametrize("delay", [0.0005, 0.002, 0.01, 0.05])
-@pytest.mark.parametrize("algorithm", ["reinforce", "normalised"])
-def test_a_run_that_was_interrupted_goes_on_as_one_that_was_not(algorithm, delay):
-    algorithm = ALGORITHMS[algorithm]
-    if isinstance(algorithm, fastpg.VPG):
-        algorithm = dataclasses.replace(algorithm, value_epochs=30, value_minibatches=4)
-    run, undisturbed = Run(algorithm), Run(algorithm)
-    interrupted = 0
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        while run.agent.num_iterations < 6:
-            timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
-            try:
-                timer.start()
-                run.iterate()
-                timer.cancel()
-                timer.join()
-            except KeyboardInterrupt:
-                interrupted += 1
-                if interrupted > 3:  # each iteration may take longer than the timer
-                    break
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    while run.agent.num_iterations < 6:
-        run.iterate()
-    for _ in range(6):
-        undisturbed.iterate()
-    assert run.bits() == undisturbed.bits()
-
-
-@pytest.mark.parametrize("algorithm", ["reinforce", "normalised"])
-def test_a_run_whose_iteration_failed_goes_on_as_one_that_did_not(algorithm):
-    run, undisturbed = Run(ALGORITHMS[algorithm]), Run(ALGORITHMS[algorithm])
-    for _ in range(2):
-        run.iterate(), undisturbed.iterate()
-    for network in [run.policy] if run.value is None else [run.policy, run.value]:
-        kept = network.theta[-1]
-        network.theta[-1] = np.nan
-        with pytest.raises(FloatingPointError, match="iteration 2"):
-            run.iterate()
-        network.theta[-1] = kept
-    for _ in range(3):
-        run.iterate(), undisturbed.iterate()
-    assert run.bits() == undisturbed.bits()
-
-
-# ---- what is refused ---------------------------------------------------------------------------------------
-
-POLICY = networks(fastpg.VPG(), Discrete(3))[0]
-AGENT = fastpg.Agent(fastpg.VPG(), POLICY)
-ROWS = random_batch(np.random.default_rng(0), 4, 3, Discrete(3, seed=0), False)
-NO = np.zeros((4, 3), bool)
-
-
+@pytest.mark.parametrize("algorithm", [*VALUE_ALGORITHMS.values(), WHOLE], ids=[*VALUE_ALGORITHMS, "whole"])
 @pytest.mark.parametrize(
-    ("make", "error", "words"),
+    ("env", "num_envs"),
     [
-        (lambda: fastpg.Agent("VPG", POLICY), TypeError, "algorithm must be a fastpg.Reinforce"),
-        (lambda: fastpg.Agent(fastpg.VPG(), None), TypeError, "policy must be a fastpg.Policy"),
-        (
-            lambda: fastpg.Agent(fastpg.VPG(), POLICY, 3),
-            TypeError,
-            "value must be a fastpg.ValueFunction",
-        ),
-        (
-            lambda: fastpg.Agent(fastpg.Reinforce(), POLICY, fastpg.ValueFunction(OBS)),
-            ValueError,
-            "Reinforce has no value function",
-        ),
-        (
-            lambda: fastpg.Agent(fastpg.VPG(), POLICY, fastpg.ValueFunction(Box(-1, 1, (9,)))),
-            ValueError,
-            "value reads",
-        ),
-        (lambda: fastpg.Agent(fastpg.VPG(), POLICY, seed=-1), ValueError, "seed must be"),
-        (lambda: fastpg.Agent(fastpg.VPG(linear_schedule=True), POLICY), ValueError, "needs total_steps"),
-        (
-            lambda: AGENT.update(ROWS.obs),
-            TypeError,
-            "batch must be a fastpg.Batch",
-        ),
-        (
-            lambda: AGENT.update(dataclasses.replace(ROWS, last_obs=None)),
-            ValueError,
-            "batch has no last_obs",
-        ),
-        (
-            lambda: AGENT.update(dataclasses.replace(ROWS, final_obs=None)),
-            ValueError,
-            "batch has no final_obs, but truncated is True at row",
-        ),
-        (
-            lambda: AGENT.update(dataclasses.replace(ROWS, mask=NO)),
-            ValueError,
-            "batch has no transition",
-        ),
-        (
-            lambda: AGENT.update(dataclasses.replace(ROWS, actions=ROWS.actions + 5)),
-            ValueError,
-            "actions must lie in 0..2",
-        ),
-        (
-            lambda: AGENT.update(dataclasses.replace(ROWS, obs=ROWS.obs[..., :2].copy())),
-            ValueError,
-            "obs must",
-        ),
-        (lambda: fastpg.Batch.from_arrays(ROWS.obs, ROWS.actions, NO, NO, NO), TypeError, "rewards must be"),
-        (
-            lambda: fastpg.Batch.from_arrays(ROWS.obs, ROWS.actions, ROWS.rewards, NO[0], NO),
-            ValueError,
-            "terminated must be bools",
-        ),
-        (
-            lambda: fastpg.Batch.from_arrays(ROWS.obs, ROWS.actions, ROWS.rewards, NO, NO[:2]),
-            ValueError,
-            "truncated must be bools of shape (4, 3) like terminated",
-        ),
-        (
-            lambda: fastpg.Batch.from_arrays(ROWS.obs, ROWS.actions, ROWS.rewards * np.inf, NO, NO),
-            ValueError,
-            "rewards",
-        ),
+        ("CartPole-v1", 21),
+        ("CartPole-v1", 70),
+        ("Pendulum-v1", 3),
+        (CartPole, 3),
+        (Cart, 21),
+        (Grid, 1),
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_a_sentence(make, error, words):
-    before = POLICY.theta.copy()
-    with pytest.raises(error) as caught:
-        make()
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert (POLICY.theta == before).all()
+def test_train_and_update_give_the_same_bits(algorithm, env, num_envs):
+    check_same_bits(algorithm, env, num_envs)
 
 
-def test_a_state_that_is_another_agents_is_refused():
-    state = fastpg.Agent(fastpg.VPG(), POLICY.copy()).state()
-    for spoilt, words in (
-        ({**state, "policy.m": state["policy.m"][:3]}, "the entry policy.m of state must be"),
-        ({name: array for name, array in state.items() if name != "value.v"}, "the entry value.v of state"),
-        ({**state, "spare": np.zeros(1)}, "entries that this agent lacks: spare"),
-        ({**state, "policy.theta": state["policy.theta"] * np.nan}, "policy.theta of state"),
-    ):
-        with pytest.raises(ValueError, match=r"Agent\.from_state|entry") as caught:
-            fastpg.Agent.from_state(spoilt, fastpg.VPG(), POLICY.copy())
-        assert words in str(caught.value)
-    with pytest.raises(TypeError, match="state must be a dict"):
-        fastpg.Agent.from_state(3, fastpg.VPG(), POLICY.copy())
+@some("td", "q", "a2c")
+def test_train_and_update_give_the_same_bits_on_tables(algorithm):
+    check_same_bits(algorithm, "FrozenLake-v1", 70)
 
 
-def test_callbacks_can_ask_for_every_iteration():
-    seen = []
-    settings = {"num_envs": 4, "horizon": 10, "total_steps": 1000, "hidden": ()}
-    settings |= {"callback": lambda state: seen.append(state.num_iterations), "callback_every": "iteration"}
-    run = fastpg.train("CartPole-v1", **settings)
-    assert seen == list(range(1, len(run.history["num_steps"]) + 1))
-    assert len(seen) == 25
-    assert math.isclose(run.history["total_steps"][-1], 1000)
+def check_same_bits(algorithm, env, num_envs):
+    run, agent, stats, _ = trained_and_updated(algorithm, env, 33, num_envs)
+    assert (run.policy.theta == agent.policy.theta).all()
+    assert (run.value.theta == agent.value.theta).all()
+    for name in ("num_steps", "num_trajectories", "gradient_norm", "value_loss", "explained_variance"):
+        np.testing.assert_array_equal(run.history[name][0], stats[name], err_msg=name)
+
+
+@pytest.mark.parametrize("form", ["total", "reward_to_go"])
+@pytest.mark.parametrize("baseline", [None, "batch_mean", "timestep_mean"])
+@pytest.mark.parametrize("hidden", [(), (9,)], ids=str)
+@pytest.mark.parametrize(("env", "num_envs"), [("CartPole-v1", 70), ("Pendulum-v1", 3), (Cart, 21)], ids=str)
+def test_reinforces_fused_pass_takes_the_step_of_update(form, baseline, hidden, env, num_envs):
+    algorithm = fastpg.Reinforce(form=form, baseline=baseline, optimizer="sgd", learning_rate=0.1)
+    run, agent, _, before = trained_and_updated(algorithm, env, 33, num_envs, hidden)
+    steps = run.policy.theta - before, agent.policy.theta - before
+    rounding = 1e-7 * np.linalg.norm(before)  # of parameters, in float32
+    assert np.linalg.norm(steps[0] - steps[1]) <= 1e-5 * np.linalg.norm(steps[1]) + rounding
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [ALGORITHMS["to go, timestep mean"], ALGORITHMS["momentum"], *VALUE_ALGORITHMS.values(), WHOLE],
+    ids=["to go, timestep mean", "momentum", *VALUE_ALGORITHMS, "whole"],
+)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_train_and_updates_give_the_same_bits_with_gymnasium(algorithm, mode):
+    policy = fastpg.Policy.for_env(scripted(5, mode), hidden=(9,), seed=1)
+    value = fastpg.ValueFunction.for_env(scripted(5, mode), hidden=(7,), seed=2)
+    critic = critic_of(algorithm, value)
+    run = fastpg.train(
+        scripted(5, mode), algorithm, policy=policy, value=critic, horizon=11, total_steps=180, seed=3
+    )
+    agent = fastpg.Agent(algorithm, policy, critic, 3, total_steps=180)
+    env = scripted(5, mode)
+    while agent.num_iterations < len(run.history["num_steps"]):
+        seed = None if agent.num_iterations else 3
+        agent.update(fastpg.collect(env, policy, 11, seed=seed))
+    assert agent.num_iterations >= 4
+    assert agent.num_steps == run.num_steps
+    assert (run.policy.theta == policy.theta).all()
+    assert critic is None or (run.value.theta == value.theta).all()
+
+
+@every_algorithm
+@pytest.mark.parametrize("num_envs", [1, 130])
+def test_the_number_of_threads_changes_no_bit_of_an_update(algorithm, num_envs, threads):
+    results = []
+    for n in (1, 2, 3, 8):
+        threads(n)
+        policy, value, *_ = networks(Discrete(5))
+        agent = agent_of(algorithm, policy, value)
+        for seed in range(2):
+            agent.update(random_batch(policy, 1300 // num_envs, num_envs, seed))
+        results.append(as_bytes(agent.state()))
+    assert all(one == results[0] for one in results)
+
+
+# ---- states ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS.values(), WHOLE], ids=[*ALGORITHMS, "whole"])
+def test_going_on_from_a_state_is_going_on(algorithm):
+    policy, value, *_ = networks(Discrete(5))
+    agent = agent_of(algorithm, policy, value)
+    batches = [random_batch(policy, 20, 17, seed) for seed in range(5)]
+    for batch in batches[:2]:
+        agent.update(batch)
+    other, critic, *_ = networks(Discrete(5))
+    other.theta[:] = 0.0
+    again = fastpg.Agent.from_state(
+        agent.state(), algorithm, other, critic_of(algorithm, critic), 3, total_steps=TOTAL_STEPS
+    )
+    assert (again.num_iterations, again.num_steps) == (agent.num_iterations, agent.num_steps)
+    for batch in batches[2:]:
+        assert (other.theta == policy.theta).all()
+        first, second = agent.update(batch), again.update(batch)
+        first.pop("seconds"), second.pop("seconds")
+        np.testing.assert_equal(first, second)
+    assert as_bytes(agent.state()) == as_bytes(again.state())
+    assert again.num_iterations == 5
+
+
+def test_a_state_is_a_copy():
+    policy, value, *_ = networks(Discrete(5))
+    agent = agent_of(WHOLE, policy, value)
+    before = agent.state()
+    kept = as_bytes(before)
+    agent.update(random_batch(policy, 5, 3))
+    assert as_bytes(before) == kept
+    for array in before.values():
+        array[...] = 0
+    assert policy.theta.any()
+
+
+BAD_STATES = {
+    "policy.m": [np.zeros(3, np.float32), None, np.nan],
+    "policy.theta": [np.nan],
+    "value.v": [np.inf, None],
+    "normalizer.statistics": [np.zeros(3), np.nan],
+    "num_iterations": [np.array([-5]), np.array([1.0]), np.zeros(2, np.int64), [3]],
+    "total_steps": [np.array([-1])],
+    "normalizer.count": [np.array([-1])],
+    "policy.beta1_power": [np.array([0.5], np.float32), np.array([np.nan])],
+    "mean_length": [np.array([0.0]), np.array([-3.0]), np.array([np.inf])],
+    "recent_episodes": [np.full(128, -1)],
+    "spare": [np.zeros(1)],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [(name, one) for name, wrong in BAD_STATES.items() for one in wrong],
+    ids=lambda one: str(one)[:20],
+)
+def test_a_state_that_cannot_be_is_refused_and_nothing_changed(name, array):
+    policy, value, *_ = networks(Discrete(5))
+    agent = agent_of(WHOLE, policy, value)
+    agent.update(random_batch(policy, 5, 3))
+    state = agent.state()
+    if array is None:
+        del state[name]
+    elif isinstance(array, float):
+        state[name][0] = array
+    else:
+        state[name] = array
+    other, critic, *_ = networks(Discrete(5))
+    before = other.theta.copy(), critic.theta.copy()
+    with pytest.raises((TypeError, ValueError), match=rf"^Agent\.from_state\(\): .*{name}"):
+        fastpg.Agent.from_state(state, WHOLE, other, critic, total_steps=TOTAL_STEPS)
+    assert (other.theta == before[0]).all() and (critic.theta == before[1]).all()
+
+
+def test_a_state_of_another_agent_is_refused():
+    policy, value, *_ = networks(Discrete(5))
+    state = agent_of(fastpg.VPG(), policy, value).state()
+    with pytest.raises(ValueError, match="entries that this agent lacks: value"):
+        fastpg.Agent.from_state(state, fastpg.Reinforce(), policy)
+    for wrong in ([], 3):
+        with pytest.raises(TypeError, match=r"^Agent\.from_state\(\): state must be a dict"):
+            fastpg.Agent.from_state(wrong, fastpg.Reinforce(), policy)
+    with pytest.raises(ValueError, match=r"^Agent\.from_state\(\): .*linear_schedule needs total_steps"):
+        fastpg.Agent.from_state(state, fastpg.VPG(linear_schedule=True), policy)
+
+
+# ---- what cannot be ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changed", "error", "words"),
+    [
+        ("VPG", {}, TypeError, "algorithm must be a fastpg.Reinforce"),
+        (fastpg.VPG(), {"policy": None}, TypeError, "policy must be a fastpg.Policy"),
+        (fastpg.VPG(), {"value": 3}, TypeError, "value must be a fastpg.ValueFunction"),
+        (
+            fastpg.Reinforce(),
+            {"value": fastpg.ValueFunction(Box(-1, 1, (OBS_SIZE,)))},
+            ValueError,
+            "Reinforce has no value function",
+        ),
+        (fastpg.VPG(), {"value": fastpg.ValueFunction(Box(-1, 1, (9,)))}, ValueError, "value reads"),
+        (fastpg.VPG(), {"seed": -1}, ValueError, "seed must be"),
+        (fastpg.VPG(linear_schedule=True), {}, ValueError, "needs total_steps"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_agent_that_cannot_be_is_refused_in_a_sentence(algorithm, changed, error, words):
+    policy, *_ = networks(Discrete(5))
+    with pytest.raises(error, match=rf"^Agent\(\): [^\n]*{words}[^\n]*$"):
+        fastpg.Agent(**{"algorithm": algorithm, "policy": policy} | changed)
+
+
+def changed(batch, **arrays):
+    values = {name: getattr(batch, name) for name in ("obs", "actions", "rewards", "terminated", "truncated")}
+    values |= {name: getattr(batch, name) for name in ("last_obs", "final_obs", "mask")}
+    return fastpg.Batch.from_arrays(**values | arrays)
+
+
+def test_an_update_says_what_does_not_fit_and_changes_nothing():
+    policy, value, *_ = networks(Discrete(5))
+    agent = agent_of(fastpg.VPG(), policy, value)
+    good = random_batch(policy, 5, 3)
+    before = as_bytes(agent.state())
+    far = good.obs.copy()
+    far[-1, -1, 0] = np.nan
+    unreal = {"mask": None}
+    for batch, words in [
+        (None, "batch must be a fastpg.Batch"),
+        (good.obs, "batch must be a fastpg.Batch"),
+        (changed(good, obs=good.obs[:, :2]), "obs"),
+        (changed(good, obs=good.obs[..., :3]), "obs must"),
+        (changed(good, obs=far, **unreal, final_obs=np.zeros((15, 4), np.float32)), "obs"),
+        (changed(good, actions=good.actions[:, :2]), "actions"),
+        (changed(good, actions=good.actions + 5), r"actions must lie in 0\.\.4"),
+        (changed(good, actions=good.actions.astype(float)), "actions"),
+        (changed(good, last_obs=None), "batch has no last_obs"),
+        (changed(good, last_obs=good.last_obs[:2]), "last_obs"),
+        (changed(good, final_obs=None), "batch has no final_obs, but truncated is True at row"),
+        (changed(good, final_obs=good.final_obs[:-1]), "final_obs"),
+        (changed(good, mask=np.zeros((5, 3), bool)), "batch has no transition.*mask"),
+    ]:
+        with pytest.raises(
+            (TypeError, ValueError, FloatingPointError), match=rf"^Agent\.update\(\): [^\n]*{words}[^\n]*$"
+        ):
+            agent.update(batch)
+        assert as_bytes(agent.state()) == before
+
+
+def test_reinforce_needs_nothing_of_what_follows_a_cut():
+    policy, *_ = networks(Discrete(5))
+    good = random_batch(policy, 5, 3)
+    ends = []
+    for batch in (good, changed(good, last_obs=None, final_obs=None)):
+        policy, *_ = networks(Discrete(5))
+        agent = agent_of(fastpg.Reinforce(), policy, None)
+        agent.update(batch)
+        ends.append(as_bytes(agent.state()))
+    assert ends[0] == ends[1]
+
+
+def test_a_batch_of_arrays_says_what_is_wrong_with_them():
+    policy, *_ = networks(Discrete(5))
+    good = random_batch(policy, 5, 3)
+    infinite = good.rewards.copy()
+    infinite[2, 1] = np.inf
+    for name, array in [
+        ("terminated", good.terminated.astype(int)),
+        ("terminated must be bools", good.terminated[0]),
+        ("terminated", np.zeros((0, 3), bool)),
+        (r"truncated must be bools of shape \(5, 3\) like terminated", good.truncated[:, :2]),
+        ("truncated", None),
+        ("mask", good.mask[:4]),
+        ("mask", good.mask.astype(np.uint8)),
+        ("rewards must be", good.rewards.astype(int)),
+        ("rewards", good.rewards[1:]),
+        ("rewards", infinite),
+        ("rewards must be", good.terminated),
+        ("rewards", None),
+        ("log_probs", good.rewards[:, :1]),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=rf"^Batch\.from_arrays\(\): {name}"):
+            changed(good, **{name.split()[0]: array})
 
 
 def test_bools_of_any_byte_are_true_or_false():
+    policy, *_ = networks(Discrete(5))
+    rows = random_batch(policy, 4, 3, masked=False)
     no = np.zeros((4, 3), bool)
     expected, got = (
-        fastpg.Batch.from_arrays(ROWS.obs, ROWS.actions, ROWS.rewards, ends, no, mask=mask)
+        fastpg.Batch.from_arrays(rows.obs, rows.actions, rows.rewards, ends, no, mask=mask)
         for ends, mask in (
             (~no, ~no),
             (np.full((4, 3), 2, np.uint8).view(bool), np.full((4, 3), 255, np.uint8).view(bool)),
@@ -448,23 +383,23 @@ def test_bools_of_any_byte_are_true_or_false():
     )
     assert (got.mask.view(np.uint8) == 1).all()
     np.testing.assert_array_equal(got.ends, expected.ends)
-    stats = [fastpg.Agent(fastpg.Reinforce(), POLICY.copy()).update(batch) for batch in (expected, got)]
+    stats = [fastpg.Agent(fastpg.Reinforce(), policy.copy()).update(batch) for batch in (expected, got)]
     assert stats[0]["num_trajectories"] == stats[1]["num_trajectories"] == 12
     # The core reads bytes as well, whoever makes its batch.
     bytes_of = {"terminated": np.full((4, 3), 2, np.uint8), "truncated": np.full((4, 3), 4, np.uint8)}
     batch = _core.Batch(
-        POLICY.network,
-        obs=ROWS.obs,
-        actions=ROWS.actions.reshape(-1),
-        rewards=ROWS.rewards,
-        last_obs=ROWS.last_obs,
+        policy.network,
+        obs=rows.obs,
+        actions=rows.actions.reshape(-1),
+        rewards=rows.rewards,
+        last_obs=rows.last_obs,
         mask=np.full((4, 3), 7, np.uint8),
         **bytes_of,
     )
     for baseline in ("none", "batch_mean", "timestep_mean"):
-        gradients = [np.empty_like(POLICY.theta) for _ in range(2)]
+        gradients = [np.empty_like(policy.theta) for _ in range(2)]
         settings = {"form": "reward_to_go", "normalize": "trajectory", "baseline": baseline}
-        for out, one in zip(gradients, (batch, expected.rows("test", POLICY, with_cuts=False)), strict=True):
-            known = _core.batch_gradient(POLICY.network, POLICY.theta, one, out=out, **settings)
+        for out, one in zip(gradients, (batch, expected.rows("test", policy, with_cuts=False)), strict=True):
+            known = _core.batch_gradient(policy.network, policy.theta, one, out=out, **settings)
             assert known["num_steps"] == known["num_trajectories"] == 12
         np.testing.assert_array_equal(*gradients)

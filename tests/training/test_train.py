@@ -97,6 +97,16 @@ def test_the_callback_sees_the_run_and_stops_it():
     assert (seen[1][3] == run.policy.theta).all()
 
 
+def test_callbacks_can_ask_for_every_iteration():
+    seen = []
+    settings = {"num_envs": 4, "horizon": 10, "total_steps": 1000, "hidden": ()}
+    settings |= {"callback": lambda state: seen.append(state.num_iterations), "callback_every": "iteration"}
+    run = fastpg.train("CartPole-v1", **settings)
+    assert seen == list(range(1, len(run.history["num_steps"]) + 1))
+    assert len(seen) == 25
+    assert run.history["total_steps"][-1] == 1000
+
+
 def test_a_callback_that_raises_is_heard():
     def callback(_):
         raise RuntimeError("enough")

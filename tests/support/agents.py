@@ -1,0 +1,116 @@
+"""Agents of every kind with their oracles, batches that nobody has played, and updates held against the oracle."""
+
+import numpy as np
+
+import fastpg
+from fastpg import reference
+from tests.support.heads import make
+
+OBS_SIZE = 4
+TOTAL_STEPS = 10_000
+VALUE = {"epsilon": 1e-4, "value_epochs": 2}  # Adam's own epsilon would take the sign of what is all but 0
+ALGORITHMS = {
+    "total": fastpg.Reinforce(form="total", epsilon=1e-4, entropy_coef=0.05),
+    "total, batch mean": fastpg.Reinforce(form="total", baseline="batch_mean", epsilon=1e-4),
+    "total, timestep mean": fastpg.Reinforce(form="total", baseline="timestep_mean", epsilon=1e-4),
+    "to go": fastpg.Reinforce(epsilon=1e-4, entropy_coef=0.05),
+    "to go, batch mean": fastpg.Reinforce(baseline="batch_mean", epsilon=1e-4, entropy_coef=0.05),
+    "to go, timestep mean": fastpg.Reinforce(baseline="timestep_mean", epsilon=1e-4, entropy_coef=0.05),
+    "momentum": fastpg.Reinforce(form="total", optimizer="sgd", momentum=0.5, normalize="trajectory"),
+    "gae": fastpg.VPG(max_grad_norm=0.05, **VALUE),
+    "td": fastpg.VPG(form="td", standardize_advantages=False, linear_schedule=True, **VALUE),
+    "q": fastpg.VPG(form="q", n_step=3, max_grad_norm=0.01, entropy_coef=0.05, value_minibatches=3, **VALUE),
+    "to go, values": fastpg.VPG(form="reward_to_go", value_minibatches=3, entropy_coef=0.02, **VALUE),
+    "normalised": fastpg.VPG(normalize_observations=True, **VALUE),
+    "a2c": fastpg.A2C(epsilon=1e-4),
+}
+# An agent that has every entry of a state: moments, a normaliser, permutations, a schedule.
+WHOLE = fastpg.VPG(
+    normalize_observations=True, value_epochs=3, value_minibatches=3, linear_schedule=True, max_grad_norm=0.5
+)
+VALUE_ALGORITHMS = {name: one for name, one in ALGORITHMS.items() if isinstance(one, fastpg.VPG)}
+
+
+def networks(space, num_inputs=OBS_SIZE):
+    """A policy, a value function, and their oracles."""
+    policy, oracle = make(space, (6,), num_inputs)
+    value = fastpg.ValueFunction(policy.observation_space, hidden=(5,), seed=2)
+    return policy, value, oracle, reference.Network(num_inputs, (5,), 1)
+
+
+def critic_of(algorithm, value):
+    return value if isinstance(algorithm, fastpg.VPG) else None
+
+
+def agent_of(algorithm, policy, value, seed=3):
+    return fastpg.Agent(algorithm, policy, critic_of(algorithm, value), seed, total_steps=TOTAL_STEPS)
+
+
+def random_batch(policy, steps, num_envs, seed=0, *, masked=True, scale=1.0):
+    """Rows of one's own: both flags, now and then at once, and rows that do not count."""
+    rng = np.random.default_rng(seed)
+    shape, size = (steps, num_envs), policy.network.num_inputs
+    obs = rng.normal(1.0, 2.0, size=(steps + 1, num_envs, size)).astype(np.float32)
+    if policy.network.head == "gaussian":
+        actions = rng.normal(size=(*shape, *policy.action_space.shape)).astype(np.float32)
+    else:
+        categories = np.array(policy.network.action_categories)
+        actions = rng.integers(categories, size=(*shape, len(categories))).reshape(
+            *shape, *policy.action_space.shape
+        )
+    rewards = (scale * rng.normal(0.3, 1.0, size=shape)).astype(np.float32)
+    terminated, truncated = rng.random(shape) < 0.15, rng.random(shape) < 0.2
+    mask = rng.random(shape) < 0.8
+    mask[0, 0] = True
+    counts = mask if masked else np.ones(shape, bool)
+    after = rng.normal(size=(*shape, size)).astype(np.float32)
+    done = (terminated | truncated) & counts
+    return fastpg.Batch.from_arrays(
+        obs[:-1], actions, rewards, terminated, truncated, last_obs=obs[-1], final_obs=after[done],
+        mask=mask if masked else None,
+    )  # fmt: skip
+
+
+def oracle_batch(batch):
+    counts = np.ones(batch.rewards.shape, bool) if batch.mask is None else batch.mask
+    next_obs = np.full(batch.obs.shape, np.nan)
+    next_obs[batch.ends[:, 0], batch.ends[:, 1]] = batch.final_obs
+    flags = batch.terminated, batch.truncated, counts
+    return reference.Batch(batch.obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
+
+
+def check_updates(algorithm, policy, value, oracles, batches):
+    """Updates with these batches are the oracle's: statistics, and steps of both networks."""
+    agent = agent_of(algorithm, policy, value)
+    options = reference.Options(**algorithm.core_settings(), total_steps=TOTAL_STEPS)
+    critic = critic_of(algorithm, value)
+    known = reference.new_agent(
+        reference.new_model(oracles[0], policy.theta),
+        None if critic is None else reference.new_model(oracles[1], value.theta),
+        seed=3,
+    )
+    # Differences of float32 parameters are compared: test_vpg.py says why not to 1e-5.
+    close = 4e-3 if options.normalize_observations else 2e-4
+    for batch in batches:
+        # Every update begins with the same parameters, to the bit.
+        known = known._replace(policy=known.policy._replace(theta=np.float64(policy.theta)))
+        if critic is not None:
+            known = known._replace(value=known.value._replace(theta=np.float64(value.theta)))
+        before = known
+        got = agent.update(batch)
+        known, expected = reference.update(known, oracle_batch(batch), options)
+        for name, number in expected._asdict().items():
+            np.testing.assert_allclose(got[name], number, rtol=1e-3, atol=1e-5, err_msg=name)
+        for network, model, old in (
+            (policy, known.policy, before.policy),
+            (value, known.value, before.value),
+        ):
+            if model is not None:
+                step, wanted = network.theta - old.theta, model.theta - old.theta
+                assert np.linalg.norm(step - wanted) <= close * np.linalg.norm(wanted) + 1e-6
+    assert (agent.num_iterations, agent.num_steps) == (known.iteration, known.num_steps)
+
+
+def as_bytes(state):
+    """The bits of an agent's state, to be compared."""
+    return {name: array.tobytes() for name, array in state.items()}
