@@ -1,4 +1,4 @@
-"""PPO by Stable-Baselines3, its environments in one process: `ppo_sb3.py --env ENV ...`; see ppo_setting.py."""
+"""PPO by Stable-Baselines3, all environments in one process: `ppo_sb3.py --env ENV ...` (ppo_setting.py)."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the programs that train with PPO or TRPO share: their arguments, their evaluation, and what they print.
+"""What programs that train with PPO or TRPO share: their arguments, their evaluation, and what they print.
 
 `--threads 1` keeps a program on one core. Seconds are those of training alone: imports, compilation and the
 evaluation at the end are left out.
@@ -45,7 +45,7 @@ def iterations(setting: argparse.Namespace) -> int:
 
 
 def evaluate(env_id: str, seed: int, act: Callable[[np.ndarray], np.ndarray]) -> list[float]:
-    """Return the return of one episode of each of EPISODES environments; `act` draws actions from the policy."""
+    """Return one episode's return of each of EPISODES environments; `act` draws actions from the policy."""
     import gymnasium
 
     env = gymnasium.make_vec(env_id, num_envs=EPISODES, vectorization_mode="sync")

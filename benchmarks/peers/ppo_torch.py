@@ -1,4 +1,4 @@
-"""PPO in PyTorch in one file, on Gymnasium's vector environments: `ppo_torch.py --env ENV ...`; see ppo_setting.py.
+"""PPO in PyTorch in one file, on Gymnasium's vector environments: `ppo_torch.py --env ENV` (ppo_setting.py).
 
 The form in which PPO is usually written by hand (CleanRL's): a network each for policy and value, orthogonal
 initialisation, one Adam, advantages standardised in every minibatch, one norm of both gradients clipped, and

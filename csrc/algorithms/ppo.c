@@ -95,10 +95,11 @@ static void set_advantages(const fpg_agent *a, const fpg_spread *weights, int64_
 static void adapt_rate(fpg_agent *a, double kl)
 {
     const fpg_train_config *c = &a->config;
+    const double rounding = 1e-10; /* before the first step there is no divergence */
     const double rate = c->learning_rate * a->rate_factor;
     if (kl > 2 * c->desired_kl)
         a->rate_factor = fmax(rate / 1.5, fmin(1e-5, rate)) / c->learning_rate;
-    else if (kl > 0 && kl < c->desired_kl / 2)
+    else if (kl > rounding && kl < c->desired_kl / 2)
         a->rate_factor = fmin(rate * 1.5, fmax(1e-2, rate)) / c->learning_rate;
 }
 

@@ -12,9 +12,9 @@ class PPO:
     """Proximal policy optimisation: several epochs of minibatches on a clipped surrogate.
 
     Each iteration collects a batch, estimates advantages (GAE) with the value function, and then goes through
-    the rows `epochs` times in minibatches, each of which is a step of Adam for the policy, along the clipped
-    surrogate ``mean(min(r A, clip(r, 1 - clip_range, 1 + clip_range) A))`` with ``r = pi / pi_old``, and a step
-    for the value function. A truncated episode is continued by V of its final observation.
+    the rows `epochs` times in minibatches. Each is a step of Adam for the policy, along the clipped surrogate
+    ``mean(min(r A, clip(r, 1 - clip_range, 1 + clip_range) A))`` with ``r = pi / pi_old``, and a step for the
+    value function. A truncated episode is continued by V of its final observation.
 
     The defaults are Stable-Baselines3's, which are the paper's for MuJoCo, but for the two networks: each has
     an Adam of its own, and its gradient is clipped by its own norm.
@@ -60,8 +60,8 @@ class PPO:
     value_hidden : tuple of int
         Widths of the value function's hidden layers.
     max_grad_norm : float, optional
-        Scale a gradient down to this Euclidean norm where it is longer. It is each network's own norm, so that
-        large errors of the value function do not shorten the policy's steps.
+        Scale a gradient down to this Euclidean norm where it is longer. The norm is each network's own, so
+        that large errors of the value function do not shorten the policy's steps.
     joint_grad_norm : bool
         Take the norm of both gradients as one vector instead, as libraries with one optimizer do.
     linear_schedule : bool
@@ -85,11 +85,11 @@ class PPO:
     References
     ----------
     Schulman, Wolski, Dhariwal, Radford and Klimov, "Proximal policy optimization algorithms", 2017 (clipping,
-    defaults). Engstrom et al., "Implementation matters in deep policy gradients", 2020, and Andrychowicz et al.,
-    "What matters in on-policy reinforcement learning?", 2021 (value clipping, recomputed advantages, initial
-    weights). Huang et al., "The 37 implementation details of proximal policy optimization", 2022 (epsilon,
-    standardised minibatches, the target of KL). Rudin et al., "Learning to walk in minutes using massively
-    parallel deep reinforcement learning", 2022 (the learning rate that follows KL).
+    defaults). Engstrom et al., "Implementation matters in deep policy gradients", 2020, and Andrychowicz et
+    al., "What matters in on-policy reinforcement learning?", 2021 (value clipping, recomputed advantages,
+    initial weights). Huang et al., "The 37 implementation details of proximal policy optimization", 2022
+    (epsilon, standardised minibatches, the target of KL). Rudin et al., "Learning to walk in minutes using
+    massively parallel deep reinforcement learning", 2022 (the learning rate that follows KL).
 
     Examples
     --------
@@ -134,12 +134,5 @@ class PPO:
         del settings["value_hidden"]
         if self.value_learning_rate is None:
             settings["value_learning_rate"] = self.learning_rate
-        off = {name: math.inf for name, value in settings.items() if value is None}
-        return {
-            **settings,
-            **off,
-            "algorithm": "ppo",
-            "form": "gae",
-            "baseline": "none",
-            "normalize": "timestep",
-        }
+        settings |= {name: math.inf for name, value in settings.items() if value is None}
+        return {**settings, "algorithm": "ppo", "form": "gae", "baseline": "none", "normalize": "timestep"}

@@ -194,7 +194,7 @@ def value_direction(value: Model, rows: Rows, options: PPOOptions) -> Floats:
 
 
 def clip_gradients(policy: Floats, value: Floats, options: PPOOptions) -> tuple[Floats, Floats]:
-    """Scale each gradient to `max_grad_norm` where it is longer, or with `joint_grad_norm` both by one factor."""
+    """Scale gradients to `max_grad_norm` where they are longer, each or (`joint_grad_norm`) both as one."""
     if options.joint_grad_norm:
         both = clip_norm(np.concatenate([policy, value]), options.max_grad_norm)
         return both[: len(policy)], both[len(policy) :]
@@ -236,6 +236,8 @@ def step(learner: Learner, gradients: tuple[Floats, Floats], share: float, optio
 def adapted(factor: float, divergence: float, options: PPOOptions) -> float:
     """Return the factor of the learning rate that keeps a minibatch's divergence near `desired_kl`.
 
+    It stays where there is none but for rounding, as before the first step.
+
     References
     ----------
     Rudin, Hoeller, Reist and Hutter, "Learning to walk in minutes using massively parallel deep reinforcement
@@ -244,7 +246,7 @@ def adapted(factor: float, divergence: float, options: PPOOptions) -> float:
     rate = options.learning_rate * factor
     if divergence > 2.0 * options.desired_kl:
         rate = max(rate / 1.5, min(1e-5, rate))
-    elif 0.0 < divergence < options.desired_kl / 2.0 < math.inf:
+    elif 1e-10 < divergence < options.desired_kl / 2.0 < math.inf:
         rate = min(rate * 1.5, max(1e-2, rate))
     return rate / options.learning_rate
 
@@ -320,8 +322,8 @@ def ppo_update(agent: Agent, batch: Batch, options: PPOOptions) -> tuple[Agent, 
     """Return the agent after one update, what is known of it, and of each of its minibatches.
 
     With `normalize_observations` both networks step in the parameters for scaled observations, as in
-    `reference.update`; with `normalize_rewards` V steps in those for rewards over their deviation, which a new
-    V begins with. "Old values" are those that the advantages of the epoch were made with.
+    `reference.update`; with `normalize_rewards` V steps in those for rewards over their deviation, with which
+    a new V begins. "Old values" are those that the advantages of the epoch were made with.
 
     Examples
     --------

@@ -75,9 +75,9 @@ class TrainResult(Brief):
         num_steps, num_episodes, num_trajectories, mean_return, return_std, min_return, max_return,
         mean_length, entropy, gradient_norm, total_steps (cumulative), seconds (of the iteration); value_loss
         (mean squared error before the iteration's fit) and explained_variance, NaN without a value function;
-        learning_rate and num_updates (steps of the policy); of PPO, else NaN: policy_loss (minus the surrogate)
-        and clip_fraction, means over all minibatches, approx_kl (mean of ``r - 1 - log r``) and approx_kl_k1
-        (mean of ``-log r``) over the last epoch, and gradient_norm is the mean over the steps.
+        learning_rate and num_updates (steps of the policy). Of PPO, else NaN: policy_loss (minus the
+        surrogate) and clip_fraction, means over all minibatches; approx_kl (mean of ``r - 1 - log r``) and
+        approx_kl_k1 (mean of ``-log r``) over the last epoch; and gradient_norm is the mean over the steps.
     config : dict
         Every setting of the run, the defaults filled in.
     stopped_because : {"total_steps", "target_return", "callback"}

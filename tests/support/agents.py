@@ -1,4 +1,6 @@
-"""Agents of every kind with their oracles, batches that nobody has played, and updates held against the oracle."""
+"""Agents of every kind with their oracles, batches that nobody has played, updates beside the oracle's."""
+
+import dataclasses
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from tests.support.heads import make
 
 OBS_SIZE = 4
 TOTAL_STEPS = 10_000
+STEPS = {"epochs": 2, "minibatches": 3, "epsilon": 1e-4, "learning_rate": 1e-3, "value_learning_rate": 3e-3}
 VALUE = {"epsilon": 1e-4, "value_epochs": 2}  # Adam's own epsilon would take the sign of what is all but 0
 ALGORITHMS = {
     "total": fastpg.Reinforce(form="total", epsilon=1e-4, entropy_coef=0.05),
@@ -23,12 +26,20 @@ ALGORITHMS = {
     "to go, values": fastpg.VPG(form="reward_to_go", value_minibatches=3, entropy_coef=0.02, **VALUE),
     "normalised": fastpg.VPG(normalize_observations=True, **VALUE),
     "a2c": fastpg.A2C(epsilon=1e-4),
+    "ppo": fastpg.PPO(**STEPS, entropy_coef=0.05),
+    "ppo, stopped": fastpg.PPO(**STEPS, target_kl=1e-4, standardize_advantages="none", max_grad_norm=None),
+    "ppo, joint": fastpg.PPO(**STEPS, joint_grad_norm=True, value_loss="huber", huber_delta=0.3),
+    "ppo, clipped": fastpg.PPO(**STEPS, clip_range=0.01, value_clip_range=0.01, linear_clip_range=True),
+    "ppo, again": fastpg.PPO(**STEPS, recompute_advantages=True, standardize_advantages="batch"),
+    "ppo, normalised": fastpg.PPO(
+        **STEPS, normalize_observations=True, normalize_rewards=True, value_clip_range=0.02, desired_kl=1e-4
+    ),
 }
 # An agent that has every entry of a state: moments, a normaliser, permutations, a schedule.
 WHOLE = fastpg.VPG(
     normalize_observations=True, value_epochs=3, value_minibatches=3, linear_schedule=True, max_grad_norm=0.5
 )
-VALUE_ALGORITHMS = {name: one for name, one in ALGORITHMS.items() if isinstance(one, fastpg.VPG)}
+VALUE_ALGORITHMS = {name: one for name, one in ALGORITHMS.items() if not isinstance(one, fastpg.Reinforce)}
 
 
 def networks(space, num_inputs=OBS_SIZE):
@@ -39,7 +50,7 @@ def networks(space, num_inputs=OBS_SIZE):
 
 
 def critic_of(algorithm, value):
-    return value if isinstance(algorithm, fastpg.VPG) else None
+    return None if isinstance(algorithm, fastpg.Reinforce) else value
 
 
 def agent_of(algorithm, policy, value, seed=3):
@@ -79,10 +90,19 @@ def oracle_batch(batch):
     return reference.Batch(batch.obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
 
 
+def oracle_update(algorithm, agent, batch):
+    """The oracle's update by the algorithm: the agent after it, and what is known of it."""
+    settings = algorithm.core_settings() | {"total_steps": TOTAL_STEPS}
+    if isinstance(algorithm, fastpg.PPO):
+        known = {field.name for field in dataclasses.fields(reference.PPOOptions)}
+        options = reference.PPOOptions(**{name: settings[name] for name in known})
+        return reference.ppo_update(agent, batch, options)[:2]
+    return reference.update(agent, batch, reference.Options(**settings))
+
+
 def check_updates(algorithm, policy, value, oracles, batches):
     """Updates with these batches are the oracle's: statistics, and steps of both networks."""
     agent = agent_of(algorithm, policy, value)
-    options = reference.Options(**algorithm.core_settings(), total_steps=TOTAL_STEPS)
     critic = critic_of(algorithm, value)
     known = reference.new_agent(
         reference.new_model(oracles[0], policy.theta),
@@ -90,7 +110,7 @@ def check_updates(algorithm, policy, value, oracles, batches):
         seed=3,
     )
     # Differences of float32 parameters are compared: test_vpg.py says why not to 1e-5.
-    close = 4e-3 if options.normalize_observations else 2e-4
+    close = 4e-3 if getattr(algorithm, "normalize_observations", False) else 2e-4
     for batch in batches:
         # Every update begins with the same parameters, to the bit.
         known = known._replace(policy=known.policy._replace(theta=np.float64(policy.theta)))
@@ -98,7 +118,7 @@ def check_updates(algorithm, policy, value, oracles, batches):
             known = known._replace(value=known.value._replace(theta=np.float64(value.theta)))
         before = known
         got = agent.update(batch)
-        known, expected = reference.update(known, oracle_batch(batch), options)
+        known, expected = oracle_update(algorithm, known, oracle_batch(batch))
         for name, number in expected._asdict().items():
             np.testing.assert_allclose(got[name], number, rtol=1e-3, atol=1e-5, err_msg=name)
         for network, model, old in (

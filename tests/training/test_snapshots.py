@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastpg
-from fastpg import A2C, VPG, Reinforce, _core
+from fastpg import A2C, PPO, VPG, Reinforce, _core
 from tests.support.finite_mdps import random_mdp
 from tests.support.jit_envs import Bits, Cart, Grid, Rooms
 
@@ -46,6 +46,24 @@ ALGORITHMS = {
         {**LINEAR, "steps_per_iteration": 400},
     ),
     "a2c": (A2C(value_hidden=(5, 6)), {"hidden": (8, 7), "horizon": 5}),
+    "ppo": (PPO(value_hidden=(7,), epochs=2, minibatches=3), {**SMALL, "horizon": 15}),
+    "ppo, more": (
+        PPO(
+            value_hidden=(),
+            epochs=2,
+            minibatches=1,
+            standardize_advantages="batch",
+            recompute_advantages=True,
+            desired_kl=0.01,
+            value_loss="huber",
+            value_clip_range=0.2,
+            joint_grad_norm=True,
+            linear_schedule=True,
+            normalize_rewards=True,
+            entropy_coef=0.01,
+        ),
+        {**LINEAR, "horizon": 15},
+    ),
 }
 
 
@@ -72,7 +90,7 @@ def snapshot(source, head, algorithm):
         settings = VPG(value_hidden=(7,), value_epochs=2)
     policy = with_parameters(fastpg.Policy.for_env(env, hidden=how.pop("hidden")))
     value = None
-    if isinstance(settings, VPG):
+    if not isinstance(settings, Reinforce):
         value = with_parameters(fastpg.ValueFunction.for_env(env, hidden=settings.value_hidden))
     steps = STEPS if source != "gymnasium" else STEPS // 2
     run = fastpg.train(
