@@ -87,7 +87,7 @@ static void set_advantages(const fpg_agent *a, const fpg_spread *weights, int64_
     if (a->config.standardize_advantages == FPG_NOT || count < 2)
         return;
     policy->shift = weights->mean;
-    policy->scale = 1 / (sqrt(weights->square / (double)(count - 1)) + 1e-8 * unit);
+    policy->scale = 1 / (sqrt(weights->variance * (double)count / (double)(count - 1)) + 1e-8 * unit);
 }
 
 /* The learning rate that keeps a divergence near desired_kl: Rudin et al., "Learning to walk in minutes using massively parallel deep

@@ -16,7 +16,7 @@ fpg_status fpg_vpg_learn(fpg_agent *a, fpg_stats *stats, fpg_poll poll)
         status = fpg_agent_weigh(a, stats, &weights, poll);
     if (status != FPG_OK)
         return status;
-    const double std = sqrt(weights.square / (double)e->num_rows);
+    const double std = sqrt(weights.variance);
     status = fpg_estimator_policy_gradient(e, a->policy.theta, standardizes ? weights.mean : 0, standardizes ? 1 / (std + 1e-8) : 1,
                                            c->collect.entropy_coef, 1.0 / (double)divisor, a->policy.gradient, &norm,
                                            wants_entropy ? &entropy : NULL, poll);

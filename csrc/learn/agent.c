@@ -149,7 +149,7 @@ void fpg_agent_finish(fpg_agent *a)
 fpg_spread fpg_spread_of(double sum, double sum_square, int64_t count)
 {
     const double n = (double)count, mean = sum / n, square = sum_square / n - mean * mean;
-    return (fpg_spread){mean, square > 0 ? square * n : 0};
+    return (fpg_spread){mean, square > 0 ? square : 0};
 }
 
 fpg_status fpg_agent_weigh(fpg_agent *a, fpg_stats *stats, fpg_spread *weights, fpg_poll poll)
@@ -169,7 +169,7 @@ fpg_status fpg_agent_weigh(fpg_agent *a, fpg_stats *stats, fpg_spread *weights, 
         if (!isfinite(weight_square) || !isfinite(target_square))
             return FPG_NONFINITE_VALUE;
         stats->value_loss = weight_square / (double)e->num_rows;
-        stats->explained_variance = targets.square > 0 ? 1 - weights->square / targets.square : NAN;
+        stats->explained_variance = targets.variance > 0 ? 1 - weights->variance / targets.variance : NAN;
     }
     return FPG_OK;
 }

@@ -51,7 +51,7 @@ fpg_status fpg_ppo_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll);
 
 /* Their parts. Sums over the rows' weights: */
 typedef struct {
-    double mean, square; /* the mean, and the sum of squared distances from it */
+    double mean, variance; /* the mean, and the mean squared distance from it */
 } fpg_spread;
 
 fpg_spread fpg_spread_of(double sum, double sum_square, int64_t count);
