@@ -21,6 +21,10 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from learning import interquartile_mean, interval
+from ppo_runs import LEARNT, LEARNT_SEEDS, PEER_SCRIPTS, RUNS, STEPS, Run
+
 import fastpg
 
 HERE = Path(__file__).parent
@@ -49,6 +53,10 @@ REQUIRED = {  # modules that a peer imports
     "numba": ("numba",),
     "SB3 A2C": ("stable_baselines3",),
     "SB3 PPO": ("stable_baselines3",),
+    "rejax": ("rejax",),
+    "PyTorch": ("torch", "gymnasium"),
+    "SB3": ("stable_baselines3",),
+    "sb3-contrib": ("sb3_contrib",),
 }
 RATIOS: dict[str, dict[str, dict[str, float]]] = {}  # section, row, peer: fastpg over it; what the plot shows
 
@@ -76,14 +84,24 @@ def cell(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def number(python: str, script: str, *arguments: object, **environment: str) -> float:
-    """Run a program that prints one number."""
+def printed(python: str, script: str, *arguments: object, **environment: str) -> str:
+    """Run a program; the last line that it prints."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
     command = [python, str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, env=clean | environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
+    return done.stdout.splitlines()[-1]
+
+
+def number(python: str, script: str, *arguments: object, **environment: str) -> float:
+    """Run a program that prints one number."""
+    return float(printed(python, script, *arguments, **environment).split()[-1])
+
+
+def figures(python: str, script: str, *arguments: object) -> dict:
+    """Run a program that prints JSON; its figures."""
+    return json.loads(printed(python, script, *arguments))
 
 
 def ours(*arguments: object, **environment: str) -> float:
@@ -309,14 +327,14 @@ def arrays(python: str, rounds: int) -> Iterator[str]:
 def solving(python: str, rounds: int) -> Iterator[str]:
     yield "Seconds of training until the mean return of the last 100 episodes of CartPole-v1 is 475 (fastpg: 100 or more), one round a"
     yield f"seed, one thread, {MOST_SECONDS} s at most, imports left out. fastpg has its defaults; what Stable-Baselines3 has is in"
-    yield "`peers/sb3_cartpole.py`. Medians over seeds; the ratio is to the faster of fastpg's two."
+    yield "`peers/sb3_cartpole.py`. Medians over seeds; the ratio is to the fastest of fastpg's."
     yield ""
     yield "| program | seconds, median | each seed | solved | over fastpg |"
     yield "|---|---|---|---|---|"
     one = {"FASTPG_NUM_THREADS": "1"}
     runs = {
         f"fastpg {name}": lambda seed, n=name: ours("solve", n, seed, MOST_SECONDS, **one)
-        for name in ("Reinforce", "VPG")
+        for name in ("Reinforce", "VPG", "PPO")
     }
     for name in ("a2c", "ppo"):
         if f"SB3 {name.upper()}" not in missing(python):
@@ -343,6 +361,66 @@ def solving(python: str, rounds: int) -> Iterator[str]:
             )
         shown = f"{median:.3g}" if median < float("inf") else f"> {MOST_SECONDS}"
         yield f"| {name} | {shown} | {each} | {solved} of {len(values)} | {ratio} |"
+    yield ""
+
+
+def trainers(python: str, run: Run, threads: int) -> dict[str, Callable[[], float]]:
+    """What trains as `run` says, fastpg first: the steps a second of each."""
+    peers = {name: (python, *script) for name, script in PEER_SCRIPTS[run.algorithm].items()}
+    commands = {"fastpg": (sys.executable, "fastpg_ppo.py", run.algorithm), **peers}
+
+    def rate(name: str) -> float:
+        length = ("--threads", threads, "--steps", STEPS[name])
+        return figures(*commands[name], *run.options.split(), *length)["steps_per_second"]
+
+    return {name: functools.partial(rate, name) for name in commands}
+
+
+def ppo(python: str, rounds: int) -> Iterator[str]:
+    yield "Thousand steps a second of whole training runs, policy and value function each 64-64, imports and compilation left out."
+    yield "PPO is that of rejax (the whole loop jitted, gymnax's environments), of PyTorch in one file (`peers/ppo_torch.py`), and of"
+    yield "Stable-Baselines3; TRPO that of sb3-contrib. Target: 6 x rejax in the first row."
+    yield ""
+    peers = ("rejax", "PyTorch", "SB3", "sb3-contrib")
+    yield (
+        "| training | threads | fastpg | "
+        + " | ".join(peers)
+        + " | "
+        + " | ".join(f"over {p}" for p in peers)
+        + " |"
+    )
+    yield "|---" * (3 + 2 * len(peers)) + "|"
+    for run in RUNS:
+        for threads in sorted({1, os.cpu_count()}):
+            row = f"{run.name}, {threads} thread{'s' * (threads > 1)}"
+            rate = beside("ppo", row, python, rounds, **trainers(python, run, threads))
+            cells = [f"{rate[name] / 1e3:.1f}" if name in rate else "" for name in ("fastpg", *peers)]
+            cells += [cell(RATIOS["ppo"][row].get(name), "{:.1f} x") for name in peers]
+            yield f"| {run.name} | {threads} | " + " | ".join(cells) + " |"
+    yield ""
+    yield "### What is learnt"
+    yield ""
+    yield f"Returns of the policy as it acts in training, {len(LEARNT_SEEDS)} seeds, the same settings in both: interquartile mean and 95 %"
+    yield "bootstrap interval of the seeds' means over 20 episodes."
+    yield ""
+    yield "| environment | settings | fastpg | Stable-Baselines3 |"
+    yield "|---|---|---|---|"
+    for env_id, options in LEARNT.items():
+        runs = {"fastpg": (sys.executable, "fastpg_ppo.py"), "SB3": (python, "peers/sb3.py")}
+        arguments = ("ppo", "--env", env_id, *options.split())
+        cells = []
+        for name, (interpreter, script) in runs.items():
+            if name in missing(python):
+                cells.append("")
+                continue
+            returns = [
+                figures(interpreter, script, *arguments, "--seed", seed)["returns"] for seed in LEARNT_SEEDS
+            ]
+            scores = np.mean(returns, axis=1)
+            low, high = interval(scores)
+            cells.append(f"{interquartile_mean(scores):.1f} [{low:.1f}, {high:.1f}]")
+        print(env_id, cells, flush=True)
+        yield f"| {env_id} | `{options}` | " + " | ".join(cells) + " |"
     yield ""
 
 
@@ -482,6 +560,7 @@ SECTIONS = {  # in the order of the document
     "batches": Section("`policy_gradient` on a batch that the caller has, 64-64", batches),
     "arrays": Section("Advantages on arrays", arrays),
     "solving": Section("Time to solve CartPole", solving),
+    "ppo": Section("PPO and TRPO", ppo),
     "others": Section("Memory, interruption, import", others),
 }
 
@@ -494,6 +573,7 @@ PEERS = {  # by section, as REQUIRED names them
     "batches": ("torch", "torch_compile", "jax"),
     "arrays": ("copy", "numpy", "torchrl", "jax", "numba"),
     "solving": ("SB3 A2C", "SB3 PPO"),
+    "ppo": ("rejax", "PyTorch", "SB3", "sb3-contrib"),
     "others": (),
 }
 

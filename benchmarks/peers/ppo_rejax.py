@@ -19,27 +19,22 @@ import jax.numpy as jnp  # noqa: E402
 import rejax  # noqa: E402
 from rejax.evaluate import evaluate  # noqa: E402
 
+env, env_params = gymnax.make(setting.env)
 
-class OneEnd:
-    """An environment that says `done`, as rejax asks for it: gymnax 1.0 tells apart how an episode ended."""
 
-    def __init__(self, env):
-        self.env = env
-
-    def __getattr__(self, name):
-        return getattr(self.env, name)
+class OneEnd(type(env)):
+    """The environment with one `done`, as rejax asks for it: gymnax 1.0 says how an episode ended."""
 
     def step(self, key, state, action, params):
-        obs, state, reward, terminated, truncated, info = self.env.step(key, state, action, params)
+        obs, state, reward, terminated, truncated, info = super().step(key, state, action, params)
         return obs, state, reward, jnp.logical_or(terminated, truncated), info
 
 
-env, env_params = gymnax.make(setting.env)
 steps = iterations(setting) * setting.num_envs * setting.horizon
 algorithm = (
     rejax.get_algo("ppo")
     .create(
-        env=OneEnd(env),
+        env=OneEnd(),
         env_params=env_params,
         agent_kwargs={"hidden_layer_sizes": setting.hidden, "activation": "tanh"},
         num_envs=setting.num_envs,

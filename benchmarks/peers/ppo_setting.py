@@ -7,15 +7,17 @@ evaluation at the end are left out.
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 EPISODES = 20  # of the evaluation
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, algorithms: Sequence[str] = ()) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
+    if algorithms:
+        parser.add_argument("algorithm", choices=algorithms)
     parser.add_argument("--env", default="CartPole-v1")
     parser.add_argument("--num-envs", type=int, default=16)
     parser.add_argument("--horizon", type=int, default=128)
@@ -45,7 +47,7 @@ def iterations(setting: argparse.Namespace) -> int:
 
 
 def evaluate(env_id: str, seed: int, act: Callable[[np.ndarray], np.ndarray]) -> list[float]:
-    """Return one episode's return of each of EPISODES environments; `act` draws actions from the policy."""
+    """Return the returns of EPISODES episodes, with actions that `act` draws from the policy."""
     import gymnasium
 
     env = gymnasium.make_vec(env_id, num_envs=EPISODES, vectorization_mode="sync")

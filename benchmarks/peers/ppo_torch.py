@@ -1,4 +1,4 @@
-"""PPO in PyTorch in one file, on Gymnasium's vector environments: `ppo_torch.py --env ENV` (ppo_setting.py).
+"""PPO in PyTorch, on Gymnasium's vector environments: `ppo_torch.py --env ENV ...`; see ppo_setting.py.
 
 The form in which PPO is usually written by hand (CleanRL's): a network each for policy and value, orthogonal
 initialisation, one Adam, advantages standardised in every minibatch, one norm of both gradients clipped, and
@@ -18,8 +18,7 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.distributions import Categorical, Normal  # noqa: E402
 
-if setting.threads:
-    torch.set_num_threads(setting.threads)
+torch.set_num_threads(1)  # more are slower with networks of this size
 torch.manual_seed(setting.seed)
 np.random.seed(setting.seed)
 

@@ -1,0 +1,53 @@
+"""PPO or TRPO by fastpg, beside its peers: `fastpg_ppo.py {ppo,trpo} --env ENV ...`.
+
+The arguments are those of peers/ppo_setting.py.
+"""
+
+from peers.ppo_setting import EPISODES, arguments, iterations, report
+
+setting = arguments(__doc__, ("ppo", "trpo"))  # before fastpg looks for cores
+
+import fastpg  # noqa: E402
+
+if setting.threads:
+    fastpg.set_num_threads(setting.threads)
+hidden = tuple(setting.hidden)
+shared = {
+    "gamma": setting.gamma,
+    "lam": setting.lam,
+    "value_learning_rate": setting.learning_rate,
+    "value_hidden": hidden,
+    "epsilon": 1e-5,  # as in the peers
+}
+if setting.algorithm == "ppo":
+    algorithm = fastpg.PPO(
+        learning_rate=setting.learning_rate,
+        epochs=setting.epochs,
+        minibatches=setting.minibatches,
+        clip_range=setting.clip_range,
+        entropy_coef=setting.entropy_coef,
+        max_grad_norm=setting.max_grad_norm,
+        **shared,
+    )
+else:
+    algorithm = fastpg.TRPO(
+        max_kl=setting.max_kl,
+        damping=0.1,
+        cg_iterations=10,
+        value_epochs=setting.epochs,
+        value_minibatches=setting.minibatches,
+        **shared,
+    )
+run = fastpg.train(
+    setting.env,
+    algorithm,
+    num_envs=setting.num_envs,
+    horizon=setting.horizon,
+    hidden=hidden,
+    total_steps=iterations(setting) * setting.num_envs * setting.horizon,
+    seed=setting.seed,
+)
+returns, _ = fastpg.evaluate(
+    setting.env, run.policy, episodes=EPISODES, deterministic=False, seed=10_000 + setting.seed
+)
+report(run.num_steps, run.seconds, returns.tolist())
