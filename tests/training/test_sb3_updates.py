@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
+import fastpg
 from fastpg import reference
 from fastpg.reference import NaturalOptions, PPOOptions, TrustRegion
 
@@ -67,6 +68,33 @@ def test_an_update_of_ppo_is_theirs(space):
     for name, value in theirs.items():
         assert getattr(known, name) == pytest.approx(value, rel=1e-5, abs=1e-6), name
     assert known.num_updates == 3 * MINIBATCHES
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_the_compiled_update_of_ppo_is_theirs(space, joint):
+    """To the rounding of float32; without clipping, where the norm is each network's own."""
+    norm = 0.3 if joint else None
+    theirs = {"n_epochs": 3, "batch_size": 32, "learning_rate": 0.02, "gae_lambda": 0.8, "ent_coef": 0.05}
+    model, batch = collected(PPO, space, max_grad_norm=norm or HUGE, **theirs)
+    policy = fastpg.Policy(model.observation_space, space, hidden=(6, 5))
+    value = fastpg.ValueFunction(model.observation_space, hidden=(7,))
+    networks = {"policy": policy, "value": value}
+    for which, one in networks.items():
+        one.theta[:] = parameters_of(model, which)
+    before = {which: one.theta.copy() for which, one in networks.items()}
+    ours = {"epochs": 3, "minibatches": MINIBATCHES, "learning_rate": 0.02, "lam": 0.8, "entropy_coef": 0.05}
+    algorithm = fastpg.PPO(max_grad_norm=norm, joint_grad_norm=joint, **ours)
+    done = batch.terminated | batch.truncated
+    rewards, final_obs = batch.rewards.astype(np.float32), batch.next_obs[done].astype(np.float32)
+    columns = batch.obs, batch.actions, rewards, batch.terminated, batch.truncated
+    fastpg.Agent(algorithm, policy, value, SEED).update(
+        fastpg.Batch.from_arrays(*columns, last_obs=batch.last_obs, final_obs=final_obs)
+    )
+    train_on_our_minibatches(model, MINIBATCHES, SEED)
+    for which, one in networks.items():
+        moved = np.linalg.norm(one.theta - before[which])
+        assert np.linalg.norm(one.theta - parameters_of(model, which)) < 3e-5 * moved, which
 
 
 def test_advantages_that_are_not_standardised_are_taken_as_they_are():
