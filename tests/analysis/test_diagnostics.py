@@ -45,6 +45,7 @@ def test_variance_is_that_of_all_trajectories_with_their_probabilities(two_steps
     assert compared[form].signal_to_noise == pytest.approx(signal, rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", UNBIASED)
 def test_the_mean_of_an_unbiased_form_points_along_the_exact_gradient(two_steps, form):
     _, _, compared = two_steps
@@ -52,6 +53,7 @@ def test_the_mean_of_an_unbiased_form_points_along_the_exact_gradient(two_steps,
     assert compared[form].cosine > 0.999
 
 
+@pytest.mark.slow
 def test_discounted_forms_estimate_the_gradient_of_the_discounted_return():
     mdp = random_mdp()
     policy = random_policy(mdp, ())
@@ -61,6 +63,7 @@ def test_discounted_forms_estimate_the_gradient_of_the_discounted_return():
     assert min(record.cosine for record in compared.records) > 0.99
 
 
+@pytest.mark.slow
 def test_reward_to_go_and_then_a_baseline_lower_the_variance_on_cartpole(cartpole):
     assert cartpole.reference == "large batch"
     assert cartpole["total"].relative_variance == 1.0
@@ -69,6 +72,7 @@ def test_reward_to_go_and_then_a_baseline_lower_the_variance_on_cartpole(cartpol
     assert cartpole["td"].variance < cartpole["gae"].variance < cartpole["reward_to_go - V"].variance
 
 
+@pytest.mark.slow
 def test_the_mean_score_is_zero(two_steps, cartpole):
     for compared in (two_steps[2], cartpole):
         assert abs(compared.mean_score_standard_errors) < 4

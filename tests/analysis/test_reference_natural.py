@@ -7,6 +7,9 @@ from fastpg import reference
 from fastpg.reference import TrustRegion
 from tests.support.differences import central_differences
 from tests.support.policies import NETWORKS, outcomes, random_rows
+from tests.support.quick import few
+
+SMALL = [one for one in NETWORKS if reference.num_parameters(one) < 25]
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
@@ -33,7 +36,8 @@ def test_the_fisher_matrix_is_the_second_moment_of_the_score(network, rng):
     np.testing.assert_allclose(reference.fisher(network, theta, obs), by_theta, atol=1e-10)
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=str)
+# 4 P^2 divergences: the small networks alone in the quick loop.
+@pytest.mark.parametrize("network", few(NETWORKS, SMALL), ids=str)
 def test_the_fisher_matrix_is_the_hessian_of_the_divergence(network, rng):
     theta, obs, _ = random_rows(network, rng)
 

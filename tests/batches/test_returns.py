@@ -6,21 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastpg
-from fastpg import _core, reference
+from fastpg import reference
+from tests.support.quick import few
 from tests.support.refusals import refuse
 
 NAN, INF = float("nan"), float("inf")
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-12}
 ESTIMATES = ["returns", "episode_returns", "nstep_returns", "td_errors", "gae", "vtrace"]
 LAYOUTS = ["C", "transposed", "backwards", "every second", "broken rows", "unaligned"]
-
-
-@pytest.fixture(params=_core.isas())
-def isa(request):
-    before = _core.isa()
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
 
 
 def laid_out(array, layout):
@@ -119,13 +112,13 @@ def assert_equals_the_oracle(estimate, data, **more):
 @pytest.mark.parametrize("estimate", ESTIMATES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("masks", [False, True])
-@pytest.mark.parametrize("num_envs", [1, 3, 4, 5, 8, 11, 16, 17, 300])
+@pytest.mark.parametrize("num_envs", few([1, 3, 4, 5, 8, 11, 16, 17, 300], {1, 5, 16, 17}))
 def test_estimates_equal_the_oracle(isa, estimate, dtype, masks, num_envs):
     assert_equals_the_oracle(estimate, make(9, num_envs, dtype, masks=masks))
 
 
 @pytest.mark.parametrize("estimate", ESTIMATES)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", few(LAYOUTS, {"transposed", "unaligned"}))
 def test_estimates_do_not_depend_on_the_layout(isa, estimate, layout):
     for num_envs in (2, 13, 70):
         data = make(37, num_envs, np.float32)

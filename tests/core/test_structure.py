@@ -1,6 +1,7 @@
 """The architecture: which folder may import which, and that nobody takes what is another module's own."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ ABOVE = {
     "envs": FOLDERS - {"envs"},
     "algorithms": FOLDERS - {"algorithms", "batches"},
     "training": {"cli", "torch"},
-    "batches": {"algorithms", "cli", "torch"},
+    "batches": {"algorithms", "cli", "torch", "training"},
 }
 
 
@@ -28,6 +29,7 @@ ABOVE = {
 LATE = {("fastpg.networks.parametric", "fastpg.envs.gymnasium.adapter")}
 
 
+@functools.cache
 def imports(name, late=True):
     """Return (module, names in it) of the imports that a module makes of this package, types aside.
 

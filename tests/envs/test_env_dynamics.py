@@ -10,6 +10,7 @@ import pytest
 
 from fastpg import _core
 from fastpg.envs import native_env
+from tests.support.quick import few
 
 SIZE = 100_000  # states of a case
 BATCH = 16  # copies that play whole episodes: the least width of a tile
@@ -220,7 +221,7 @@ CONTROLLERS = {
 }
 
 
-@pytest.mark.parametrize("env_id", CONTROLLERS)
+@pytest.mark.parametrize("env_id", few(CONTROLLERS, {"Pendulum-v1"}))
 def test_whole_episodes_equal_gymnasiums_to_the_time_limit(isa, env_id):
     needs_numpy_2(env_id)
     rng = np.random.default_rng(0)
@@ -266,6 +267,7 @@ RESETS = [
     ("Pendulum-v1", None, [(-np.pi, np.pi), (-1, 1)]),
     ("Pendulum-v1", {"x_init": 0.5, "y_init": 2.0}, [(-0.5, 0.5), (-2, 2)]),
 ]
+RESETS = [pytest.param(*one, marks=() if "CartPole" in one[0] else pytest.mark.slow) for one in RESETS]
 
 
 def kolmogorov_smirnov(x, y):

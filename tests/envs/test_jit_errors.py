@@ -1,5 +1,6 @@
 """What users do wrong in a `jit_env`, and the sentence that says so."""
 
+import functools
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 import fastpg
-from fastpg.envs.custom import jit_compile, jit_plain
+from fastpg.envs.custom import jit_compile
 from tests.support import jit_envs
 from tests.support.jit_made import GOOD, made, observe, reset, step, unchecked
 
@@ -264,60 +265,27 @@ def test_a_return_that_is_missing_in_one_case_is_an_error():
 # ---- while it runs: the same sentence from compiled code and from plain Python ----------------------------
 
 
-def late_exception(state, action, noise):
-    state[0] += 1.0
-    if state[0] > 30.0:
-        raise ValueError("too far")
-    return 1.0, False
-
-
-def late_nan(state, action, noise):
-    state[0] += 1.0
-    state[1] = (state[0] - 30.0) / (state[0] - 30.0)
-    return 1.0, False
-
-
-def late_reward(state, action, noise):
-    state[0] += 1.0
-    return 1.0 / (state[0] - 30.0), False
-
-
-def late_index(state, action, noise):
-    state[0] += 1.0
-    state[int(state[0]) // 30 + 1] = 0.0
-    return 1.0, False
-
-
-def late_negative_index(state, action, noise):
-    state[0] += 1.0
-    state[-int(state[0]) // 15] = state[0]
-    return 1.0, False
-
-
 RUNTIME = [
-    (
-        late_exception,
-        "EnvError",
-        r"raised ValueError: too far \(test_jit_errors.py, line \d+: `raise ValueError\(",
-    ),
-    (jit_envs.late_assertion, "EnvError", r"raised AssertionError: too far \(jit_envs.py"),
-    (late_nan, "EnvNotFinite", r"left state\[1\] NaN"),
-    (late_reward, "EnvNotFinite", r"returned the reward inf"),
-    (late_index, "EnvError", r"raised IndexError: index 2 is out of bounds.*`state\[int\(state\[0\]\) // 30"),
-    (late_negative_index, "EnvError", r"raised IndexError: index -3 is out of bounds"),
+    ("EnvError", r"raised ValueError: too far \(jit_envs.py, line \d+: `raise ValueError\("),
+    ("EnvError", r"raised AssertionError: too far \(jit_envs.py"),
+    ("EnvNotFinite", r"left state\[1\] NaN"),
+    ("EnvNotFinite", r"returned the reward inf"),
+    ("EnvError", r"raised IndexError: index 2 is out of bounds.*`state\[int\(state\[0\]\) // 30"),
+    ("EnvError", r"raised IndexError: index -3 is out of bounds"),
 ]
 
 
+@functools.cache
+def failing(jit):
+    return unchecked(jit_envs.late, params={"kind": -1}, jit=jit)
+
+
 @pytest.mark.parametrize("jit", [True, False], ids=["compiled", "plain"])
-@pytest.mark.parametrize(
-    ("function", "kind", "says"), RUNTIME, ids=lambda one: getattr(one, "__name__", None)
-)
+@pytest.mark.parametrize("which", range(len(RUNTIME)), ids=[says[:22] for _, says in RUNTIME])
 @pytest.mark.filterwarnings("ignore:(divide|invalid)")
-def test_a_failure_while_running_is_the_users_own_sentence(function, kind, says, jit):
-    body = {"reset": reset, "step": function, "observe": observe}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jit_plain, "try_out", lambda *arguments: 2)
-        env = fastpg.jit_env(**GOOD, jit=jit)(type("Mine", (), body))
+def test_a_failure_while_running_is_the_users_own_sentence(which, jit):
+    kind, says = RUNTIME[which]
+    env = failing(jit).with_params(kind=which)
     error = getattr(fastpg, kind)
     policy = fastpg.Policy.for_env(env, hidden=())
     with pytest.raises(error, match=rf"^train\(\): iteration 0: Mine.step\(\) {says}"):

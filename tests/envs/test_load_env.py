@@ -235,6 +235,7 @@ BAD_STRUCTS = [
 ]
 
 
+@pytest.mark.slow  # each is compiled
 @pytest.mark.parametrize(("old", "new", "says"), BAD_STRUCTS, ids=[one[1] or one[0] for one in BAD_STRUCTS])
 def test_structs_that_are_no_environment(compiler, tmp_path, old, new, says):
     changes = [(old, new)]

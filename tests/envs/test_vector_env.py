@@ -17,8 +17,11 @@ from gymnasium.wrappers import vector as wrappers
 import fastpg
 from fastpg import _core
 from fastpg.envs import env_spec
+from tests.support.quick import few
 
 IDS = fastpg.list_envs()
+# The quick loop has real and discrete actions, numbers and categories as observations.
+QUICK = {"CartPole-v1", "Pendulum-v1", "FrozenLake-v1"}
 MODES = ("next_step", "same_step", "disabled")
 SIZES = (1, 3, 17, 65, 257, 1000)
 BOUNDED = [env_id for env_id in IDS if {"low", "high"} <= set(env_spec("test", env_id).reset_options)]
@@ -164,7 +167,7 @@ def equal(one, other):
 # ---- spaces, types, whole episodes in the three modes ------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_spaces_shapes_and_dtypes_are_those_of_sync_vector_env(env_id):
     ours = fastpg.make(env_id, 3)
     theirs = gymnasium.make_vec(env_id, 3, vectorization_mode="sync")
@@ -194,7 +197,7 @@ def types(value):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_episodes_are_those_of_sync_vector_env(env_id, mode):
     pair = Pair(env_id, 7, mode, limit=12)
     pair.reset(seed=5)
@@ -221,7 +224,7 @@ def test_a_step_that_terminates_at_the_limit_sets_both_flags(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_partial_resets_are_those_of_sync_vector_env(env_id, mode, rng):
     pair = Pair(env_id, 5, mode, limit=9)
     pair.reset(seed=2)
@@ -337,7 +340,7 @@ def refused(env, call, error, *words):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_actions_that_do_not_fit_step_nothing(env_id, mode):
     env, untouched = (fastpg.make(env_id, 3, autoreset=mode) for _ in range(2))
     env.reset(seed=4)
@@ -399,7 +402,7 @@ def test_a_list_of_actions_is_taken():
     env.step((0, 1))
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_steps_before_reset_and_after_close_are_refused(env_id):
     env = fastpg.make(env_id, 2)
     actions = env.action_space.sample()
@@ -416,7 +419,7 @@ def test_steps_before_reset_and_after_close_are_refused(env_id):
             call()
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_unknown_options_are_refused(env_id):
     env = fastpg.make(env_id, 2)
     env.reset(seed=0)
@@ -435,14 +438,14 @@ def test_unknown_options_are_refused(env_id):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("env_id", BOUNDED)
+@pytest.mark.parametrize("env_id", few(BOUNDED, QUICK))
 def test_bad_bounds_are_refused(env_id, options, error, words):
     env = fastpg.make(env_id, 2)
     env.reset(seed=0)
     refused(env, lambda: env.reset(options=options), error, words)
 
 
-@pytest.mark.parametrize("env_id", BOUNDED)
+@pytest.mark.parametrize("env_id", few(BOUNDED, QUICK))
 def test_bounds_hold_for_the_first_states(env_id):
     env = fastpg.make(env_id, 500)
     env.reset(seed=0, options={"low": -0.01, "high": 0.02})
@@ -465,7 +468,7 @@ def test_the_options_that_are_passed_are_left_alone():
 # ---- seeds -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_an_int_seeds_environment_i_with_seed_plus_i(env_id):
     one, other = fastpg.make(env_id, 4), fastpg.make(env_id, 4)
     assert equal(one.reset(seed=11), other.reset(seed=[11, 12, 13, 14]))
@@ -475,7 +478,7 @@ def test_an_int_seeds_environment_i_with_seed_plus_i(env_id):
     assert equal(one.reset(seed=11), fastpg.make(env_id, 4, seed=11).reset())
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_a_trajectory_depends_on_its_seed_and_actions_only(env_id):
     many = fastpg.make(env_id, 300, max_episode_steps=20)
     many.reset(seed=100)
@@ -489,7 +492,7 @@ def test_a_trajectory_depends_on_its_seed_and_actions_only(env_id):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_threads_change_nothing(env_id):
     results = []
     before = fastpg.get_num_threads()
@@ -503,7 +506,7 @@ def test_threads_change_nothing(env_id):
     assert equal(results[0], results[1]) and equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_the_autoreset_mode_changes_no_episode(env_id):
     """The same first states and, with the same actions in every step, the same episodes."""
     episodes = {mode: [[[]] for _ in range(20)] for mode in MODES}
@@ -540,7 +543,7 @@ def test_the_autoreset_mode_changes_no_episode(env_id):
         assert equal(first, episodes["disabled"][i][:whole])
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_every_instruction_set_plays_the_same_episodes(env_id):
     before = _core.isa()
     results = []
@@ -556,7 +559,7 @@ def test_every_instruction_set_plays_the_same_episodes(env_id):
             assert data_equivalence(one, two)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_none_lets_random_numbers_go_on_and_a_seed_begins_anew(env_id):
     env, undisturbed = fastpg.make(env_id, 2), fastpg.make(env_id, 2)
     env.reset(seed=[5, 6])
@@ -628,7 +631,7 @@ def snapshot(value):
 
 
 @pytest.mark.parametrize("mode", ["next_step", "same_step"])
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_what_was_returned_never_changes(env_id, mode):
     env = fastpg.make(env_id, 6, autoreset=mode, max_episode_steps=4)
     kept = [env.reset(seed=0)]
@@ -640,7 +643,7 @@ def test_what_was_returned_never_changes(env_id, mode):
     assert equal(kept, before)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_without_copy_the_same_arrays_come_back(env_id):
     env = fastpg.make(env_id, 6, copy=False, autoreset="same_step", max_episode_steps=4)
     copying = fastpg.make(env_id, 6, autoreset="same_step", max_episode_steps=4)
@@ -661,7 +664,7 @@ def test_without_copy_the_same_arrays_come_back(env_id):
     assert finals and all(np.array_equal(one, then) for one, then in finals)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_a_state_can_be_taken_and_put_back(env_id):
     env = fastpg.make(env_id, 17, max_episode_steps=30)
     env.reset(seed=0)
@@ -683,7 +686,7 @@ def test_a_state_can_be_taken_and_put_back(env_id):
     assert other.observation_space.contains(obs)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_set_state_refuses_what_is_no_state(env_id):
     env = fastpg.make(env_id, 2)
     with pytest.raises(fastpg.ResetNeeded, match=r"call reset\(\) first"):
@@ -738,7 +741,7 @@ def test_every_size_plays_the_same_episodes(num_envs, mode):
 # ---- Gymnasium's ids, functions, wrappers, checkers --------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_make_vec_of_the_spec_makes_the_same_again(env_id):
     env = fastpg.make(env_id, 3, autoreset="same_step", copy=False, seed=8, max_episode_steps=7)
     again = gymnasium.make_vec(env.spec)
@@ -757,7 +760,7 @@ def test_parameters_are_part_of_the_spec():
     assert again.step(np.array([0, 1]))[1].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_gymnasiums_make_vec_knows_native_environments(env_id):
     env = gymnasium.make_vec(f"fastpg/{env_id}", num_envs=4)
     assert isinstance(env, fastpg.VectorEnv)
@@ -768,7 +771,7 @@ def test_gymnasiums_make_vec_knows_native_environments(env_id):
     assert repr(env) == f"VectorEnv(fastpg/{env_id}, num_envs=4)"
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_vectorization_mode_sync_steps_native_environments_one_by_one(env_id):
     many = fastpg.make(env_id, 3, max_episode_steps=8)
     sync = gymnasium.make_vec(f"fastpg/{env_id}", 3, vectorization_mode="sync", max_episode_steps=8)
@@ -783,7 +786,7 @@ def test_vectorization_mode_sync_steps_native_environments_one_by_one(env_id):
             break
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_max_episode_steps_is_gymnasiums_unless_given(env_id):
     limit = gymnasium.spec(env_id).max_episode_steps or 10**6
 
@@ -830,14 +833,14 @@ def test_a_fresh_interpreter_finds_native_environments_by_their_module(call, sha
     assert ran.stdout == f"{shape} fastpg/CartPole-v1\n"
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_single_environments_pass_gymnasiums_checker(env_id):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of bounds that Gymnasium's own spaces have as well
         check_env(gymnasium.make(f"fastpg/{env_id}").unwrapped, skip_render_check=True)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_a_single_environment_returns_what_gymnasiums_does(env_id):
     ours, theirs = gymnasium.make(f"fastpg/{env_id}"), gymnasium.make(env_id)
     got, expected = ours.reset(seed=0), theirs.reset(seed=0)
@@ -858,7 +861,7 @@ def nested_types(value):
 
 
 @pytest.mark.parametrize("mode", ["next_step", "disabled"])
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_record_episode_statistics_counts_as_we_do(env_id, mode):
     env = wrappers.RecordEpisodeStatistics(fastpg.make(env_id, 9, autoreset=mode, max_episode_steps=13))
     env.reset(seed=0)
@@ -882,7 +885,7 @@ def test_record_episode_statistics_counts_as_we_do(env_id, mode):
     assert env.episode_count == episodes
 
 
-@pytest.mark.parametrize("env_id", PLAIN_OBSERVATIONS)
+@pytest.mark.parametrize("env_id", few(PLAIN_OBSERVATIONS, QUICK))
 def test_normalising_wrappers_go_on_top(env_id):
     env = fastpg.make(env_id, 32, max_episode_steps=50)
     if isinstance(env.single_observation_space, Box):
@@ -897,7 +900,7 @@ def test_normalising_wrappers_go_on_top(env_id):
     assert np.isfinite(rewards).all()
 
 
-@pytest.mark.parametrize("env_id", CONTINUOUS)
+@pytest.mark.parametrize("env_id", few(CONTINUOUS, QUICK))
 def test_action_wrappers_go_on_top(env_id):
     plain = fastpg.make(env_id, 5)
     clipped = wrappers.ClipAction(fastpg.make(env_id, 5))
@@ -926,7 +929,7 @@ def test_render_needs_a_mode_and_a_reset():
         env.render()
 
 
-@pytest.mark.parametrize("env_id", [one for one in IDS if one != "Blackjack-v1"])
+@pytest.mark.parametrize("env_id", few([one for one in IDS if one != "Blackjack-v1"], QUICK))
 def test_pictures_are_gymnasiums_own(env_id):
     pytest.importorskip("pygame", reason="pygame is not installed")
     ours = fastpg.make(env_id, 3, render_mode="rgb_array")
@@ -950,6 +953,7 @@ def test_pictures_are_gymnasiums_own(env_id):
     theirs.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("Blackjack-v1" not in IDS, reason="Blackjack is not native here")
 def test_blackjack_shows_the_sums_and_the_dealers_card():
     pytest.importorskip("pygame", reason="pygame is not installed")
@@ -966,7 +970,7 @@ def test_blackjack_shows_the_sums_and_the_dealers_card():
         assert np.array_equal(frame, theirs.render())
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", few(IDS, QUICK))
 def test_single_environments_render(env_id):
     pytest.importorskip("pygame", reason="pygame is not installed")
     with warnings.catch_warnings():

@@ -235,6 +235,7 @@ def small(kind, hidden):
     return policy
 
 
+@pytest.mark.slow
 def test_any_flip_of_a_bit_is_refused(kind, path, rng, refused):
     small(kind, (2,)).save(path)
     content = path.read_bytes()

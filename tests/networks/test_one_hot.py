@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import fastpg
 from fastpg import _core, reference
+from tests.support.quick import few
 
 
 def one_hot(categories, obs):
@@ -104,7 +105,7 @@ TABULAR = [
 
 
 @pytest.mark.parametrize("hidden", [(), (16,)], ids=str)
-@pytest.mark.parametrize("env_id", TABULAR)
+@pytest.mark.parametrize("env_id", few(TABULAR, {"FrozenLake-v1"}))
 def test_the_fused_pass_runs_on_tabular_environments(env_id, hidden):
     policy = fastpg.Policy.for_env(env_id, hidden=hidden)
     settings = {"num_envs": 17, "seed": 3, "gamma": 0.9}

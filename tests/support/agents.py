@@ -1,4 +1,4 @@
-"""Agents of every kind with their oracles, batches that nobody has played, updates beside the oracle's."""
+"""Agents of every kind with their oracles, batches nobody has played, and updates held against it."""
 
 import dataclasses
 

@@ -138,10 +138,26 @@ ALL = [CartPole, Cart, Grid, Bits, Rooms]
 # Functions with assertions, which pytest rewrites in a test's own file.
 
 
-def late_assertion(state, action, noise):
+def late(state, action, noise, params):
+    """Every failure that a step can have, at its 30th: one function, as each would be compiled on its own."""
     state[0] += 1.0
-    assert state[0] < 30.0, "too far"
-    return 1.0, False
+    kind, beyond, reward = params.kind, state[0] - 30.0, 1.0
+    if kind == 0 and beyond > 0:
+        raise ValueError("too far")
+    if kind == 1:
+        assert beyond < 0, "too far"
+    if kind == 2:
+        state[1] = beyond / beyond
+    if kind == 3:
+        reward = 1.0 / beyond
+    if kind == 4:
+        state[int(state[0]) // 30 + 1] = 0.0
+    if kind == 5:
+        state[-int(state[0]) // 15] = state[0]
+    return reward, False
+
+
+late.__name__ = "step"
 
 
 def step(state, action, noise):

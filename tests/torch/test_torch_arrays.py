@@ -131,6 +131,7 @@ def test_inference_tensors_are_read():
     assert torch.equal(result, fpt.returns(**make("returns", (6, 5))[0], **kind))
 
 
+@pytest.mark.slow
 def test_a_compiled_function_may_call_them():
     tensors, kind = make("gae", (6, 5))
 

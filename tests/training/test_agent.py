@@ -1,4 +1,4 @@
-"""fastpg.Agent: updates replayed by the oracle, the same bits as those of train, states, what is refused."""
+"""fastpg.Agent: updates replayed by the oracle and by train, states, and what is refused."""
 
 import gymnasium
 import numpy as np
