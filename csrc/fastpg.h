@@ -331,9 +331,11 @@ typedef struct {
     X(FPG_REAL, learning_rate)        /* of the policy in its last step; this and the next are NaN where nothing is learnt */ \
     X(FPG_INTEGER, num_updates)       /* steps of the policy */ \
     X(FPG_REAL, policy_loss)          /* minus the surrogate, mean over the rows of all minibatches; this and the next: of PPO */ \
-    X(FPG_REAL, approx_kl)            /* of the last epoch's rows: mean of ratio - 1 - log ratio, an estimate of KL(old | new) */ \
+    X(FPG_REAL, approx_kl)            /* of the last epoch's rows: mean of ratio - 1 - log ratio, an estimate of KL(old | new); of NPG
+                                       * and TRPO: the mean KL(old | new) itself */ \
     X(FPG_REAL, approx_kl_k1)         /* the same: mean of -log ratio */ \
-    X(FPG_REAL, clip_fraction)        /* share of all minibatches' rows whose ratio lies outside of clip_range */
+    X(FPG_REAL, clip_fraction)        /* share of all minibatches' rows whose ratio lies outside of clip_range */ \
+    X(FPG_INTEGER, num_backtracks)    /* how often TRPO has shortened its step; all the times it may where none was taken */
 
 typedef struct {
     FPG_STATISTICS(FPG_MEMBER)
@@ -424,14 +426,14 @@ fpg_status fpg_sampler_evaluate(fpg_sampler *sampler, const float *theta, int64_
 
 typedef enum { FPG_ADAM = 0, FPG_SGD = 1 } fpg_optimizer;
 
-typedef enum { FPG_VPG = 0, FPG_PPO } fpg_algorithm;
+typedef enum { FPG_VPG = 0, FPG_PPO, FPG_NPG, FPG_TRPO } fpg_algorithm;
 /* Advantages get mean 0 and standard deviation 1: a bias, see docs. FPG_BATCH divides by the number of rows, PPO by one less. */
 typedef enum { FPG_NOT = 0, FPG_BATCH, FPG_MINIBATCH } fpg_standardize;
 typedef enum { FPG_SQUARED = 0, FPG_HUBER } fpg_value_loss;
 
 /* What an iteration does beside collecting; collect.episodes may be 0 if steps_per_iteration is positive. */
 #define FPG_TRAIN_OPTIONS(X) \
-    X(FPG_CHOICE, algorithm, 0, "vpg ppo")                     /* fpg_algorithm; vpg: one step along the policy gradient */ \
+    X(FPG_CHOICE, algorithm, 0, "vpg ppo npg trpo")            /* fpg_algorithm; vpg: one step along the policy gradient */ \
     X(FPG_INTEGER, steps_per_iteration, 0, "[0, 1099511627776]") /* > 0: whole episodes, as many as the mean length before suggests */ \
     X(FPG_CHOICE, optimizer, 0, "adam sgd")                    /* fpg_optimizer */ \
     X(FPG_REAL, learning_rate, 0, "(0, inf)") \
@@ -460,6 +462,14 @@ typedef enum { FPG_SQUARED = 0, FPG_HUBER } fpg_value_loss;
     X(FPG_REAL, target_kl, INFINITY, "(0, inf)")               /* a minibatch with 1.5 times it takes no step and ends the update */ \
     X(FPG_REAL, desired_kl, INFINITY, "(0, inf)")              /* the policy's learning rate follows it */ \
     X(FPG_FLAG, joint_grad_norm, 0, "")                        /* max_grad_norm is of both gradients as one vector */ \
+    X(FPG_REAL, max_kl, 0.01, "(0, inf)")                      /* of a natural step, as are all up to accept_ratio */ \
+    X(FPG_REAL, damping, 0.1, "[0, inf)")                      /* is added to the Fisher matrix's diagonal */ \
+    X(FPG_INTEGER, cg_iterations, 10, "[1, 10000]") \
+    X(FPG_REAL, cg_tolerance, 1e-10, "[0, 1)")                 /* of the residual's norm, as a share of the gradient's */ \
+    X(FPG_INTEGER, fisher_every, 1, "[1, 1099511627776]")      /* the Fisher matrix is that of every so manyth step's rows */ \
+    X(FPG_INTEGER, backtracks, 10, "[0, 1000]")                /* of TRPO's search */ \
+    X(FPG_REAL, backtrack_factor, 0.8, "(0, 1)") \
+    X(FPG_REAL, accept_ratio, 0, "[0, 1]")                     /* the least share of the growth that the gradient promises */ \
     X(FPG_INTEGER, total_steps, 1, "[1, 1099511627776]") /* stop after the iteration that reaches it */ \
     X(FPG_REAL, target_return, NAN, "[-inf, inf]") /* NaN: none. Compared with the mean over the last iterations with >= 100 episodes */
 

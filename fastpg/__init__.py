@@ -2,7 +2,7 @@
 
 from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
-from fastpg.algorithms import A2C, PPO, VPG, Reinforce
+from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Reinforce
 from fastpg.batches.batch import Batch
 from fastpg.batches.collect import collect
 from fastpg.batches.estimators import (
@@ -34,7 +34,9 @@ __version__ = _version()
 
 __all__ = [
     "A2C",
+    "NPG",
     "PPO",
+    "TRPO",
     "VPG",
     "Agent",
     "Batch",

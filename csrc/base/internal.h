@@ -130,6 +130,7 @@ typedef struct {
     /* Of an estimator (learn/estimator.h): */
     float *values, *final_values, *weights, *targets; /* row k: V(s_t); V of what a truncation cut; Phi_t; what V is fitted to */
     float *old_log_probs;             /* row k: log pi(a_t|s_t) before the update; NULL where nobody asks */
+    float *old_outputs;               /* row k: the policy's outputs then, at k * num_outputs; NULL likewise */
     float *last_values;               /* (num_envs,) */
     int64_t num_rows, *rows, *order;  /* (num_rows,): the rows that count, in their order, and shuffled */
     int64_t num_trajectories;         /* episodes that ended, and those that the last row cut */
@@ -204,7 +205,7 @@ typedef struct {
     float *x, *dlogits;             /* (obs_size + 1, FPG_CHUNK), the last row ones; (num_scores, FPG_CHUNK) */
     float *hidden[FPG_MAX_HIDDEN];  /* (FPG_CHUNK, out_pad) */
     float *value_hidden[FPG_MAX_HIDDEN], *values; /* the same of the value function; (FPG_CHUNK,) */
-    float *backward;                /* (2, FPG_CHUNK, max_width); or (num_outputs, FPG_CHUNK) of unused logits */
+    float *backward;                /* (2, FPG_CHUNK, max_width), then (num_outputs, FPG_CHUNK) */
     float *trace, *trace_sum;       /* (num_outputs, num_inputs + 1, width), policies without a tape */
     double *noise;                  /* (max(reset, step) noise, width) */
     uint32_t *words;                /* (num_draws, 4, FPG_CHUNK): the random words of four steps' actions */
@@ -216,8 +217,10 @@ typedef enum {
     FPG_POLICY_OBJECTIVE, /* (weight - shift) * scale * log pi + entropy_coef * entropy */
     FPG_CLIPPED_OBJECTIVE, /* PPO's surrogate of the same weights, and the entropy */
     FPG_VALUE_OBJECTIVE,  /* -(target - V)^2 / 2, or what the fields of value losses say */
+    FPG_FISHER_OBJECTIVE, /* half the second derivative of KL(old | new) along a tangent, whose gradient is the Fisher product */
     FPG_NO_OBJECTIVE,     /* V is written to the rows' values */
-    FPG_LOG_PROBS         /* log pi is written to the rows' old_log_probs */
+    FPG_LOG_PROBS,        /* log pi is written to the rows' old_log_probs, and outputs to old_outputs where there are any */
+    FPG_TRUST_REGION      /* KL(old | new), and by how much the surrogate has grown, are added up */
 } fpg_objective;
 
 typedef struct {
@@ -237,6 +240,8 @@ typedef struct {
     float entropy_coef;
     int want_sum, want_entropy;
     float clip_range;                             /* of a clipped objective */
+    const float *tangent;                         /* packed: of a Fisher product */
+    const float *old_log_std;                     /* (action_size,): of a trust region */
     float value_scale, value_clip, huber_delta;   /* of a value objective: errors are divided by value_scale; infinite: off */
     int in_order;    /* rows rise in every shard */
     int has_hidden;  /* the shards' activations are those of these parameters */

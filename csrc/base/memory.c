@@ -44,7 +44,7 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
     const size_t real = sizeof(float), obs = (size_t)layout->obs_size, outputs = (size_t)layout->num_outputs;
     const size_t scores = (size_t)layout->num_scores;
     const int32_t widest = value && value->max_width > layout->max_width ? value->max_width : layout->max_width;
-    const size_t backward = 2 * (size_t)widest > outputs ? 2 * (size_t)widest : outputs;
+    const size_t backward = 2 * (size_t)widest + outputs; /* of a tangent pass: activations of two layers, and outputs */
     int ok = 1;
     memset(worker, 0, sizeof *worker);
     ok &= (worker->x = fpg_calloc((obs + 1) * FPG_CHUNK, real)) != NULL;

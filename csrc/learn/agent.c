@@ -15,7 +15,7 @@ fpg_agent *fpg_agent_new(const fpg_network *net, const fpg_network *value, const
         (!config->normalize_observations ||
          (fpg_normalizer_init(&a->normalizer, net->num_inputs) && (a->moments = fpg_calloc((size_t)net->num_inputs, 2 * sizeof(double))))) &&
         (!config->normalize_rewards || fpg_normalizer_init(&a->rewards, 1))) {
-        a->estimator.has_log_probs = config->algorithm == FPG_PPO;
+        a->estimator.has_log_probs = config->algorithm != FPG_VPG, a->estimator.has_outputs = config->algorithm >= FPG_NPG;
         return a;
     }
     fpg_agent_free(a);
@@ -223,7 +223,8 @@ fpg_status fpg_agent_ascend(fpg_agent *a, fpg_stats *stats)
 
 fpg_status fpg_agent_learn(fpg_agent *a, fpg_stats *stats, fpg_poll poll)
 {
-    static fpg_status (*const algorithms[])(fpg_agent *, fpg_stats *, fpg_poll) = {[FPG_VPG] = fpg_vpg_learn, [FPG_PPO] = fpg_ppo_learn};
+    static fpg_status (*const algorithms[])(fpg_agent *, fpg_stats *, fpg_poll) = {
+        [FPG_VPG] = fpg_vpg_learn, [FPG_PPO] = fpg_ppo_learn, [FPG_NPG] = fpg_natural_learn, [FPG_TRPO] = fpg_natural_learn};
     stats->num_steps = a->estimator.num_rows, stats->num_trajectories = a->estimator.num_trajectories;
     const fpg_status status = algorithms[a->config.algorithm](a, stats, poll);
     if (status == FPG_OK)

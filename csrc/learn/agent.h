@@ -48,6 +48,7 @@ void fpg_agent_count(fpg_agent *agent, fpg_stats *stats);
 
 fpg_status fpg_vpg_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll);
 fpg_status fpg_ppo_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll);
+fpg_status fpg_natural_learn(fpg_agent *agent, fpg_stats *stats, fpg_poll poll); /* NPG and TRPO */
 
 /* Their parts. Sums over the rows' weights: */
 typedef struct {

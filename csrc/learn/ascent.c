@@ -36,13 +36,21 @@ static void unfold(fpg_ascent *a, const fpg_normalizer *z)
     scale_last_layer(a, 1 / a->output_scale, a->inner);
 }
 
-static void fold(fpg_ascent *a, const fpg_normalizer *z)
+void fpg_ascent_fold_tangent(const fpg_ascent *a, const fpg_normalizer *z, const float *inner, float *outer)
 {
     if (a->is_scaled)
-        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, a->inner, a->theta);
+        fpg_normalizer_fold(z, a->first_outputs, a->num_parameters, inner, outer); /* which is linear */
     else
-        memcpy(a->theta, a->inner, (size_t)a->num_parameters * sizeof *a->theta);
-    scale_last_layer(a, a->output_scale, a->theta);
+        memcpy(outer, inner, (size_t)a->num_parameters * sizeof *outer);
+    scale_last_layer(a, a->output_scale, outer);
+}
+
+float *fpg_ascent_steps_on(fpg_ascent *a) { return has_inner(a) ? a->inner : a->theta; }
+
+void fpg_ascent_fold(fpg_ascent *a, const fpg_normalizer *z)
+{
+    if (has_inner(a))
+        fpg_ascent_fold_tangent(a, z, a->inner, a->theta);
 }
 
 void fpg_ascent_scale_outputs(fpg_ascent *a, double scale, int first)
@@ -100,9 +108,8 @@ fpg_status fpg_ascent_step(fpg_ascent *a, const fpg_normalizer *z, const fpg_tra
 {
     for (int64_t i = 0; factor != 1 && i < a->num_parameters; i++)
         a->gradient[i] *= (float)factor;
-    const fpg_status status = step(a, config, optimizer, learning_rate, has_inner(a) ? a->inner : a->theta);
-    if (has_inner(a))
-        fold(a, z);
+    const fpg_status status = step(a, config, optimizer, learning_rate, fpg_ascent_steps_on(a));
+    fpg_ascent_fold(a, z);
     return status;
 }
 

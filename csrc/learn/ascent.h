@@ -28,6 +28,11 @@ void fpg_ascent_free(fpg_ascent *a);
 void fpg_ascent_observe(fpg_ascent *a, const fpg_normalizer *z, int first);
 /* Before them: the scale of the outputs, of which `first` says the same. A new value function's outputs grow with it. */
 void fpg_ascent_scale_outputs(fpg_ascent *a, double scale, int first);
+/* What steps are taken on: theta, or the inner parameters; then theta has to be made of them. */
+float *fpg_ascent_steps_on(fpg_ascent *a);
+void fpg_ascent_fold(fpg_ascent *a, const fpg_normalizer *z);
+/* A direction in those parameters as one in theta. */
+void fpg_ascent_fold_tangent(const fpg_ascent *a, const fpg_normalizer *z, const float *inner, float *outer);
 /* a->gradient, which is by theta, becomes that by the inner parameters; its Euclidean norm. */
 double fpg_ascent_chain(fpg_ascent *a, const fpg_normalizer *z);
 /* One step uphill by `factor` times a->gradient, which is consumed. After a failure the iteration has to be undone. */

@@ -75,7 +75,8 @@ static void list_rows(fpg_shard *s)
 
 fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_shards)
 {
-    const int64_t arrays = (e->has_values ? 4 : 1) + (e->has_log_probs ? 1 : 0);
+    const int64_t outputs = e->has_outputs ? e->policy.layout.num_outputs : 0;
+    const int64_t arrays = (e->has_values ? 4 : 1) + (e->has_log_probs ? 1 : 0) + outputs;
     int64_t entries = 0, envs = 0;
     if (!reserve_shards(e, num_shards))
         return FPG_NO_MEMORY;
@@ -110,7 +111,9 @@ fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_s
             s->targets = e->floats + 3 * entries + at, s->last_values = e->floats + 4 * entries + first;
         } else
             s->values = s->final_values = s->targets = s->last_values = NULL;
-        s->old_log_probs = e->has_log_probs ? e->floats + (arrays - 1) * entries + (e->has_values ? envs : 0) + at : NULL;
+        float *more = e->floats + (e->has_values ? 4 * entries + envs : entries);
+        s->old_log_probs = e->has_log_probs ? more + at : NULL;
+        s->old_outputs = outputs > 0 ? more + entries + at * outputs : NULL;
         s->rows = e->numbers + begin, s->order = e->numbers + entries + begin;
         list_rows(s);
         e->all.rows[i] = s->rows, e->all.starts[i] = e->num_rows;
@@ -415,6 +418,51 @@ fpg_status fpg_estimator_log_probs(fpg_estimator *e, const float *theta, double 
     job.has_hidden = 1;
     const fpg_status status = run_rows(&e->policy, &job, theta, e->num_rows, poll);
     return status == FPG_OK ? add_entropies(&e->policy, entropy) : status;
+}
+
+fpg_status fpg_estimator_fisher(fpg_estimator *e, const float *theta, const fpg_selection *chosen, const float *tangent, float *gradient,
+                                fpg_poll poll)
+{
+    fpg_rows job = rows_of(e, chosen, FPG_FISHER_OBJECTIVE);
+    fpg_workspace *ws = &e->policy;
+    const int64_t rows = chosen->starts[e->num_shards];
+    job.tangent = tangent, job.in_order = job.has_hidden = 1;
+    const fpg_status status = run_rows(ws, &job, theta, rows, poll);
+    if (status != FPG_OK)
+        return status;
+    const double square = fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, 1.0 / (double)rows, gradient);
+    return isfinite(square) ? FPG_OK : FPG_NONFINITE_GRADIENT;
+}
+
+fpg_status fpg_estimator_trust_region(fpg_estimator *e, const float *theta, const float *old_log_std, double shift, double scale,
+                                      double *kl, double *growth, fpg_poll poll)
+{
+    fpg_rows job = rows_of(e, &e->all, FPG_TRUST_REGION);
+    job.shift = shift, job.scale = scale, job.old_log_std = old_log_std;
+    const fpg_status status = run_rows(&e->policy, &job, theta, e->num_rows, poll);
+    *kl = *growth = 0;
+    for (int64_t s = 0; status == FPG_OK && s < e->policy.num_slots; s++)
+        *kl += e->policy.slots[s].k3 / (double)e->num_rows, *growth += e->policy.slots[s].sum / (double)e->num_rows;
+    return status;
+}
+
+const fpg_selection *fpg_estimator_every(fpg_estimator *e, int64_t every, int64_t *rows)
+{
+    *rows = e->num_rows;
+    if (every == 1)
+        return &e->all;
+    for (int64_t i = 0; i < e->num_shards; i++) {
+        const fpg_shard *s = &e->shards[i];
+        int64_t n = 0;
+        for (int64_t r = 0; r < s->num_rows; r++) {
+            s->order[n] = s->rows[r];
+            n += s->rows[r] / s->stride % every == 0;
+        }
+        e->minibatch.rows[i] = s->order;
+        e->minibatch.starts[i + 1] = e->minibatch.starts[i] + n;
+    }
+    *rows = e->minibatch.starts[e->num_shards];
+    return &e->minibatch;
 }
 
 const fpg_selection *fpg_estimator_minibatch(fpg_estimator *e, int64_t index, int64_t count, int64_t *rows)

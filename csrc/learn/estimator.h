@@ -13,7 +13,7 @@ typedef struct {
 typedef struct {
     fpg_workspace policy, value; /* value: without memory if there is no value function */
     int has_values;              /* of a value function, or the caller's */
-    int has_log_probs;           /* log-probs of the policy before the update are kept */
+    int has_log_probs, has_outputs; /* log-probs of the policy before the update are kept, and its outputs */
     uint64_t seed;
     fpg_shard *shards, *own;     /* (num_shards,) of the batch at hand; own: memory for those of a caller's batch */
     int64_t num_shards, max_shards;
@@ -39,7 +39,7 @@ fpg_status fpg_estimator_weigh(fpg_estimator *e, const fpg_collect *collect, con
  * the rows' entropies; NULL: not wanted. *norm: the gradient's Euclidean norm. */
 fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, double shift, double weight_scale, double entropy_coef,
                                          double scale, float *gradient, double *norm, double *entropy, fpg_poll poll);
-/* log pi of every row, for FPG_CLIPPED_OBJECTIVE, and the sum of the rows' entropies. */
+/* log pi of every row, and the outputs, as far as they are kept; and the sum of the rows' entropies. */
 fpg_status fpg_estimator_log_probs(fpg_estimator *e, const float *theta, double *entropy, fpg_poll poll);
 /* Shuffles the rows of every shard, for the epoch's minibatches. */
 fpg_status fpg_estimator_shuffle(fpg_estimator *e, int64_t iteration, int64_t epoch, fpg_poll poll);
@@ -47,6 +47,14 @@ fpg_status fpg_estimator_shuffle(fpg_estimator *e, int64_t iteration, int64_t ep
 const fpg_selection *fpg_estimator_minibatch(fpg_estimator *e, int64_t index, int64_t count, int64_t *rows);
 /* Sum of the weights of chosen rows, and of their squares. */
 void fpg_estimator_chosen_sums(const fpg_estimator *e, const fpg_selection *chosen, double *weight, double *weight_square);
+/* The rows of steps 0, every, 2 * every, ..., until the next shuffle or minibatch. */
+const fpg_selection *fpg_estimator_every(fpg_estimator *e, int64_t every, int64_t *rows);
+/* gradient: the mean over chosen rows of the Fisher matrix at theta times a tangent, which is packed. */
+fpg_status fpg_estimator_fisher(fpg_estimator *e, const float *theta, const fpg_selection *chosen, const float *tangent, float *gradient,
+                                fpg_poll poll);
+/* Means over all rows: KL(old | new), and by how much the surrogate of the advantages (weight - shift) * scale has grown. */
+fpg_status fpg_estimator_trust_region(fpg_estimator *e, const float *theta, const float *old_log_std, double shift, double scale,
+                                      double *kl, double *growth, fpg_poll poll);
 /* gradient: by value_theta, of minus half the mean square of error / value_scale over chosen rows. */
 fpg_status fpg_estimator_value_gradient(fpg_estimator *e, const float *value_theta, const fpg_selection *chosen, double value_scale,
                                         float *gradient, fpg_poll poll);

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "base/internal.h"
+#include "heads/divergence.h"
 #include "heads/head.h"
 #include "learn/chunks.h"
 #include "network/mlp.h"
@@ -232,14 +233,53 @@ static void fpg_value_objective(const fpg_rows *job, const fpg_pieces *found, fp
         v[r] = (v[r] > delta ? delta : v[r] < -delta ? -delta : v[r]) * inverse;
 }
 
-/* log pi of the rows' actions is kept; the slot gets the sum of the entropies. 0 if an action is out of range. */
+/* log pi of the rows' actions is kept, and the outputs where there is room; the slot gets the sum of the entropies. 0 if an action
+ * is out of range. */
 static int fpg_store_log_probs(const fpg_rows *job, const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
 {
+    const int32_t outputs = job->layout->num_outputs;
     float log_prob[FPG_CHUNK], entropy[FPG_CHUNK];
     if (!fpg_load_actions(job->layout, found, worker->action))
         return 0;
     fpg_log_prob_rows(job, found->num_rows, worker, log_prob, entropy);
     FPG_EACH_ROW(found, (shard->old_log_probs[k] = log_prob[r], slot->entropy += entropy[r]))
+    for (int32_t a = 0; a < outputs; a++)
+        FPG_EACH_ROW(found, if (shard->old_outputs) shard->old_outputs[k * outputs + a] = worker->dlogits[a * FPG_CHUNK + r])
+    return 1;
+}
+
+/* Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002: a tangent pass forward, the Fisher
+ * matrix by the outputs, and the pass backward that every objective has. */
+static void fpg_fisher_objective(const fpg_rows *job, const fpg_pieces *found, float *const *hidden, fpg_worker *worker)
+{
+    const fpg_layout *layout = job->layout;
+    float *dz = worker->backward + 2 * FPG_CHUNK * layout->max_width;
+    fpg_mlp_tangent(layout, job->packed, job->tangent, worker->x, found->num_rows, FPG_CHUNK, hidden, worker->backward, dz);
+    fpg_head_fisher(layout, job->packed, job->tangent + layout->log_std_packed, fpg_round_up(found->num_rows, FPG_PAD), FPG_CHUNK, dz,
+                    worker->dlogits);
+}
+
+/* The slot gets the sums of KL(old | new) and of (ratio - 1) * A, with A = (weight - shift) * scale. 0 if an action is out of range. */
+static int fpg_trust_region(const fpg_rows *job, const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
+{
+    const int32_t outputs = job->layout->num_outputs, width = fpg_round_up(found->num_rows, FPG_PAD);
+    const float shift = (float)job->shift, scale = (float)job->scale;
+    float log_prob[FPG_CHUNK], entropy[FPG_CHUNK], kl[FPG_CHUNK], *old = worker->backward;
+    if (!fpg_load_actions(job->layout, found, worker->action))
+        return 0;
+    fpg_log_prob_rows(job, found->num_rows, worker, log_prob, entropy);
+    FPG_EACH_ROW(found, {
+        const float log_ratio = log_prob[r] - shard->old_log_probs[k];
+        const double advantage = (shard->weights[k] - shift) * scale;
+        slot->sum += advantage * (fpg_exp_beyond_linear(log_ratio, fpg_expf(log_ratio)) + log_ratio);
+    })
+    for (int32_t a = 0; a < outputs; a++) {
+        memset(old + a * FPG_CHUNK, 0, FPG_CHUNK * sizeof *old);
+        FPG_EACH_ROW(found, old[a * FPG_CHUNK + r] = shard->old_outputs[k * outputs + a])
+    }
+    fpg_head_kl(job->layout, job->packed, job->old_log_std, width, FPG_CHUNK, old, worker->dlogits, kl);
+    for (int32_t r = 0; r < found->num_rows; r++)
+        slot->k3 += kl[r];
     return 1;
 }
 
@@ -281,6 +321,11 @@ static int fpg_differentiate_row_chunk(fpg_chunks *chunks, int32_t rows, fpg_wor
     case FPG_NO_OBJECTIVE:
         FPG_EACH_ROW(&c->found, shard->values[k] = worker->dlogits[r])
         break;
+    case FPG_FISHER_OBJECTIVE:
+        fpg_fisher_objective(c->job, &c->found, chunks->has_hidden ? chunks->hidden : worker->hidden, worker);
+        break;
+    case FPG_TRUST_REGION:
+        return fpg_trust_region(c->job, &c->found, worker, c->slot);
     case FPG_LOG_PROBS:
         return fpg_store_log_probs(c->job, &c->found, worker, c->slot);
     }

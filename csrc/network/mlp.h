@@ -108,9 +108,10 @@ static void fpg_repeat_last(int32_t outputs, int32_t rows, ptrdiff_t ld, float *
             logits[r] = logits[rows - 1];
 }
 
-/* Logits of FPG_LANES rows from h on; those after row `last` repeat it. `last` is a literal for a full block. */
-FPG_INLINE void fpg_output_block(const fpg_layer *head, const float *packed, const float *h, const int32_t last, ptrdiff_t ld,
-                               float *logits)
+/* Logits of FPG_LANES rows from h on; those after row `last` repeat it. `last` is a literal for a full block. adds: to what is
+ * there, instead of to the bias. */
+FPG_INLINE void fpg_output_block(const fpg_layer *head, const float *packed, const float *h, const int32_t last, const int adds,
+                                 ptrdiff_t ld, float *logits)
 {
     for (int32_t a = 0; a < head->out; a++) {
         const float *w = packed + head->backward + (int64_t)a * head->in_pad;
@@ -122,7 +123,7 @@ FPG_INLINE void fpg_output_block(const fpg_layer *head, const float *packed, con
             FPG_UNROLL for (int j = 0; j < FPG_LANES; j++)
                 sum[j] += wk * fpg_load(h + (ptrdiff_t)(j < last ? j : last) * head->in_pad + k);
         }
-        fpg_store(logits + a * ld, fpg_sum_each(sum) + packed[head->bias + a]);
+        fpg_store(logits + a * ld, fpg_sum_each(sum) + (adds ? fpg_load(logits + a * ld) : fpg_broadcast(packed[head->bias + a])));
     }
 }
 
@@ -131,9 +132,19 @@ static void fpg_output_forward(const fpg_layer *head, const float *packed, const
 {
     int32_t r = 0;
     for (; r + FPG_LANES <= rows; r += FPG_LANES)
-        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, FPG_LANES - 1, ld, logits + r);
+        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, FPG_LANES - 1, 0, ld, logits + r);
     if (r < rows)
-        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, ld, logits + r);
+        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, 0, ld, logits + r);
+}
+
+/* logits += h W^T. */
+static void fpg_output_add(const fpg_layer *head, const float *packed, const float *h, int32_t rows, ptrdiff_t ld, float *logits)
+{
+    int32_t r = 0;
+    for (; r + FPG_LANES <= rows; r += FPG_LANES)
+        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, FPG_LANES - 1, 1, ld, logits + r);
+    if (r < rows)
+        fpg_output_block(head, packed, h + (int64_t)r * head->in_pad, rows - 1 - r, 1, ld, logits + r);
 }
 
 /* The last layer of a network that has others. */
@@ -171,6 +182,53 @@ static void fpg_mlp_forward(const fpg_layout *layout, const float *packed, const
         fpg_activate(layout->activation, (int64_t)rows * layer->out_pad, hidden[l]);
     }
     fpg_outputs(layout, packed, hidden[layout->num_hidden - 1], rows, ld, logits);
+}
+
+static void fpg_multiply_slope(fpg_activation activation, int64_t n, const float *FPG_RESTRICT h, float *FPG_RESTRICT dh)
+{
+    if (activation == FPG_TANH)
+        FPG_SIMD for (int64_t i = 0; i < n; i++)
+            dh[i] *= 1.0f - h[i] * h[i];
+    else
+        FPG_SIMD for (int64_t i = 0; i < n; i++)
+            dh[i] = h[i] > 0 ? dh[i] : 0.0f;
+}
+
+/* How the outputs change along a direction in the parameters: d/de of them at theta + e * tangent, dz (num_outputs, ld). `tangent`
+ * is packed as theta is; hidden are the activations at theta. scratch: 2 * R * max_width floats. */
+static void fpg_mlp_tangent(const fpg_layout *layout, const float *packed, const float *tangent, const float *x, int32_t rows,
+                            ptrdiff_t ld, float *const *hidden, float *scratch, float *dz)
+{
+    const fpg_gemm_end slope = layout->activation == FPG_TANH ? FPG_END_TANH_SLOPE : FPG_END_RELU_SLOPE;
+    if (layout->num_hidden == 0) {
+        fpg_mlp_forward(layout, tangent, x, rows, ld, NULL, dz);
+        return;
+    }
+    float *dh = scratch, *dh_below = scratch + (int64_t)rows * layout->max_width;
+    for (int32_t l = 0; l < layout->num_hidden; l++) {
+        const fpg_layer *layer = &layout->hidden[l];
+        float *swap = dh;
+        dh = dh_below, dh_below = swap;
+        if (l == 0 && layout->one_hot) {
+            fpg_onehot_forward(layout, tangent, x, rows, ld, dh);
+            fpg_multiply_slope(layout->activation, (int64_t)rows * layer->out_pad, hidden[0], dh);
+            continue;
+        }
+        const fpg_gemm_args by_weights = {
+            .a = l ? hidden[l - 1] : x, .a_m = l ? layer->in_pad : 1, .a_k = l ? 1 : ld,
+            .b = tangent + layer->forward, .b_k = layer->out_pad, .c = dh, .c_m = layer->out_pad,
+            .row = tangent + layer->bias, .depth = layer->in, .start = FPG_START_ROW, .h = hidden[l], .end = l ? FPG_END_NONE : slope};
+        fpg_gemm(&by_weights, rows, layer->out_pad);
+        if (l == 0)
+            continue;
+        const fpg_gemm_args by_input = {
+            .a = dh_below, .a_m = layer->in_pad, .a_k = 1, .b = packed + layer->forward, .b_k = layer->out_pad, .c = dh,
+            .c_m = layer->out_pad, .depth = layer->in, .start = FPG_START_ACCUMULATE, .h = hidden[l], .end = slope};
+        fpg_gemm(&by_input, rows, layer->out_pad);
+    }
+    fpg_output_forward(&layout->output, tangent, hidden[layout->num_hidden - 1], rows, ld, dz);
+    fpg_output_add(&layout->output, packed, dh, rows, ld, dz);
+    fpg_repeat_last(layout->num_outputs, rows, ld, dz);
 }
 
 /* Rows R up to the next multiple of FPG_PAD of a chunk (size, FPG_CHUNK) become 0, as backward passes want it: what padding

@@ -117,7 +117,7 @@ class TrustRegion(NamedTuple):
     damping: float = 0.1
     cg_iterations: int = 10
     backtracks: int = 10
-    shrink: float = 0.5
+    shrink: float = 0.8
     accept: float = 0.0
     cg_tolerance: float = 1e-10
 

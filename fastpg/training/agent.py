@@ -51,7 +51,7 @@ class Agent:
 
     Parameters
     ----------
-    algorithm : Reinforce, VPG, A2C or PPO
+    algorithm : Reinforce, VPG, A2C, PPO, NPG or TRPO
     policy : Policy
         Learns in place.
     value : ValueFunction, optional

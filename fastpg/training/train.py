@@ -129,7 +129,7 @@ def train(
         Gymnasium's own environment where there is a native one), a function that makes an environment or a
         vector environment, or a vector environment itself: Python steps it, policy and estimators are the
         compiled ones (docs/gymnasium.md).
-    algorithm : Reinforce, VPG, A2C or PPO, optional
+    algorithm : Reinforce, VPG, A2C, PPO, NPG or TRPO, optional
         What to do in an iteration; by default Reinforce().
     num_envs : int, optional
         Environments that run side by side; by default 16, or as many as a vector environment has.

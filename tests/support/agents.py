@@ -1,5 +1,6 @@
 """Agents of every kind with their oracles, batches nobody has played, and updates held against it."""
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -12,6 +13,8 @@ OBS_SIZE = 4
 TOTAL_STEPS = 10_000
 STEPS = {"epochs": 2, "minibatches": 3, "epsilon": 1e-4, "learning_rate": 1e-3, "value_learning_rate": 3e-3}
 VALUE = {"epsilon": 1e-4, "value_epochs": 2}  # Adam's own epsilon would take the sign of what is all but 0
+# Conjugate gradients make much of roundings, the more of them the more.
+NATURAL = VALUE | {"value_minibatches": 2, "cg_iterations": 3}
 ALGORITHMS = {
     "total": fastpg.Reinforce(form="total", epsilon=1e-4, entropy_coef=0.05),
     "total, batch mean": fastpg.Reinforce(form="total", baseline="batch_mean", epsilon=1e-4),
@@ -26,6 +29,11 @@ ALGORITHMS = {
     "to go, values": fastpg.VPG(form="reward_to_go", value_minibatches=3, entropy_coef=0.02, **VALUE),
     "normalised": fastpg.VPG(normalize_observations=True, **VALUE),
     "a2c": fastpg.A2C(epsilon=1e-4),
+    "npg": fastpg.NPG(fisher_every=3, **NATURAL),
+    "npg, normalised": fastpg.NPG(normalize_observations=True, normalize_rewards=True, **NATURAL),
+    "trpo": fastpg.TRPO(linear_schedule=True, **NATURAL),
+    "trpo, far": fastpg.TRPO(max_kl=1.0, standardize_advantages=False, backtrack_factor=0.7, **NATURAL),
+    "trpo, refused": fastpg.TRPO(max_kl=1.0, accept_ratio=1.0, backtracks=1, **NATURAL),
     "ppo": fastpg.PPO(**STEPS, entropy_coef=0.05),
     "ppo, stopped": fastpg.PPO(**STEPS, target_kl=1e-4, standardize_advantages="none", max_grad_norm=None),
     "ppo, joint": fastpg.PPO(**STEPS, joint_grad_norm=True, value_loss="huber", huber_delta=0.3),
@@ -97,7 +105,27 @@ def oracle_update(algorithm, agent, batch):
         known = {field.name for field in dataclasses.fields(reference.PPOOptions)}
         options = reference.PPOOptions(**{name: settings[name] for name in known})
         return reference.ppo_update(agent, batch, options)[:2]
+    if isinstance(algorithm, fastpg.NPG):
+        return oracle_natural_update(algorithm, agent, batch, settings)
     return reference.update(agent, batch, reference.Options(**settings))
+
+
+def oracle_natural_update(algorithm, agent, batch, settings):
+    region = reference.TrustRegion(
+        *(settings[name] for name in ("max_kl", "damping", "cg_iterations")),
+        *(settings.get(name, 0) for name in ("backtracks", "backtrack_factor", "accept_ratio")),
+        settings["cg_tolerance"],
+    )
+    known = {field.name for field in dataclasses.fields(reference.NaturalOptions)} & settings.keys()
+    search = isinstance(algorithm, fastpg.TRPO)
+    options = {name: settings[name] for name in known} | {"region": region, "line_search": search}
+    after, known, step = reference.natural_update(agent, batch, reference.NaturalOptions(**options))
+    return after, Natural(*known, step.kl, -step.improvement, step.backtracks, int(step.accepted))
+
+
+Natural = collections.namedtuple(
+    "Natural", (*reference.Statistics._fields, "approx_kl", "policy_loss", "num_backtracks", "num_updates")
+)
 
 
 def check_updates(algorithm, policy, value, oracles, batches):

@@ -37,7 +37,7 @@ def test_printed_results_give_shapes_and_not_every_number():
 def test_a_printed_result_says_what_it_holds():
     run = fastpg.train("CartPole-v1", total_steps=1000, hidden=(8,))
     assert repr(run).startswith("TrainResult(policy=Policy(4 inputs, 2 actions, hidden=(8,)")
-    assert "value=None, history=<20 entries>" in repr(run)
+    assert "value=None, history=<21 entries>" in repr(run)
     assert "stopped_because='total_steps'" in repr(run)
     rollout = fastpg.collect("CartPole-v1", run.policy, 10, num_envs=4)
     assert repr(rollout).startswith("Batch(obs=<float32 (10, 4, 4)>, actions=<int64 (10, 4)>, ")
