@@ -222,6 +222,9 @@ fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t b
                    int deterministic, void *actions, float *entropy, fpg_poll poll);
 fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t batch,
                                     float *log_prob, float *entropy, fpg_poll poll);
+/* product (P,): the mean over the observations of the Fisher matrix at theta times a direction (P,). */
+fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction, float *product,
+                              fpg_poll poll);
 /* FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for float32. *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
  * wanted. gradient (P,): of it by theta. */
 fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,

@@ -227,6 +227,7 @@ def act(
     entropy: F32 | None = None,  # (B,): where to write the distributions' entropies, in nats
 ) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
 def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[Any]) -> tuple[F32, F32]: ...
+def fisher_product(net: Network, theta: F32, obs: F32, direction: F32) -> F32: ...
 def policy_gradient(
     net: Network,
     theta: F32,

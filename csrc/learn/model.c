@@ -122,6 +122,21 @@ fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const floa
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
+fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t size, const float *direction, float *product,
+                              fpg_poll poll)
+{
+    const caller_rows rows = rows_of(obs, NULL, NULL, NULL, size);
+    const fpg_layout layout = fpg_layout_of(&b->net);
+    float *tangent = fpg_alloc((size_t)layout.packed_size, sizeof *tangent);
+    if (!tangent)
+        return FPG_NO_MEMORY;
+    fpg_active()->pack(&layout, direction, tangent);
+    fpg_rows job = {.objective = FPG_FISHER_OBJECTIVE, .tangent = tangent};
+    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, 1.0 / (double)size, product, NULL);
+    fpg_free(tangent);
+    return status;
+}
+
 fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t size, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll)
 {

@@ -110,6 +110,8 @@ cdef extern from "fastpg.h" nogil:
     fpg_status fpg_act(fpg_model *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
     fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const void *, int64_t, float *, float *,
                                         fpg_poll)
+    fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction,
+                                  float *product, fpg_poll poll)
     fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const void *, const float *, int64_t, double,
                                    double, float *, double *, fpg_poll)
     fpg_status fpg_value_gradient(fpg_model *, const float *, const float *, const float *, int64_t, double, float *, double *,

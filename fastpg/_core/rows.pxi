@@ -54,6 +54,20 @@ def log_prob_and_entropy(Network net, const float[::1] theta, const float[:, ::1
     return first, second
 
 
+def fisher_product(Network net, const float[::1] theta, const float[:, ::1] obs, const float[::1] direction):
+    _check_batch(net, theta, obs)
+    _check_theta(net, direction)
+    result = numpy.empty(theta.shape[0], numpy.float32)
+    cdef float[::1] product = result
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_fisher_product(net.model, &theta[0], &obs[0, 0], obs.shape[0], &direction[0], &product[0], poll)
+    _raise_for(status, interrupt, "fisher_product()")
+    return result
+
+
 def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights,
                     double scale, float[::1] out, double entropy_coef=0, bint want_objective=False):
     _check_batch(net, theta, obs)

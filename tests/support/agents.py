@@ -32,7 +32,7 @@ ALGORITHMS = {
     "npg": fastpg.NPG(fisher_every=3, **NATURAL),
     "npg, normalised": fastpg.NPG(normalize_observations=True, normalize_rewards=True, **NATURAL),
     "trpo": fastpg.TRPO(linear_schedule=True, **NATURAL),
-    "trpo, far": fastpg.TRPO(max_kl=1.0, standardize_advantages=False, backtrack_factor=0.7, **NATURAL),
+    "trpo, far": fastpg.TRPO(max_kl=2.0, damping=0.01, backtrack_factor=0.7, **NATURAL),
     "trpo, refused": fastpg.TRPO(max_kl=1.0, accept_ratio=1.0, backtracks=1, **NATURAL),
     "ppo": fastpg.PPO(**STEPS, entropy_coef=0.05),
     "ppo, stopped": fastpg.PPO(**STEPS, target_kl=1e-4, standardize_advantages="none", max_grad_norm=None),

@@ -41,6 +41,27 @@ def same_step(model, before, after):
         assert np.linalg.norm(end - parameters_of(model, which)) < 1e-5 * moved, which
 
 
+def check_compiled(algorithm, model, batch, close):
+    """The compiled update goes where theirs does, to a share of the move; returns what is known of it."""
+    policy = fastpg.Policy(model.observation_space, model.action_space, hidden=(6, 5))
+    value = fastpg.ValueFunction(model.observation_space, hidden=(7,))
+    networks = {"policy": policy, "value": value}
+    for which, one in networks.items():
+        one.theta[:] = parameters_of(model, which)
+    before = {which: one.theta.copy() for which, one in networks.items()}
+    done = batch.terminated | batch.truncated
+    rewards, final_obs = batch.rewards.astype(np.float32), batch.next_obs[done].astype(np.float32)
+    columns = batch.obs, batch.actions, rewards, batch.terminated, batch.truncated
+    stats = fastpg.Agent(algorithm, policy, value, SEED).update(
+        fastpg.Batch.from_arrays(*columns, last_obs=batch.last_obs, final_obs=final_obs)
+    )
+    train_on_our_minibatches(model, MINIBATCHES, SEED)
+    for which, one in networks.items():
+        moved = np.linalg.norm(one.theta - before[which])
+        assert np.linalg.norm(one.theta - parameters_of(model, which)) < close * moved, which
+    return stats
+
+
 def ppo(space, ours, **theirs):
     """One update of both: Stable-Baselines3's model and what it logged, our agents and statistics."""
     settings = {"n_epochs": 3, "batch_size": 32, "learning_rate": 0.02, "gamma": 0.9, "gae_lambda": 0.8}
@@ -77,24 +98,9 @@ def test_the_compiled_update_of_ppo_is_theirs(space, joint):
     norm = 0.3 if joint else None
     theirs = {"n_epochs": 3, "batch_size": 32, "learning_rate": 0.02, "gae_lambda": 0.8, "ent_coef": 0.05}
     model, batch = collected(PPO, space, max_grad_norm=norm or HUGE, **theirs)
-    policy = fastpg.Policy(model.observation_space, space, hidden=(6, 5))
-    value = fastpg.ValueFunction(model.observation_space, hidden=(7,))
-    networks = {"policy": policy, "value": value}
-    for which, one in networks.items():
-        one.theta[:] = parameters_of(model, which)
-    before = {which: one.theta.copy() for which, one in networks.items()}
     ours = {"epochs": 3, "minibatches": MINIBATCHES, "learning_rate": 0.02, "lam": 0.8, "entropy_coef": 0.05}
     algorithm = fastpg.PPO(max_grad_norm=norm, joint_grad_norm=joint, **ours)
-    done = batch.terminated | batch.truncated
-    rewards, final_obs = batch.rewards.astype(np.float32), batch.next_obs[done].astype(np.float32)
-    columns = batch.obs, batch.actions, rewards, batch.terminated, batch.truncated
-    fastpg.Agent(algorithm, policy, value, SEED).update(
-        fastpg.Batch.from_arrays(*columns, last_obs=batch.last_obs, final_obs=final_obs)
-    )
-    train_on_our_minibatches(model, MINIBATCHES, SEED)
-    for which, one in networks.items():
-        moved = np.linalg.norm(one.theta - before[which])
-        assert np.linalg.norm(one.theta - parameters_of(model, which)) < 3e-5 * moved, which
+    check_compiled(algorithm, model, batch, 3e-5)
 
 
 def test_advantages_that_are_not_standardised_are_taken_as_they_are():
@@ -108,8 +114,8 @@ def test_both_networks_stop_at_the_same_minibatch():
     assert known.approx_kl == pytest.approx(logged["train/approx_kl"], rel=1e-5)
 
 
-def trpo(monkeypatch, space=SPACES[0], max_kl=0.02, damping=0.05, backtracks=9, shrink=0.7):
-    """One update of both: Stable-Baselines3's model and what it logged, our agent before and our update."""
+def trpo_rollout(monkeypatch, space=SPACES[0], max_kl=0.02, damping=0.05, backtracks=9, shrink=0.7):
+    """Their model, whose search is that of the paper, and what it collected."""
     contrib = pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed")
     module = sys.modules["sb3_contrib.trpo.trpo"]
     theirs = module.kl_divergence
@@ -123,7 +129,7 @@ def trpo(monkeypatch, space=SPACES[0], max_kl=0.02, damping=0.05, backtracks=9, 
     monkeypatch.setattr(module, "kl_divergence", divergence)
     # Their conjugate gradients start at a point that is drawn, ours at 0.
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
-    model, batch = collected(
+    return collected(
         contrib.TRPO,
         space,
         target_kl=max_kl,
@@ -137,6 +143,11 @@ def trpo(monkeypatch, space=SPACES[0], max_kl=0.02, damping=0.05, backtracks=9, 
         gamma=0.9,
         gae_lambda=0.8,
     )
+
+
+def trpo(monkeypatch, space=SPACES[0], max_kl=0.02, damping=0.05, backtracks=9, shrink=0.7):
+    """One update of both: Stable-Baselines3's model and what it logged, our agent before and our update."""
+    model, batch = trpo_rollout(monkeypatch, space, max_kl, damping, backtracks, shrink)
     before = agent_of(model, SEED)
     options = NaturalOptions(
         gamma=0.9,
@@ -150,6 +161,28 @@ def trpo(monkeypatch, space=SPACES[0], max_kl=0.02, damping=0.05, backtracks=9, 
     done = reference.natural_update(before, batch, options)
     logged = train_on_our_minibatches(model, MINIBATCHES, SEED)
     return model, logged, before, done
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
+def test_the_compiled_update_of_trpo_is_theirs(space, far, monkeypatch):
+    region = FAR if far else (0.02, 0.05)
+    model, batch = trpo_rollout(monkeypatch, space, *region)
+    algorithm = fastpg.TRPO(
+        lam=0.8,
+        gamma=0.9,
+        max_kl=region[0],
+        damping=region[1],
+        cg_iterations=6,
+        backtracks=9,
+        backtrack_factor=0.7,
+        value_learning_rate=0.02,
+        value_epochs=3,
+        value_minibatches=MINIBATCHES,
+        epsilon=5e-6,
+    )
+    stats = check_compiled(algorithm, model, batch, 1e-2 if far else 1e-4)
+    assert stats["num_updates"] == 1 and 0 < stats["approx_kl"] <= region[0]
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastpg
-from fastpg import A2C, PPO, VPG, Reinforce, _core
+from fastpg import A2C, NPG, PPO, TRPO, VPG, Reinforce, _core
 from tests.support.finite_mdps import random_mdp
 from tests.support.jit_envs import Bits, Cart, Grid, Rooms
 
@@ -46,6 +46,8 @@ ALGORITHMS = {
         {**LINEAR, "steps_per_iteration": 400},
     ),
     "a2c": (A2C(value_hidden=(5, 6)), {"hidden": (8, 7), "horizon": 5}),
+    "npg": (NPG(value_hidden=(7,), value_minibatches=3, normalize_rewards=True), {**SMALL, "horizon": 15}),
+    "trpo": (TRPO(value_hidden=(), value_minibatches=1, fisher_every=2), {**LINEAR, "horizon": 15}),
     "ppo": (PPO(value_hidden=(7,), epochs=2, minibatches=3), {**SMALL, "horizon": 15}),
     "ppo, more": (
         PPO(
