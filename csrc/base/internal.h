@@ -361,7 +361,7 @@ void fpg_normalizer_free(fpg_normalizer *z);
 void fpg_normalizer_add(fpg_normalizer *z, int64_t count, const double *sum, const double *sum_square);
 void fpg_normalizer_fold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *inner, float *outer);
 void fpg_normalizer_unfold(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, const float *outer, float *inner);
-double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient);
+void fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, float *gradient);
 
 /* What is wrong with a parameter or a gradient, said of the value function's. */
 fpg_status fpg_value_problem(fpg_status status);
@@ -413,6 +413,7 @@ typedef struct {
     void (*pack)(const fpg_layout *layout, const float *theta, float *packed);
     /* out = scale * the sum of the slots' gradients, in theta's order; returns the sum of its squares. */
     double (*fold)(const fpg_layout *layout, fpg_slot *slots, int64_t num_slots, double scale, float *out);
+    double (*sum_squares)(int64_t n, const float *x);
     void (*rollout)(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index, fpg_slot *slot);
     void (*rows_gradient)(void *rows, int64_t slot, int worker); /* fpg_task over an fpg_rows, and the next two */
     void (*rows_segments)(void *rows, int64_t task, int worker);
@@ -426,9 +427,10 @@ typedef struct {
     fpg_status (*vector_observe)(const fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *only, void *obs);
     void (*returns_float)(fpg_returns_job *job, int64_t first_env, int64_t end_env, int worker);
     void (*returns_double)(fpg_returns_job *job, int64_t first_env, int64_t end_env, int worker);
-    void (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
-                 float epsilon);
-    void (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);
+    /* FPG_NONFINITE_GRADIENT: a moment is not finite; FPG_NONFINITE_THETA. */
+    fpg_status (*adam)(int64_t n, float *theta, const float *gradient, float *m, float *v, float rate, float beta1, float beta2,
+                       float epsilon);
+    fpg_status (*sgd)(int64_t n, float *theta, const float *gradient, float *m, float rate, float momentum);
     void (*philox)(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
     int (*vecmath_float)(const char *function, int64_t n, const float *x, float *y);
     int (*vecmath_double)(const char *function, int64_t n, const double *x, double *y);

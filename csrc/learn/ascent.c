@@ -78,13 +78,10 @@ void fpg_ascent_finish(fpg_ascent *a, const fpg_normalizer *z)
 
 double fpg_ascent_chain(fpg_ascent *a, const fpg_normalizer *z)
 {
-    double square = 0;
     scale_last_layer(a, a->output_scale, a->gradient);
     if (a->is_scaled)
-        return sqrt(fpg_normalizer_chain(z, a->first_outputs, a->num_parameters, a->gradient));
-    for (int64_t p = 0; p < a->num_parameters; p++)
-        square += (double)a->gradient[p] * a->gradient[p];
-    return sqrt(square);
+        fpg_normalizer_chain(z, a->first_outputs, a->gradient);
+    return sqrt(fpg_active()->sum_squares(a->num_parameters, a->gradient));
 }
 
 static fpg_status step(fpg_ascent *a, const fpg_train_config *c, fpg_optimizer optimizer, double learning_rate, float *theta)
@@ -93,14 +90,10 @@ static fpg_status step(fpg_ascent *a, const fpg_train_config *c, fpg_optimizer o
     if (optimizer == FPG_ADAM) {
         a->beta1_power *= c->beta1, a->beta2_power *= c->beta2;
         const double root = sqrt(1 - a->beta2_power);
-        fpg_active()->adam(n, theta, a->gradient, a->m, a->v, (float)(learning_rate * root / (1 - a->beta1_power)), (float)c->beta1,
-                           (float)c->beta2, (float)(c->epsilon * root));
-    } else
-        fpg_active()->sgd(n, theta, a->gradient, a->m, (float)learning_rate, (float)c->momentum);
-    /* A second moment that overflows would stop its parameter for good, without a word. */
-    if (!fpg_all_finite(a->m, n) || !fpg_all_finite(a->v, n))
-        return FPG_NONFINITE_GRADIENT;
-    return fpg_all_finite(theta, n) ? FPG_OK : FPG_NONFINITE_THETA;
+        return fpg_active()->adam(n, theta, a->gradient, a->m, a->v, (float)(learning_rate * root / (1 - a->beta1_power)), (float)c->beta1,
+                                  (float)c->beta2, (float)(c->epsilon * root));
+    }
+    return fpg_active()->sgd(n, theta, a->gradient, a->m, (float)learning_rate, (float)c->momentum);
 }
 
 fpg_status fpg_ascent_step(fpg_ascent *a, const fpg_normalizer *z, const fpg_train_config *config, fpg_optimizer optimizer,

@@ -73,17 +73,13 @@ void fpg_normalizer_unfold(const fpg_normalizer *z, int32_t outputs, int64_t num
     }
 }
 
-/* A gradient by the outer parameters becomes the gradient by the inner ones, in place; returns the sum of its squares. */
-double fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, int64_t num_parameters, float *gradient)
+/* A gradient by the outer parameters becomes the gradient by the inner ones, in place. */
+void fpg_normalizer_chain(const fpg_normalizer *z, int32_t outputs, float *gradient)
 {
     const int64_t bias = (int64_t)outputs * z->size;
-    double sum = 0;
     for (int32_t o = 0; o < outputs; o++)
         for (int32_t i = 0; i < z->size; i++) {
             float *g = &gradient[(int64_t)o * z->size + i];
             *g = (float)((*g - gradient[bias + o] * z->shift[i]) / z->std[i]);
         }
-    for (int64_t p = 0; p < num_parameters; p++)
-        sum += (double)gradient[p] * gradient[p];
-    return sum;
 }
