@@ -35,10 +35,24 @@ ALGORITHMS = {
         **STEPS, normalize_observations=True, normalize_rewards=True, value_clip_range=0.02, desired_kl=1e-4
     ),
 }
-# An agent that has every entry of a state: moments, a normaliser, permutations, a schedule.
+# Agents that have every entry of a state: moments, normalisers, permutations, schedules.
 WHOLE = fastpg.VPG(
     normalize_observations=True, value_epochs=3, value_minibatches=3, linear_schedule=True, max_grad_norm=0.5
 )
+WHOLES = {
+    "whole": WHOLE,
+    "ppo, whole": fastpg.PPO(
+        epochs=3,
+        minibatches=3,
+        recompute_advantages=True,
+        desired_kl=1e-3,
+        value_clip_range=0.2,
+        linear_schedule=True,
+        linear_clip_range=True,
+        normalize_observations=True,
+        normalize_rewards=True,
+    ),
+}
 VALUE_ALGORITHMS = {name: one for name, one in ALGORITHMS.items() if not isinstance(one, fastpg.Reinforce)}
 
 
