@@ -104,9 +104,9 @@ def oracle_batch(batch):
     return reference.Batch(batch.obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
 
 
-def oracle_update(algorithm, agent, batch):
+def oracle_update(algorithm, agent, batch, total_steps=TOTAL_STEPS):
     """The oracle's update by the algorithm: the agent after it, and what is known of it."""
-    settings = algorithm.core_settings() | {"total_steps": TOTAL_STEPS}
+    settings = algorithm.core_settings() | {"total_steps": total_steps}
     if isinstance(algorithm, fastpg.PPO):
         known = {field.name for field in dataclasses.fields(reference.PPOOptions)}
         options = reference.PPOOptions(**{name: settings[name] for name in known})
