@@ -48,12 +48,12 @@ class PPO:
         times this.
     desired_kl : float, optional
         Let the policy's learning rate follow the divergence: before a step it is divided by 1.5 where a
-        minibatch's estimate is above twice this, and multiplied by 1.5 where that is below half of it; within
-        1e-5 and 1e-2, as far as it began there.
+        minibatch's estimate is above twice this, and multiplied by 1.5 where that is below half of it. It
+        stays between 1e-5 and 1e-2, if it began there.
     value_loss : {"squared", "huber"}
         Half the squared error, or Huber's loss, which is linear beyond `huber_delta`.
     huber_delta : float
-        See above.
+        The error from which on Huber's loss is linear.
     value_clip_range : float, optional
         Take the larger of two losses: that of V, and that of a V which goes no further than this from what it
         was. Off by default: it was found to hurt rather than help.
@@ -73,9 +73,12 @@ class PPO:
         Let the value function learn from rewards over the running standard deviation of discounted returns,
         and measure advantages in that unit. It is folded into the last layer: `run.value` predicts returns in
         the environment's own rewards.
-    beta1, beta2, epsilon : float
-        Of Adam, for both: decay of the gradient's running mean, and of the mean of its square, in [0, 1); and
-        what is added to the denominator.
+    beta1 : float
+        Of Adam, for both: decay of the gradient's running mean, in [0, 1).
+    beta2 : float
+        Decay of the running mean of its square, in [0, 1).
+    epsilon : float
+        Added to the denominator.
 
     Raises
     ------

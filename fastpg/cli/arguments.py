@@ -19,6 +19,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole numbers
 NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
 WHOLE_NUMBER = "must be a whole number"
+NUMBER_OR_NONE = "must be a number or none"
 MAX_DIGITS = 30  # of a whole number: more than any option takes
 UNKNOWN_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
 
@@ -49,6 +50,35 @@ def _integers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ..
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: list(map(str, value)),
     )
+
+
+@registry.primitive_rule
+def _optional_number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float | None] | None:
+    if info.type != float | None:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT|none",
+        instance_from_str=lambda words: number_or_none(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, float | int),
+        str_from_instance=lambda value: [str(value).lower()],
+    )
+
+
+def number_or_none(text: str) -> float | None:
+    """Return a number, or None for the word.
+
+    Examples
+    --------
+    >>> number_or_none("1e-2"), number_or_none("none")
+    (0.01, None)
+    """
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{NUMBER_OR_NONE}, got {text!r}") from None
 
 
 def whole_number(text: str) -> int:
@@ -112,7 +142,7 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
     message = [row.strip() for row in _first_part(rows) if not row.startswith(" " * 8)]
     # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
     text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message)).rstrip(".")
-    text = re.sub(rf"^Error parsing (\S+): .*{WHOLE_NUMBER}", rf"\1 {WHOLE_NUMBER}", text)
+    text = re.sub(rf"^Error parsing (\S+): .*({WHOLE_NUMBER}|{NUMBER_OR_NONE})", r"\1 \2", text)
     unknown = UNKNOWN_OPTION.match(text)
     if unknown:
         option = unknown[1]
@@ -123,7 +153,8 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
             if name in {f.name for f in dataclasses.fields(algorithm)}
         ]
         if owners:
-            return f"{option} goes with --algorithm {' or '.join(owners)}, not with {chosen}"
+            either = " or ".join([", ".join(owners[:-1]), owners[-1]] if owners[1:] else owners)
+            return f"{option} goes with --algorithm {either}, not with {chosen}"
         meant = re.search(r"Perhaps you meant:\s*(--[a-z0-9-]+)", "\n".join(rows))
         if meant:
             text += f"; did you mean {meant[1]}?"

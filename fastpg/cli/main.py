@@ -26,7 +26,7 @@ import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
-from fastpg.algorithms import A2C, VPG, Algorithm, Reinforce
+from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
 from fastpg.batches.estimators import evaluate
 from fastpg.cli.arguments import one_line, parse
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
@@ -39,7 +39,7 @@ from fastpg.training.train import train
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
-ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C}
+ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C, "ppo": PPO}
 DEFAULT_ALGORITHM = "reinforce"
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 ENV_ID_HELP = (

@@ -231,6 +231,8 @@ def _check_state(where: str, state: Any, own: dict[str, NDArray[Any]]) -> None:
                 )
         elif not np.isfinite(array).all():
             raise ValueError(f"{entry} must be finite, got {_check.shown(array)}")
+        elif name == "rate_factor" and array[0] <= 0:
+            raise ValueError(f"{entry} must be above 0, got {array[0]}")
 
 
 def value_for(

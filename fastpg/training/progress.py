@@ -28,10 +28,17 @@ class ProgressLine:
             self._write("\n")
 
     def update(
-        self, num_steps: int, total_steps: int, seconds: float, mean_return: float, *, last: bool
+        self,
+        num_steps: int,
+        total_steps: int,
+        seconds: float,
+        mean_return: float,
+        approx_kl: float,
+        *,
+        last: bool,
     ) -> None:
         """Show where the run stands; `last` is its final state."""
-        text = progress_text(num_steps, total_steps, seconds, mean_return)
+        text = progress_text(num_steps, total_steps, seconds, mean_return, approx_kl)
         if self._live:
             self._write(f"\r\x1b[K{text}")
         elif self._enabled and (last or time.monotonic() >= self._next_log):
@@ -47,15 +54,20 @@ class ProgressLine:
             self._enabled = self._live = False
 
 
-def progress_text(num_steps: int, total_steps: int, seconds: float, mean_return: float) -> str:
-    """Say in one line where a run stands.
+def progress_text(
+    num_steps: int, total_steps: int, seconds: float, mean_return: float, approx_kl: float
+) -> str:
+    """Say in one line where a run stands; `approx_kl` is the newest iteration's, NaN where it has none.
 
     Examples
     --------
-    >>> progress_text(250_000, 1_000_000, 0.5, 123.45)
+    >>> progress_text(250_000, 1_000_000, 0.5, 123.45, math.nan)
     '250,000 of 1,000,000 steps | 500,000 steps/s | mean return 123.5 | 0.5 s'
+    >>> progress_text(250_000, 1_000_000, 0.5, 123.45, 0.0123)
+    '250,000 of 1,000,000 steps | 500,000 steps/s | mean return 123.5 | KL 0.012 | 0.5 s'
     """
     rate = num_steps / seconds if seconds > 0 else 0.0
     earned = "-" if math.isnan(mean_return) else f"{mean_return:.1f}"
     steps = f"{num_steps:,} of {total_steps:,} steps"
-    return f"{steps} | {rate:,.0f} steps/s | mean return {earned} | {seconds:.1f} s"
+    moved = "" if math.isnan(approx_kl) else f" | KL {approx_kl:.2g}"
+    return f"{steps} | {rate:,.0f} steps/s | mean return {earned}{moved} | {seconds:.1f} s"

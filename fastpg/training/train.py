@@ -327,8 +327,9 @@ def _run(
                 if seconds - shown >= SLICE_SECONDS or stopped_because:
                     shown = seconds
                     line.update(
-                        state.num_steps, total_steps, seconds, state.mean_return, last=bool(stopped_because)
-                    )
+                        state.num_steps, total_steps, seconds, state.mean_return,
+                        float(records[-1]["approx_kl"][-1]), last=bool(stopped_because),
+                    )  # fmt: skip
                 if callback is not None and callback(state) and not stopped_because:
                     stopped_because = "callback"
         seconds = time.perf_counter() - start

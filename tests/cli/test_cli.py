@@ -1,5 +1,6 @@
 """The command line, run as its users run it."""
 
+import dataclasses
 import functools
 import multiprocessing
 import os
@@ -231,6 +232,7 @@ def test_help_has_every_parameter_of_the_algorithm_and_the_run(capsys):
         ("reinforce", "--momentum", "Step size of the optimizer. (default: 0.003)"),
         ("vpg", "--value-minibatches", "Passes of the value function over each batch. (default: 10)"),
         ("a2c", "--standardize-advantages", "Passes of the value function over each batch. (default: 1)"),
+        ("ppo", "--clip-range", "Passes over each batch. (default: 10)"),
     ],
 )
 def test_help_shows_the_options_of_the_chosen_algorithm_and_how_to_see_others(name, only, default, capsys):
@@ -239,15 +241,30 @@ def test_help_shows_the_options_of_the_chosen_algorithm_and_how_to_see_others(na
     assert only in words
     assert default in words
     assert f"those of {name}. For another's: fastpg train --algorithm NAME --help." in words
-    assert ("--value-epochs" in words) == (name != "reinforce")
+    assert ("--value-epochs" in words) == (name in ("vpg", "a2c"))
+
+
+@pytest.mark.parametrize("algorithm", cli.ALGORITHMS.values(), ids=cli.ALGORITHMS)
+def test_every_option_has_an_entry_of_its_own_that_help_can_show(algorithm):
+    documented = next(one.__doc__ for one in algorithm.__mro__ if "Parameters" in one.__doc__)
+    for field in dataclasses.fields(algorithm):
+        assert f"\n    {field.name} : " in documented
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", [["--algorithm", "vpg"], ["--algorithm=a2c", "--horizon", "16"]])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        ["--algorithm", "vpg", "--no-standardize-advantages"],
+        ["--algorithm=a2c", "--horizon", "16", "--no-standardize-advantages"],
+        ["--algorithm=ppo", "--standardize-advantages", "none", "--target-kl", "0.1"],
+    ],
+    ids=lambda words: words[0] if len(words) == 1 else words[1],
+)
 def test_train_saves_the_policy_of_every_algorithm(algorithm, tmp_path):
     trained = run(
         *("train", *algorithm, "CartPole-v1", "--total-steps", "20000", "--hidden", "16"),
-        *("--value-hidden", "8", "8", "--max-grad-norm", "1", "--no-standardize-advantages", "--lam", "0.9"),
+        *("--value-hidden", "8", "8", "--max-grad-norm", "1", "--lam", "0.9"),
         cwd=tmp_path,
     )
     assert trained.returncode == 0, trained.stderr
@@ -267,11 +284,42 @@ def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
     cli.main(["train", "CartPole-v1"])
     cli.main(["train", "CartPole-v1", "--algorithm", "vpg", "--form", "q", "--n-step", "9", "--value-hidden"])
     cli.main(["train", "CartPole-v1", "--linear-schedule", "--algorithm=a2c"])
+    ppo = "--algorithm ppo --value-loss huber --target-kl 1e-2 --max-grad-norm none --value-hidden 8"
+    more = "--epochs 1e1 --standardize-advantages batch --joint-grad-norm"
+    cli.main(["train", "CartPole-v1", *ppo.split(), *more.split()])
     assert seen == [
         fastpg.Reinforce(),
         fastpg.VPG(form="q", n_step=9, value_hidden=()),
         fastpg.A2C(linear_schedule=True),
+        fastpg.PPO(
+            value_loss="huber",
+            target_kl=0.01,
+            max_grad_norm=None,
+            value_hidden=(8,),
+            epochs=10,
+            standardize_advantages="batch",
+            joint_grad_norm=True,
+        ),
     ]
+
+
+def test_a_run_of_ppo_collects_and_shows_what_is_its_own(tmp_path, monkeypatch, capsys):
+    runs = []
+
+    @functools.wraps(cli.train)
+    def remember(*arguments, **settings):
+        runs.append(fastpg.train(*arguments, **settings))
+        return runs[0]
+
+    monkeypatch.setattr(cli, "train", remember)
+    monkeypatch.setattr(cli, "EVALUATION_EPISODES", 1)
+    monkeypatch.chdir(tmp_path)
+    arguments = "train CartPole-v1 --algorithm ppo --total-steps 1 --hidden 4 --value-hidden 4"
+    assert cli.main(arguments.split()) == 0
+    (one,) = runs
+    assert (one.config["num_envs"], one.config["horizon"], one.config["episodes"]) == (16, 128, 0)
+    shown = f" | KL {one.history['approx_kl'][-1]:.2g} | "
+    assert shown in capsys.readouterr().err
 
 
 def test_envs_lists_every_native_environment(capsys):
@@ -296,11 +344,31 @@ def test_info_names_the_instruction_set(capsys):
         ("train CartPole-v1 --gamma high", "--gamma"),
         ("train CartPole-v1 --gamma 2", "gamma must be a number in [0, 1], got 2.0"),
         ("train CartPole-v1 --form gae", "'--form'"),
-        ("train CartPole-v1 --algorithm ppo", "'ppo'"),
+        ("train CartPole-v1 --algorithm dqn", "'dqn'"),
         ("train CartPole-v1 --algorithm", "'--algorithm'"),
-        ("train CartPole-v1 --lam 0.9", "--lam goes with --algorithm vpg or a2c, not with reinforce"),
-        ("train CartPole-v1 --lam=0.9", "--lam goes with --algorithm vpg or a2c, not with reinforce"),
-        ("train CartPole-v1 --no-linear-schedule", "--no-linear-schedule goes with --algorithm vpg or a2c"),
+        ("train CartPole-v1 --lam 0.9", "--lam goes with --algorithm vpg, a2c or ppo, not with reinforce"),
+        ("train CartPole-v1 --lam=0.9", "--lam goes with --algorithm vpg, a2c or ppo, not with reinforce"),
+        (
+            "train CartPole-v1 --no-linear-schedule",
+            "--no-linear-schedule goes with --algorithm vpg, a2c or ppo",
+        ),
+        (
+            "train CartPole-v1 --algorithm ppo --n-step 3",
+            "--n-step goes with --algorithm vpg or a2c, not with ppo",
+        ),
+        ("train CartPole-v1 --clip-range 0.1", "--clip-range goes with --algorithm ppo, not with reinforce"),
+        (
+            "train CartPole-v1 --algorithm ppo --clip-range 0",
+            "PPO(): clip_range must be a number in (0, inf), got 0.0",
+        ),
+        ("train CartPole-v1 --algorithm ppo --target-kl x", "--target-kl must be a number or none, got 'x'"),
+        (
+            "train CartPole-v1 --algorithm ppo --target-kl -1",
+            "target_kl must be a number in (0, inf), got -1.0",
+        ),
+        ("train CartPole-v1 --algorithm ppo --value-loss x", "'x' for argument '--value-loss'"),
+        ("train CartPole-v1 --algorithm ppo --minibatches 0.5", "--minibatches must be a whole number"),
+        ("train CartPole-v1 --target-return x", "--target-return must be a number or none, got 'x'"),
         (
             "train CartPole-v1 --algorithm a2c --momentum 0.9",
             "--momentum goes with --algorithm reinforce, not with a2c",

@@ -92,16 +92,21 @@ def test_every_way_to_step_an_id_trains(mode):
     assert run.num_steps >= 300
 
 
+FEW_STEPS = [fastpg.VPG(value_epochs=1), fastpg.PPO(epochs=2, minibatches=3)]
+
+
 @pytest.mark.parametrize("env_id", ["gym:FrozenLake-v1", "gym:Blackjack-v1"])
-def test_categories_train_as_they_do_natively(env_id):
-    run = fastpg.train(env_id, fastpg.VPG(value_epochs=1), num_envs=4, **SHORT)
+@pytest.mark.parametrize("algorithm", FEW_STEPS, ids=lambda one: type(one).__name__)
+def test_categories_train_as_they_do_natively(algorithm, env_id):
+    run = fastpg.train(env_id, algorithm, num_envs=4, **SHORT)
     native = fastpg.Policy.for_env(env_id.removeprefix("gym:"), hidden=(8,))
     assert run.policy.theta.shape == native.theta.shape
     fastpg.evaluate(env_id.removeprefix("gym:"), run.policy, episodes=5)
 
 
-def test_a_box_of_actions_trains():
-    run = fastpg.train("gym:Pendulum-v1", fastpg.A2C(), num_envs=4, horizon=8, total_steps=2000)
+@pytest.mark.parametrize("algorithm", [fastpg.A2C(), FEW_STEPS[1]], ids=lambda one: type(one).__name__)
+def test_a_box_of_actions_trains(algorithm):
+    run = fastpg.train("gym:Pendulum-v1", algorithm, num_envs=4, horizon=8, total_steps=2000)
     assert run.policy.actions.head == "gaussian"
     assert np.isfinite(run.policy.theta).all()
 

@@ -73,13 +73,16 @@ def test_compiled_and_plain_environments_are_the_same_to_the_bit(env, autoreset)
 
 
 @pytest.mark.parametrize("env", jit_envs.ALL, ids=lambda env: env.name)
-def test_compiled_and_plain_environments_train_to_the_same_bits_on_any_threads(env, threads):
+@pytest.mark.parametrize(
+    "algorithm",
+    [fastpg.VPG(value_hidden=(4,)), fastpg.PPO(value_hidden=(4,), minibatches=3)],
+    ids=lambda one: type(one).__name__,
+)
+def test_compiled_and_plain_environments_train_to_the_same_bits_on_any_threads(env, algorithm, threads):
     results = set()
     for one, number in [(env, 1), (env, 2), (env.plain(), 1), (env.plain(), 2)]:
         threads(number)
-        run = fastpg.train(
-            one, fastpg.VPG(value_hidden=(4,)), num_envs=20, horizon=8, hidden=(4,), total_steps=400
-        )
+        run = fastpg.train(one, algorithm, num_envs=20, horizon=8, hidden=(4,), total_steps=400)
         results.add(run.policy.theta.tobytes())
     assert len(results) == 1
 

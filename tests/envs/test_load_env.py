@@ -65,6 +65,24 @@ def test_an_environment_in_c_is_accepted_wherever_an_env_id_is(library):
     assert (returns < 0).all()
 
 
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        fastpg.Reinforce(),
+        fastpg.VPG(value_hidden=(4,)),
+        fastpg.PPO(value_hidden=(4,), minibatches=3, normalize_observations=True, normalize_rewards=True),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_training_in_it_has_the_same_bits_on_any_threads(library, algorithm, threads):
+    env, results = fastpg.load_env(library), set()
+    for number in (1, 2, 3):
+        threads(number)
+        run = fastpg.train(env, algorithm, num_envs=21, horizon=13, hidden=(4,), total_steps=600)
+        results.add(run.policy.theta.tobytes())
+    assert len(results) == 1
+
+
 def test_its_steps_are_those_of_the_formulas(library):
     env = fastpg.make(fastpg.load_env(library, gust=0.0, mass=2.0), num_envs=50)
     env.reset(seed=0)

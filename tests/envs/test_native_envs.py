@@ -13,7 +13,9 @@ every_env = pytest.mark.parametrize(
 
 @every_env
 @pytest.mark.parametrize(
-    "algorithm", [fastpg.Reinforce(), fastpg.VPG(value_hidden=(8,)), fastpg.A2C()], ids=repr
+    "algorithm",
+    [fastpg.Reinforce(), fastpg.VPG(value_hidden=(8,)), fastpg.A2C(), fastpg.PPO(epochs=2)],
+    ids=lambda one: type(one).__name__,
 )
 def test_training_runs_and_changes_every_part_of_the_policy(env_id, algorithm):
     run = fastpg.train(env_id, algorithm, num_envs=24, horizon=32, hidden=(8,), total_steps=3000, seed=1)

@@ -43,10 +43,24 @@ ALGORITHMS = {
         **STEPS, normalize_observations=True, normalize_rewards=True, value_clip_range=0.02, desired_kl=1e-4
     ),
 }
-# An agent that has every entry of a state: moments, a normaliser, permutations, a schedule.
+# Agents that have every entry of a state: moments, normalisers, permutations, schedules.
 WHOLE = fastpg.VPG(
     normalize_observations=True, value_epochs=3, value_minibatches=3, linear_schedule=True, max_grad_norm=0.5
 )
+WHOLES = {
+    "whole": WHOLE,
+    "ppo, whole": fastpg.PPO(
+        epochs=3,
+        minibatches=3,
+        recompute_advantages=True,
+        desired_kl=1e-3,
+        value_clip_range=0.2,
+        linear_schedule=True,
+        linear_clip_range=True,
+        normalize_observations=True,
+        normalize_rewards=True,
+    ),
+}
 VALUE_ALGORITHMS = {name: one for name, one in ALGORITHMS.items() if not isinstance(one, fastpg.Reinforce)}
 
 
@@ -98,9 +112,9 @@ def oracle_batch(batch):
     return reference.Batch(batch.obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
 
 
-def oracle_update(algorithm, agent, batch):
+def oracle_update(algorithm, agent, batch, total_steps=TOTAL_STEPS):
     """The oracle's update by the algorithm: the agent after it, and what is known of it."""
-    settings = algorithm.core_settings() | {"total_steps": TOTAL_STEPS}
+    settings = algorithm.core_settings() | {"total_steps": total_steps}
     if isinstance(algorithm, fastpg.PPO):
         known = {field.name for field in dataclasses.fields(reference.PPOOptions)}
         options = reference.PPOOptions(**{name: settings[name] for name in known})

@@ -12,7 +12,7 @@ from tests.support.agents import (
     OBS_SIZE,
     TOTAL_STEPS,
     VALUE_ALGORITHMS,
-    WHOLE,
+    WHOLES,
     agent_of,
     as_bytes,
     check_updates,
@@ -29,7 +29,8 @@ every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=
 
 def some(*names):
     """These algorithms alone."""
-    return pytest.mark.parametrize("algorithm", [ALGORITHMS[name] for name in names], ids=names)
+    every = ALGORITHMS | WHOLES
+    return pytest.mark.parametrize("algorithm", [every[name] for name in names], ids=names)
 
 
 def networks_for(env):
@@ -50,7 +51,7 @@ def test_updates_with_arrays_of_ones_own_are_the_oracles(algorithm, num_envs, st
     check_updates(algorithm, policy, value, oracles, batches)
 
 
-@some("total, timestep mean", "gae", "normalised")
+@some("total, timestep mean", "gae", "normalised", "ppo", "ppo, clipped", "ppo, normalised")
 @pytest.mark.parametrize("space", HEADS, ids=str)
 def test_updates_of_every_head_are_the_oracles(isa, algorithm, space):
     policy, value, *oracles = networks(space)
@@ -66,7 +67,7 @@ def test_updates_with_what_was_collected_are_the_oracles(algorithm, env):
     check_updates(algorithm, policy, value, oracles, [batch])
 
 
-@some("to go, batch mean", "gae", "q", "a2c")
+@some("to go, batch mean", "gae", "q", "a2c", "ppo", "ppo, again", "ppo, normalised")
 @pytest.mark.parametrize("env", ["CartPole-v1", CartPole], ids=["native", "jit"])
 def test_updates_with_rows_of_short_episodes_are_the_oracles(algorithm, env):
     policy, value, oracles = networks_for(env)
@@ -77,7 +78,7 @@ def test_updates_with_rows_of_short_episodes_are_the_oracles(algorithm, env):
     check_updates(algorithm, policy, value, oracles, [batch])
 
 
-@some("to go, timestep mean", "gae", "normalised")
+@some("to go, timestep mean", "gae", "normalised", "ppo", "ppo, again", "ppo, normalised")
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_updates_with_what_python_stepped_are_the_oracles(algorithm, mode):
     made = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
@@ -104,7 +105,7 @@ def trained_and_updated(algorithm, env, horizon, num_envs, hidden=(9,)):
     return run, agent, stats, before
 
 
-@pytest.mark.parametrize("algorithm", [*VALUE_ALGORITHMS.values(), WHOLE], ids=[*VALUE_ALGORITHMS, "whole"])
+@some(*VALUE_ALGORITHMS, *WHOLES)
 @pytest.mark.parametrize(
     ("env", "num_envs"),
     [
@@ -121,7 +122,7 @@ def test_train_and_update_give_the_same_bits(algorithm, env, num_envs):
     check_same_bits(algorithm, env, num_envs)
 
 
-@some("td", "q", "a2c")
+@some("td", "q", "a2c", "ppo", "ppo, again")
 def test_train_and_update_give_the_same_bits_on_tables(algorithm):
     check_same_bits(algorithm, "FrozenLake-v1", 70)
 
@@ -146,11 +147,7 @@ def test_reinforces_fused_pass_takes_the_step_of_update(form, baseline, hidden, 
     assert np.linalg.norm(steps[0] - steps[1]) <= 1e-5 * np.linalg.norm(steps[1]) + rounding
 
 
-@pytest.mark.parametrize(
-    "algorithm",
-    [ALGORITHMS["to go, timestep mean"], ALGORITHMS["momentum"], *VALUE_ALGORITHMS.values(), WHOLE],
-    ids=["to go, timestep mean", "momentum", *VALUE_ALGORITHMS, "whole"],
-)
+@some("to go, timestep mean", "momentum", *VALUE_ALGORITHMS, *WHOLES)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_train_and_updates_give_the_same_bits_with_gymnasium(algorithm, mode):
     policy = fastpg.Policy.for_env(scripted(5, mode), hidden=(9,), seed=1)
@@ -170,7 +167,7 @@ def test_train_and_updates_give_the_same_bits_with_gymnasium(algorithm, mode):
     assert critic is None or (run.value.theta == value.theta).all()
 
 
-@every_algorithm
+@some(*ALGORITHMS, *WHOLES)
 @pytest.mark.parametrize("num_envs", [1, 130])
 def test_the_number_of_threads_changes_no_bit_of_an_update(algorithm, num_envs, threads):
     results = []
@@ -184,10 +181,28 @@ def test_the_number_of_threads_changes_no_bit_of_an_update(algorithm, num_envs, 
     assert all(one == results[0] for one in results)
 
 
+@some("to go, timestep mean", *WHOLES)
+@pytest.mark.parametrize(
+    ("env", "num_envs"),
+    [("CartPole-v1", 130), ("Pendulum-v1", 3), (Grid, 70), ("gym:CartPole-v1", 5)],
+    ids=["native", "native, few", "jit", "gymnasium"],
+)
+def test_the_number_of_threads_changes_no_bit_of_training(algorithm, env, num_envs, threads):
+    results = []
+    for n in (1, 2, 3, 8):
+        threads(n)
+        settings = {"num_envs": num_envs, "horizon": 33, "total_steps": 70 * num_envs, "hidden": (9,)}
+        run = fastpg.train(env, algorithm, seed=3, **settings)
+        value = b"" if run.value is None else run.value.theta.tobytes()
+        columns = [column.tobytes() for name, column in run.history.items() if name != "seconds"]
+        results.append((run.policy.theta.tobytes(), value, *columns))
+    assert all(one == results[0] for one in results)
+
+
 # ---- states ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", [*ALGORITHMS.values(), WHOLE], ids=[*ALGORITHMS, "whole"])
+@some(*ALGORITHMS, *WHOLES)
 def test_going_on_from_a_state_is_going_on(algorithm):
     policy, value, *_ = networks(Discrete(5))
     agent = agent_of(algorithm, policy, value)
@@ -209,9 +224,24 @@ def test_going_on_from_a_state_is_going_on(algorithm):
     assert again.num_iterations == 5
 
 
-def test_a_state_is_a_copy():
+@some(*WHOLES)
+def test_going_on_from_a_state_is_going_on_with_other_numbers_of_environments_too(algorithm):
+    agents = [agent_of(algorithm, *networks(Discrete(5))[:2]) for _ in range(2)]
+    first = agents[0]
+    for num_envs in (1, 17, 70, 3):
+        again = fastpg.Agent.from_state(
+            first.state(), algorithm, *networks(Discrete(5))[:2], 3, total_steps=TOTAL_STEPS
+        )
+        batch = random_batch(first.policy, 12, num_envs, num_envs)
+        for one in (*agents, again):
+            one.update(batch)
+        assert as_bytes(first.state()) == as_bytes(agents[1].state()) == as_bytes(again.state())
+
+
+@some(*WHOLES)
+def test_a_state_is_a_copy(algorithm):
     policy, value, *_ = networks(Discrete(5))
-    agent = agent_of(WHOLE, policy, value)
+    agent = agent_of(algorithm, policy, value)
     before = agent.state()
     kept = as_bytes(before)
     agent.update(random_batch(policy, 5, 3))
@@ -233,6 +263,10 @@ BAD_STATES = {
     "mean_length": [np.array([0.0]), np.array([-3.0]), np.array([np.inf])],
     "recent_episodes": [np.full(128, -1)],
     "spare": [np.zeros(1)],
+    "rewards.so_far": [np.nan, np.zeros(3, np.float32), np.zeros((3, 1)), None],
+    "rewards.count": [np.array([-1]), np.array([2.0])],
+    "rewards.statistics": [np.zeros(3), np.inf],
+    "rate_factor": [np.array([0.0]), np.array([-1.0]), np.array([np.nan]), np.zeros(2), None],
 }
 
 
@@ -242,8 +276,9 @@ BAD_STATES = {
     ids=lambda one: str(one)[:20],
 )
 def test_a_state_that_cannot_be_is_refused_and_nothing_changed(name, array):
+    algorithm = WHOLES["ppo, whole"]
     policy, value, *_ = networks(Discrete(5))
-    agent = agent_of(WHOLE, policy, value)
+    agent = agent_of(algorithm, policy, value)
     agent.update(random_batch(policy, 5, 3))
     state = agent.state()
     if array is None:
@@ -255,7 +290,7 @@ def test_a_state_that_cannot_be_is_refused_and_nothing_changed(name, array):
     other, critic, *_ = networks(Discrete(5))
     before = other.theta.copy(), critic.theta.copy()
     with pytest.raises((TypeError, ValueError), match=rf"^Agent\.from_state\(\): .*{name}"):
-        fastpg.Agent.from_state(state, WHOLE, other, critic, total_steps=TOTAL_STEPS)
+        fastpg.Agent.from_state(state, algorithm, other, critic, total_steps=TOTAL_STEPS)
     assert (other.theta == before[0]).all() and (critic.theta == before[1]).all()
 
 

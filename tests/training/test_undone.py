@@ -12,9 +12,10 @@ import fastpg
 from fastpg import _core
 from fastpg.envs.native.registry import native_env
 from fastpg.training.agent import core_agent
-from tests.support.agents import ALGORITHMS, WHOLE, agent_of, as_bytes, critic_of, networks, random_batch
+from tests.support.agents import ALGORITHMS, WHOLES, agent_of, as_bytes, critic_of, networks, random_batch
 
 REINFORCE = ALGORITHMS["to go, timestep mean"]
+every_whole = pytest.mark.parametrize("algorithm", WHOLES.values(), ids=WHOLES)
 
 
 def interrupted(call, seconds):
@@ -36,6 +37,18 @@ def interrupted(call, seconds):
 # ---- updates -----------------------------------------------------------------------------------------------
 
 
+# Without what would scale down the steps that rewards as large as these lead to.
+NOT_SCALED = {
+    (fastpg.VPG, "policy step"): {"standardize_advantages": False, "max_grad_norm": None},
+    (fastpg.PPO, "policy step"): {
+        "standardize_advantages": "none",
+        "normalize_rewards": False,
+        "max_grad_norm": None,
+    },
+    (fastpg.PPO, "value fit"): {"normalize_rewards": False, "max_grad_norm": None},
+}
+
+
 def spoilt(policy, how):
     """A batch whose update fails: where, its name says."""
     batch = random_batch(policy, 33, 17, 9, scale=1e25 if how in ("policy step", "value fit") else 1.0)
@@ -45,12 +58,10 @@ def spoilt(policy, how):
     return batch
 
 
+@every_whole
 @pytest.mark.parametrize("how", ["policy step", "value fit", "action", "parameters", "values"])
-def test_an_update_that_fails_has_not_happened(how):
-    algorithm = fastpg.VPG(
-        normalize_observations=True, value_epochs=3, value_minibatches=3, linear_schedule=True,
-        standardize_advantages=how != "policy step",
-    )  # fmt: skip
+def test_an_update_that_fails_has_not_happened(algorithm, how):
+    algorithm = dataclasses.replace(algorithm, **NOT_SCALED.get((type(algorithm), how), {}))
     ends = []
     for fails in (False, True):
         policy, value, *_ = networks(Discrete(5))
@@ -78,8 +89,9 @@ def test_an_update_that_fails_has_not_happened(how):
     [{"learning_rate": 1e39}, {"value_learning_rate": 1e39}, {"value_learning_rate": 1e30}],
     ids=str,
 )
-def test_an_update_whose_step_overflows_has_not_happened(rate):
-    algorithm = dataclasses.replace(ALGORITHMS["normalised"], **rate)
+@pytest.mark.parametrize("name", ["normalised", "ppo", "ppo, normalised"])
+def test_an_update_whose_step_overflows_has_not_happened(name, rate):
+    algorithm = dataclasses.replace(ALGORITHMS[name], **rate)
     policy, value, *_ = networks(Discrete(5))
     agent = agent_of(algorithm, policy, value)
     before = as_bytes(agent.state())
@@ -88,10 +100,21 @@ def test_an_update_whose_step_overflows_has_not_happened(rate):
     assert as_bytes(agent.state()) == before
 
 
-def test_an_update_that_is_interrupted_has_not_happened():
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        fastpg.VPG(value_epochs=10_000),
+        fastpg.PPO(epochs=10_000),
+        fastpg.PPO(epochs=10_000, minibatches=1, recompute_advantages=True, normalize_rewards=True),
+        # Most of these have no rows.
+        fastpg.PPO(epochs=10_000, minibatches=1_000_000),
+    ],
+    ids=["vpg", "ppo", "ppo, whole batches", "ppo, empty minibatches"],
+)
+def test_an_update_that_is_interrupted_has_not_happened(algorithm):
     policy, *_ = networks(Discrete(5))
     value = fastpg.ValueFunction(policy.observation_space, hidden=(256, 256))
-    agent = agent_of(fastpg.VPG(value_epochs=10_000), policy, value)
+    agent = agent_of(algorithm, policy, value)
     batch = random_batch(policy, 64, 64)
     before = as_bytes(agent.state())
     assert interrupted(lambda: agent.update(batch), 0.1)
@@ -148,7 +171,7 @@ COLLECTIONS = [{"horizon": 13}, {"episodes": 30}, {"steps_per_iteration": 300}]
 @pytest.mark.parametrize(
     ("algorithm", "stage"),
     [(REINFORCE, "environment"), (REINFORCE, "policy")]
-    + [(WHOLE, stage) for stage in ("environment", "policy", "value")],
+    + [(one, stage) for one in WHOLES.values() for stage in ("environment", "policy", "value")],
     ids=lambda one: one if isinstance(one, str) else type(one).__name__,
 )
 @pytest.mark.parametrize("collection", COLLECTIONS, ids=str)
@@ -178,7 +201,11 @@ def test_an_iteration_of_training_that_fails_has_not_happened(algorithm, collect
 @pytest.mark.parametrize("collection", [{"horizon": 200}, {"episodes": 600}], ids=str)
 @pytest.mark.parametrize(
     "algorithm",
-    [REINFORCE, fastpg.VPG(normalize_observations=True, value_epochs=8, value_minibatches=4)],
+    [
+        REINFORCE,
+        fastpg.VPG(normalize_observations=True, value_epochs=8, value_minibatches=4),
+        dataclasses.replace(WHOLES["ppo, whole"], epochs=4),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_training_that_is_interrupted_goes_on_as_if_it_was_not(collection, algorithm):
