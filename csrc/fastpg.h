@@ -225,10 +225,24 @@ fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const floa
 /* product (P,): the mean over the observations of the Fisher matrix at theta times a direction (P,). */
 fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction, float *product,
                               fpg_poll poll);
-/* FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for float32. *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
- * wanted. gradient (P,): of it by theta. */
+/* *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
+ * wanted. gradient (P,): of it by theta. FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for
+ * float32. */
 fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);
+/* Sums over rows of what PPO's step goes up by, and of what is watched of it: r = pi / pi_old. */
+typedef struct {
+    double surrogate;   /* min(r * advantage, clip(r, 1 - clip_range, 1 + clip_range) * advantage) */
+    double entropy;     /* of pi(. | obs) */
+    double k1, k3;      /* -log r, and r - 1 - log r: estimates of KL(pi_old | pi). k3 is infinite where an r overflows float32 */
+    double num_clipped; /* 1 where r lies outside of the range */
+} fpg_clipped_sums;
+
+/* advantages, old_log_probs (B,): log pi_old(actions | obs), of the policy that drew the actions. gradient (P,): of scale * (surrogate +
+ * entropy_coef * entropy) by theta, both summed. FPG_NONFINITE_OUTPUT: a log-ratio or an entropy is not finite. */
+fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *advantages,
+                                const float *old_log_probs, int64_t batch, double scale, double clip_range, double entropy_coef,
+                                float *gradient, fpg_clipped_sums *sums, fpg_poll poll);
 /* Of a value function: *square_error = sum_i (targets[i] - V(obs[i]))^2; gradient (P,): of -scale / 2 times it, uphill. */
 fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t batch, double scale,
                               float *gradient, double *square_error, fpg_poll poll);

@@ -239,6 +239,18 @@ def policy_gradient(
     entropy_coef: float = 0.0,
     want_objective: bool = False,  # else 0 is returned, and saves its computation
 ) -> float: ...  # scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy at obs[i])
+def clipped_gradient(
+    net: Network,
+    theta: F32,
+    obs: F32,
+    actions: NDArray[Any],
+    advantages: F32,
+    old_log_probs: F32,  # (B,)
+    scale: float,
+    clip_range: float,
+    entropy_coef: float,
+    out: F32,  # the gradient by theta of scale * (surrogate + entropy_coef * entropy)
+) -> tuple[float, float, float, float, float]: ...  # sums over rows: surrogate, entropy, k1, k3, rows clipped
 def value_gradient(
     net: Network, theta: F32, obs: F32, targets: F32, scale: float, out: F32
 ) -> float: ...  # sum_i (targets[i] - V(obs[i]))^2; out = its gradient times -scale / 2

@@ -75,9 +75,9 @@ static fpg_status run_tasks(fpg_workspace *ws, fpg_rows *job, const caller_rows 
     return fpg_run_rows(ws, job, poll, task, num_tasks);
 }
 
-/* gradient, sum: NULL where the task computes none. sum is that of the slots' sums. */
+/* gradient, total: NULL where the task computes none. total gets the sums of what slots add up. */
 static fpg_status run_batch(fpg_model *b, fpg_rows *job, const caller_rows *rows, const float *theta, fpg_poll poll, fpg_task task,
-                            double scale, float *gradient, double *sum)
+                            double scale, float *gradient, fpg_slot *total)
 {
     fpg_workspace own, *ws;
     fpg_status status = take(b, &own, &ws);
@@ -88,11 +88,14 @@ static fpg_status run_batch(fpg_model *b, fpg_rows *job, const caller_rows *rows
         status = run_tasks(ws, job, rows, theta, poll, task, ws->num_slots);
     if (status == FPG_OK && gradient && !isfinite(fpg_active()->fold(&ws->layout, ws->slots, ws->num_slots, scale, gradient)))
         status = FPG_NONFINITE_GRADIENT;
-    if (status == FPG_OK && sum) {
-        *sum = 0;
-        for (int64_t s = 0; s < ws->num_slots; s++)
-            *sum += ws->slots[s].sum;
-        if (!isfinite(*sum))
+    if (status == FPG_OK && total) {
+        *total = (fpg_slot){0};
+        for (int64_t s = 0; s < ws->num_slots; s++) {
+            const fpg_slot *slot = &ws->slots[s];
+            total->sum += slot->sum, total->entropy += slot->entropy;
+            total->k1 += slot->k1, total->k3 += slot->k3, total->num_clipped += slot->num_clipped;
+        }
+        if (!isfinite(total->sum))
             status = FPG_NONFINITE_OUTPUT;
     }
     give_back(b, ws);
@@ -142,10 +145,29 @@ fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *ob
 {
     const caller_rows rows = rows_of(obs, actions, weights, NULL, size);
     fpg_rows job = {.objective = FPG_POLICY_OBJECTIVE, .scale = 1, .entropy_coef = (float)entropy_coef, .want_sum = objective != NULL};
-    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, objective);
+    fpg_slot total;
+    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient,
+                                        objective ? &total : NULL);
     if (status == FPG_OK && objective)
-        *objective *= scale;
+        *objective = scale * total.sum;
     return status;
+}
+
+fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *advantages,
+                                const float *old_log_probs, int64_t size, double scale, double clip_range, double entropy_coef,
+                                float *gradient, fpg_clipped_sums *sums, fpg_poll poll)
+{
+    caller_rows rows = rows_of(obs, actions, advantages, NULL, size);
+    fpg_rows job = {.objective = FPG_CLIPPED_OBJECTIVE, .scale = 1, .clip_range = (float)clip_range, .entropy_coef = (float)entropy_coef};
+    fpg_slot total;
+    rows.shard.old_log_probs = (float *)(uintptr_t)old_log_probs;
+    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, &total);
+    if (status != FPG_OK)
+        return status;
+    *sums = (fpg_clipped_sums){.surrogate = total.sum, .entropy = total.entropy, .k1 = total.k1, .k3 = total.k3,
+                               .num_clipped = total.num_clipped};
+    /* A log-ratio that is not finite may show nowhere else, where its row is clipped. */
+    return isfinite(total.entropy) && isfinite(total.k1) ? FPG_OK : FPG_NONFINITE_OUTPUT;
 }
 
 fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
@@ -153,7 +175,11 @@ fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs
 {
     const caller_rows rows = rows_of(obs, NULL, NULL, targets, size);
     fpg_rows job = {.objective = FPG_VALUE_OBJECTIVE, .value_scale = 1, .value_clip = INFINITY, .huber_delta = INFINITY};
-    return fpg_value_problem(run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, square_error));
+    fpg_slot total;
+    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, &total);
+    if (status == FPG_OK)
+        *square_error = total.sum;
+    return fpg_value_problem(status);
 }
 
 fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,

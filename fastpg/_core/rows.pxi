@@ -86,6 +86,25 @@ def policy_gradient(Network net, const float[::1] theta, const float[:, ::1] obs
     return objective
 
 
+def clipped_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] advantages,
+                     const float[::1] old_log_probs, double scale, double clip_range, double entropy_coef, float[::1] out):
+    _check_batch(net, theta, obs)
+    _check_theta(net, out)
+    cdef const void *first_action = _first_action(net, actions, obs.shape[0])
+    _require(advantages.shape[0] == obs.shape[0], f"advantages must have {obs.shape[0]} entries, got {advantages.shape[0]}")
+    _require(old_log_probs.shape[0] == obs.shape[0],
+             f"old_log_probs must have {obs.shape[0]} entries, got {old_log_probs.shape[0]}")
+    cdef fpg_clipped_sums sums
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef fpg_poll poll = interrupt.poll()
+    cdef fpg_status status
+    with nogil:
+        status = fpg_clipped_gradient(net.model, &theta[0], &obs[0, 0], first_action, &advantages[0], &old_log_probs[0],
+                                      obs.shape[0], scale, clip_range, entropy_coef, &out[0], &sums, poll)
+    _raise_for(status, interrupt, "clipped_gradient()")
+    return sums.surrogate, sums.entropy, sums.k1, sums.k3, sums.num_clipped
+
+
 def value_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, const float[::1] targets, double scale,
                    float[::1] out):
     _check_batch(net, theta, obs)

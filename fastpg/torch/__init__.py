@@ -9,6 +9,7 @@ except ImportError as error:
     raise ImportError("fastpg.torch needs PyTorch, which is not installed: pip install torch") from error
 
 from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td_errors, vtrace
+from fastpg.torch.clipped_loss import PPOStats, ppo_loss
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss
 from fastpg.torch.modules import from_module, to_module, value_from_module
 from fastpg.torch.policy_module import PolicyModule
@@ -17,6 +18,7 @@ from fastpg.torch.value_module import ValueModule
 
 __all__ = [
     "Batch",
+    "PPOStats",
     "PolicyModule",
     "ValueModule",
     "collect",
@@ -26,6 +28,7 @@ __all__ = [
     "log_prob_and_entropy",
     "nstep_returns",
     "pg_loss",
+    "ppo_loss",
     "returns",
     "td_errors",
     "to_module",

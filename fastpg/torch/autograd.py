@@ -1,6 +1,6 @@
-"""The loss as autograd sees it: a Function in eager code, and a registered operator under torch.compile.
+"""The losses as autograd sees them: a Function in eager code, and registered operators under torch.compile.
 
-Both have the gradient by the time forward is over, and backward only scales it. The operator costs more for
+All have the gradient by the time forward is over, and backward only scales it. An operator costs more for
 each call, but it can be traced: it takes tensors and plain values only, the spaces as JSON.
 """
 
@@ -24,11 +24,11 @@ def scalar(value: float) -> Tensor:
     return torch.scalar_tensor(value, dtype=torch.float32, device="cpu")
 
 
-def _scaled(ctx: Any, upstream: Tensor) -> list[Tensor]:
+def _scaled(where: str, ctx: Any, upstream: Tensor) -> list[Tensor]:
     """Return what backward does: the gradients of the parameters, views of one vector."""
     if torch.is_grad_enabled():  # which create_graph does
         raise RuntimeError(
-            "pg_loss(): second derivatives are not available; call backward without create_graph=True"
+            f"{where}: second derivatives are not available; call backward without create_graph=True"
         )
     (gradient,) = ctx.saved_tensors
     parts = torch.split_with_sizes(gradient * upstream, [shape.numel() for shape in ctx.shapes])
@@ -37,12 +37,18 @@ def _scaled(ctx: Any, upstream: Tensor) -> list[Tensor]:
     ]
 
 
+def vector(values: tuple[float, ...]) -> Tensor:
+    """Return a float32 tensor, (n,)."""
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
+
+
 class Loss(torch.autograd.Function):
     """A loss whose gradient is known."""
 
     @staticmethod
-    def forward(ctx: Any, loss: float, gradient: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, where: str, loss: float, gradient: Tensor, *parameters: Tensor) -> Tensor:
         """Return the loss as a tensor; its gradient by the parameters is one vector, in their order."""
+        ctx.where = where
         ctx.save_for_backward(gradient)
         ctx.shapes = [parameter.shape for parameter in parameters]
         return scalar(loss)
@@ -50,34 +56,34 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         """Return the gradients of the parameters."""
-        return None, None, *_scaled(ctx, upstream)
+        return None, None, None, *_scaled(ctx.where, ctx, upstream)
 
 
-def traced_loss(
+# ---- what a module is to an operator, found out in code that can be traced ---------------------------------
+
+
+def traced_module(
+    where: str,
     module: nn.Module,
-    obs: Any,
-    actions: Tensor,
-    weights: Tensor,
-    entropy_coef: float,
-    reduction: str,
     action_space: Space[Any] | None,
     observation_space: Space[Any] | None,
     log_std: Tensor | None,
-) -> Tensor:
-    """Do the work of `pg_loss` in code that can be traced."""
+) -> tuple[list[Tensor], Activation, str, str]:
+    """Return the module's parameters in theta's order, its activation, and its spaces as JSON."""
     parameters = _traced_parameters(module, [])
     described = _description(
-        module, action_space, observation_space, -1 if log_std is None else log_std.numel()
+        where, module, action_space, observation_space, -1 if log_std is None else log_std.numel()
     )
     if log_std is None:
         log_std = getattr(module, "log_std", None)
     if log_std is not None:
         parameters.append(log_std)
-    columns = list(obs) if isinstance(obs, tuple | list) else [obs]
-    results: tuple[Tensor, Tensor] = _loss_operator(
-        columns, actions, weights, parameters, *described, entropy_coef, reduction
-    )
-    return results[0]
+    return parameters, *described
+
+
+def columns(obs: Any) -> list[Tensor]:
+    """Return the observations as an operator takes them: one tensor, or the components of a Tuple."""
+    return list(obs) if isinstance(obs, tuple | list) else [obs]
 
 
 def _traced_parameters(module: nn.Module, found: list[Tensor]) -> list[Tensor]:
@@ -92,6 +98,7 @@ def _traced_parameters(module: nn.Module, found: list[Tensor]) -> list[Tensor]:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _description(
+    where: str,
     module: nn.Module,
     action_space: Space[Any] | None,
     observation_space: Space[Any] | None,
@@ -99,7 +106,7 @@ def _description(
 ) -> tuple[Activation, str, str]:
     """Return the activation, and the spaces as JSON: an operator can take it, and graphs be kept by it."""
     log_std = None if log_std_size < 0 else torch.zeros(log_std_size)
-    read = read_anew("pg_loss()", module, action_space, observation_space, log_std).result
+    read = read_anew(where, module, action_space, observation_space, log_std).result
     return (
         read.activation,
         json.dumps(spaces.to_json(read.observations.space)),
@@ -108,12 +115,35 @@ def _description(
 
 
 @functools.lru_cache(maxsize=64)
-def _spaces(observation_space: str, action_space: str) -> tuple[spaces.Observations, spaces.Actions]:
-    where = "pg_loss()"
+def _spaces(
+    where: str, observation_space: str, action_space: str
+) -> tuple[spaces.Observations, spaces.Actions]:
     return (
         spaces.observations(where, spaces.from_json(json.loads(observation_space))),
         spaces.actions(where, spaces.from_json(json.loads(action_space))),
     )
+
+
+def _batch(
+    where: str,
+    obs: list[Tensor],
+    actions: Tensor,
+    parameters: list[Tensor],
+    activation: str,
+    observation_space: str,
+    action_space: str,
+) -> Batch:
+    named = {f"parameters[{i}]": parameter for i, parameter in enumerate(parameters)}
+    observations, actions_ = _spaces(where, observation_space, action_space)
+    read = describe(where, named, activation, observations, actions_)  # type: ignore[arg-type]
+    return Batch(where, read, obs[0] if len(obs) == 1 else obs, actions)
+
+
+def _size(parameters: list[Tensor]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+# ---- the operators -----------------------------------------------------------------------------------------
 
 
 @torch.library.custom_op(
@@ -122,8 +152,8 @@ def _spaces(observation_space: str, action_space: str) -> tuple[spaces.Observati
     schema="(Tensor[] obs, Tensor actions, Tensor weights, Tensor[] parameters, str activation, "
     "str observation_space, str action_space, float entropy_coef, str reduction) -> (Tensor, Tensor)",
 )
-def _loss_operator(
-    obs: list[Tensor],  # one, or the components of a Tuple
+def loss_operator(
+    obs: list[Tensor],
     actions: Tensor,
     weights: Tensor,
     parameters: list[Tensor],
@@ -134,34 +164,66 @@ def _loss_operator(
     reduction: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its gradient, (P,)."""
-    where = "pg_loss()"
-    named = {f"parameters[{i}]": parameter for i, parameter in enumerate(parameters)}
-    observations, actions_ = _spaces(observation_space, action_space)
-    read = describe(where, named, activation, observations, actions_)  # type: ignore[arg-type]
-    gradient = np.empty(len(read.theta), np.float32)
-    batch = Batch(where, read, obs[0] if len(obs) == 1 else obs, actions)
-    batch.weigh(weights)
+    batch = _batch("pg_loss()", obs, actions, parameters, activation, observation_space, action_space)
+    batch.take(weights=weights)
+    gradient = np.empty(_size(parameters), np.float32)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
     return scalar(loss), torch.from_numpy(gradient)
 
 
-@_loss_operator.register_fake
-def _(
-    obs: list[Tensor], actions: Tensor, weights: Tensor, parameters: list[Tensor], *described: Any
-) -> tuple[Tensor, Tensor]:
-    size = sum(parameter.numel() for parameter in parameters)
-    return weights.new_empty((), dtype=torch.float32), weights.new_empty((size,), dtype=torch.float32)
+@torch.library.custom_op(
+    "fastpg::ppo_loss",
+    mutates_args=(),
+    schema="(Tensor[] obs, Tensor actions, Tensor advantages, Tensor old_log_probs, Tensor[] parameters, "
+    "str activation, str observation_space, str action_space, float clip_range, float entropy_coef, "
+    "str reduction) -> (Tensor, Tensor, Tensor)",
+)
+def clipped_loss_operator(
+    obs: list[Tensor],
+    actions: Tensor,
+    advantages: Tensor,
+    old_log_probs: Tensor,
+    parameters: list[Tensor],
+    activation: str,
+    observation_space: str,
+    action_space: str,
+    clip_range: float,
+    entropy_coef: float,
+    reduction: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss, its gradient, (P,), and what is watched of it, (5,)."""
+    batch = _batch("ppo_loss()", obs, actions, parameters, activation, observation_space, action_space)
+    batch.take(advantages=advantages, old_log_probs=old_log_probs)
+    gradient = np.empty(_size(parameters), np.float32)
+    loss, watched = batch.clipped_loss_and_gradient(clip_range, entropy_coef, reduction, gradient)
+    return scalar(loss), torch.from_numpy(gradient), vector(watched)
 
 
-def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.num_obs = len(inputs[0])
-    ctx.shapes = [parameter.shape for parameter in inputs[3]]
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1])
+def _register(operator: Any, where: str, parameters_at: int, *more: tuple[int, ...]) -> None:
+    """Tell torch the shapes of an operator's results, and that the second is the gradient of the first.
+
+    Its first input is obs, its third floats of the rows; `parameters_at` is the index of the parameters. The
+    results have shapes (), (P,) and `more`.
+    """
+
+    def fake(*inputs: Any) -> tuple[Tensor, ...]:
+        shapes = (), (_size(inputs[parameters_at]),), *more
+        return tuple(inputs[2].new_empty(shape, dtype=torch.float32) for shape in shapes)
+
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.num_inputs, ctx.num_obs = len(inputs), len(inputs[0])
+        ctx.shapes = [parameter.shape for parameter in inputs[parameters_at]]
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(output[1])
+
+    def backward(ctx: Any, upstream: Tensor, *_: Any) -> Any:
+        result: list[Any] = [None] * ctx.num_inputs
+        result[0], result[parameters_at] = [None] * ctx.num_obs, _scaled(where, ctx, upstream)
+        return tuple(result)
+
+    operator.register_fake(fake)
+    operator.register_autograd(backward, setup_context=setup_context)
 
 
-def _operator_backward(ctx: Any, upstream: Tensor, _: Any) -> Any:
-    return [None] * ctx.num_obs, None, None, _scaled(ctx, upstream), None, None, None, None, None
-
-
-_loss_operator.register_autograd(_operator_backward, setup_context=_setup_context)
+_register(loss_operator, "pg_loss()", 3)
+_register(clipped_loss_operator, "ppo_loss()", 4, (5,))

@@ -11,15 +11,16 @@ from fastpg import _check, _core
 from fastpg.torch.memory import memory
 from fastpg.torch.reading import ModuleParameters
 
+LARGE_LOG_RATIO = 40.0  # a ratio of 1e17: if something has overflowed, it is by this
+
 
 class Batch:
     """A batch in the core's form, and what the core computes of it. The kernels find what is not finite."""
 
-    weights: NDArray[np.float32] | None = None
-
     def __init__(self, where: str, read: ModuleParameters, obs: Any, actions: Any) -> None:
         self.where = where
         self.read = read
+        self.numbers: dict[str, NDArray[np.float32]] = {}  # of the rows, (B,), by the arguments' names
         if read.observations.categories:
             columns = [_array(where, "obs", one) for one in (obs if type(obs) in (tuple, list) else (obs,))]
             self.rows, self.shape = read.observations.rows(
@@ -44,34 +45,58 @@ class Batch:
         taken = read.actions.from_zero(taken)
         self.actions = taken if taken.ndim == 1 else taken.reshape(-1)
 
-    def weigh(self, weights: Any) -> None:
-        """Take the weights of the rows."""
-        values = _array(self.where, "weights", weights, torch.float32)
-        if values.shape != self.shape:
-            raise ValueError(
-                f"{self.where}: weights must have shape {self.shape} like obs' batch, got {values.shape}"
-            )
-        self.weights = values if values.ndim == 1 else values.reshape(-1)
+    def take(self, **arguments: Any) -> None:
+        """Take numbers of the rows: weights, log-probs."""
+        for name, value in arguments.items():
+            values = _array(self.where, name, value, torch.float32)
+            if values.shape != self.shape:
+                raise ValueError(
+                    f"{self.where}: {name} must have shape {self.shape} like obs' batch, got {values.shape}"
+                )
+            self.numbers[name] = values if values.ndim == 1 else values.reshape(-1)
 
     def loss_and_gradient(self, entropy_coef: float, reduction: str, gradient: NDArray[np.float32]) -> float:
         """Return the loss, and write its gradient by theta, (P,)."""
         scale = -1.0 if reduction == "sum" else -1.0 / len(self.rows)
         read = self.read
-        assert self.weights is not None
         try:
             return _core.policy_gradient(
-                read.network, read.theta, self.rows, self.actions, self.weights, scale, gradient,
+                read.network, read.theta, self.rows, self.actions, self.numbers["weights"], scale, gradient,
                 entropy_coef, True,
             )  # fmt: skip
         except (ValueError, FloatingPointError) as error:
             raise self._explained(error) from None
 
+    def clipped_loss_and_gradient(
+        self, clip_range: float, entropy_coef: float, reduction: str, gradient: NDArray[np.float32]
+    ) -> tuple[float, tuple[float, ...]]:
+        """Return the loss of PPO and what is watched of it; write the loss' gradient by theta, (P,).
+
+        Watched are means over the rows, in the order of PPOStats: minus the surrogate, the entropy, the estimates
+        k3 and k1 of the divergence, the share of the rows that are clipped.
+        """
+        count = len(self.rows)
+        scale = -1.0 if reduction == "sum" else -1.0 / count
+        read, numbers = self.read, self.numbers
+        try:
+            surrogate, entropy, k1, k3, num_clipped = _core.clipped_gradient(
+                read.network, read.theta, self.rows, self.actions, numbers["advantages"],
+                numbers["old_log_probs"], scale, clip_range, entropy_coef, gradient,
+            )  # fmt: skip
+        except (ValueError, FloatingPointError) as error:
+            explained = self._explained(error)
+            if isinstance(error, FloatingPointError):
+                self._require_ratios()
+            raise explained from None
+        watched = -surrogate / count, entropy / count, k3 / count, k1 / count, num_clipped / count
+        return scale * (surrogate + entropy_coef * entropy), watched
+
     def loss(self, entropy_coef: float, reduction: str) -> float:
         """Return the loss alone, at the cost of a forward pass."""
-        assert self.weights is not None
+        weights = self.numbers["weights"]
         log_prob, entropy = self.log_prob_and_entropy()
-        _check.finite(self.where, "weights", self.weights)
-        total = np.dot(self.weights.astype(np.float64), log_prob.astype(np.float64))
+        _check.finite(self.where, "weights", weights)
+        total = np.dot(weights.astype(np.float64), log_prob.astype(np.float64))
         total += entropy_coef * entropy.sum(dtype=np.float64)
         return float(-total if reduction == "sum" else -total / len(self.rows))
 
@@ -92,11 +117,22 @@ class Batch:
         where, read = self.where, self.read
         if isinstance(error, FloatingPointError):
             _check.finite(where, "obs", self.rows)
-            if self.weights is not None:
-                _check.finite(where, "weights", self.weights)
+            for name, values in self.numbers.items():
+                _check.finite(where, name, values)
             _check.finite(where, "the module's parameters", read.theta)
         read.actions.flat(where, self._actions_by_row(), (len(self.rows),))
         return type(error)(f"{where}: {str(error).partition(': ')[2]}")
+
+    def _require_ratios(self) -> None:
+        """Raise if a ratio pi / pi_old is what overflowed."""
+        log_prob, _ = self.log_prob_and_entropy()
+        log_ratios = log_prob - self.numbers["old_log_probs"]
+        row = int(log_ratios.argmax())
+        if log_ratios[row] > LARGE_LOG_RATIO:
+            raise FloatingPointError(
+                f"{self.where}: old_log_probs[{row}] is {log_ratios[row]:.4g} less than log pi(actions|obs) is "
+                "now, so that their ratio is too large; pass the log-probs under which the actions were drawn"
+            )
 
     def _actions_by_row(self) -> NDArray[Any]:
         """Return the actions as the space has them, (B,) or (B, ...)."""

@@ -12,14 +12,11 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from fastpg import _check
-from fastpg.torch.autograd import Loss, scalar, traced_loss
+from fastpg.torch.autograd import Loss, columns, loss_operator, scalar, traced_module
 from fastpg.torch.batch import Batch
 from fastpg.torch.reading import read_module
 
 REDUCTIONS = ("mean", "sum")
-SECOND_DERIVATIVES = (
-    "pg_loss(): second derivatives are not available; call backward without create_graph=True"
-)
 
 
 def pg_loss(
@@ -91,20 +88,21 @@ def pg_loss(
     if type(entropy_coef) is not float or not math.isfinite(entropy_coef):
         entropy_coef = _check.real(where, "entropy_coef", entropy_coef, "(-inf, inf)")
     if torch.is_grad_enabled():
-        _require_data(where, obs=obs, actions=actions, weights=weights)
+        require_data(where, obs=obs, actions=actions, weights=weights)
     if torch.compiler.is_compiling():
-        return traced_loss(
-            module, obs, actions, weights, entropy_coef, reduction, action_space, observation_space, log_std
-        )
+        traced = traced_module(where, module, action_space, observation_space, log_std)
+        traced_loss: Tensor
+        traced_loss, _ = loss_operator(columns(obs), actions, weights, *traced, entropy_coef, reduction)
+        return traced_loss
     read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
     batch = Batch(where, read, obs, actions)
-    batch.weigh(weights)
+    batch.take(weights=weights)
     if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in read.parameters)):
         return scalar(batch.loss(entropy_coef, reduction))
     read.require_trainable(where)
     gradient = np.empty(len(read.theta), np.float32)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
-    result: Tensor = Loss.apply(loss, torch.from_numpy(gradient), *read.parameters)  # type: ignore[no-untyped-call]
+    result: Tensor = Loss.apply(where, loss, torch.from_numpy(gradient), *read.parameters)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -147,7 +145,7 @@ def log_prob_and_entropy(
     return torch.from_numpy(log_prob.reshape(batch.shape)), torch.from_numpy(entropy.reshape(batch.shape))
 
 
-def _require_data(where: str, **tensors: Any) -> None:
+def require_data(where: str, **tensors: Any) -> None:
     """Refuse tensors that a gradient is expected to flow into."""
     for name, value in tensors.items():
         for one in value if isinstance(value, tuple | list) else (value,):
