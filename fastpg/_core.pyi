@@ -399,7 +399,7 @@ class Trainer(Exclusive):
     def __init__(self, env: Environment, agent: Agent, *, num_envs: int) -> None: ...
     agent: Agent
     def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that agent and environments are, by name
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...  # of what is not of that form: ValueError
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...  # ValueError if of another form
     def run(self, seconds: float, capacity: int = 16384) -> NDArray[np.void]:
         """Run iterations for about ``seconds``, at most ``capacity``; return their STATS_DTYPE records.
 
