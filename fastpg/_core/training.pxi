@@ -43,7 +43,7 @@ cdef class Trainer(Exclusive):
         finally:
             self.leave()
 
-    def run(self, double seconds, int64_t capacity=16384):
+    def run(self, double seconds, int64_t capacity=16384, list into=None):
         cdef int64_t count = 0
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -62,5 +62,7 @@ cdef class Trainer(Exclusive):
         finally:
             self.leave()
         records = records[:count].copy()
+        if into is not None:  # also the iterations before one that fails
+            into.append(records)
         _raise_for(status, interrupt, f"train(): iteration {self.agent.num_iterations}", self.env)
         return records

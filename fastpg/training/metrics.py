@@ -8,9 +8,9 @@ import contextlib
 import io
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,25 +48,26 @@ def column(field: str) -> str:
 FIELDS = tuple(_core.STATS_DTYPE.names or ())
 HEADER = ",".join([*COUNTED, *map(column, FIELDS)]) + "\n"
 LINE = ",".join(["%r"] * (len(COUNTED) + len(FIELDS))) + "\n"
+SECONDS, STEPS = FIELDS.index("seconds"), FIELDS.index("total_steps")
+
+
+class Taken(NamedTuple):
+    """What a metrics file has taken in."""
+
+    pending: bytes  # that are still to be written
+    size: int  # bytes that are written
+    num_iterations: int
+    elapsed: float  # seconds of all iterations
+    num_arrays: int  # of the list of records
 
 
 class Metrics:
-    """A metrics file that grows; what cannot be written is kept, and written when there is room again.
-
-    Attributes
-    ----------
-    num_iterations : int
-        Lines so far, those that are still to be written included.
-    size : int
-        Bytes that are written.
-    """
+    """A metrics file that grows; what cannot be written is kept, and written when there is room again."""
 
     def __init__(self, path: Path) -> None:
         mode = "r+b" if path.exists() else "x+b"
         self._file = open(path, mode, buffering=0)  # noqa: SIM115 (for as long as the run lasts)
-        self._pending = HEADER.encode()
-        self._elapsed = 0.0
-        self.num_iterations, self.size = 0, 0
+        self._taken = Taken(HEADER.encode(), 0, 0, 0.0, 1)
 
     def cut(self, where: str, size: int, num_iterations: int) -> NDArray[np.void]:
         """Drop what comes after the first `size` bytes; return what they say, as records."""
@@ -79,31 +80,38 @@ class Metrics:
             )
         records = parse(shown, data.decode(errors="replace"))
         self._file.truncate(size)
-        self._pending = b""
-        self._elapsed = float(sum(records["seconds"].tolist()))
-        self.num_iterations, self.size = num_iterations, size
+        self._taken = Taken(b"", size, num_iterations, float(sum(records["seconds"].tolist())), 1)
         return records
 
-    def add(self, records: NDArray[np.void]) -> None:
-        """Take in the records of iterations."""
-        self._pending += "".join(self._lines(records)).encode()
+    @property
+    def size(self) -> int:
+        """Bytes that are written."""
+        return self._taken.size
 
-    def _lines(self, records: NDArray[np.void]) -> Iterator[str]:
-        index = FIELDS.index("seconds"), FIELDS.index("total_steps")
-        for record in records.tolist():
-            self.num_iterations += 1
-            self._elapsed += record[index[0]]
-            rate = record[index[1]] / self._elapsed if self._elapsed > 0 else 0.0
-            yield LINE % (self.num_iterations, self._elapsed, rate, *record)
+    @property
+    def num_iterations(self) -> int:
+        """Lines so far, those that are still to be written included."""
+        return self._taken.num_iterations
+
+    def add(self, records: Sequence[NDArray[np.void]]) -> None:
+        """Take in what is new in a list of records that grows; the first the file began with."""
+        pending, size, iteration, elapsed, arrays = self._taken
+        lines = [pending.decode()]
+        for record in itertools.chain.from_iterable(array.tolist() for array in records[arrays:]):
+            iteration += 1
+            elapsed += record[SECONDS]
+            rate = record[STEPS] / elapsed if elapsed > 0 else 0.0
+            lines.append(LINE % (iteration, elapsed, rate, *record))
+        # At once, so that an exception from outside, as Ctrl-C, takes all of it or nothing away.
+        self._taken = Taken("".join(lines).encode(), size, iteration, elapsed, len(records))
 
     def write(self) -> None:
         """Write what is not written yet; after an OSError it still is not."""
         self._file.seek(self.size)  # over what a call that was interrupted has written
-        done = 0
-        while done < len(self._pending):
-            done += self._file.write(self._pending[done:])
-        self._pending = b""
-        self.size += done
+        pending, done = self._taken.pending, 0
+        while done < len(pending):
+            done += self._file.write(pending[done:])
+        self._taken = self._taken._replace(pending=b"", size=self.size + done)
 
     def sync(self) -> None:
         """Make what was written last through a power cut, where files can be synchronised."""

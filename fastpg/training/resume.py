@@ -169,7 +169,7 @@ def _restored(where: str, folder: RunFolder, env: NativeEnv | GymnasiumEnv) -> L
     if value is not None:
         value.written()
     loop.folder, loop.seconds = folder, facts["seconds"]
-    loop.records.append(records)
+    loop.records = [records]
     if isinstance(env, GymnasiumEnv) and not trainer.agent.stopped_because:
         warnings.warn(
             f"{where}: Gymnasium's environments cannot be saved: the agent of {str(folder.path)!r} goes on "

@@ -15,6 +15,7 @@ import re
 import time
 import tomllib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,8 @@ class RunFolder:
         """Return how many steps there may be until a checkpoint is due; inf where time tells."""
         return self._saved_at[0] + self._every.steps - num_steps if self._every.steps else math.inf
 
-    def add(self, where: str, records: NDArray[np.void]) -> None:
-        """Write the metrics of iterations."""
+    def add(self, where: str, records: Sequence[NDArray[np.void]]) -> None:
+        """Write the metrics of a run's iterations, a list that grows, as far as they are new."""
         assert self._metrics is not None
         self._metrics.add(records)
         try:

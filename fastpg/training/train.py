@@ -310,9 +310,12 @@ class GymnasiumTrainer:
         self.agent.set_state(state)
         self._collector.begin_anew(self.agent.seed, int(state[DRAWS][0]))
 
-    def run(self, seconds: float, capacity: int = 16384) -> NDArray[np.void]:
+    def run(
+        self, seconds: float, capacity: int = 16384, into: list[NDArray[np.void]] | None = None
+    ) -> NDArray[np.void]:
         """Run iterations for about `seconds`, at least one; return their STATS_DTYPE records.
 
+        They are appended to `into` as well, also if an exception ends the call.
         Raises FloatingPointError naming what is not finite and the iteration. The agent has not moved in an
         iteration that fails; the environments stand where they were stepped to.
         """
@@ -322,6 +325,8 @@ class GymnasiumTrainer:
             if records and time.perf_counter() >= end:
                 break
             records.append(self._iterate())
+            if into is not None:
+                into.append(records[-1])
         return np.concatenate(records) if records else np.empty(0, _core.STATS_DTYPE)
 
     def _iterate(self) -> NDArray[np.void]:
@@ -344,7 +349,7 @@ class Loop:
     folder : RunFolder or None
         Where the run is kept.
     records : list of arrays
-        Of the iterations so far; with those of before, where a run goes on.
+        The first: of the iterations before, where a run goes on. The others: of those since.
     seconds : float
         What the run has taken so far.
     """
@@ -391,15 +396,14 @@ class Loop:
         stopped_because = agent.stopped_because
         with ProgressLine(enabled=self.show) as line:
             while not stopped_because:
-                records = self.trainer.run(SLICE_SECONDS, self._capacity(most))
-                self.records.append(records)
+                self.trainer.run(SLICE_SECONDS, self._capacity(most), self.records)
                 self.policy.written()  # a callback may have made a torch module of it
                 if self.value is not None:
                     self.value.written()
                 stopped_because = agent.stopped_because
                 seconds = time.perf_counter() - start
                 if folder is not None:
-                    folder.add(self.where, records)
+                    folder.add(self.where, self.records)
                     if folder.is_due(agent.num_steps) and not stopped_because:
                         folder.try_save(self.where, self.trainer.state(), seconds)
                 state = TrainProgress(
@@ -463,6 +467,7 @@ class Loop:
                 yield f"policy not saved: {error}"
         if self.folder is not None:
             try:
+                self.folder.add(self.where, self.records)
                 self.folder.save(self.where, self.trainer.state(), self.seconds)
                 self.folder.save_networks(self.where, self.policy, self.value)
                 yield f"fastpg resume {shlex.quote(str(self.folder.path))} goes on"

@@ -52,7 +52,7 @@ def killed_runs(name, kills, seed):
         uninterrupted = begin_or_go_on(name, whole)
         seconds = time.perf_counter() - start
         command = [sys.executable, "-m", "tests.support.killed", "--child", name, str(folder)]
-        while kills > 0 or folder.exists():
+        while kills > 0 or folder.exists() or not ended:
             with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
                 assert child.stdout.readline() == READY
                 if kills > 0:

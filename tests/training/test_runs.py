@@ -281,14 +281,15 @@ def test_metrics_that_are_not_written_yet_are_written_later(tmp_path):
     file = metrics.Metrics(tmp_path / "metrics.csv")
     records = np.zeros(3, _core.STATS_DTYPE)
     records["total_steps"], records["mean_return"] = [1, 2, 3], [0.1, np.nan, -np.inf]
-    file.add(records[:2])
+    first = np.empty(0, _core.STATS_DTYPE)  # of a run that goes on
+    file.add([first, records[:2]])
     whole = file._file
     with open(tmp_path / "metrics.csv", "rb") as cannot_be_written:
         file._file = cannot_be_written
         with pytest.raises(OSError):
             file.write()
     file._file = whole
-    file.add(records[2:])
+    file.add([first, records[:2], records[2:]])
     file.write()
     file.close()
     read = metrics.parse("", (tmp_path / "metrics.csv").read_text() + "4,not,whole")
