@@ -530,6 +530,8 @@ typedef struct fpg_trainer fpg_trainer;
 
 fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, fpg_agent *agent, int64_t num_envs, uint64_t seed);
 void fpg_trainer_free(fpg_trainer *trainer);
+/* What its environments are, as fpg_agent_state. The first entry, their states, has blocks of (state_size + 1, *width). */
+int32_t fpg_trainer_environments(fpg_trainer *trainer, fpg_entry *entries, int32_t *width);
 /* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. An iteration that fails
  * or is interrupted has not happened: neither the agent nor the environments have moved. */
 fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll);

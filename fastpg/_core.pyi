@@ -411,8 +411,14 @@ class Trainer(Exclusive):
 
     def __init__(self, env: Environment, agent: Agent, *, num_envs: int) -> None: ...
     agent: Agent
-    def run(self, seconds: float, capacity: int = 16384) -> NDArray[np.void]:
+    def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that agent and environments are, by name
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...  # ValueError if of another form
+    def run(
+        self, seconds: float, capacity: int = 16384, into: list[NDArray[np.void]] | None = None
+    ) -> NDArray[np.void]:
         """Run iterations for about ``seconds``, at most ``capacity``; return their STATS_DTYPE records.
+
+        They are appended to ``into`` as well, also if an exception ends the call.
 
         Raises FloatingPointError naming what is not finite and the iteration. An iteration that fails or is
         interrupted has not happened: neither the agent nor the environments have moved.

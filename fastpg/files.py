@@ -44,15 +44,33 @@ def output(where: str, name: str, value: Any) -> Path:
     return path
 
 
+def output_folder(where: str, name: str, value: Any) -> Path:
+    """Return the path of a folder to write into: one that is there or could be."""
+    path = _check.file_path(where, name, value)
+    if not os.fspath(value):
+        raise ValueError(f"{where}: {name} must be the path of a folder, got {str(path)!r}")
+    try:
+        kind = _kind(path)
+        is_there = os.path.lexists(path)
+    except OSError as error:
+        raise ValueError(
+            f"{where}: {name} must be a path to write to: {error.strerror}: {str(path)!r}"
+        ) from error
+    if is_there and kind != "directory":
+        what = "link that leads nowhere" if path.is_symlink() and not path.exists() else kind
+        raise ValueError(f"{where}: {name} must be a folder, but {str(path)!r} is a {what}")
+    return path
+
+
 def probe(where: str, path: Path, size: int) -> None:
     """Raise SaveError if so many bytes cannot be written; what is there stays."""
-    with _saving(where, path), _temporary(_target(path), bytes(size)):
+    with saving(where, path), _temporary(_target(path), bytes(size)):
         pass
 
 
 def write(where: str, path: Path, data: bytes) -> None:
     """Write a file in one step; if that fails with a SaveError, or is interrupted, what was there stays."""
-    with _saving(where, path):
+    with saving(where, path):
         target = _target(path)
         with _temporary(target, data) as temporary:
             os.replace(temporary, target)
@@ -60,7 +78,8 @@ def write(where: str, path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _saving(where: str, path: Path) -> Iterator[None]:
+def saving(where: str, path: Path) -> Iterator[None]:
+    """Turn the system's errors about a file into a SaveError."""
     try:
         yield
     except OSError as error:

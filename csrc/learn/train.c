@@ -36,6 +36,12 @@ void fpg_trainer_free(fpg_trainer *t)
     fpg_free(t);
 }
 
+int32_t fpg_trainer_environments(fpg_trainer *t, fpg_entry *entries, int32_t *width)
+{
+    *width = t->sampler->width;
+    return fpg_sampler_state(t->sampler, entries);
+}
+
 /* A value function is fitted to rows, so they are kept; without one, the pass over the environments leaves the gradient. */
 static fpg_status learn(fpg_trainer *t, fpg_stats *stats, fpg_poll poll)
 {

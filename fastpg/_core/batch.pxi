@@ -180,38 +180,42 @@ cdef class Agent(Exclusive):
 
     def state(self):
         cdef fpg_entry entries[FPG_MAX_ENTRIES]
-        cdef int32_t count
-        result = {}
         self.take("Agent.state()")
         try:
-            count = fpg_agent_state(self.agent, entries)
-            for i in range(count):
-                array = numpy.empty(entries[i].count, ENTRY_TYPES[entries[i].kind])
-                _copy(array.view(numpy.uint8), entries[i].data, False)
-                result[entries[i].name.decode()] = array
+            return _read_entries(entries, fpg_agent_state(self.agent, entries))
         finally:
             self.leave()
-        return result
 
     def set_state(self, dict state):
         cdef fpg_entry entries[FPG_MAX_ENTRIES]
-        cdef int32_t count
-        arrays = []
         self.take("Agent.from_state()")
         try:
             if "rewards.so_far" in state and not fpg_agent_reserve_envs(self.agent, state["rewards.so_far"].size):
                 raise MemoryError("no memory for the state of an agent")
-            count = fpg_agent_state(self.agent, entries)
-            for i in range(count):
-                name, wanted = entries[i].name.decode(), numpy.dtype(ENTRY_TYPES[entries[i].kind])
-                array = state.get(name)
-                _require(array is not None and array.dtype == wanted and array.shape == (entries[i].count,),
-                         f"the entry {name} of state must be {entries[i].count} numbers of {wanted}")
-                arrays.append(numpy.ascontiguousarray(array))
-            for i in range(count):
-                _copy(arrays[i].view(numpy.uint8).copy(), entries[i].data, True)
+            _write_entries(entries, fpg_agent_state(self.agent, entries), state)
         finally:
             self.leave()
+
+
+cdef dict _read_entries(const fpg_entry *entries, int32_t count):
+    state = {}
+    for i in range(count):
+        array = numpy.empty(entries[i].count, ENTRY_TYPES[entries[i].kind])
+        _copy(array.view(numpy.uint8), entries[i].data, False)
+        state[entries[i].name.decode()] = array
+    return state
+
+
+cdef _write_entries(const fpg_entry *entries, int32_t count, dict state):
+    arrays = []
+    for i in range(count):
+        name, wanted = entries[i].name.decode(), numpy.dtype(ENTRY_TYPES[entries[i].kind])
+        array = state.get(name)
+        _require(array is not None and array.dtype == wanted and array.shape == (entries[i].count,),
+                 f"the entry {name} of state must be {entries[i].count} numbers of {wanted}")
+        arrays.append(numpy.ascontiguousarray(array))
+    for i in range(count):
+        _copy(arrays[i].view(numpy.uint8).copy(), entries[i].data, True)
 
 
 cdef _copy(uint8_t[::1] array, void *data, bint back):

@@ -220,6 +220,7 @@ cdef extern from "fastpg.h" nogil:
 
     fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, fpg_agent *, int64_t, uint64_t)
     void fpg_trainer_free(fpg_trainer *)
+    int32_t fpg_trainer_environments(fpg_trainer *, fpg_entry *, int32_t *)
     fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, fpg_stats *, int64_t *, fpg_poll)
 
     fpg_status fpg_batch_gradient(const fpg_network *, const fpg_network *, const float *, const float *, const fpg_batch *,

@@ -19,7 +19,31 @@ cdef class Trainer(Exclusive):
     def __dealloc__(self):
         fpg_trainer_free(self.trainer)
 
-    def run(self, double seconds, int64_t capacity=16384):
+    def state(self):
+        """The agent's entries and the environments'."""
+        cdef fpg_entry entries[FPG_MAX_ENTRIES]
+        cdef int32_t width
+        self.take("train()")
+        try:
+            return self.agent.state() | _read_entries(entries, fpg_trainer_environments(self.trainer, entries, &width))
+        finally:
+            self.leave()
+
+    def set_state(self, dict state):
+        cdef fpg_entry entries[FPG_MAX_ENTRIES]
+        cdef int32_t count, width
+        self.take("train()")
+        try:
+            count = fpg_trainer_environments(self.trainer, entries, &width)
+            blocks = state[entries[0].name.decode()].reshape(-1, self.env.state_size + 1, width)
+            for states in numpy.ascontiguousarray(blocks[:, :-1]):
+                self.env._check_states(states)
+            _write_entries(entries, count, state)
+            self.agent.set_state(state)
+        finally:
+            self.leave()
+
+    def run(self, double seconds, int64_t capacity=16384, list into=None):
         cdef int64_t count = 0
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -38,5 +62,7 @@ cdef class Trainer(Exclusive):
         finally:
             self.leave()
         records = records[:count].copy()
+        if into is not None:  # also the iterations before one that fails
+            into.append(records)
         _raise_for(status, interrupt, f"train(): iteration {self.agent.num_iterations}", self.env)
         return records

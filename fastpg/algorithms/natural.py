@@ -1,7 +1,7 @@
 """Natural policy gradients, and trust region policy optimisation."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from fastpg.algorithms.options import check_options
 
@@ -60,6 +60,8 @@ class NPG:
     >>> NPG(max_kl=0.05).cg_iterations
     10
     """
+
+    HORIZON: ClassVar[int] = 128  # of `train`, where nothing is said
 
     gamma: float = 0.99
     lam: float = 0.95

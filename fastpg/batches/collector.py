@@ -12,16 +12,16 @@ from fastpg.errors import without_place
 
 Bools = NDArray[np.bool_]
 FIRST_ROWS = 128  # of the arrays, where only the episodes will tell how many it takes
-TRAINING, EVALUATION = 0, 1  # what random numbers are for
+TRAINING, EVALUATION, RESUMED = 0, 1, 2  # what random numbers are for
 
 
-def seeds_for(seed: int, purpose: int) -> tuple[int, int]:
+def seeds_for(seed: int, *purpose: int) -> tuple[int, int]:
     """Return the seed of an environment's first reset, below 2^31, and that of the actions' draws.
 
     Gymnasium seeds environment i with the first number plus i. It is drawn from `seed`, rather than being
     `seed`, so that runs with neighbouring seeds share no environment, and evaluations none with training.
     """
-    words = np.random.SeedSequence([seed, purpose]).generate_state(2, np.uint64)
+    words = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint64)
     return int(words[0] >> np.uint64(33)), int(words[1])
 
 
@@ -147,6 +147,16 @@ class Collector:
         collected = self._cut(t, finals, by_episode)
         self._fresh = False
         return collected
+
+    @property
+    def draws(self) -> int:
+        """Actions that were drawn of each environment."""
+        return self._draws
+
+    def begin_anew(self, seed: int, draws: int) -> None:
+        """Go on with the draws after so many, in environments that begin anew: other episodes than before."""
+        self._draws, self._fresh = draws, True
+        self._reset_seed, _ = seeds_for(seed, RESUMED, draws)
 
     def under_way(self) -> UnderWay:
         """Return where the environments stand, for another collector of theirs."""

@@ -1,4 +1,4 @@
-"""The command line: `fastpg train ENV_ID`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
+"""The command line: `fastpg train ENV_ID`, `resume FOLDER`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
 
 The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import typing
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,9 @@ from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
-from fastpg.training.train import train
+from fastpg.training.resume import resume
+from fastpg.training.run_folder import load_policy
+from fastpg.training.train import TrainResult, train
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -64,8 +67,10 @@ def _train_options(name: str) -> type[Any]:
     )
     types["target_return"] = Annotated[float | None, arg(help=target_return)]
     types["checkpoint"] = Annotated[
-        Path | None, arg(help="Where to save the policy; by default ENV_ID.safetensors.")
+        Path | None,
+        arg(help="Where to save the policy; by default ENV_ID.safetensors, or in the folder of the run."),
     ]
+    types["run"] = Path | None
     parameters = inspect.signature(train).parameters.values()
     fields = [
         (one.name, types[one.name], dataclasses.field(default=one.default))
@@ -92,13 +97,41 @@ def _chosen_algorithm(arguments: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
+class ResumeOptions:
+    """Go on with a run that has a folder: bit for bit as if it had never stopped.
+
+    Parameters
+    ----------
+    run
+        The folder that `fastpg train --run` made.
+    env
+        Where the folder does not say what the environment is: as in `fastpg train`.
+    total_steps
+        Where the run ends now; by default where it was to end.
+    target_return
+        In place of the run's; inf is never.
+    checkpoint_every
+        Steps between checkpoints, or a time as 60s, 10min, 2h; by default as before.
+    keep_checkpoints
+        How many of the newest are kept; by default as before.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
+    env: str | None = None
+    total_steps: int | None = None
+    target_return: float | None = None
+    checkpoint_every: int | str | None = None
+    keep_checkpoints: int | None = None
+
+
+@dataclass(frozen=True)
 class EvalOptions:
     """Play episodes with a saved policy and report what they earned.
 
     Parameters
     ----------
     path
-        A policy that `fastpg train` saved.
+        A policy that `fastpg train` saved, or the folder of a run.
     env
         Environment; by default the one that the policy was trained in.
     episodes
@@ -200,7 +233,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     stdout = sys.stdout
     try:
-        with _raised_signals(), contextlib.redirect_stdout(stdout and _Output(stdout)):
+        with (
+            _raised_signals(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(stdout and _Output(stdout)),
+        ):
+            warnings.showwarning = lambda message, *_: _say(str(message))
             code = _run(arguments)
             print(end="", flush=True)  # here, where it can still be said that it failed
             return code
@@ -230,6 +268,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         options = _parse(arguments)
     except SystemExit:  # help was asked for
         return 0
+    if isinstance(options, ResumeOptions):
+        return _resume(options)
     if isinstance(options, EvalOptions):
         return _eval(options)
     if isinstance(options, DiagnoseOptions):
@@ -285,6 +325,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     algorithm = _chosen_algorithm(arguments)
     commands: dict[str, Any] = {
         "train": _train_options(algorithm),
+        "resume": ResumeOptions,
         "eval": EvalOptions,
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
@@ -302,11 +343,14 @@ def _parse(arguments: Sequence[str] | None) -> Any:
 
 def _fail(message: str | BaseException, code: int) -> int:
     """Say why the run failed, with the notes that an exception has; return the exit code."""
-    text = _sentence(message) if isinstance(message, BaseException) else message
+    _say(_sentence(message) if isinstance(message, BaseException) else message)
+    return code
+
+
+def _say(text: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # nobody can be told
             print(f"fastpg: {text}", file=sys.stderr)
-    return code
 
 
 def _sentence(error: BaseException) -> str:
@@ -326,9 +370,9 @@ def _train(options: Any) -> int:
     _see_current_folder(env_id)
     threshold = reward_threshold("train()", env_id)
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    path = settings.pop("checkpoint") or _default_path(env_id)
+    path = settings.pop("checkpoint") or (None if options.run else _default_path(env_id))
     overwrite = settings.pop("overwrite")
-    if path.is_file() and not overwrite:
+    if path is not None and path.is_file() and not overwrite:
         raise ValueError(
             f"{str(path)!r} exists; pass --overwrite to replace it, or --checkpoint with another name"
         )
@@ -338,14 +382,42 @@ def _train(options: Any) -> int:
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
     except SaveError as error:
-        if error.result is None:
-            raise
-        try:
-            run, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"), path.name)
-            run.policy.save(path)
-        except OSError as other:
-            raise error from other
-        code = _fail(f"{error}; policy saved to {path} instead", 1)
+        run, path, code = _saved_elsewhere(error)
+    _report(env_id, run, threshold, path or options.run, options.vectorization_mode)
+    return code
+
+
+def _resume(options: ResumeOptions) -> int:
+    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    path: Path = options.run
+    if options.env is not None:
+        _see_current_folder(options.env)
+    code = 0
+    try:
+        run = resume(**settings, progress=True)
+    except SaveError as error:
+        run, path, code = _saved_elsewhere(error)
+    env_id = options.env or run.config["env_id"]
+    mode = run.config.get("vectorization_mode")
+    _report(env_id, run, reward_threshold("resume()", env_id), path, mode)
+    return code
+
+
+def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:
+    """Save the policy of a run that is through, but could not be saved where it was to be."""
+    if error.result is None:
+        raise error
+    run: TrainResult = error.result
+    try:
+        path = Path(tempfile.mkdtemp(prefix="fastpg-"), _default_path(run.config["env_id"]))
+        run.policy.save(path)
+    except OSError as other:
+        raise error from other
+    return run, path, _fail(f"{error}; policy saved to {path} instead", 1)
+
+
+def _report(env_id: str, run: TrainResult, threshold: float | None, path: Path, mode: Any) -> None:
+    """Evaluate the policy of a run, and say what has become of it."""
     ways = []
     for way in (DETERMINISTIC, STOCHASTIC):
         returns, lengths = evaluate(
@@ -353,9 +425,9 @@ def _train(options: Any) -> int:
             run.policy,
             episodes=EVALUATION_EPISODES,
             deterministic=way == DETERMINISTIC,
-            seed=options.seed,
+            seed=run.config["seed"],
             max_steps=EVALUATION_MAX_STEPS,
-            vectorization_mode=options.vectorization_mode,
+            vectorization_mode=mode,
         )
         ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
     deterministic, stochastic = ways
@@ -372,8 +444,7 @@ def _train(options: Any) -> int:
     hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
     if hint:
         print(f"  note         {hint}")
-    print(f"  policy       {path}")
-    return code
+    print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
 
 
 def _see_current_folder(env_id: str) -> None:
@@ -390,7 +461,8 @@ def _default_path(env_id: str) -> Path:
 
 
 def _eval(options: EvalOptions) -> int:
-    policy = Policy.load(options.path)
+    is_run = options.path.is_dir()
+    policy = load_policy("eval", options.path) if is_run else Policy.load(options.path)
     env_id = options.env or policy.env_id
     if options.env is not None:
         _see_current_folder(options.env)

@@ -198,7 +198,7 @@ class Agent:
         where = "Agent.from_state()"
         with named(where):
             agent = cls(algorithm, policy, value, seed, total_steps=total_steps)
-        _check_state(where, state, agent.state())
+        check_state(where, state, agent.state())
         agent._core.set_state(state)
         agent.policy.written()
         if agent.value is not None:
@@ -206,14 +206,20 @@ class Agent:
         return agent
 
 
-def _check_state(where: str, state: Any, own: dict[str, NDArray[Any]]) -> None:
-    """Require a state that an agent could be in whose own is `own`: counters are indices in the core."""
+def check_state(
+    where: str, state: Any, own: dict[str, NDArray[Any]], whole: dict[str, NDArray[Any]] | None = None
+) -> None:
+    """Require a state that an agent could be in whose own is `own`: counters are indices in the core.
+
+    `whole` is `own` and what else the state has, numbers of any value.
+    """
+    whole = own if whole is None else whole
     if not isinstance(state, dict):
         raise TypeError(f"{where}: state must be a dict of Agent.state(), got {_check.shown(state)}")
-    unknown = sorted(map(str, set(state) - set(own)))
+    unknown = sorted(map(str, set(state) - set(whole)))
     if unknown:
         raise ValueError(f"{where}: state has entries that this agent lacks: {', '.join(unknown)}")
-    for name, like in own.items():
+    for name, like in whole.items():
         array, entry = state.get(name), f"{where}: the entry {name} of state"
         if name == "rewards.so_far" and isinstance(array, np.ndarray) and array.ndim == 1:
             like = np.empty(array.shape)  # of as many environments as there were
@@ -221,6 +227,8 @@ def _check_state(where: str, state: Any, own: dict[str, NDArray[Any]]) -> None:
             raise ValueError(
                 f"{entry} must be {like.size} numbers of {like.dtype}, got {_check.shown(array)}"
             )
+        if name not in own:
+            continue
         if like.dtype == np.int64:
             if (array < 0).any() or (array > MAX_COUNTED).any():
                 raise ValueError(f"{entry} must lie in 0..{MAX_COUNTED}, got {_check.shown(array)}")

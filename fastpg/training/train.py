@@ -1,10 +1,10 @@
 """The training loop: arguments in, slices of compiled iterations, a result out."""
 
-import dataclasses
 import math
 import os
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg._brief import Brief
-from fastpg.algorithms import PPO, Algorithm, Reinforce, require_algorithm
+from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
 from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.envs.gymnasium.adapter import (
@@ -29,9 +29,18 @@ from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
+from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine
+from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
+from fastpg.training.settings import run_config, run_settings
 
 DEFAULT_STEPS_PER_ITERATION = 5000
+COLLECTIONS = (
+    "horizon",
+    "episodes",
+    "steps_per_iteration",
+)  # one of them says how much an iteration collects
+DRAWS = "collector.draws"  # in the state of a run on environments that Python steps
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
 
 
@@ -115,6 +124,9 @@ def train(
     callback_every: Literal["slice", "iteration"] = "slice",
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    run: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | str = DEFAULT_EVERY,
+    keep_checkpoints: int = DEFAULT_KEPT,
     env_params: Mapping[str, Any] | None = None,
     vectorization_mode: VectorizationMode | None = None,
     reset_options: Mapping[str, Any] | None = None,
@@ -170,6 +182,14 @@ def train(
         Ctrl-C, a callback or environment that fails, a gradient that is not finite. It is then the policy of
         before the iteration that failed, and a note of the exception says where it is. That the place can be
         written to is tried out before the run.
+    run : path, optional
+        A new folder for the run: settings.toml, metrics.csv with one line an iteration, checkpoints, the
+        policy and the value function (docs/runs.md). Killed at any moment, the run goes on by
+        `fastpg.resume`, and what comes of it is the same to the last bit.
+    checkpoint_every : int or str
+        Of a run with a folder: steps between checkpoints, or a time as "60s", "10min", "2h".
+    keep_checkpoints : int
+        How many of the newest are kept.
     env_params : mapping, optional
         Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
         `gymnasium.make_vec`, or of the function that makes environments.
@@ -193,7 +213,8 @@ def train(
     FloatingPointError
         A parameter, observation, value, reward or gradient became NaN or infinite.
     fastpg.SaveError
-        The checkpoint cannot be written. After the run its `result` is the TrainResult.
+        The checkpoint or the folder of the run cannot be written. After the run its `result` is the
+        TrainResult.
     KeyboardInterrupt
         Ctrl-C.
 
@@ -219,6 +240,9 @@ def train(
     _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
+    run_path = None if run is None else files.output_folder(where, "run", run)
+    every = Interval(where, checkpoint_every).text
+    keep_checkpoints = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
     with opened(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
@@ -234,31 +258,38 @@ def train(
             num_envs = env.num_envs
         else:
             num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or MAX_NUM_ENVS)
-        config = {
-            "env_id": env.id,
-            "env_params": dict(env_params or {}),
-            "algorithm": type(algorithm).__name__,
-            **dataclasses.asdict(algorithm),
-            **({} if critic is None else {"value_hidden": critic.hidden}),
-            "num_envs": num_envs,
-            **collection,
-            "hidden": learner.hidden,
-            "activation": learner.activation,
-            "total_steps": total_steps,
-            "target_return": target_return,
-            "seed": seed,
-        }
-        agent = core_agent(
-            algorithm, learner, critic, seed=seed, total_steps=total_steps, target_return=target_return,
-            policy_given=policy is not None, value_given=value is not None, **collection,
+        config = run_config(
+            env, algorithm, learner, critic, env_params, num_envs=num_envs, **collection,
+            total_steps=total_steps, target_return=target_return, seed=seed,
         )  # fmt: skip
-        trainer: _core.Trainer | GymnasiumTrainer
         if isinstance(env, GymnasiumEnv):
             config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-            trainer = GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
-        else:
-            trainer = _core.Trainer(env.core, agent, num_envs=num_envs)
-        return _run(trainer, learner, critic, config, callback, callback_every, show, save_to)
+        given = {"policy_given": policy is not None, "value_given": value is not None}
+        trainer = make_trainer(env, algorithm, learner, critic, config, **given)
+        loop = Loop(where, trainer, learner, critic, config)
+        loop.callback, loop.callback_every, loop.show, loop.save_to = callback, callback_every, show, save_to
+        if run_path is None:
+            return loop.run()
+        settings = run_settings(where, env_id, env, algorithm, config, given)
+        settings |= {"checkpoint_every": every, "keep_checkpoints": keep_checkpoints}
+        with RunFolder.create(where, run_path, settings, learner, critic, trainer.state()) as loop.folder:
+            return loop.run()
+
+
+def make_trainer(
+    env: NativeEnv | GymnasiumEnv,
+    algorithm: Algorithm,
+    policy: Policy,
+    value: ValueFunction | None,
+    config: Mapping[str, Any],
+    **given: bool,
+) -> "_core.Trainer | GymnasiumTrainer":
+    """Return what runs iterations, by the settings of a `TrainResult.config`."""
+    names = ("seed", "total_steps", "target_return", *COLLECTIONS)
+    agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **given)
+    if isinstance(env, GymnasiumEnv):
+        return GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
+    return _core.Trainer(env.core, agent, num_envs=config["num_envs"])
 
 
 class GymnasiumTrainer:
@@ -269,9 +300,21 @@ class GymnasiumTrainer:
         self._num_envs = env.num_envs
         self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final)
 
-    def run(self, seconds: float, capacity: int = 16384) -> NDArray[np.void]:
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that the agent is, and how many actions were drawn; environments cannot be asked."""
+        return self.agent.state() | {DRAWS: np.array([self._collector.draws])}
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go on with the agent of a state, and with environments that begin anew."""
+        self.agent.set_state(state)
+        self._collector.begin_anew(self.agent.seed, int(state[DRAWS][0]))
+
+    def run(
+        self, seconds: float, capacity: int = 16384, into: list[NDArray[np.void]] | None = None
+    ) -> NDArray[np.void]:
         """Run iterations for about `seconds`, at least one; return their STATS_DTYPE records.
 
+        They are appended to `into` as well, also if an exception ends the call.
         Raises FloatingPointError naming what is not finite and the iteration. The agent has not moved in an
         iteration that fails; the environments stand where they were stepped to.
         """
@@ -281,6 +324,8 @@ class GymnasiumTrainer:
             if records and time.perf_counter() >= end:
                 break
             records.append(self._iterate())
+            if into is not None:
+                into.append(records[-1])
         return np.concatenate(records) if records else np.empty(0, _core.STATS_DTYPE)
 
     def _iterate(self) -> NDArray[np.void]:
@@ -295,68 +340,139 @@ class GymnasiumTrainer:
         return record
 
 
-def _run(
-    trainer: _core.Trainer | GymnasiumTrainer,
-    learner: Policy,
-    critic: ValueFunction | None,
-    config: dict[str, Any],
-    callback: Callable[[TrainProgress], bool | None] | None,
-    callback_every: str,
-    show: bool,
-    save_to: Path | None,
-) -> TrainResult:
-    """Run a trainer to its end, whichever it is: progress, callback, checkpoint, exceptions."""
-    where, total_steps, agent = "train()", config["total_steps"], trainer.agent
-    start = time.perf_counter()
-    records: list[NDArray[np.void]] = []
-    capacity = 1 if callback is not None and callback_every == "iteration" else 16384
-    shown = -math.inf
-    stopped_because = ""
-    try:
-        with ProgressLine(enabled=show) as line:
+class Loop:
+    """A trainer on its way to the end, whichever it is: progress, callback, files, exceptions.
+
+    Attributes
+    ----------
+    folder : RunFolder or None
+        Where the run is kept.
+    records : list of arrays
+        The first: of the iterations before, where a run goes on. The others: of those since.
+    seconds : float
+        What the run has taken so far.
+    """
+
+    callback: Callable[[TrainProgress], bool | None] | None = None
+    callback_every: str = "slice"
+    show: bool = False
+    save_to: Path | None = None
+    folder: RunFolder | None = None
+    seconds: float = 0.0
+
+    def __init__(
+        self,
+        where: str,
+        trainer: "_core.Trainer | GymnasiumTrainer",
+        policy: Policy,
+        value: ValueFunction | None,
+        config: dict[str, Any],
+    ) -> None:
+        self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
+        self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
+
+    def run(self) -> TrainResult:
+        """Run to the end, and return what `train` returns."""
+        start = time.perf_counter() - self.seconds
+        try:
+            stopped_because = self._iterate(start)
+            self.seconds = time.perf_counter() - start
+            return self._finished(stopped_because)
+        except BaseException as error:
+            # An iteration that fails changes nothing, so what there is to save is the last good policy.
+            self.seconds = time.perf_counter() - start
+            if not isinstance(error, SaveError):
+                saved = "; ".join(self._rescued())
+                if saved:
+                    error.add_note(f"after {self.trainer.agent.num_steps:,} steps; {saved}")
+            raise
+
+    def _iterate(self, start: float) -> str:
+        """Run iterations until the run is over; return why it is."""
+        agent, total_steps, folder = self.trainer.agent, self.config["total_steps"], self.folder
+        most = 1 if self.callback is not None and self.callback_every == "iteration" else 16384
+        shown = -math.inf
+        stopped_because = agent.stopped_because
+        with ProgressLine(enabled=self.show) as line:
             while not stopped_because:
-                records.append(trainer.run(SLICE_SECONDS, capacity))
-                learner.written()  # a callback may have made a torch module of it
-                if critic is not None:
-                    critic.written()
+                self.trainer.run(SLICE_SECONDS, self._capacity(most), self.records)
+                self.policy.written()  # a callback may have made a torch module of it
+                if self.value is not None:
+                    self.value.written()
                 stopped_because = agent.stopped_because
                 seconds = time.perf_counter() - start
+                if folder is not None:
+                    folder.add(self.where, self.records)
+                    if folder.is_due(agent.num_steps) and not stopped_because:
+                        folder.try_save(self.where, self.trainer.state(), seconds)
                 state = TrainProgress(
-                    agent.num_steps, agent.num_iterations, total_steps, seconds, agent.mean_return, learner
+                    agent.num_steps,
+                    agent.num_iterations,
+                    total_steps,
+                    seconds,
+                    agent.mean_return,
+                    self.policy,
                 )
                 if seconds - shown >= SLICE_SECONDS or stopped_because:
                     shown = seconds
                     line.update(
                         state.num_steps, total_steps, seconds, state.mean_return,
-                        float(records[-1]["approx_kl"][-1]), last=bool(stopped_because),
+                        float(self.records[-1]["approx_kl"][-1]), last=bool(stopped_because),
                     )  # fmt: skip
-                if callback is not None and callback(state) and not stopped_because:
+                if self.callback is not None and self.callback(state) and not stopped_because:
                     stopped_because = "callback"
-        seconds = time.perf_counter() - start
-        table = np.concatenate(records)
-        history = {name: np.ascontiguousarray(table[name]) for name in table.dtype.names or ()}
-        result = TrainResult(learner, critic, history, config, stopped_because, agent.num_steps, seconds)
-        if save_to is not None:
+        return stopped_because
+
+    def _capacity(self, most: int) -> int:
+        """Return how many iterations there may be until Python is needed."""
+        left = math.inf if self.folder is None else self.folder.steps_left(self.trainer.agent.num_steps)
+        if left == math.inf:
+            return most
+        last = self.records[-1]
+        if not len(last):  # then nobody knows yet how many steps an iteration takes
+            return 1
+        steps = max(int(last["num_steps"][-1]), self.config["steps_per_iteration"])
+        return max(1, min(most, int(left) // int(steps)))
+
+    def _finished(self, stopped_because: str) -> TrainResult:
+        """Save what there is, and return it."""
+        num_steps = self.trainer.agent.num_steps
+        result = TrainResult(
+            self.policy,
+            self.value,
+            history(self.records),
+            self.config,
+            stopped_because,
+            num_steps,
+            self.seconds,
+        )
+        try:
+            if self.folder is not None:
+                self.folder.save(self.where, self.trainer.state(), self.seconds)
+                self.folder.save_networks(self.where, self.policy, self.value)
+            if self.save_to is not None:
+                self.policy.save_as(self.where, self.save_to)
+        except SaveError as error:
+            error.result = result
+            raise
+        return result
+
+    def _rescued(self) -> Iterator[str]:
+        """Save the policy, and the state, of a run that failed; return what to say of it."""
+        if self.save_to is not None and self.trainer.agent.num_iterations:
             try:
-                learner.save_as(where, save_to)
-            except SaveError as error:
-                error.result = result
-                raise
-    except BaseException as error:
-        # An iteration that fails changes nothing, so what there is to save is the last good policy.
-        if save_to is not None and agent.num_iterations and not isinstance(error, SaveError):
-            error.add_note(f"after {agent.num_steps:,} steps; {_rescued(where, learner, save_to)}")
-        raise
-    return result
-
-
-def _rescued(where: str, learner: Policy, path: Path) -> str:
-    """Save the policy of a run that failed; return what to say of it."""
-    try:
-        learner.save_as(where, path)
-    except (SaveError, ValueError) as error:
-        return f"policy not saved: {error}"
-    return f"policy saved to {path}"
+                self.policy.save_as(self.where, self.save_to)
+                yield f"policy saved to {self.save_to}"
+            except (SaveError, ValueError) as error:
+                yield f"policy not saved: {error}"
+        if self.folder is not None:
+            try:
+                self.folder.add(self.where, self.records)
+                self.folder.save(self.where, self.trainer.state(), self.seconds)
+                self.folder.save_networks(self.where, self.policy, self.value)
+                yield f"fastpg resume {shlex.quote(str(self.folder.path))} goes on"
+            except (SaveError, ValueError) as error:
+                yield f"run not saved: {error}"
 
 
 def _collection(
@@ -368,11 +484,11 @@ def _collection(
 ) -> dict[str, int]:
     """Return how an iteration collects: one of three counts, the others 0."""
     if horizon is None and episodes is None and steps_per_iteration is None:
-        if isinstance(algorithm, PPO):
+        if isinstance(algorithm, PPO | NPG):
             horizon = algorithm.HORIZON
         else:
             steps_per_iteration = DEFAULT_STEPS_PER_ITERATION
-    counts = {"horizon": horizon, "episodes": episodes, "steps_per_iteration": steps_per_iteration}
+    counts = dict(zip(COLLECTIONS, (horizon, episodes, steps_per_iteration), strict=True))
     _check.exactly_one(where, **counts)
     return {
         name: 0 if n is None else _check.integer(where, name, n, 1, MAX_COUNT) for name, n in counts.items()

@@ -14,6 +14,8 @@ import pytest
 import fastpg
 from fastpg.cli import main as cli
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
+from fastpg.training import run_folder
+from tests.support.killed import check_equal
 from tests.support.quick import few
 
 COMMAND = [sys.executable, "-m", "fastpg"]
@@ -337,7 +339,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, eval, diagnose, envs, info}"),
+        ("", "{train, resume, eval, diagnose, envs, info}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -474,6 +476,47 @@ def test_a_signal_saves_the_policy(number, tmp_path):
     assert err.startswith(f"fastpg: {word} after ")
     assert err.endswith("; policy saved to CartPole-v1.safetensors")
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (8,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tmp_path):
+    """The uninterrupted run takes as many steps as the one that a signal ends, and then some."""
+    talkative = "import sys; from fastpg.cli import main; from fastpg.training import progress; "
+    talkative += "progress.LOG_SECONDS = 0; sys.exit(main.main())"
+    command = [sys.executable, "-c", talkative, *ENDLESS, "--run", "run", "--checkpoint-every", "1h"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert "steps/s" in running.stderr.readline()
+            running.send_signal(number)
+            err = running.stderr.read().splitlines()[-1]
+        except BaseException:  # leaving Popen would wait for what never ends
+            running.kill()
+            raise
+    assert running.returncode == 128 + number
+    assert err.endswith("; fastpg resume run goes on")
+    saved = int(run_folder.newest("", tmp_path / "run").stem.removeprefix("checkpoint-"))
+    assert saved > 0
+    resumed = fastpg.resume(tmp_path / "run", total_steps=saved + 20_000)
+    settings = {"hidden": resumed.config["hidden"], "total_steps": saved + 20_000}
+    whole = fastpg.train("CartPole-v1", run=tmp_path / "whole", **settings)
+    check_equal(resumed, tmp_path / "run", whole, tmp_path / "whole")
+
+
+def test_a_run_goes_on_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = ["--hidden", "--total-steps", "1e4", "--run", "run"]
+    assert cli.main(["train", "CartPole-v1", *short, "--checkpoint-every", "2e3"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["run", "run"]
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert cli.main(["resume", "run", "--total-steps", "2e4", "--checkpoint-every", "10min"]) == 0
+    assert "2" in capsys.readouterr().out
+    assert cli.main(["eval", "run", "--episodes", "3"]) == 0
+    assert capsys.readouterr().out.startswith("CartPole-v1: 3 episodes")
+    assert cli.main(["train", "CartPole-v1", *short]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert cli.main(["resume", "run", "--env", "Acrobot-v1"]) == 2
+    assert "not the one that the run was begun in" in capsys.readouterr().err
 
 
 def test_a_signal_that_is_ignored_stays_so_and_handlers_come_back(tmp_path, monkeypatch, capsys):

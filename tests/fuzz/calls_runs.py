@@ -147,7 +147,27 @@ def train_arguments(draw):
         "target_return": draw(one_of([None, 0.0, 1e9])),
         "callback": draw(one_of([None, lambda state: True])),
     }
+    given |= {"run": None, "checkpoint_every": "60s", "keep_checkpoints": 3}
     return given | {"env_params": draw(one_of([None, {}])), "checkpoint": None}
+
+
+@st.composite
+def resume_arguments(draw):
+    folder = tempfile.mkdtemp(prefix="fastpg-fuzz-")
+    fastpg.train(
+        "CartPole-v1", run=folder, hidden=(), num_envs=2, horizon=8, total_steps=draw(one_of([1, 40]))
+    )
+    return {
+        "run": folder,
+        "env": draw(one_of([None, "CartPole-v1"])),
+        "total_steps": draw(one_of([None, 1, 80])),
+        "target_return": draw(one_of([None, 0.0, 1e9])),
+        "checkpoint_every": draw(one_of([None, 16, "1h"])),
+        "keep_checkpoints": draw(one_of([None, 1])),
+        "callback": draw(one_of([None, lambda state: True])),
+        "callback_every": draw(one_of(["slice", "iteration"])),
+        "progress": False,
+    }
 
 
 def check_train(given, run):
@@ -156,6 +176,10 @@ def check_train(given, run):
 
 
 ODD_CALLBACKS = one_of([lambda state: "yes", lambda state: 1 / 0, 3, "x"])
+ODD_FOLDERS = one_of(
+    ["", "/", "\0", "x" * 5000, b"x", Path("/proc"), 3, None, ["a"], "/dev/null", "/dev/null/x"]
+)
+ODD_TIMES = one_of(["", "60", "1 day", "-1s", 0, -1, 2.5, True, b"1s", ["1s"]])
 ODD_PATHS = one_of(
     ["", "/", "/nowhere/x", "\0", "x" * 5000, b"x", Path("/proc/x"), 3, None, ["a"], "/dev/null/x"]
 )
@@ -312,10 +336,23 @@ CALLS = {
             "hidden": ODD_HIDDEN,
             "callback": ODD_CALLBACKS,
             "checkpoint": ODD_PATHS,
+            "run": ODD_FOLDERS,
+            "checkpoint_every": ODD_TIMES,
             "env_params": one_of([{"x": 1}, {1: 2}, [], "x", {"sutton_barto_reward": 3}, {"g": NAN}, {None: 1, "a": 2}, 5]),
         },
-        only=frozenset(["callback"]),
+        only=frozenset(["callback", "run", "checkpoint_every"]),
         raises=(ZeroDivisionError,),  # a callback's own
+    ),
+    "resume": Call(
+        fastpg.resume,
+        resume_arguments(),
+        ("resume()",),
+        check_train,
+        words=WORDS | {"env": ("environment", "env_id"), "run": ("cannot be written", "folder of a run")},
+        odd={"env": ODD_ENVS, "run": ODD_FOLDERS, "callback": ODD_CALLBACKS, "checkpoint_every": ODD_TIMES},
+        only=frozenset(["callback", "run", "checkpoint_every"]),
+        raises=(ZeroDivisionError,),
+        share=0.5,
     ),
     "Reinforce": algorithm(fastpg.Reinforce, algorithm_fields["Reinforce"]),
     "VPG": algorithm(fastpg.VPG, algorithm_fields["VPG"]),

@@ -1,6 +1,5 @@
 """Files that appear whole or not at all: writers, links, devices, modes, leftovers, full disks."""
 
-import contextlib
 import fcntl
 import os
 import pathlib
@@ -14,18 +13,7 @@ import pytest
 
 import fastpg
 from fastpg import files
-
-
-@contextlib.contextmanager
-def mounted(folder, *options):
-    """Mount something, where root may."""
-    folder.mkdir(exist_ok=True)
-    if os.geteuid() or subprocess.run(["mount", *options, folder], capture_output=True).returncode:
-        pytest.skip("needs the right to mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
+from tests.support.mounts import mounted
 
 
 @pytest.fixture

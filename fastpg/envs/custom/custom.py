@@ -45,6 +45,10 @@ class CustomEnv(ABC):
     def core(self, where: str, max_episode_steps: int) -> _core.Environment:
         """Return the environment as the core runs it, compiled if it was not."""
 
+    @abstractmethod
+    def fingerprint(self, where: str) -> str:
+        """Return what tells its functions, whatever its parameters, from those of another environment."""
+
     def with_params(self, **params: Any) -> Self:
         """Return the environment with other parameters; nothing is compiled again.
 

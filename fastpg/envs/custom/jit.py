@@ -261,6 +261,10 @@ class JitEnv(CustomEnv):
         """Return all low ends, then all high ends."""
         return (*(low for low, _ in self._bounds), *(high for _, high in self._bounds))
 
+    def fingerprint(self, where: str) -> str:
+        """Return a hash of the functions and of all that they refer to: what plain Python computes."""
+        return self._compiler.fingerprint(where)
+
     def core(self, where: str, max_episode_steps: int) -> _core.Environment:
         """Return the environment as the core runs it, compiled if it was not.
 

@@ -146,6 +146,12 @@ class Compiler:
                 _made[snapshot.module] = self._last
             return CompiledFunctions(definition, self._last)
 
+    def fingerprint(self, where: str) -> str:
+        """Return a hash of the functions and of all that they refer to."""
+        snapshot = _snapshot(where, self._definition)
+        snapshot.add(generate(self._definition, self._returned))
+        return snapshot.hexdigest()
+
     def _load_or_compile(
         self, where: str, source: str, snapshot: Snapshot, core_params: tuple[float, ...]
     ) -> Compiled:

@@ -1,6 +1,7 @@
 """`fastpg.load_env`: an environment compiled from C outside of fastpg."""
 
 import ctypes
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,6 +210,11 @@ class LoadedEnv(CustomEnv):
     def core_params(self) -> tuple[float, ...]:
         """Return all params of the struct."""
         return self._values
+
+    def fingerprint(self, where: str) -> str:
+        """Return a hash of the library's bytes."""
+        with open(self.path, "rb") as file:
+            return f"{self._symbol} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def core(self, where: str, max_episode_steps: int) -> _core.Environment:
         """Return the environment as the core runs it."""

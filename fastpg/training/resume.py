@@ -1,0 +1,180 @@
+"""Going on with a run where its newest checkpoint stands."""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from fastpg import _check, files
+from fastpg.batches.estimators import MAX_COUNT
+from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, opened
+from fastpg.envs.native.registry import NativeEnv
+from fastpg.errors import CheckpointError
+from fastpg.networks.policy import Policy
+from fastpg.networks.value import ValueFunction
+from fastpg.training.agent import check_state
+from fastpg.training.fingerprint import fingerprint
+from fastpg.training.run_folder import MAX_KEPT, POLICY, VALUE, Interval, RunFolder
+from fastpg.training.settings import algorithm_of, check_machine, env_params_of, run_config
+from fastpg.training.train import COLLECTIONS, Loop, TrainProgress, TrainResult, make_trainer
+
+
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    env: AnyEnv | None = None,
+    total_steps: int | None = None,
+    target_return: float | None = None,
+    checkpoint_every: int | str | None = None,
+    keep_checkpoints: int | None = None,
+    callback: Callable[[TrainProgress], bool | None] | None = None,
+    callback_every: Literal["slice", "iteration"] = "slice",
+    progress: bool = False,
+) -> TrainResult:
+    """Go on with a run that has a folder, from its newest checkpoint.
+
+    Parameters, moments, environments, random numbers, counters and metrics are those of the run, to the last
+    bit, as if it had never stopped: whatever killed it, on any number of threads, and in a copy of the
+    folder. A run that has ended is returned as it is, unless it gets more steps.
+
+    Parameters
+    ----------
+    run : path
+        The folder that `train(..., run=...)` made.
+    env : as in `train`, optional
+        The environment, where the folder cannot name it: one that jit_env or load_env made, a FiniteMDP, a
+        VectorEnv, a function, an id that names a module. It has to be the one of before.
+    total_steps : int, optional
+        Where the run ends now; by default where it was to end.
+    target_return : float, optional
+        In place of the run's; inf is never.
+    checkpoint_every, keep_checkpoints : optional
+        As in `train`, in place of the run's.
+    callback, callback_every, progress
+        As in `train`; folders do not remember them.
+
+    Returns
+    -------
+    TrainResult
+        Of the whole run, from its first iteration on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; another process is at work in the folder.
+    fastpg.CheckpointError
+        The folder is damaged, or the run cannot be the same here: another instruction set is in use, or the
+        environment has changed.
+    ImportError, FloatingPointError, fastpg.SaveError, KeyboardInterrupt
+        As in `train`.
+
+    Warns
+    -----
+    RuntimeWarning
+        The environments are Gymnasium's, which cannot be saved: the agent goes on, in environments that begin
+        anew. The run was begun with another version of fastpg.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fastpg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     half = fastpg.train("CartPole-v1", run=f"{folder}/cartpole", total_steps=10_000)
+    ...     whole = fastpg.resume(f"{folder}/cartpole", total_steps=20_000)
+    >>> at_once = fastpg.train("CartPole-v1", total_steps=20_000)
+    >>> bool((whole.policy.theta == at_once.policy.theta).all())
+    True
+    """
+    where = "resume()"
+    path = files.output_folder(where, "run", run)
+    _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+    show = _check.boolean(where, "progress", progress)
+    changed: dict[str, Any] = {}
+    if total_steps is not None:
+        changed["total_steps"] = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+    if target_return is not None:
+        changed["target_return"] = _check.real(where, "target_return", target_return, "[-inf, inf]")
+    if checkpoint_every is not None:
+        changed["checkpoint_every"] = Interval(where, checkpoint_every).text
+    if keep_checkpoints is not None:
+        changed["keep_checkpoints"] = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
+    with RunFolder.reopen(where, path) as folder:
+        settings = folder.settings
+        check_machine(where, settings)
+        if changed.get("total_steps", settings["total_steps"]) != settings["total_steps"]:
+            _check_extensible(where, settings)
+        env_id = settings["env_id"] if env is None else env
+        if env is None and not settings["environment"]["by_id"]:
+            raise ValueError(
+                f"{where}: the run was in {env_id!r}, which a folder cannot make again: pass it as env"
+            )
+        is_gymnasium = settings["environment"]["kind"] == "gymnasium"
+        with opened(
+            where, env_id, env_params_of(settings), num_envs=settings["num_envs"],
+            vectorization_mode=settings.get("vectorization_mode"),
+            reset_options=settings["reset_options"] if is_gymnasium else None,
+        ) as environment:  # fmt: skip
+            if fingerprint(where, env_id, environment) != settings["environment"]["fingerprint"]:
+                raise CheckpointError(
+                    f"{where}: the environment {environment.id} is not the one that the run was begun in: "
+                    "its functions, tables, parameters or spaces have changed"
+                )
+            folder.change(where, changed)
+            loop = _restored(where, folder, environment)
+            loop.callback, loop.callback_every, loop.show = callback, callback_every, show
+            return loop.run()
+
+
+def _check_extensible(where: str, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError where the number of steps decides on every one of them."""
+    if settings["algorithm"].get("linear_schedule"):
+        raise ValueError(
+            f"{where}: total_steps cannot change in a run with linear_schedule: its learning rates fall to 0 "
+            f"at {settings['total_steps']:,} steps; train(policy=..., value=...) begins another run with "
+            "what was learnt"
+        )
+
+
+def _restored(where: str, folder: RunFolder, env: NativeEnv | GymnasiumEnv) -> Loop:
+    """Return a loop that stands where the newest checkpoint does."""
+    settings = folder.settings
+    algorithm = algorithm_of(where, settings)
+    policy = Policy.load(folder.path / POLICY)
+    policy.check_fits(where, env)
+    value = ValueFunction.load(folder.path / VALUE) if (folder.path / VALUE).exists() else None
+    names = ("num_envs", *COLLECTIONS, "total_steps", "seed")
+    config = run_config(
+        env, algorithm, policy, value, env_params_of(settings), **{name: settings[name] for name in names},
+        target_return=settings.get("target_return"),
+    )  # fmt: skip
+    if isinstance(env, GymnasiumEnv):
+        config |= {
+            "vectorization_mode": settings.get("vectorization_mode"),
+            "reset_options": env.reset_options,
+        }
+    given = {name: settings[name] for name in ("policy_given", "value_given")}
+    trainer = make_trainer(env, algorithm, policy, value, config, **given)
+    loop = Loop(where, trainer, policy, value, config)
+    state, facts, records = folder.restore(where)
+    try:
+        check_state(where, state, trainer.agent.state(), trainer.state())
+        trainer.set_state(state)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{where}: the checkpoint of {str(folder.path)!r} is not of this run: {error}"
+        ) from error
+    policy.written()
+    if value is not None:
+        value.written()
+    loop.folder, loop.seconds = folder, facts["seconds"]
+    loop.records = [records]
+    if isinstance(env, GymnasiumEnv) and not trainer.agent.stopped_because:
+        warnings.warn(
+            f"{where}: Gymnasium's environments cannot be saved: the agent of {str(folder.path)!r} goes on "
+            "as it was, its environments begin anew",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return loop
