@@ -14,6 +14,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 import fastpg
 from fastpg import _core, reference
 from fastpg.training.agent import core_agent
+from tests.support.gymnasium_envs import MODES, vector_of
 from tests.support.jit_envs import CartPole
 from tests.support.oracle import relative_error
 
@@ -135,11 +136,10 @@ def test_an_update_from_collected_rows_is_the_oracles(algorithm, env):
     check_update(ALGORITHMS[algorithm], policy, value, [first])
 
 
-@pytest.mark.parametrize("mode", list(gymnasium.vector.AutoresetMode), ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("algorithm", ["timestep mean", "gae", "normalised"])
 def test_an_update_from_an_environment_that_python_steps_is_the_oracles(mode, algorithm):
-    made = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
-    env = gymnasium.make_vec("CartPole-v1", num_envs=5, max_episode_steps=12, **made)
+    env = vector_of([lambda: gymnasium.make("CartPole-v1", max_episode_steps=12)] * 5, mode)
     policy, value = networks(ALGORITHMS[algorithm], env.single_action_space, env.single_observation_space)
     check_update(ALGORITHMS[algorithm], policy, value, [fastpg.collect(env, policy, 40)])
     env.close()

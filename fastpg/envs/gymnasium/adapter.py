@@ -14,11 +14,12 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Space
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from fastpg import _check, spaces
+from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
 from fastpg.envs.native.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
 from fastpg.errors import EnvError
@@ -212,7 +213,8 @@ class Stepper:
                 )
         space = self._env.single_observation_space
         try:
-            batch = concatenate(space, ends, create_empty_array(space, n=len(which)))
+            empty: Any = create_empty_array(space, n=len(which))
+            batch = concatenate(space, ends, empty)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise ValueError(
                 f"{self._owner.label} returned infos['final_obs'] that do not fit {space}: {error}"
@@ -442,8 +444,11 @@ def _autoreset_mode(where: str, name: str, env: VectorEnv[Any, Any, Any]) -> Aut
     mode = (env.metadata or {}).get("autoreset_mode")
     inner = env.unwrapped
     if isinstance(inner, SyncVectorEnv | AsyncVectorEnv) and env.metadata is inner.metadata:
-        # Theirs is the dict of the environment's class: whoever was made last wrote its mode there.
-        mode = inner.autoreset_mode
+        # Before Gymnasium 1.4 theirs is the dict of the environment's class: whoever was made last wrote its
+        # mode there.
+        mode = getattr(inner, "autoreset_mode", mode)
+    if mode is None and not NAMES_MODES and type(inner).__module__.startswith("gymnasium."):
+        mode = AutoresetMode.NEXT_STEP
     for known in AutoresetMode:
         if mode is known or mode in (known.value, known.name, known.name.lower()):
             return known

@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 import gymnasium
-from gymnasium.vector import AutoresetMode
 
 from fastpg import _check
+from fastpg.envs.autoreset import Autoreset, AutoresetMode, autoreset_mode
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.native.finite import FiniteMDP
 from fastpg.envs.native.registry import EnvLike, native_env
-from fastpg.envs.native.vector import AUTORESET_MODES, MAX_NUM_ENVS, Autoreset, VectorEnv
+from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
 
 
 def make(
@@ -71,7 +71,7 @@ def make(
     """
     where = "make()"
     num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
-    mode = _autoreset(where, autoreset)
+    mode = autoreset_mode(where, autoreset)
     copy = _check.boolean(where, "copy", copy)
     if seed is not None:
         seed = _check.seed(where, seed)
@@ -97,11 +97,3 @@ def make(
     made.spec.kwargs.update({name: value for name, value in given.items() if value is not None}, **params)
     made.spec.kwargs.update(num_envs=num_envs, vectorization_mode="vector_entry_point")
     return made
-
-
-def _autoreset(where: str, value: Any) -> Autoreset:
-    for name, mode in AUTORESET_MODES.items():
-        if isinstance(value, str | AutoresetMode) and value in (name, mode, mode.value):
-            return name
-    _check.choice(where, "autoreset", value, tuple(AUTORESET_MODES))
-    raise AssertionError  # choice() has raised
