@@ -34,6 +34,14 @@ class ResetNeeded(gymnasium.error.ResetNeeded, AssertionError):
     """A step of an environment that was never reset, or whose episode has ended."""
 
 
+class ResetMaskTypeError(TypeError, AssertionError):
+    """A reset mask of the wrong kind: an AssertionError before Gymnasium 1.4, a TypeError since."""
+
+
+class ResetMaskValueError(ValueError, AssertionError):
+    """A reset mask of the wrong shape, or without a True entry: as above, a ValueError since 1.4."""
+
+
 class EnvError(RuntimeError):
     """A function of a custom environment raised an exception, or did what it must not."""
 

@@ -72,8 +72,8 @@ class Batch:
     ) -> tuple[float, tuple[float, ...]]:
         """Return the loss of PPO and what is watched of it; write the loss' gradient by theta, (P,).
 
-        Watched are means over the rows, in the order of PPOStats: minus the surrogate, the entropy, the estimates
-        k3 and k1 of the divergence, the share of the rows that are clipped.
+        Watched are means over the rows, in the order of PPOStats: minus the surrogate, the entropy, the
+        estimates k3 and k1 of the divergence, the share of the rows that are clipped.
         """
         count = len(self.rows)
         scale = -1.0 if reduction == "sum" else -1.0 / count
@@ -130,8 +130,8 @@ class Batch:
         row = int(log_ratios.argmax())
         if log_ratios[row] > LARGE_LOG_RATIO:
             raise FloatingPointError(
-                f"{self.where}: old_log_probs[{row}] is {log_ratios[row]:.4g} less than log pi(actions|obs) is "
-                "now, so that their ratio is too large; pass the log-probs under which the actions were drawn"
+                f"{self.where}: old_log_probs[{row}] is {log_ratios[row]:.4g} less than log pi(actions|obs) "
+                "is now, so that their ratio is too large; pass the log-probs under which the actions were drawn"
             )
 
     def _actions_by_row(self) -> NDArray[Any]:

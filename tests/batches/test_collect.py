@@ -16,6 +16,7 @@ import fastpg
 from fastpg import _core, reference
 from fastpg.exact import FiniteMDP
 from tests import ROOT
+from tests.support.gymnasium_envs import MODES, vector_of
 from tests.support.quick import few
 
 SEED = 11
@@ -530,11 +531,10 @@ def test_out_goes_with_native_environments_only():
         fastpg.collect("gym:CartPole-v1", POLICY, 2, out=fastpg.collect(cartpole(), POLICY, 2))
 
 
-@pytest.mark.parametrize("mode", list(gymnasium.vector.AutoresetMode), ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("lengths", [(30,), (1, 12, 17)], ids=str)
 def test_calls_go_on_where_the_last_one_left_an_environment_that_python_steps(mode, lengths):
-    made = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
-    env = gymnasium.make_vec("CartPole-v1", num_envs=3, **made)
+    env = vector_of([lambda: gymnasium.make("CartPole-v1")] * 3, mode)
     value = fastpg.ValueFunction.for_env("CartPole-v1", hidden=(5,))
     parts = [fastpg.collect(env, POLICY, 1, value=value, seed=4)]
     parts += [fastpg.collect(env, POLICY, length, value=value) for length in lengths]

@@ -9,18 +9,19 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
 from fastpg.batches.collector import Collector, play
 from fastpg.batches.episodes import episode_sums
+from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
 from fastpg.training.agent import core_agent
 from fastpg.training.train import GymnasiumTrainer
 from tests.support.agents import oracle_update
-from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted
+from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted, vector_of
 from tests.support.oracle import relative_error
 from tests.support.quick import few
 
@@ -230,7 +231,7 @@ def test_observations_are_flattened_as_gymnasium_does(name):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", FLATTENED)
 def test_flattened_environments_are_trained_in_every_mode(name, mode):
-    env = SyncVectorEnv([lambda: Single(FLATTENED[name]) for _ in range(3)], autoreset_mode=mode)
+    env = vector_of([lambda: Single(FLATTENED[name]) for _ in range(3)], mode)
     run = fastpg.train(env, fastpg.VPG(value_epochs=1), horizon=16, hidden=(4,), total_steps=100)
     assert (run.history["mean_return"] == 4.0).all()
     env.close()
@@ -335,7 +336,7 @@ def environment(kind, mode=AutoresetMode.NEXT_STEP):
         "bernoulli": MultiBinary(3),
         "several": MultiDiscrete([2, 3]),
     }[kind]
-    return SyncVectorEnv([lambda: Single(Box(-1, 1, (3,)), space) for _ in range(5)], autoreset_mode=mode)
+    return vector_of([lambda: Single(Box(-1, 1, (3,)), space) for _ in range(5)], mode)
 
 
 ALGORITHMS = [

@@ -346,7 +346,7 @@ CALLS = {
     "VectorEnv.reset": Call(
         fastpg.VectorEnv.reset,
         reset_arguments(),
-        ("VectorEnv.reset()", "`options['reset_mask': mask]` must"),
+        ("VectorEnv.reset()",),
         words={"options": ("options", "reset_mask")},
         odd={"options": ODD_OPTIONS, "seed": ODD_SEEDS},
         fixed=SELF,

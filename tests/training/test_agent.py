@@ -20,7 +20,7 @@ from tests.support.agents import (
     networks,
     random_batch,
 )
-from tests.support.gymnasium_envs import MODES, scripted
+from tests.support.gymnasium_envs import MODES, scripted, vector_of
 from tests.support.jit_envs import Bits, Cart, CartPole, Grid
 
 HEADS = [Discrete(5), MultiDiscrete([3, 2]), MultiBinary(3), Box(-1, 1, (2,))]
@@ -81,8 +81,7 @@ def test_updates_with_rows_of_short_episodes_are_the_oracles(algorithm, env):
 @some("to go, timestep mean", "gae", "normalised", "ppo", "ppo, again", "ppo, normalised")
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_updates_with_what_python_stepped_are_the_oracles(algorithm, mode):
-    made = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
-    env = gymnasium.make_vec("CartPole-v1", num_envs=5, max_episode_steps=12, **made)
+    env = vector_of([lambda: gymnasium.make("CartPole-v1", max_episode_steps=12)] * 5, mode)
     policy, value, oracles = networks_for("CartPole-v1")
     check_updates(algorithm, policy, value, oracles, [fastpg.collect(env, policy, 40)])
     env.close()

@@ -2,17 +2,17 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg._core import STEPPED
+from fastpg.envs.autoreset import AUTORESET_MODES, Autoreset
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.envs.native.vector_arguments import (
     reset_mask,
@@ -24,12 +24,6 @@ from fastpg.envs.native.vector_arguments import (
 from fastpg.envs.native.vector_results import Results
 from fastpg.errors import InvalidAction, ResetNeeded
 
-Autoreset = Literal["next_step", "same_step", "disabled"]
-AUTORESET_MODES: dict[Autoreset, AutoresetMode] = {
-    "next_step": AutoresetMode.NEXT_STEP,
-    "same_step": AutoresetMode.SAME_STEP,
-    "disabled": AutoresetMode.DISABLED,
-}
 MAX_NUM_ENVS = 2**31 - 1
 
 
@@ -131,14 +125,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
         Raises
         ------
-        AssertionError
-            The mask is not a bool array of num_envs entries with one of them True (as Gymnasium's own).
+        TypeError, ValueError
+            A seed or an option is of the wrong kind or out of range; a mask is not a bool array of num_envs
+            entries with one of them True. What is wrong with a mask is an AssertionError as well, as it is
+            with Gymnasium before 1.4.
         gymnasium.error.ResetNeeded
             A mask is given to environments that were never reset.
         gymnasium.error.ClosedEnvironmentError
             The environment is closed.
-        TypeError, ValueError
-            A seed or another option is of the wrong kind or out of range.
         """
         where = "VectorEnv.reset()"
         with self._core.turn(where):
@@ -149,7 +143,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         settings = _check.mapping(where, "options", options)
         mask = None
         if "reset_mask" in settings:
-            mask = reset_mask(settings.pop("reset_mask"), self.num_envs)
+            mask = reset_mask(where, settings.pop("reset_mask"), self.num_envs)
             if not self._core.was_reset:
                 raise ResetNeeded(f"{where}: options['reset_mask'] needs a full reset first{self._why()}")
         params = reset_params(where, self._native, settings)

@@ -8,19 +8,20 @@ from numpy.typing import NDArray
 
 from fastpg import _check
 from fastpg.envs.native.registry import NativeEnv
+from fastpg.errors import ResetMaskTypeError, ResetMaskValueError
 
 
-def reset_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
-    """Check a mask as Gymnasium's vector environments do, with their messages."""
-    begin = "`options['reset_mask': mask]` must"
+def reset_mask(where: str, mask: Any, num_envs: int) -> NDArray[np.bool_]:
+    """Check a mask of environments to reset; the errors are those of any Gymnasium's vector environments."""
+    begin = f"{where}: options['reset_mask'] must"
     if not _check.is_array(mask):
-        raise AssertionError(f"{begin} be a numpy array, got {type(mask)}")
+        raise ResetMaskTypeError(f"{begin} be a bool numpy array, got {_check.shown(mask)}")
     if mask.shape != (num_envs,):
-        raise AssertionError(f"{begin} have shape `({num_envs},)`, got {mask.shape}")
+        raise ResetMaskValueError(f"{begin} have shape ({num_envs},), got {mask.shape}")
     if mask.dtype != np.bool_:
-        raise AssertionError(f"{begin} have `dtype=np.bool_`, got {mask.dtype}")
+        raise ResetMaskTypeError(f"{begin} be bool, got {mask.dtype}; convert it with mask.astype(bool)")
     if not mask.any():
-        raise AssertionError(f"{begin} contain a boolean array, got reset_mask={mask}")
+        raise ResetMaskValueError(f"{begin} have at least one True entry: no environment would be reset")
     # A copy of zeros and ones, also of an array over other bytes.
     return np.not_equal(mask.view(np.uint8), 0)
 
