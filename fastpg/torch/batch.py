@@ -131,7 +131,7 @@ class Batch:
         if log_ratios[row] > LARGE_LOG_RATIO:
             raise FloatingPointError(
                 f"{self.where}: old_log_probs[{row}] is {log_ratios[row]:.4g} less than log pi(actions|obs) "
-                "is now, so that their ratio is too large; pass the log-probs under which the actions were drawn"
+                "is now: their ratio is too large; pass the log-probs that the actions were drawn with"
             )
 
     def _actions_by_row(self) -> NDArray[Any]:

@@ -428,7 +428,11 @@ def test_train_refuses_a_value_function_that_nobody_would_use_or_that_is_not_fin
     ("arguments", "error", "words"),
     [
         ({"env_id": "Pong"}, ValueError, ["env_id 'Pong'"]),
-        ({"algorithm": "reinforce"}, TypeError, ["must be a fastpg.Reinforce, VPG or A2C, got 'reinforce'"]),
+        (
+            {"algorithm": "reinforce"},
+            TypeError,
+            ["must be a fastpg.Reinforce, VPG, A2C, PPO, NPG or TRPO, got 'reinforce'"],
+        ),
         ({"num_envs": 0}, ValueError, ["num_envs"]),
         ({"horizon": 0}, ValueError, ["horizon"]),
         ({"horizon": 8, "episodes": 8}, ValueError, ["exactly one of", "got horizon and episodes"]),
