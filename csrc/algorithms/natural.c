@@ -3,6 +3,7 @@
  * Kakade, "A natural policy gradient", 2001; Schulman, Levine, Moritz, Jordan and Abbeel, "Trust region policy optimization", 2015.
  * Vectors are of the parameters that steps are taken on, in float64; products with the Fisher matrix are float32.
  */
+#include "kernels/kernels.h"
 #include "learn/agent.h"
 
 #include <math.h>

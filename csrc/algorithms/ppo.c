@@ -2,6 +2,7 @@
  *
  * Schulman, Wolski, Dhariwal, Radford and Klimov, "Proximal policy optimization algorithms", 2017.
  */
+#include "kernels/kernels.h"
 #include "learn/agent.h"
 
 #include <math.h>

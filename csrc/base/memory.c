@@ -1,5 +1,6 @@
 /* memory.c - aligned memory, and the buffers of a worker and of its tape. */
-#include "base/internal.h"
+#include "base/memory.h"
+#include "base/workspace.h"
 
 #include <stdlib.h>
 

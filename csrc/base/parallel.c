@@ -8,7 +8,7 @@
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #  define _GNU_SOURCE
 #endif
-#include "base/internal.h"
+#include "base/parallel.h"
 
 #if defined(_WIN32)
 #  include <process.h>

@@ -2,7 +2,8 @@
  *
  * Environments do not meet, so tasks are neighbouring environments, and results are the same bits for any number of threads.
  */
-#include "base/internal.h"
+#include "batch/returns_job.h"
+#include "kernels/kernels.h"
 
 /* Entries per task at least, read in place: about half a millisecond, which is what waking a thread can cost on a machine that
  * has other work. Entries that have to be copied cost several times as much. */

@@ -3,7 +3,7 @@
  * Baselines that are means, minibatches and sums are taken over shards, so a result depends on the number of environments only:
  * neither on where the rows came from nor on who computes.
  */
-#include "base/internal.h"
+#include "batch/shards.h"
 
 /* Many enough to fill vectors, few enough that small problems still feed several threads. */
 int32_t fpg_shard_size(int64_t num_envs)

@@ -8,7 +8,8 @@
 
 #include <math.h>
 
-#include "base/internal.h"
+#include "batch/returns_job.h"
+#include "batch/shards.h"
 
 typedef struct {
     int64_t num_steps, stride; /* entries from step to step */

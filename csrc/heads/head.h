@@ -7,7 +7,8 @@
 #ifndef FPG_HEAD_H
 #define FPG_HEAD_H
 
-#include "base/internal.h"
+#include "base/sizes.h"
+#include "network/layout.h"
 #include "simd/philox.h"
 #include "heads/bernoulli.h"
 #include "heads/categorical.h"

@@ -1,5 +1,5 @@
 /* dispatch.c - one table of kernels, chosen by the CPU's features. */
-#include "base/internal.h"
+#include "kernels/kernels.h"
 
 /* The build defines FPG_X86 where the avx2 and avx512 files are compiled with their flags. */
 static const fpg_kernels *active = &fpg_kernels_baseline;

@@ -1,4 +1,5 @@
 /* agent.c - one iteration from rows: weights, a step of the policy, a fit of the value function. */
+#include "kernels/kernels.h"
 #include "learn/agent.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* ascent.c - one network's way uphill: chain, clip, step, fold. */
+#include "kernels/kernels.h"
 #include "learn/ascent.h"
 
 #include <math.h>

@@ -6,7 +6,8 @@
 #ifndef FPG_ASCENT_H
 #define FPG_ASCENT_H
 
-#include "base/internal.h"
+#include "network/layout.h"
+#include "network/normalize.h"
 
 typedef struct {
     float *theta;          /* (P,) the caller's */
@@ -44,5 +45,8 @@ static inline double fpg_clip_factor(double norm, double max_norm) { return norm
 void fpg_ascent_finish(fpg_ascent *a, const fpg_normalizer *z);
 /* Its entries, whose names begin with `policy` or `value`. */
 int32_t fpg_ascent_state(fpg_ascent *a, const char *const names[5], fpg_entry *entries);
+
+/* What is wrong with a parameter or a gradient, said of the value function's. */
+fpg_status fpg_value_problem(fpg_status status);
 
 #endif

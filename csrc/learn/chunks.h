@@ -5,7 +5,7 @@
 #ifndef FPG_CHUNKS_H
 #define FPG_CHUNKS_H
 
-#include "base/internal.h"
+#include "base/workspace.h"
 #include "network/mlp.h"
 
 typedef struct fpg_chunks {

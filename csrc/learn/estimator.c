@@ -2,6 +2,8 @@
  *
  * Sums are taken over fixed shares of the rows and folded in order, whatever the number of threads.
  */
+#include "learn/ascent.h"
+#include "kernels/kernels.h"
 #include "learn/estimator.h"
 
 #include <math.h>

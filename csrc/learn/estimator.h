@@ -2,7 +2,8 @@
 #ifndef FPG_ESTIMATOR_H
 #define FPG_ESTIMATOR_H
 
-#include "base/internal.h"
+#include "batch/shards.h"
+#include "learn/job.h"
 
 /* Rows in a chosen order: those of shard s are rows[s][0 .. starts[s + 1] - starts[s] - 1]. */
 typedef struct {

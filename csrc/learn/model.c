@@ -1,5 +1,7 @@
 /* model.c - a network, and what it makes of rows that the caller has. */
-#include "base/internal.h"
+#include "kernels/kernels.h"
+#include "learn/ascent.h"
+#include "learn/job.h"
 
 #include <math.h>
 

@@ -1,4 +1,5 @@
 /* recorded.c - estimates with baselines that C does not know: first the steps, then, with the caller's baseline, the gradient. */
+#include "sources/sampler.h"
 #include "learn/estimator.h"
 
 fpg_status fpg_sampler_record(fpg_sampler *s, const float *theta, const fpg_collect *collect, int64_t *rows, fpg_poll poll)

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "base/internal.h"
+#include "learn/job.h"
 #include "heads/divergence.h"
 #include "heads/head.h"
 #include "learn/chunks.h"

@@ -1,4 +1,5 @@
 /* train.c - many iterations of collect and update without leaving C. */
+#include "sources/sampler.h"
 #include "learn/agent.h"
 
 #include <math.h>

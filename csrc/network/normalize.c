@@ -5,7 +5,8 @@
  * the kernels nor a saved policy know of normalisation. W and b are made of W' and b' anew
  * in every iteration, by the statistics that there are then.
  */
-#include "base/internal.h"
+#include "network/normalize.h"
+#include "base/memory.h"
 
 #include <math.h>
 

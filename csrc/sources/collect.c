@@ -1,5 +1,7 @@
 /* collect.c - rollouts for a caller's own learner: environments in, steps and episodes out. */
-#include "base/internal.h"
+#include "sources/sampler.h"
+#include "sources/stepped.h"
+#include "kernels/kernels.h"
 
 int fpg_ends_reserve(fpg_ends *list, int32_t obs_size, int64_t count)
 {

@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "sources/write_rows.h"
-#include "base/internal.h"
+#include "sources/pass.h"
 #include "simd/philox.h"
 #include "heads/head.h"
 #include "network/mlp.h"

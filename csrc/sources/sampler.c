@@ -1,5 +1,6 @@
 /* sampler.c - passes over environments: cut the tiles into slots, run them on the pool, fold. A tile is a shard's environments. */
-#include "base/internal.h"
+#include "sources/sampler.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 

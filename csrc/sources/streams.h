@@ -7,7 +7,7 @@
 #ifndef FPG_STREAMS_H
 #define FPG_STREAMS_H
 
-#include "base/internal.h"
+#include "base/sizes.h"
 #include "simd/philox.h"
 
 /* Uniforms for lanes which[0 .. count - 1], which begin an episode: noise (size, width). Counts their episodes up. */

@@ -2,7 +2,7 @@
 #ifndef FPG_TAPE_H
 #define FPG_TAPE_H
 
-#include "base/internal.h"
+#include "sources/pass.h"
 #include "batch/weights.h"
 #include "heads/head.h"
 #include "learn/chunks.h"

@@ -1,5 +1,6 @@
 /* vector.c - environments that a caller steps: their memory, the checks of a step, and who computes it. */
-#include "base/internal.h"
+#include "sources/stepped.h"
+#include "kernels/kernels.h"
 
 /* Below this much work a second thread costs more than it saves. */
 static const double PARALLEL_SECONDS = 20e-6;

@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-#include "base/internal.h"
+#include "sources/stepped.h"
+#include "sources/pass.h"
 #include "sources/streams.h"
 #include "simd/transpose.h"
 

@@ -2,7 +2,7 @@
 #ifndef FPG_WRITE_ROWS_H
 #define FPG_WRITE_ROWS_H
 
-#include "base/internal.h"
+#include "sources/pass.h"
 #include "heads/head.h"
 #include "simd/transpose.h"
 
