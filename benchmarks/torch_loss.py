@@ -3,10 +3,10 @@
     python benchmarks/torch_loss.py [--rounds 15]
 
 A 4-64-64-2 tanh network of torch's own, float32, softmax policy. "torch" is log_softmax and gather, the least
-that eager torch can do; "torch, Categorical" is the same with torch.distributions, as most write it. PPO's have
-an entropy bonus, and come with what CleanRL watches: the entropy, two estimates of KL, the clip fraction. All
-take turns within a round; a ratio is the median over rounds of the time over that of the first of the group in
-the same round. torch and fastpg get the same number of threads.
+that eager torch can do; "torch, Categorical" is the same with torch.distributions, as most write it. PPO's
+have an entropy bonus, and come with what CleanRL watches: the entropy, two estimates of KL, the clip fraction.
+All take turns within a round; a ratio is the median over rounds of the time over that of the first of the
+group in the same round. torch and fastpg get the same number of threads.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def make_module() -> nn.Sequential:
 
 
 def functions(batch: int) -> list[dict[str, Callable[[], object]]]:
-    """Return what is timed, by group and name: each puts a gradient into a module, but for the kernel alone."""
+    """Return what is timed, in groups by name: all put a gradient into a module, but for the kernel alone."""
     torch.manual_seed(0)
     data = torch.randn(batch, 4), torch.randint(2, (batch,)), torch.randn(batch)
     module, shared = make_module(), make_module()
