@@ -11,6 +11,7 @@ from fastpg import _check, _core
 from fastpg.torch.memory import memory
 from fastpg.torch.reading import ModuleParameters
 
+LARGEST = float(np.finfo(np.float32).max)
 LARGE_LOG_RATIO = 40.0  # a ratio of 1e17: if something has overflowed, it is by this
 
 
@@ -60,12 +61,13 @@ class Batch:
         scale = -1.0 if reduction == "sum" else -1.0 / len(self.rows)
         read = self.read
         try:
-            return _core.policy_gradient(
+            loss = _core.policy_gradient(
                 read.network, read.theta, self.rows, self.actions, self.numbers["weights"], scale, gradient,
                 entropy_coef, True,
             )  # fmt: skip
         except (ValueError, FloatingPointError) as error:
             raise self._explained(error) from None
+        return self._within_float32(loss)
 
     def clipped_loss_and_gradient(
         self, clip_range: float, entropy_coef: float, reduction: str, gradient: NDArray[np.float32]
@@ -89,7 +91,7 @@ class Batch:
                 self._require_ratios()
             raise explained from None
         watched = -surrogate / count, entropy / count, k3 / count, k1 / count, num_clipped / count
-        return scale * (surrogate + entropy_coef * entropy), watched
+        return self._within_float32(scale * (surrogate + entropy_coef * entropy)), watched
 
     def loss(self, entropy_coef: float, reduction: str) -> float:
         """Return the loss alone, at the cost of a forward pass."""
@@ -98,7 +100,7 @@ class Batch:
         _check.finite(self.where, "weights", weights)
         total = np.dot(weights.astype(np.float64), log_prob.astype(np.float64))
         total += entropy_coef * entropy.sum(dtype=np.float64)
-        return float(-total if reduction == "sum" else -total / len(self.rows))
+        return self._within_float32(float(-total if reduction == "sum" else -total / len(self.rows)))
 
     def log_prob_and_entropy(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return both, (B,)."""
@@ -123,6 +125,12 @@ class Batch:
         read.actions.flat(where, self._actions_by_row(), (len(self.rows),))
         return type(error)(f"{where}: {str(error).partition(': ')[2]}")
 
+    def _within_float32(self, loss: float) -> float:
+        """Return the loss if a float32 tensor can hold it."""
+        if abs(loss) > LARGEST:
+            raise FloatingPointError(f"{self.where}: the loss is {loss:.4g}, which is too large for float32")
+        return loss
+
     def _require_ratios(self) -> None:
         """Raise if a ratio pi / pi_old is what overflowed."""
         log_prob, _ = self.log_prob_and_entropy()
@@ -130,8 +138,8 @@ class Batch:
         row = int(log_ratios.argmax())
         if log_ratios[row] > LARGE_LOG_RATIO:
             raise FloatingPointError(
-                f"{self.where}: old_log_probs[{row}] is {log_ratios[row]:.4g} less than log pi(actions|obs) "
-                "is now: their ratio is too large; pass the log-probs that the actions were drawn with"
+                f"{self.where}: old_log_probs[{row}] is {log_ratios[row]:.4g} less than log pi(actions|obs), "
+                "so that the ratio is too large; pass the log-probs of the policy that drew the actions"
             )
 
     def _actions_by_row(self) -> NDArray[Any]:

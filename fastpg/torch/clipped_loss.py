@@ -121,7 +121,8 @@ def ppo_loss(
     TypeError, ValueError
         As in `pg_loss`; old_log_probs or advantages do not fit, or are not finite.
     FloatingPointError
-        The module's outputs, the gradient, or a ratio whose advantage is not positive, overflow float32.
+        The module's outputs, the loss, the gradient, or a ratio whose advantage is not positive overflow
+        float32.
     RuntimeError
         In backward: ``create_graph=True`` asks for second derivatives.
 
@@ -141,8 +142,8 @@ def ppo_loss(
     True
     """
     where = "ppo_loss()"
-    if reduction not in REDUCTIONS:
-        _check.choice(where, "reduction", reduction, REDUCTIONS)
+    if type(reduction) is not str or reduction not in REDUCTIONS:
+        reduction = _check.choice(where, "reduction", reduction, REDUCTIONS)  # type: ignore[assignment]
     if type(clip_range) is not float or not 0.0 < clip_range < math.inf:
         clip_range = _check.real(where, "clip_range", clip_range, "(0, inf)")
     if type(entropy_coef) is not float or not math.isfinite(entropy_coef):

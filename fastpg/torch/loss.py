@@ -69,7 +69,7 @@ def pg_loss(
         weights require a gradient; the module or a space is not supported; the module was made under
         ``torch.inference_mode()``; the call is within a transform of ``torch.func``.
     FloatingPointError
-        The module's outputs or the gradient overflow float32.
+        The module's outputs, the loss or the gradient overflow float32.
     RuntimeError
         In backward: ``create_graph=True`` asks for second derivatives.
 
@@ -83,8 +83,8 @@ def pg_loss(
     >>> optimizer.step()
     """
     where = "pg_loss()"
-    if reduction not in REDUCTIONS:
-        _check.choice(where, "reduction", reduction, REDUCTIONS)
+    if type(reduction) is not str or reduction not in REDUCTIONS:
+        reduction = _check.choice(where, "reduction", reduction, REDUCTIONS)  # type: ignore[assignment]
     if type(entropy_coef) is not float or not math.isfinite(entropy_coef):
         entropy_coef = _check.real(where, "entropy_coef", entropy_coef, "(-inf, inf)")
     if torch.is_grad_enabled():

@@ -1,6 +1,7 @@
 """The examples for PyTorch users run, learn, and print what they say."""
 
 import importlib.util
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +27,14 @@ def example(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_python_block_of_the_document_takes_steps():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "torch.md").read_text(), flags=re.DOTALL)
+    names = {}
+    exec(block, names)
+    stats = names["stats"]
+    assert 0 < stats.approx_kl < 0.2 and 0 < stats.clip_fraction < 1 and 0 < stats.entropy < 0.6932
 
 
 def test_reinforce_learns_both_ways_and_prints_both_times(capsys):

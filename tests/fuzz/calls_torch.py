@@ -22,6 +22,9 @@ WORDS = {
     "module": ("parameters", "theta", "outputs", "log_std", "layers", "Linear", "action", "obs"),
     "obs": ("obs", "actions", "weights", "batch", "overflow"),
     "weights": ("overflow",),
+    "advantages": ("overflow", "old_log_probs"),
+    "old_log_probs": ("overflow",),
+    "clip_range": ("old_log_probs",),
     "log_std": ("gaussian", "Gaussian", "Box"),
     "action_space": ("log_std", "actions", "output"),
     "observation_space": ("obs", "input"),
@@ -104,20 +107,42 @@ def loss_arguments(draw):
     return given | {"entropy_coef": draw(one_of([0.0, 0.1])), "reduction": draw(one_of(["mean", "sum"]))}
 
 
-def loss_and_backward(**given):
-    module = given["module"]
-    if isinstance(module, nn.Module):
-        module.zero_grad()
-    loss = fastpg.torch.pg_loss(**given)
-    if loss.requires_grad:
-        loss.backward()
-    return loss
+@st.composite
+def clipped_loss_arguments(draw):
+    given = draw(loss_arguments())
+    given["advantages"] = given.pop("weights")
+    log_probs, _ = fastpg.torch.log_prob_and_entropy(given["module"], given["obs"], given["actions"])
+    given["old_log_probs"] = log_probs - draw(one_of([0.0, 0.1, -0.5, 20.0, -100.0]))
+    return given | {"clip_range": draw(one_of([0.2, 1, 1e-30, 1e300])), "return_stats": draw(st.booleans())}
+
+
+def with_backward(function):
+    def loss_and_backward(**given):
+        module = given["module"]
+        if isinstance(module, nn.Module):
+            module.zero_grad()
+        result = function(**given)
+        loss = result[0] if isinstance(result, tuple) else result
+        if loss.requires_grad:
+            loss.backward()
+        return result
+
+    return loss_and_backward
 
 
 def check_loss(given, loss):
     assert loss.shape == () and torch.isfinite(loss)
     for parameter in given["module"].parameters():
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), "a gradient that is not finite"
+
+
+def check_clipped_loss(given, result):
+    if given["return_stats"]:
+        result, stats = result
+        assert (
+            not any(one.isnan() for one in stats) and 0 <= stats.clip_fraction <= 1 and stats.approx_kl >= 0
+        )
+    check_loss(given, result)
 
 
 def check_both(given, result):
@@ -249,8 +274,17 @@ def plain_math(name, right):
 SELF = frozenset(["self"])
 GRAD = frozenset(["module", "out"])  # whose .grad a loss changes
 CALLS = {
+    "torch.ppo_loss": Call(
+        with_backward(fastpg.torch.ppo_loss),
+        clipped_loss_arguments(),
+        ("ppo_loss()",),
+        check_clipped_loss,
+        words=WORDS,
+        odd={"module": ODD_MODULES},
+        writes=GRAD,
+    ),
     "torch.pg_loss": Call(
-        loss_and_backward,
+        with_backward(fastpg.torch.pg_loss),
         loss_arguments(),
         ("pg_loss()",),
         check_loss,

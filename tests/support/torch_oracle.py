@@ -77,6 +77,50 @@ def loss_and_gradient(module, space, obs, actions, weights, entropy_coef=0.0, re
     return loss.item(), torch.autograd.grad(loss, list(twin.parameters()))
 
 
+def clipped_loss_and_gradient(
+    module, space, obs, actions, advantages, old_log_probs, clip_range=0.2, entropy_coef=0.0, reduction="mean"
+):
+    """PPO's loss, its gradients and a dict of what is watched, written as most write it, all in float64."""
+    twin = copy.deepcopy(module).double()
+    taken = actions.double() if actions.is_floating_point() else actions
+    log_prob, entropy = log_prob_and_entropy(twin, space, obs.double(), taken)
+    log_ratio = log_prob - old_log_probs.double()
+    ratio, advantages = log_ratio.exp(), advantages.double()
+    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    surrogate = torch.min(ratio * advantages, clipped * advantages)
+    terms = -surrogate - entropy_coef * entropy
+    loss = terms.mean() if reduction == "mean" else terms.sum()
+    stats = {
+        "policy_loss": -surrogate.mean().item(),
+        "entropy": entropy.mean().item(),
+        "approx_kl": (ratio - 1.0 - log_ratio).mean().item(),
+        "approx_kl_k1": -log_ratio.mean().item(),
+        "clip_fraction": ((ratio - 1.0).abs() > clip_range).double().mean().item(),
+    }
+    return loss.item(), torch.autograd.grad(loss, list(twin.parameters())), stats
+
+
+def make_old_log_probs(module, space, obs, actions, clip_range=0.2, seed=0):
+    """Log-probs that make ratios on both sides of the range, but none on its ends, where rounding decides."""
+    twin = copy.deepcopy(module).double()
+    taken = actions.double() if actions.is_floating_point() else actions
+    log_prob, _ = log_prob_and_entropy(twin, space, obs.double(), taken)
+    noise = torch.randn(log_prob.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    log_ratio = 1.5 * clip_range * noise
+    log_ratio[((log_ratio.exp() - 1).abs() - clip_range).abs() < 1e-3] = 0.0
+    return (log_prob - log_ratio).detach().float()
+
+
+def size_of_gradient(module, space, obs, actions, weights, entropy_coef, reduction):
+    """The mean or sum of the norms of each sample's gradient: of the first 40 where there are more."""
+    obs, actions = obs.reshape(-1, obs.shape[-1])[:40], actions.reshape(-1, *(space.shape or ()))[:40]
+    norms = [
+        flattened(loss_and_gradient(module, space, *one, entropy_coef)[1]).norm().item()
+        for one in zip(obs.split(1), actions.split(1), weights.flatten()[:40].split(1), strict=True)
+    ]
+    return np.mean(norms) * (weights.numel() if reduction == "sum" else 1)
+
+
 def flattened(gradients):
     return torch.cat([one.double().flatten() for one in gradients])
 

@@ -26,6 +26,7 @@ from tests.support.torch_oracle import (
     make_batch,
     make_module,
     relative_error,
+    size_of_gradient,
 )
 
 pytestmark = pytest.mark.slow
@@ -77,18 +78,7 @@ def test_loss_and_gradient_are_those_of_float64_autograd(
     assert abs(loss.item() - expected_loss) <= 1e-5 * size
     # Relative to the sum of what each sample adds: what is left of it, after all cancels, may be small.
     difference = flattened(gradients(module)) - flattened(expected)
-    assert difference.norm() <= 1e-5 * size_of_gradient(module, space, batch, **kind)
-
-
-def size_of_gradient(module, space, batch, entropy_coef, reduction):
-    """The mean or sum of the norms of each sample's gradient: of the first 40 where there are more."""
-    obs, actions, weights = batch
-    obs, actions = obs.reshape(-1, obs.shape[-1])[:40], actions.reshape(-1, *(space.shape or ()))[:40]
-    norms = [
-        flattened(loss_and_gradient(module, space, *one, entropy_coef)[1]).norm().item()
-        for one in zip(obs.split(1), actions.split(1), weights.flatten()[:40].split(1), strict=True)
-    ]
-    return np.mean(norms) * (weights.numel() if reduction == "sum" else 1)
+    assert difference.norm() <= 1e-5 * size_of_gradient(module, space, *batch, **kind)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -529,6 +519,12 @@ def test_overflow_is_a_floating_point_error(batch):
     obs, actions, weights = batch
     with pytest.raises(FloatingPointError, match=r"pg_loss\(\): the gradient is NaN or infinite"):
         fpt.pg_loss(nn.Linear(4, 3), 1e10 * obs, actions, 1e30 * weights)
+    for training in (True, False):
+        module = nn.Linear(4, 3).requires_grad_(training)
+        with pytest.raises(
+            FloatingPointError, match=r"pg_loss\(\): the loss is -.*e\+38, which is too large"
+        ):
+            fpt.pg_loss(module, obs, actions, 0 * weights, entropy_coef=1e38, reduction="sum")
 
 
 def test_log_prob_and_entropy_are_data():

@@ -11,6 +11,7 @@ import fastpg
 import fastpg.torch as fpt
 
 OBS, ACTIONS, WEIGHTS = torch.ones(5, 4), torch.tensor([0, 1, 1, 0, 1]), torch.linspace(-1, 1, 5)
+LOG_PROBS = torch.full((5,), -0.7)
 
 
 def make():
@@ -55,9 +56,11 @@ def test_a_policy_may_be_written_and_a_module_played_in_inference_mode():
         returns, _ = fastpg.evaluate("CartPole-v1", policy, episodes=2)
         rollout = fpt.collect("CartPole-v1", module, 4, num_envs=2, seed=0)
         loss = fpt.pg_loss(module, OBS, ACTIONS, WEIGHTS)
+        clipped_loss = fpt.ppo_loss(module, OBS, ACTIONS, WEIGHTS, LOG_PROBS)
     assert returns.shape == (2,)
     assert rollout.obs.shape == (4, 2, 4)
     torch.testing.assert_close(fpt.pg_loss(module, OBS, ACTIONS, WEIGHTS), loss)
+    torch.testing.assert_close(fpt.ppo_loss(module, OBS, ACTIONS, WEIGHTS, LOG_PROBS), clipped_loss)
 
 
 def test_a_module_made_in_inference_mode_is_refused_where_it_would_have_to_be_trained():
@@ -66,6 +69,8 @@ def test_a_module_made_in_inference_mode_is_refused_where_it_would_have_to_be_tr
     words = r"module.0.weight was made under torch.inference_mode\(\), so that it can never be trained"
     with pytest.raises(ValueError, match=rf"^pg_loss\(\): {words}"):
         fpt.pg_loss(module, OBS, ACTIONS, WEIGHTS)
+    with pytest.raises(ValueError, match=rf"^ppo_loss\(\): {words}"):
+        fpt.ppo_loss(module, OBS, ACTIONS, WEIGHTS, LOG_PROBS)
     with pytest.raises(ValueError, match=rf"^from_module\(\): {words}"):
         fpt.from_module(module)
     with torch.no_grad():  # what only reads it works
@@ -135,6 +140,9 @@ def test_vmap_over_what_reads_tensors_is_refused_in_a_sentence():
     module, rewards, ends = make(), torch.ones(2, 3), torch.zeros(3, dtype=torch.bool)
     uses = {
         "pg_loss": lambda: torch.func.vmap(lambda *one: fpt.pg_loss(module, *one))(OBS, ACTIONS, WEIGHTS),
+        "ppo_loss": lambda: torch.func.vmap(lambda *one: fpt.ppo_loss(module, *one))(
+            OBS, ACTIONS, WEIGHTS, LOG_PROBS
+        ),
         "log_prob_and_entropy": lambda: torch.func.vmap(
             lambda obs: fpt.log_prob_and_entropy(module, obs, ACTIONS[0])
         )(OBS),
