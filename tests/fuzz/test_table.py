@@ -29,7 +29,7 @@ LEFT_OUT = {
          "sb3.SB3VecEnv.env_is_wrapped"],
         "Stable-Baselines3 calls it; step does the first three",
     ),
-    **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "Reinforce", "VPG")], "train calls it"),
+    **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "PPO", "Reinforce", "VPG")], "train calls it"),
     **dict.fromkeys([f"torch.{name}Module.set_observations" for name in ("Policy", "Value")], "to_module calls it"),
     "Policy.has_spaces_like": "takes what is not public",
     "torch.Batch.from_arrays": "inherited: it makes a fastpg.Batch of arrays",
