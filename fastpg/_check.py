@@ -186,13 +186,17 @@ def contiguous(array: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
     return array if array.flags.aligned else array.copy()
 
 
-def observations(where: str, value: Any, obs_size: int) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+def observations(
+    where: str, name: str, value: Any, obs_size: int
+) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """Return observations (..., D) as contiguous rows (B, D), and the shape of the batch, the `...`."""
-    obs = floats(where, "obs", value)
+    obs = floats(where, name, value)
     if obs.ndim == 0 or obs.shape[-1] != obs_size:
-        raise ValueError(f"{where}: obs must have shape ({obs_size},) or (..., {obs_size}), got {obs.shape}")
+        raise ValueError(
+            f"{where}: {name} must have shape ({obs_size},) or (..., {obs_size}), got {obs.shape}"
+        )
     if obs.size == 0:
-        raise ValueError(f"{where}: obs must hold at least one observation, got shape {obs.shape}")
+        raise ValueError(f"{where}: {name} must hold at least one observation, got shape {obs.shape}")
     return contiguous(obs).reshape(-1, obs_size), obs.shape[:-1]
 
 

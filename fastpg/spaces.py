@@ -26,19 +26,21 @@ class Observations:
         """Return what two policies must share to read the same observations."""
         return self.num_inputs, self.categories
 
-    def rows(self, where: str, obs: Any) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-        """Check a batch of observations; return its rows and the shape of the batch."""
+    def rows(self, where: str, obs: Any, name: str = "obs") -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        """Check a batch of observations, an argument `name`; return its rows and the shape of the batch."""
         if not self.categories:
-            return _check.observations(where, obs, self.num_inputs)
-        columns = self._columns(where, obs)
+            return _check.observations(where, name, obs, self.num_inputs)
+        columns = self._columns(where, name, obs)
         batch_shape = columns[0].shape
         if any(column.shape != batch_shape for column in columns) or columns[0].size == 0:
             shapes = [column.shape for column in columns]
-            raise ValueError(f"{where}: obs must hold at least one observation of {self.space}, got {shapes}")
+            raise ValueError(
+                f"{where}: {name} must hold at least one observation of {self.space}, got {shapes}"
+            )
         rows = np.empty((columns[0].size, len(columns)), np.float32)
         for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
             rows[:, k] = categories_from_zero(
-                f"{where}: obs must lie in {self.space}", column.reshape(-1), start, size
+                f"{where}: {name} must lie in {self.space}", column.reshape(-1), start, size
             )
         return rows, batch_shape
 
@@ -54,25 +56,25 @@ class Observations:
             return categories[..., 0]
         return tuple(np.moveaxis(categories, -1, 0)) if isinstance(self.space, Tuple) else categories
 
-    def _columns(self, where: str, obs: Any) -> list[NDArray[Any]]:
+    def _columns(self, where: str, name: str, obs: Any) -> list[NDArray[Any]]:
         """Return the components of categorical observations, each an integer array of the batch's shape."""
         if isinstance(self.space, Discrete):
             parts: list[Any] = [obs]
         elif isinstance(obs, tuple | list):
             parts = list(obs)
         else:
-            array = _check.as_array(where, "obs", obs)
+            array = _check.as_array(where, name, obs)
             if array.ndim == 0 or array.shape[-1] != len(self.categories):
                 raise ValueError(
-                    f"{where}: obs must have shape (..., {len(self.categories)}), got {array.shape}"
+                    f"{where}: {name} must have shape (..., {len(self.categories)}), got {array.shape}"
                 )
             parts = list(np.moveaxis(array, -1, 0))
         if len(parts) != len(self.categories):
-            raise ValueError(f"{where}: obs must have {len(self.categories)} components, got {len(parts)}")
-        columns = [_check.as_array(where, "obs", part) for part in parts]
+            raise ValueError(f"{where}: {name} must have {len(self.categories)} components, got {len(parts)}")
+        columns = [_check.as_array(where, name, part) for part in parts]
         for column in columns:
             if column.dtype.kind not in "iu":
-                raise TypeError(f"{where}: obs must be integers of {self.space}, got {column.dtype}")
+                raise TypeError(f"{where}: {name} must be integers of {self.space}, got {column.dtype}")
         return columns
 
 

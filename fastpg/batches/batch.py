@@ -205,7 +205,7 @@ class Batch(Brief, Generic[Array]):
                 raise ValueError(
                     f"{where}: batch has no last_obs, whose value stands for what follows the last row"
                 )
-            last, after = policy.observations.rows(where, _arrays(self.last_obs))
+            last, after = policy.observations.rows(where, _arrays(self.last_obs), "last_obs of the batch")
             if after != shape[1:]:
                 raise ValueError(f"{where}: last_obs of the batch must begin with {shape[1:]}, got {after}")
             cut = truncated & ~terminated
@@ -248,7 +248,7 @@ class Batch(Brief, Generic[Array]):
                 f"{where}: batch has no final_obs, but truncated is True at row {t} of environment {n}: the "
                 "value of its final observation stands for the rest of the episode"
             )
-        rows, count = policy.observations.rows(where, _arrays(self.final_obs))
+        rows, count = policy.observations.rows(where, _arrays(self.final_obs), "final_obs of the batch")
         if count != (len(ends),):
             raise ValueError(
                 f"{where}: final_obs of the batch must hold {len(ends)} observations, one for each row that "

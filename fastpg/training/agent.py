@@ -247,6 +247,11 @@ def value_for(
     where: str, algorithm: Algorithm, policy: Policy, value: ValueFunction | None, seed: int
 ) -> ValueFunction | None:
     """Return the value function that an algorithm has: the one that is given, checked, or a new one."""
+    if policy.observations.categories and getattr(algorithm, "normalize_observations", False):
+        raise ValueError(
+            f"{where}: normalize_observations needs observations that are real numbers, got "
+            f"{policy.observation_space}"
+        )
     if value is not None:
         require_value(where, "value", value)
     if isinstance(algorithm, Reinforce):

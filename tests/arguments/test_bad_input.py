@@ -1,5 +1,7 @@
 """Every bad argument is refused in one sentence that names the function and the argument."""
 
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
@@ -404,6 +406,65 @@ def test_vpg_refuses(algorithm, arguments, error, words):
     refuse(lambda: algorithm(**arguments), error, f"{algorithm.__name__}(): ", *words)
 
 
+# What every option of PPO must be, values that are out of its range, and values of another kind.
+POSITIVE = ("a number in (0, inf)", [0.0, -1.0, INF, NAN], ["1", True])
+SHARE = ("a number in [0, 1]", [1.01, -0.1, NAN], ["1", None])
+DECAY = ("a number in [0, 1)", [1.0, -0.1, NAN], [None])
+FLAG = ("True or False", [], [0, 1, None, "yes"])
+WRONG_FOR_PPO = {
+    **dict.fromkeys(("gamma", "lam"), SHARE),
+    **dict.fromkeys(("beta1", "beta2"), DECAY),
+    **dict.fromkeys(
+        ("learning_rate", "value_learning_rate", "clip_range", "target_kl", "desired_kl", "huber_delta",
+         "value_clip_range", "max_grad_norm", "epsilon"),
+        POSITIVE,
+    ),
+    **dict.fromkeys(
+        ("linear_clip_range", "recompute_advantages", "joint_grad_norm", "linear_schedule",
+         "normalize_observations", "normalize_rewards"),
+        FLAG,
+    ),
+    "entropy_coef": ("a number in (-inf, inf)", [INF, NAN], [None]),
+    "epochs": ("an integer from 1 to 10000", [0, 10_001], [2.5, True, None]),
+    "minibatches": ("an integer from 1 to 1000000", [0, 10**7], [2.0, "4"]),
+    "standardize_advantages": ("one of 'minibatch', 'batch', 'none'", ["timestep"], [True, None]),
+    "value_loss": ("one of 'squared', 'huber'", ["mse"], [None, 1]),
+    "value_hidden": ("a sequence of widths", [], [64, None, "64"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_FOR_PPO)
+def test_ppo_refuses(name):
+    words, out_of_range, of_another_kind = WRONG_FOR_PPO[name]
+    for error, values in ((ValueError, out_of_range), (TypeError, of_another_kind)):
+        for value in values:
+            refuse(lambda value=value: fastpg.PPO(**{name: value}), error, f"PPO(): {name} must be {words}")
+
+
+def test_every_option_of_ppo_has_values_that_are_refused():
+    assert WRONG_FOR_PPO.keys() == {field.name for field in dataclasses.fields(fastpg.PPO)}
+    for name in ("value_learning_rate", "target_kl", "desired_kl", "value_clip_range", "max_grad_norm"):
+        assert getattr(fastpg.PPO(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [fastpg.VPG(normalize_observations=True), fastpg.PPO(normalize_observations=True)],
+    ids=lambda one: type(one).__name__,
+)
+def test_categories_are_not_normalised(algorithm):
+    policy = fastpg.Policy.for_env("Taxi-v4")
+    words = "normalize_observations needs observations that are real numbers, got Discrete(500)"
+    refuse(lambda: fastpg.train("Taxi-v4", algorithm, total_steps=1), ValueError, f"train(): {words}")
+    refuse(lambda: fastpg.Agent(algorithm, policy), ValueError, f"Agent(): {words}")
+
+
+@pytest.mark.parametrize("option", ["linear_schedule", "linear_clip_range"])
+def test_an_agents_schedule_needs_its_end(option, policy):
+    words = f"Agent(): {option} needs total_steps, where it reaches 0"
+    refuse(lambda: fastpg.Agent(fastpg.PPO(**{option: True}), policy), ValueError, words)
+
+
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [
@@ -411,8 +472,9 @@ def test_vpg_refuses(algorithm, arguments, error, words):
         (fastpg.ValueFunction.for_env("Acrobot-v1"), ValueError, ["value reads"]),
     ],
 )
-def test_train_refuses_a_value_function(value, error, words):
-    refuse(lambda: fastpg.train("CartPole-v1", fastpg.VPG(), value=value), error, "train(): ", *words)
+@pytest.mark.parametrize("algorithm", [fastpg.VPG(), fastpg.PPO()], ids=lambda one: type(one).__name__)
+def test_train_refuses_a_value_function(algorithm, value, error, words):
+    refuse(lambda: fastpg.train("CartPole-v1", algorithm, value=value), error, "train(): ", *words)
 
 
 def test_train_refuses_a_value_function_that_nobody_would_use_or_that_is_not_finite():
@@ -516,8 +578,9 @@ def compare(policy, **settings):
 
 
 def test_an_algorithm_with_a_list_of_widths_is_the_one_with_a_tuple():
-    listed, given = fastpg.VPG(value_hidden=[8, 4]), fastpg.VPG(value_hidden=(8, 4))
-    assert listed == given and hash(listed) == hash(given)
+    for algorithm in (fastpg.VPG, fastpg.PPO):
+        listed, given = algorithm(value_hidden=[8, 4]), algorithm(value_hidden=(8, 4))
+        assert listed == given and hash(listed) == hash(given)
 
 
 # ---- arrays to write to ---------------------------------------------------------------------------

@@ -15,14 +15,20 @@ ALGORITHMS = [
     fastpg.Reinforce(form="total", baseline="batch_mean"),
     fastpg.VPG(value_hidden=(3,), value_epochs=2, value_minibatches=2, normalize_observations=True),
     fastpg.A2C(value_hidden=()),
+    fastpg.PPO(
+        value_hidden=(3,), epochs=2, minibatches=3, normalize_observations=True, normalize_rewards=True
+    ),
+    fastpg.PPO(value_hidden=(), minibatches=1, target_kl=0.01, desired_kl=0.01, recompute_advantages=True),
 ]
 WORDS = {
     "batch": ("obs", "actions", "rewards", "mask", "last_obs", "final_obs", "transition", "ends"),
-    "policy": ("theta", "value"),
+    "policy": ("theta", "value", "normalize_observations"),
     "value": ("theta", "Reinforce"),
-    "algorithm": ("value", "linear_schedule"),
+    "algorithm": ("value", "linear_schedule", "linear_clip_range", "state"),
+    "truncated": ("final_obs",),
+    "mask": ("final_obs",),
     "state": ("entry", "theta"),
-    "terminated": ("bools",),
+    "terminated": ("bools", "final_obs"),
 }
 SELF = frozenset(["self"])
 
@@ -80,7 +86,7 @@ def odd_updates(draw):
 @st.composite
 def agents(draw):
     algorithm = draw(one_of(ALGORITHMS))
-    has_value = isinstance(algorithm, fastpg.VPG) and draw(st.booleans())
+    has_value = not isinstance(algorithm, fastpg.Reinforce) and draw(st.booleans())
     return {
         "algorithm": algorithm,
         "policy": fastpg.Policy(OBS, ACTIONS, hidden=(4,)),
@@ -98,7 +104,9 @@ def states(draw):
     return given
 
 
-ODD_ALGORITHMS = one_of([fastpg.VPG(linear_schedule=True), "VPG", fastpg.VPG, None])
+ODD_ALGORITHMS = one_of(
+    [fastpg.VPG(linear_schedule=True), fastpg.PPO(linear_clip_range=True), "VPG", fastpg.VPG, None]
+)
 CALLS = {
     "Agent": Call(
         fastpg.Agent,

@@ -1,6 +1,7 @@
 """Calls that play episodes and learn: estimates, evaluation, training, diagnostics; and the system's settings."""
 
 import copy
+import dataclasses
 import functools
 import pickle
 import tempfile
@@ -28,11 +29,11 @@ ENVS = [
     "gym:Pendulum-v1",
 ]
 WORDS = {
-    "policy": ("theta", "output"),
+    "policy": ("theta", "output", "normalize_observations"),
     "value": ("theta of the value function", "form"),
     "baseline": ("value", "form", "theta of the value function"),
     "form": ("value", "baseline"),
-    "env_id": ("Gymnasium", "policy maps"),
+    "env_id": ("Gymnasium", "policy maps", "normalize_observations"),
     "episodes": ("horizon",),
     "horizon": ("episodes",),
     "algorithm": ("value",),
@@ -120,7 +121,8 @@ def check_evaluate(given, result):
 ALGORITHMS = [
     fastpg.Reinforce(), fastpg.Reinforce(form="total", baseline="batch_mean", optimizer="sgd", momentum=0.5), fastpg.VPG(),
     fastpg.VPG(form="q", normalize_observations=True, value_minibatches=3), fastpg.A2C(linear_schedule=True),
-    fastpg.VPG(form="reward_to_go", value_hidden=(), value_epochs=0),
+    fastpg.VPG(form="reward_to_go", value_hidden=(), value_epochs=0), fastpg.PPO(epochs=2, minibatches=3),
+    fastpg.PPO(normalize_observations=True, normalize_rewards=True, minibatches=1000, linear_clip_range=True, target_kl=0.01),
 ]  # fmt: skip
 
 
@@ -129,12 +131,12 @@ def train_arguments(draw):
     given, value = draw(players())
     algorithm = draw(one_of(ALGORITHMS))
     if given["policy"].observations.categories and getattr(algorithm, "normalize_observations", False):
-        algorithm = fastpg.VPG(form="q")  # categories are not normalised
+        algorithm = dataclasses.replace(algorithm, normalize_observations=False)  # categories are not
     given |= {"algorithm": algorithm, "num_envs": draw(one_of([1, 3])), "total_steps": draw(one_of([1, 40]))}
     given |= draw(one_of([{"horizon": 1}, {"horizon": 5}, {"episodes": 2}, {"steps_per_iteration": 30}]))
     if "horizon" not in given and given["env_id"] == "Taxi-v4":
         given["horizon"] = given.pop("episodes", None) or given.pop("steps_per_iteration")
-    if isinstance(algorithm, fastpg.VPG) and draw(st.booleans()):
+    if not isinstance(algorithm, fastpg.Reinforce) and draw(st.booleans()):
         given["value"] = value
     given["policy"] = draw(one_of([None, given["policy"]]))
     given |= {
@@ -197,6 +199,17 @@ algorithm_fields = {
         "value_minibatches": st.just(2), "value_hidden": one_of([(), (3,)]), "standardize_advantages": st.booleans(),
         "normalize_observations": st.booleans(), "entropy_coef": st.just(0.0), "max_grad_norm": one_of([None, 0.5]),
         "linear_schedule": st.booleans(), "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
+    },
+    "PPO": {
+        "gamma": st.just(0.9), "lam": st.just(0.9), "learning_rate": st.just(0.1), "value_learning_rate": one_of([None, 0.1]),
+        "epochs": one_of([1, 3]), "minibatches": one_of([1, 3, 100]), "clip_range": one_of([1e-9, 0.2, 1e9]),
+        "linear_clip_range": st.booleans(), "entropy_coef": one_of([0.0, 0.1]),
+        "standardize_advantages": one_of(["minibatch", "batch", "none"]), "recompute_advantages": st.booleans(),
+        "target_kl": one_of([None, 1e-300, 0.01]), "desired_kl": one_of([None, 1e-300, 0.01]),
+        "value_loss": one_of(["squared", "huber"]), "huber_delta": one_of([1e-9, 1.0]), "value_clip_range": one_of([None, 1e-9, 0.2]),
+        "value_hidden": one_of([(), (3,)]), "max_grad_norm": one_of([None, 1e-9, 0.5]), "joint_grad_norm": st.booleans(),
+        "linear_schedule": st.booleans(), "normalize_observations": st.booleans(), "normalize_rewards": st.booleans(),
+        "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
     },
 }  # fmt: skip
 
@@ -288,6 +301,7 @@ def things():
         comparison(),
         MDP,
         fastpg.A2C(),
+        fastpg.PPO(),
         exact.policy_gradient(MDP, networks(4)[0]),
     ]
 
@@ -357,6 +371,7 @@ CALLS = {
     "Reinforce": algorithm(fastpg.Reinforce, algorithm_fields["Reinforce"]),
     "VPG": algorithm(fastpg.VPG, algorithm_fields["VPG"]),
     "A2C": algorithm(fastpg.A2C, algorithm_fields["VPG"]),
+    "PPO": algorithm(fastpg.PPO, algorithm_fields["PPO"]),
     "diagnostics.compare_forms": Call(
         diagnostics.compare_forms,
         compare_arguments(),

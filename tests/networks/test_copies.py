@@ -43,6 +43,7 @@ ALGORITHMS = [
     fastpg.VPG(),
     fastpg.VPG(normalize_observations=True),
     fastpg.A2C(),
+    fastpg.PPO(normalize_observations=True, normalize_rewards=True, desired_kl=0.01),
 ]
 
 
@@ -84,6 +85,7 @@ RESULTS = {
     "Reinforce": fastpg.Reinforce,
     "VPG": lambda: fastpg.VPG(lam=0.5),
     "A2C": fastpg.A2C,
+    "PPO": lambda: fastpg.PPO(target_kl=0.02),
 }
 
 

@@ -63,7 +63,8 @@ def main() -> None:
             for n in (1, 3, 17):
                 rollouts(env, policy, value, n)
                 steps(env, policy, value, n)
-            fastpg.train(env, fastpg.VPG(), num_envs=3, horizon=4, total_steps=24, hidden=hidden)
+            for algorithm in (fastpg.VPG(), fastpg.PPO(epochs=2, minibatches=3, normalize_rewards=True)):
+                fastpg.train(env, algorithm, num_envs=3, horizon=4, total_steps=24, hidden=hidden)
         print(f"padding: {isa} done", flush=True)
 
 

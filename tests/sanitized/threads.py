@@ -93,6 +93,7 @@ def trainers(env) -> None:
     few = {"num_envs": 64, "horizon": 8, "total_steps": 2048, "hidden": (8,)}
     side_by_side(
         lambda: fastpg.train(env, fastpg.VPG(), **few),
+        lambda: fastpg.train(env, fastpg.PPO(epochs=2, minibatches=3, normalize_rewards=True), **few),
         lambda: fastpg.train(env, fastpg.Reinforce(), num_envs=64, total_steps=2048, hidden=()),
     )
 

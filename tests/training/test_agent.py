@@ -359,6 +359,9 @@ def test_an_update_says_what_does_not_fit_and_changes_nothing():
         (changed(good, last_obs=good.last_obs[:2]), "last_obs"),
         (changed(good, final_obs=None), "batch has no final_obs, but truncated is True at row"),
         (changed(good, final_obs=good.final_obs[:-1]), "final_obs"),
+        (changed(good, final_obs=good.final_obs[:0]), "final_obs of the batch must hold at least one"),
+        (changed(good, final_obs=good.final_obs[:, :3]), "final_obs of the batch must have shape"),
+        (changed(good, last_obs=good.last_obs[:, :3]), "last_obs of the batch must have shape"),
         (changed(good, mask=np.zeros((5, 3), bool)), "batch has no transition.*mask"),
     ]:
         with pytest.raises(
