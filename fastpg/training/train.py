@@ -16,7 +16,6 @@ from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG, Algorithm, Reinforce
 from fastpg.batches.collector import Collector
-from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
     AnyEnv,
@@ -210,8 +209,8 @@ def train(
         )
     collection = _collection(where, horizon, episodes, steps_per_iteration)
     if num_envs is not None:
-        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
-    total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
+    total_steps = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
     if target_return is not None:
         target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
     seed = _check.seed(where, seed)
@@ -234,7 +233,7 @@ def train(
         if isinstance(env, GymnasiumEnv):
             num_envs = env.num_envs
         else:
-            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or MAX_NUM_ENVS)
+            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or _check.MAX_NUM_ENVS)
         config = {
             "env_id": env.id,
             "env_params": dict(env_params or {}),
@@ -368,7 +367,8 @@ def _collection(
     counts = {"horizon": horizon, "episodes": episodes, "steps_per_iteration": steps_per_iteration}
     _check.exactly_one(where, **counts)
     return {
-        name: 0 if n is None else _check.integer(where, name, n, 1, MAX_COUNT) for name, n in counts.items()
+        name: 0 if n is None else _check.integer(where, name, n, 1, _check.MAX_COUNT)
+        for name, n in counts.items()
     }
 
 

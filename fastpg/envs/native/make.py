@@ -12,7 +12,7 @@ from fastpg import _check
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.native.finite import FiniteMDP
 from fastpg.envs.native.registry import EnvLike, native_env
-from fastpg.envs.native.vector import AUTORESET_MODES, MAX_NUM_ENVS, Autoreset, VectorEnv
+from fastpg.envs.native.vector import AUTORESET_MODES, Autoreset, VectorEnv
 
 
 def make(
@@ -70,7 +70,7 @@ def make(
     ((3, 4), [1.0, 1.0, 1.0])
     """
     where = "make()"
-    num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
     mode = _autoreset(where, autoreset)
     copy = _check.boolean(where, "copy", copy)
     if seed is not None:
