@@ -226,9 +226,6 @@ fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const floa
  * wanted. gradient (P,): of it by theta. */
 fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);
-/* Of a value function: *square_error = sum_i (targets[i] - V(obs[i]))^2; gradient (P,): of -scale / 2 times it, uphill. */
-fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t batch, double scale,
-                              float *gradient, double *square_error, fpg_poll poll);
 /* The sum, or mean, of weights * grad log pi over each of several segments: gradients (num_segments, P). Segment s is rows
  * starts[s] .. starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row
  * is one. */

@@ -238,9 +238,6 @@ def policy_gradient(
     entropy_coef: float = 0.0,
     want_objective: bool = False,  # else 0 is returned, and saves its computation
 ) -> float: ...  # scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy at obs[i])
-def value_gradient(
-    net: Network, theta: F32, obs: F32, targets: F32, scale: float, out: F32
-) -> float: ...  # sum_i (targets[i] - V(obs[i]))^2; out = its gradient times -scale / 2
 def segment_gradients(
     net: Network,
     theta: F32,

@@ -133,14 +133,6 @@ fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *ob
     return status;
 }
 
-fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
-                              float *gradient, double *square_error, fpg_poll poll)
-{
-    const caller_rows rows = rows_of(obs, NULL, NULL, targets, size);
-    fpg_rows job = {.objective = FPG_VALUE_OBJECTIVE};
-    return fpg_value_problem(run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, square_error));
-}
-
 fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                  const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll)
 {

@@ -112,8 +112,6 @@ cdef extern from "fastpg.h" nogil:
                                         fpg_poll)
     fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const void *, const float *, int64_t, double,
                                    double, float *, double *, fpg_poll)
-    fpg_status fpg_value_gradient(fpg_model *, const float *, const float *, const float *, int64_t, double, float *, double *,
-                                  fpg_poll)
     fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
