@@ -243,9 +243,6 @@ typedef struct {
 fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *advantages,
                                 const float *old_log_probs, int64_t batch, double scale, double clip_range, double entropy_coef,
                                 float *gradient, fpg_clipped_sums *sums, fpg_poll poll);
-/* Of a value function: *square_error = sum_i (targets[i] - V(obs[i]))^2; gradient (P,): of -scale / 2 times it, uphill. */
-fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t batch, double scale,
-                              float *gradient, double *square_error, fpg_poll poll);
 /* The sum, or mean, of weights * grad log pi over each of several segments: gradients (num_segments, P). Segment s is rows
  * starts[s] .. starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row
  * is one. */

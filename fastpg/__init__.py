@@ -5,13 +5,9 @@ from fastpg._core import version as _version
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Reinforce
 from fastpg.batches.batch import Batch
 from fastpg.batches.collect import collect
-from fastpg.batches.estimators import (
-    GradientEstimate,
-    estimate_gradient,
-    evaluate,
-    log_prob_and_entropy,
-    policy_gradient,
-)
+from fastpg.batches.estimate import GradientEstimate, estimate_gradient
+from fastpg.batches.evaluate import evaluate
+from fastpg.batches.gradients import log_prob_and_entropy, policy_gradient
 from fastpg.batches.returns import (
     done_from_cleanrl,
     done_from_episode_starts,

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 MAX_SEED = 2**64 - 1
 MAX_STEPS = 2**62  # more than fit in memory
+MAX_NUM_ENVS = 2**31 - 1
+MAX_COUNT = 2**40  # steps or episodes in one call
 
 
 def shown(value: object) -> str:

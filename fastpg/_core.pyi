@@ -251,9 +251,6 @@ def clipped_gradient(
     entropy_coef: float,
     out: F32,  # the gradient by theta of scale * (surrogate + entropy_coef * entropy)
 ) -> tuple[float, float, float, float, float]: ...  # sums over rows: surrogate, entropy, k1, k3, rows clipped
-def value_gradient(
-    net: Network, theta: F32, obs: F32, targets: F32, scale: float, out: F32
-) -> float: ...  # sum_i (targets[i] - V(obs[i]))^2; out = its gradient times -scale / 2
 def segment_gradients(
     net: Network,
     theta: F32,

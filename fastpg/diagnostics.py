@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastpg import _check, exact, files
 from fastpg._brief import Brief
 from fastpg.algorithms import VPG
-from fastpg.batches.estimators import MAX_COUNT, estimate_gradient
+from fastpg.batches.estimate import estimate_gradient
 from fastpg.envs.native.registry import EnvLike, native_env
 from fastpg.errors import named
 from fastpg.networks.policy import Policy, require_policy
@@ -249,7 +249,7 @@ def compare_forms(
     if value is not None:
         require_value(where, "value", value)
     names = _names(where, forms, value)
-    episodes = _check.integer(where, "episodes", episodes, 1, MAX_COUNT)
+    episodes = _check.integer(where, "episodes", episodes, 1, _check.MAX_COUNT)
     batches = _check.integer(where, "batches", batches, 2, MAX_BATCHES)
     gamma = _check.real(where, "gamma", gamma, "[0, 1]")
     seeds = np.random.default_rng(_check.seed(where, seed)).integers(2**63, size=batches).tolist()

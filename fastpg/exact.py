@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, reference
 from fastpg._brief import Brief
-from fastpg.batches.estimators import MAX_COUNT
 from fastpg.envs.native.finite import FiniteMDP
 from fastpg.envs.native.registry import EnvLike, native_env
 from fastpg.networks.policy import Policy, require_policy
@@ -132,7 +131,7 @@ def policy_gradient(
     discount_states = _check.boolean(where, "discount_states", discount_states)
     steps = env.core.max_episode_steps or None
     if horizon is not None:
-        horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
+        horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
         steps = min(horizon, steps or horizon)
     states = len(env.core.table.cumulative)
     if final_values is not None:

@@ -172,18 +172,6 @@ fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *o
     return isfinite(total.entropy) && isfinite(total.k1) ? FPG_OK : FPG_NONFINITE_OUTPUT;
 }
 
-fpg_status fpg_value_gradient(fpg_model *b, const float *theta, const float *obs, const float *targets, int64_t size, double scale,
-                              float *gradient, double *square_error, fpg_poll poll)
-{
-    const caller_rows rows = rows_of(obs, NULL, NULL, targets, size);
-    fpg_rows job = {.objective = FPG_VALUE_OBJECTIVE, .value_scale = 1, .value_clip = INFINITY, .huber_delta = INFINITY};
-    fpg_slot total;
-    const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient, &total);
-    if (status == FPG_OK)
-        *square_error = total.sum;
-    return fpg_value_problem(status);
-}
-
 fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
                                  const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll)
 {

@@ -105,23 +105,6 @@ def clipped_gradient(Network net, const float[::1] theta, const float[:, ::1] ob
     return sums.surrogate, sums.entropy, sums.k1, sums.k3, sums.num_clipped
 
 
-def value_gradient(Network net, const float[::1] theta, const float[:, ::1] obs, const float[::1] targets, double scale,
-                   float[::1] out):
-    _check_batch(net, theta, obs)
-    _check_theta(net, out)
-    _require(net.net.num_outputs == 1, f"a value network has one output, got {net.net.num_outputs}")
-    _require(targets.shape[0] == obs.shape[0], f"targets must have {obs.shape[0]} entries, got {targets.shape[0]}")
-    cdef double square_error = 0
-    cdef _Interrupt interrupt = _Interrupt()
-    cdef fpg_poll poll = interrupt.poll()
-    cdef fpg_status status
-    with nogil:
-        status = fpg_value_gradient(net.model, &theta[0], &obs[0, 0], &targets[0], obs.shape[0], scale, &out[0], &square_error,
-                                    poll)
-    _raise_for(status, interrupt, "value_gradient()")
-    return square_error
-
-
 def segment_gradients(Network net, const float[::1] theta, const float[:, ::1] obs, actions, const float[::1] weights, starts,
                       bint mean, float[:, ::1] out):
     cdef const int64_t[::1] bounds

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fastpg.algorithms.options import check_options
-from fastpg.batches.estimators import MeanBaseline, Normalize
+from fastpg.batches.forms import MeanBaseline, Normalize
 
 
 @dataclass(frozen=True, slots=True)

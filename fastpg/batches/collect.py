@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
 from fastpg.batches.batch import Batch
-from fastpg.batches.estimators import MAX_COUNT
 from fastpg.batches.stepped import collect_stepped
 from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import AnyEnv
-from fastpg.envs.native.registry import NativeEnv, is_native, native_env
-from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
+from fastpg.envs.native.registry import DEFAULT_NUM_ENVS, NativeEnv, is_native, native_env
+from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction, require_value
 
@@ -87,7 +86,7 @@ def collect(
         An argument is of the wrong kind or out of range; the policy does not fit the environment.
     FloatingPointError
         An observation, a reward or a value is not finite. As after KeyboardInterrupt, a `VectorEnv` then
-        stands where it stood.
+        stands where it stood, and one that was never reset has not been; after a value alone it has gone on.
     gymnasium.error.ClosedEnvironmentError
         The environment is closed.
 
@@ -117,7 +116,7 @@ def collect(
         critic = Weights(value.network, value.theta)
     if out is not None and type(out) is not Batch:
         raise TypeError(f"{where}: out must be a Batch of fastpg.collect, got {_check.shown(out)}")
-    return play(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
+    return collect_native(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
 
 
 class Stage(NamedTuple):
@@ -137,7 +136,7 @@ def set_stage(where: str, env: Any, num_envs: Any, seed: Any, env_params: Mappin
         given = sorted({**env_params, **({} if num_envs is None else {"num_envs": num_envs})})
         if given:
             raise TypeError(f"{where}: {given[0]} goes with an id; the VectorEnv that was passed has its own")
-        return Stage(env._native, env, env.num_envs, seed)
+        return Stage(env.native, env, env.num_envs, seed)
     if isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | gymnasium.Wrapper):
         advice = (
             "what a wrapper does would not be seen: pass the VectorEnv inside it, env.unwrapped"
@@ -148,7 +147,11 @@ def set_stage(where: str, env: Any, num_envs: Any, seed: Any, env_params: Mappin
         raise TypeError(
             f"{where}: env must be a fastpg.VectorEnv or an id, got {_check.shown(env)}; {advice}"
         )
-    num_envs = 1024 if num_envs is None else _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    num_envs = (
+        DEFAULT_NUM_ENVS
+        if num_envs is None
+        else _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
+    )
     return Stage(native_env(where, env, env_params), None, num_envs, seed or 0)
 
 
@@ -219,7 +222,7 @@ def _described(parts: Buffers) -> str:
     return f"{horizon} steps of {num_envs} environments with {size} {kind} and {actions}{of_values}"
 
 
-def play(
+def collect_native(
     where: str,
     stage: Stage,
     policy: Weights,
@@ -228,7 +231,7 @@ def play(
     out: Batch[Any] | None,
 ) -> Batch[NDArray[Any]]:
     """Do the work of `collect`; policy and critic fit the environments."""
-    horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
+    horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
     env = stage.env
     obs_space = spaces.observations(where, env.observation_space)
     action_space = spaces.actions(where, env.action_space)

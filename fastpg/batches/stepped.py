@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
-from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
 from fastpg.errors import without_place
@@ -33,11 +32,11 @@ def collect_stepped(
     env_params: Mapping[str, Any],
 ) -> Batch[NDArray[Any]]:
     """Do the work of `collect` with an environment that is not native."""
-    horizon = _check.integer(where, "horizon", horizon, 1, MAX_COUNT)
+    horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
     if seed is not None:
         seed = _check.seed(where, seed)
     if num_envs is not None:
-        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
     theta = policy.checked_theta(where)
     with opened(where, env, env_params or None, num_envs=num_envs) as wrapped:
         assert isinstance(wrapped, GymnasiumEnv)

@@ -28,7 +28,7 @@ from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
 from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
-from fastpg.batches.estimators import evaluate
+from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 from fastpg.envs import env_spec, list_envs, native_env

@@ -107,7 +107,9 @@ def collect(
     critic = None if value is None else _critic(where, stage, value)
     if out is not None and not isinstance(out, Batch):
         raise TypeError(f"{where}: out must be a Batch of fastpg.torch.collect, got {_check.shown(out)}")
-    played = rollouts.play(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
+    played = rollouts.collect_native(
+        where, stage, Weights(policy.network, policy.theta), critic, horizon, out
+    )
     return Batch(**{name: _tensor(part) for name, part in _parts(played).items()})
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.algorithms import Algorithm, Reinforce, require_algorithm
 from fastpg.batches.batch import Batch
-from fastpg.batches.estimators import MAX_COUNT
 from fastpg.errors import named
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction, require_value
@@ -100,7 +99,7 @@ class Agent:
         require_policy(where, policy)
         seed = _check.seed(where, seed)
         if total_steps is not None:
-            total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+            total_steps = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
         else:
             for option in ("linear_schedule", "linear_clip_range"):
                 if getattr(algorithm, option, False):
@@ -111,8 +110,8 @@ class Agent:
         self.algorithm, self.policy, self.value, self.seed = algorithm, policy, value, seed
         self._total_steps = total_steps
         self._core = core_agent(
-            algorithm, policy, value, seed=seed, total_steps=total_steps or MAX_COUNT, target_return=None,
-            policy_given=True, value_given=value_given,
+            algorithm, policy, value, seed=seed, total_steps=total_steps or _check.MAX_COUNT,
+            target_return=None, policy_given=True, value_given=value_given,
         )  # fmt: skip
 
     def __repr__(self) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from fastpg import _check, files
-from fastpg.batches.estimators import MAX_COUNT
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, opened
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import CheckpointError
@@ -93,7 +92,7 @@ def resume(
     show = _check.boolean(where, "progress", progress)
     changed: dict[str, Any] = {}
     if total_steps is not None:
-        changed["total_steps"] = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+        changed["total_steps"] = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
     if target_return is not None:
         changed["target_return"] = _check.real(where, "target_return", target_return, "[-inf, inf]")
     if checkpoint_every is not None:

@@ -16,7 +16,6 @@ from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
-from fastpg.batches.estimators import MAX_COUNT, MAX_NUM_ENVS
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
     AnyEnv,
@@ -231,8 +230,8 @@ def train(
     algorithm = require_algorithm(where, Reinforce() if algorithm is None else algorithm)
     collection = _collection(where, algorithm, horizon, episodes, steps_per_iteration)
     if num_envs is not None:
-        num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
-    total_steps = _check.integer(where, "total_steps", total_steps, 1, MAX_COUNT)
+        num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
+    total_steps = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
     if target_return is not None:
         target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
     seed = _check.seed(where, seed)
@@ -258,7 +257,7 @@ def train(
         if isinstance(env, GymnasiumEnv):
             num_envs = env.num_envs
         else:
-            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or MAX_NUM_ENVS)
+            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or _check.MAX_NUM_ENVS)
         config = run_config(
             env, algorithm, learner, critic, env_params, num_envs=num_envs, **collection,
             total_steps=total_steps, target_return=target_return, seed=seed,
@@ -492,7 +491,8 @@ def _collection(
     counts = dict(zip(COLLECTIONS, (horizon, episodes, steps_per_iteration), strict=True))
     _check.exactly_one(where, **counts)
     return {
-        name: 0 if n is None else _check.integer(where, name, n, 1, MAX_COUNT) for name, n in counts.items()
+        name: 0 if n is None else _check.integer(where, name, n, 1, _check.MAX_COUNT)
+        for name, n in counts.items()
     }
 
 

@@ -37,6 +37,17 @@ def test_score_is_the_derivative_of_log_prob(network, rng):
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_backpropagation_leaves_the_parts_of_the_score(network, rng):
+    theta, obs, actions = random_rows(network, rng)
+    score = reference.score(network, theta, obs, actions)
+    for inputs, deltas in reference.backpropagate(network, theta, obs, actions):
+        weights = np.einsum("bo,bi->boi", deltas, inputs).reshape(len(obs), -1)
+        layer = np.concatenate([weights, deltas], axis=1)
+        np.testing.assert_allclose(score[:, : layer.shape[1]], layer, atol=1e-12)
+        score = score[:, layer.shape[1] :]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_policy_gradient_is_the_weighted_score(network, rng):
     theta, obs, actions = random_rows(network, rng)
     weights = rng.normal(size=len(obs))

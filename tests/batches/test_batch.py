@@ -34,19 +34,27 @@ def test_entropy_bonus_and_objective_are_the_oracles(isa, space, hidden, size):
     assert abs(objective - terms.mean()) < 1e-5 * np.abs(terms).mean()
 
 
-@pytest.mark.parametrize("size", [1, 17, 1000])
+@pytest.mark.parametrize("shape", [(1, 1), (17, 1), (1, 17), (10, 100)], ids=str)
 @pytest.mark.parametrize("hidden", [(), (33,), (64, 64)])
-def test_regression_of_a_batch_is_the_oracles(isa, hidden, size):
+def test_regression_of_a_batch_is_the_oracles(isa, hidden, shape):
+    """Every episode has one step, so that rewards are the targets; Adam's first moment has the gradient."""
     rng = np.random.default_rng(0)
-    net = _core.Network(4, hidden, 1, "tanh")
+    space = Box(-np.inf, np.inf, (4,))
+    value = fastpg.ValueFunction(space, hidden=hidden)
+    value.theta[:] = rng.normal(size=value.theta.size) / 4
+    theta = np.float64(value.theta)
+    obs, targets = rng.normal(size=(*shape, 4)).astype(np.float32), rng.normal(size=shape).astype(np.float32)
+    ends, no = np.ones(shape, bool), np.zeros(shape, bool)
+    batch = fastpg.Batch.from_arrays(
+        obs, np.zeros(shape, np.int64), targets, ends, no, last_obs=obs[-1], final_obs=obs.reshape(-1, 4)
+    )
+    algorithm = fastpg.VPG(value_epochs=1)
+    agent = fastpg.Agent(algorithm, fastpg.Policy(space, Discrete(2), hidden=()), value)
+    stats = agent.update(batch)
     oracle = reference.Network(4, hidden, 1, "tanh")
-    theta = rng.normal(size=net.num_parameters).astype(np.float32) / 4
-    obs, targets = rng.normal(size=(size, 4)).astype(np.float32), rng.normal(size=size).astype(np.float32)
-    gradient = np.empty_like(theta)
-    square_error = _core.value_gradient(net, theta, obs, targets, 1 / size, gradient)
-    exact = theta.astype(float), obs.astype(float), targets.astype(float)
-    values = reference.state_values(oracle, *exact[:2])
-    assert square_error == pytest.approx(((targets - values) ** 2).sum(), rel=1e-5)
+    exact = theta, np.float64(obs.reshape(-1, 4)), np.float64(targets.reshape(-1))
+    assert stats["value_loss"] == pytest.approx(reference.value_loss(oracle, *exact), rel=1e-5)
+    gradient = agent.state()["value.m"] / (1 - algorithm.beta1)
     assert relative_error(gradient, reference.value_gradient(oracle, *exact)) < 1e-5
 
 

@@ -468,6 +468,22 @@ def test_a_network_that_overflows_is_an_error_and_the_environments_stay():
         fastpg.collect(env, good, 5, value=value)
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_environments_that_were_never_reset_stay_so_where_collect_fails(copy):
+    made = {"num_envs": 5, "copy": copy, "seed": 3, "autoreset": "same_step"}
+    env, twin = fastpg.make("CartPole-v1", **made), fastpg.make("CartPole-v1", **made)
+    good, bad = policy_of("CartPole-v1"), policy_of("CartPole-v1")
+    bad.theta[:] = 3e38
+    with pytest.raises(FloatingPointError, match="the policy's output is NaN or infinite"):
+        fastpg.collect(env, bad, 5)
+    with pytest.raises(fastpg.ResetNeeded):
+        env.step(np.zeros(5, np.int64))
+    assert_equal(fastpg.collect(env, good, 30), fastpg.collect(twin, good, 30))
+    actions = np.ones(5, np.int64)
+    for got, expected in zip(env.step(actions)[:4], twin.step(actions)[:4], strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 def test_a_reward_that_is_not_finite_in_float32_is_an_error_before_its_episode_ends():
     mdp = FiniteMDP(np.ones((1, 1, 1)), np.full((1, 1), 1e300), np.zeros(1, bool), np.ones(1), 100)
     with pytest.raises(FloatingPointError, match="reward that is NaN or infinite"):

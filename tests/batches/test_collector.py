@@ -13,8 +13,9 @@ from gymnasium.vector import SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
-from fastpg.batches.collector import Collector, play
+from fastpg.batches.collector import Collector
 from fastpg.batches.episodes import episode_sums
+from fastpg.batches.evaluate import play_stepped
 from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
@@ -548,7 +549,7 @@ def test_an_iteration_that_fails_leaves_the_agent_as_it_was(rate):
 def evaluated(env, **options):
     with opened("test", env, None) as wrapped:
         policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space)
-        return play(wrapped, policy.network, policy.theta, deterministic=True, seed=0, **options)
+        return play_stepped(wrapped, policy.network, policy.theta, deterministic=True, seed=0, **options)
 
 
 @pytest.mark.parametrize("mode", MODES)

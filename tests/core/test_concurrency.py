@@ -224,7 +224,7 @@ made = {"num_envs": 5, "seed": 3, "autoreset": "AUTORESET"}
 env, twin = fastpg.make("CartPole-v1", **made), fastpg.make("CartPole-v1", **made)
 policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
 fastpg.collect(env, policy, 4)
-sampler = _core.Sampler(env._native.core, policy.network, 5, 0)
+sampler = _core.Sampler(env.native.core, policy.network, 5, 0)
 turns = [one.turn("a thread of the parent") for one in (env._core, sampler)]
 for turn in turns:
     turn.__enter__()

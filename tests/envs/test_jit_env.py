@@ -47,7 +47,7 @@ def actions_of(env, steps, seed=0):
         if isinstance(space, Box):
             yield rng.normal(size=env.action_space.shape).astype(np.float32)
         else:
-            categories = env._native.core.action_categories
+            categories = env.native.core.action_categories
             yield rng.integers(categories, size=(env.num_envs, len(categories))).reshape(
                 env.action_space.shape
             )

@@ -388,7 +388,7 @@ def test_where_numba_is_told_not_to_compile_it_is_plain_python():
     program = (
         "import fastpg; from tests.support.jit_envs import Cart; e = fastpg.make(Cart, 2); e.reset(seed=0); "
     )
-    program += "e.step(e.action_space.sample()); print(type(e._native.core.functions.keep).__name__)"
+    program += "e.step(e.action_space.sample()); print(type(e.native.core.functions.keep).__name__)"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

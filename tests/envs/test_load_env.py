@@ -123,7 +123,7 @@ def test_it_pickles_and_changes(library):
     )
     assert again.params == {"gust": 0.2, "mass": 3.0}
     assert fastpg.make(again).spec.max_episode_steps == 7
-    assert fastpg.make(env, mass=2.0)._native.settings[1] == 2.0
+    assert fastpg.make(env, mass=2.0).native.settings[1] == 2.0
 
 
 def test_a_function_that_returns_a_status_stops_whoever_called_it(library):

@@ -14,7 +14,7 @@ from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.mujoco.make import make_mujoco, task_of
 from fastpg.envs.native.finite import FiniteMDP
 from fastpg.envs.native.registry import EnvLike, native_env
-from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
+from fastpg.envs.native.vector import VectorEnv
 
 
 def make(
@@ -75,7 +75,7 @@ def make(
     ((3, 4), [1.0, 1.0, 1.0])
     """
     where = "make()"
-    num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
+    num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
     mode = autoreset_mode(where, autoreset)
     copy = _check.boolean(where, "copy", copy)
     if seed is not None:

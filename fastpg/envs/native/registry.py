@@ -22,6 +22,7 @@ from fastpg import _check, _core
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.native.finite import FiniteMDP
 
+DEFAULT_NUM_ENVS = 1024  # side by side, where nobody says how many
 EnvLike = str | FiniteMDP | CustomEnv  # what is accepted wherever an environment is named
 
 

@@ -24,8 +24,6 @@ from fastpg.envs.native.vector_arguments import (
 from fastpg.envs.native.vector_results import Results
 from fastpg.errors import InvalidAction, ResetNeeded
 
-MAX_NUM_ENVS = 2**31 - 1
-
 
 class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     """A batch of native environments; `fastpg.make` makes one.
@@ -54,6 +52,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         With "autoreset_mode", a `gymnasium.vector.AutoresetMode`.
     spec : gymnasium.envs.registration.EnvSpec
         ``gymnasium.make_vec(env.spec)`` makes such an environment again.
+    native : NativeEnv
+        What each of its environments is, as the core steps it.
     copy : bool
         As it was made with: whether each `step` returns arrays of its own.
     """
@@ -80,8 +80,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         if render_mode is not None:
             _check.choice("make()", "render_mode", render_mode, ("rgb_array",))
             env.original.render_mode = render_mode
-        self._native = env
-        self._core = _core.Vector(env.core, num_envs, autoreset)
+        self.native = env
         self._autoreset = autoreset
         self._copy = copy
         self._next_seed = seed
@@ -96,9 +95,16 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._action_shape = self.action_space.shape or ()
         if not copy:
             self._arrays = self._results.new_arrays()  # of every step
-            with self._core.turn("make()"):
-                self._core.bind(self._arrays.bound)
+        self._core = self._new_core()
         self.closed = False
+
+    def _new_core(self) -> _core.Vector:
+        """Return environments that were never reset."""
+        core = _core.Vector(self.native.core, self.num_envs, self._autoreset)
+        if not self._copy:
+            with core.turn("make()"):
+                core.bind(self._arrays.bound)
+        return core
 
     def reset(
         self,
@@ -146,7 +152,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             mask = reset_mask(where, settings.pop("reset_mask"), self.num_envs)
             if not self._core.was_reset:
                 raise ResetNeeded(f"{where}: options['reset_mask'] needs a full reset first{self._why()}")
-        params = reset_params(where, self._native, settings)
+        params = reset_params(where, self.native, settings)
         chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask
         if seed is None and not self._core.was_seeded:
             seed = self._next_seed if self._next_seed is not None else secrets.randbits(48)
@@ -261,7 +267,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         where = "VectorEnv.set_state()"
         with self._core.turn(where):
             self._check_usable(where)
-            rows, steps = state_arrays(where, self._native, self.num_envs, state, elapsed)
+            rows, steps = state_arrays(where, self.native, self.num_envs, state, elapsed)
             obs = self._results.empty_obs()
             self._core.set_state(rows, steps, obs)
             self._last_actions = None
@@ -281,6 +287,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         """
         with self._core.turn(where):
             self._check_open(where)
+            is_new = not self._core.was_seeded
             if not self._core.was_reset:
                 self._sampler = None  # a fork may have torn it as well
                 self._reset(where)
@@ -293,11 +300,16 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             )
             key = (*shape, network.obs_categories, network.action_categories)
             if self._sampler is None or self._sampler[0] != key:
-                self._sampler = key, _core.Sampler(self._native.core, network, self.num_envs, 0)
+                self._sampler = key, _core.Sampler(self.native.core, network, self.num_envs, 0)
             if seed is None:
                 seed = int(self._seeds[0])
             sampler = self._sampler[1]
-            result = sampler.collect(self._core, theta, seed=seed, first_step=self._collected, **arrays)
+            try:
+                result = sampler.collect(self._core, theta, seed=seed, first_step=self._collected, **arrays)
+            except BaseException:
+                if is_new:  # a call that fails changes nothing: the next reset is still the first
+                    self._core = self._new_core()
+                raise
             self._collected += len(arrays["rewards"])
             self._last_actions = None
             return result
@@ -318,7 +330,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 )
                 return None
             self._check_usable(where)
-            original: Any = self._native.original
+            original: Any = self.native.original
             frames = []
             states, elapsed = self._core.get_state()
             obs = self._results.empty_obs()
@@ -326,7 +338,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             for i, state in enumerate(states):
                 action = self._last_actions[i] if self._last_actions is not None and elapsed[i] > 0 else None
                 one = self._results.one(self._results.observations(obs), i)
-                self._native.spec.show(original, state, one, action)
+                self.native.spec.show(original, state, one, action)
                 frames.append(np.array(original.render()))
             return tuple(frames)
 
@@ -343,7 +355,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     def close_extras(self, **kwargs: Any) -> None:
         """Close the renderer; `step` and `reset` raise from now on."""
         with self._core.turn("VectorEnv.close()"):
-            self._native.original.close()
+            self.native.original.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -382,12 +394,12 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 "autoreset='disabled' reset them first: reset(options={'reset_mask': terminated | truncated})"
             )
         assert array is not None
-        size = self._native.core.action_size
+        size = self.native.core.action_size
         got = array[outcome * size : (outcome + 1) * size]
         shown = got.tolist() if size > 1 else got[0]
         begin = f"{where}: the action of environment {outcome}"
         raise InvalidAction(
             f"{begin} must lie in {self.single_action_space}, got {shown}"
-            if self._native.core.action_categories
+            if self.native.core.action_categories
             else f"{begin} must be finite, got {shown}"
         )

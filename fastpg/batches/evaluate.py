@@ -1,0 +1,151 @@
+"""What whole episodes of a policy earn."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check, _core
+from fastpg.batches.collector import EVALUATION, seeds_for
+from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, Stepper, VectorizationMode, opened
+from fastpg.envs.native.registry import native_env
+from fastpg.errors import without_place
+from fastpg.networks.policy import Policy, require_policy
+
+MAX_SIDE_BY_SIDE = 1024  # environments
+
+
+def evaluate(
+    env_id: AnyEnv,
+    policy: Policy,
+    *,
+    episodes: int = 100,
+    deterministic: bool = True,
+    seed: int = 0,
+    max_steps: int | None = None,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
+    **env_params: Any,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Play whole episodes and return what each of them earned.
+
+    Parameters
+    ----------
+    env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
+        As in `train`. A vector environment is reset first, and left in the middle of its last episodes.
+    policy : Policy
+    episodes : int
+        How many, E. Every environment plays a quota that is fixed beforehand.
+    deterministic : bool
+        Take the most likely action at every step (in a Box the mean) instead of drawing one.
+    seed : int
+        Evaluation draws its own random numbers: episodes differ from those of training with the same seed.
+    max_steps : int, optional
+        End an episode here, with what it has earned so far. In an environment without a time limit a
+        deterministic policy may otherwise stand still for ever. By default episodes end by themselves.
+    vectorization_mode, reset_options
+        As in `train`.
+    **env_params
+        Parameters of the environment, as in `estimate_gradient`.
+
+    Returns
+    -------
+    returns : float64 array, shape (E,)
+        Undiscounted.
+    lengths : int64 array, shape (E,)
+        In steps; `max_steps` where an episode was ended there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong kind or out of range; the policy does not fit the environment.
+    ImportError
+        The environment needs a package that is not installed.
+    FloatingPointError
+        A reward, an observation or the policy's output is NaN or infinite.
+
+    Examples
+    --------
+    >>> returns, lengths = evaluate("CartPole-v1", Policy.for_env("CartPole-v1"), episodes=10)
+    >>> bool((returns == lengths).all())  # a reward of 1 for every step
+    True
+    """
+    where = "evaluate()"
+    require_policy(where, policy)
+    episodes = _check.integer(where, "episodes", episodes, 1, _check.MAX_COUNT)
+    deterministic = _check.boolean(where, "deterministic", deterministic)
+    seed = _check.seed(where, seed)
+    if max_steps is not None:
+        max_steps = _check.integer(where, "max_steps", max_steps, 1, 2**31 - 1)
+    theta = policy.checked_theta(where)
+    with opened(
+        where, env_id, env_params, at_most=episodes,
+        vectorization_mode=vectorization_mode, reset_options=reset_options,
+    ) as env:  # fmt: skip
+        policy.check_fits(where, env)
+        if isinstance(env, GymnasiumEnv):
+            try:
+                return play_stepped(
+                    env, policy.network, theta, episodes=episodes, deterministic=deterministic, seed=seed,
+                    max_steps=max_steps,
+                )  # fmt: skip
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{where}: {without_place(error)}") from error
+        core, limit = env.core, env.core.max_episode_steps
+        if max_steps is not None and (limit == 0 or max_steps < limit):
+            core = native_env(where, env_id, env_params, max_episode_steps=max_steps).core
+        sampler = _core.Sampler(core, policy.network, min(episodes, MAX_SIDE_BY_SIDE), seed)
+        return sampler.evaluate(theta, episodes=episodes, deterministic=deterministic)
+
+
+def play_stepped(
+    env: GymnasiumEnv,
+    network: _core.Network,
+    theta: NDArray[np.float32],
+    *,
+    episodes: int,
+    deterministic: bool,
+    seed: int,
+    max_steps: int | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Do the work of `evaluate` where Python steps; episode k of environment i is entry k N + i."""
+    count = env.num_envs
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    stepper = Stepper(env)
+    obs = np.empty((count, env.observed.size), np.float32)
+    action = np.empty(count * env.acted.size, env.acted.dtype)
+    reward, flags = np.empty(count), np.empty((2, count), np.bool_)
+    reset_seed: int | None
+    reset_seed, action_seed = seeds_for(seed, EVALUATION)
+    quota = _core.episode_quota(episodes, count)
+    environments, nobody = np.arange(count), np.zeros(count, np.bool_)
+    draws = 0
+    # An episode that is cut leaves its environment in the middle of it: then all play one episode a round.
+    rounds = quota[None] if max_steps is None else (np.arange(quota.max())[:, None] < quota).astype(np.int64)
+    for before, owed in zip(np.cumsum(rounds, axis=0) - rounds, rounds, strict=True):
+        stepper.reset(obs, reset_seed)
+        reset_seed = None
+        played, left = before.copy(), owed.copy()
+        earned, age = np.zeros(count), np.zeros(count, np.int64)
+        while (counting := left > 0).any():
+            live = counting & ~stepper.filler
+            try:
+                _core.act(network, theta, obs, action_seed, draws, deterministic, action)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{env.id}: {without_place(error)}") from error
+            draws += 1
+            ended = live & stepper.done if stepper.step(action, reward, flags, obs) else nobody
+            earned += np.where(live, reward, 0.0)
+            age += live
+            if max_steps is not None:
+                ended = ended | (live & (age >= max_steps))
+            if ended.any():
+                entries = played[ended] * count + environments[ended]
+                returns[entries], lengths[entries] = earned[ended], age[ended]
+                played += ended
+                left -= ended
+                earned[ended], age[ended] = 0.0, 0
+    if not np.isfinite(returns).all():
+        raise FloatingPointError(f"{env.id} returned a reward that is NaN or infinite")
+    return returns, lengths
