@@ -1,4 +1,4 @@
-"""The command line: `fastpg train ENV_ID`, `resume FOLDER`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
+"""The command line: `fastpg train ENV_ID`, `resume FOLDER`, `plot FOLDER...`, `eval PATH`, and others.
 
 The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
@@ -30,12 +30,14 @@ from fastpg import _check, diagnostics
 from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
+from fastpg.cli.environments import env_params, environment
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
+from fastpg.training.curves import curves, draw, in_characters
 from fastpg.training.resume import resume
 from fastpg.training.run_folder import load_policy
 from fastpg.training.train import TrainResult, train
@@ -47,8 +49,8 @@ DEFAULT_ALGORITHM = "reinforce"
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 ENV_ID_HELP = (
     "One of `fastpg envs`, or any other id that Gymnasium knows, as HalfCheetah-v5. MODULE:ENV_ID imports "
-    "the module first, also from the current folder. gym:ENV_ID is Gymnasium's own environment where there "
-    "is a native one."
+    "the module first, also from the current folder. MODULE:NAME and FILE.py:NAME are what jit_env made, or "
+    "a function. gym:ENV_ID is Gymnasium's own environment where there is a native one."
 )
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
@@ -80,6 +82,11 @@ def _train_options(name: str) -> type[Any]:
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    env = Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        arg(metavar="KEY=VALUE", help="A parameter of the environment; once for each."),
+    ]
+    fields.append(("env", env, dataclasses.field(default=())))
     required = [("env_id", types["env_id"])]
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=DEFAULT_ALGORITHM)),
@@ -123,6 +130,22 @@ class ResumeOptions:
     target_return: float | None = None
     checkpoint_every: int | str | None = None
     keep_checkpoints: int | None = None
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """Compare the learning curves of runs: those that differ in their seeds alone are one curve.
+
+    Parameters
+    ----------
+    runs
+        Folders that `fastpg train --run` made.
+    out
+        A picture, .png, .svg or .pdf, with 95 % intervals; needs matplotlib. By default the terminal's.
+    """
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FOLDER...")]
+    out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -271,6 +294,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 0
     if isinstance(options, ResumeOptions):
         return _resume(options)
+    if isinstance(options, PlotOptions):
+        return _plot(options)
     if isinstance(options, EvalOptions):
         return _eval(options)
     if isinstance(options, DiagnoseOptions):
@@ -327,6 +352,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     commands: dict[str, Any] = {
         "train": _train_options(algorithm),
         "resume": ResumeOptions,
+        "plot": PlotOptions,
         "eval": EvalOptions,
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
@@ -367,9 +393,9 @@ def _sentence(error: BaseException) -> str:
 
 def _train(options: Any) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    env_id: str = settings.pop("env_id")
-    _see_current_folder(env_id)
+    env_id = environment(settings.pop("env_id"))
     threshold = reward_threshold("train()", env_id)
+    settings["env_params"] = env_params(settings.pop("env"))
     settings["algorithm"] = settings.pop(settings["algorithm"])
     path = settings.pop("checkpoint") or (None if options.run else _default_path(env_id))
     overwrite = settings.pop("overwrite")
@@ -392,13 +418,13 @@ def _resume(options: ResumeOptions) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     path: Path = options.run
     if options.env is not None:
-        _see_current_folder(options.env)
+        settings["env"] = environment(options.env)
     code = 0
     try:
         run = resume(**settings, progress=True)
     except SaveError as error:
         run, path, code = _saved_elsewhere(error)
-    env_id = options.env or run.config["env_id"]
+    env_id = settings["env"] or run.config["env_id"]
     mode = run.config.get("vectorization_mode")
     _report(env_id, run, reward_threshold("resume()", env_id), path, mode)
     return code
@@ -417,7 +443,7 @@ def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:
     return run, path, _fail(f"{error}; policy saved to {path} instead", 1)
 
 
-def _report(env_id: str, run: TrainResult, threshold: float | None, path: Path, mode: Any) -> None:
+def _report(env_id: Any, run: TrainResult, threshold: float | None, path: Path, mode: Any) -> None:
     """Evaluate the policy of a run, and say what has become of it."""
     ways = []
     for way in (DETERMINISTIC, STOCHASTIC):
@@ -429,14 +455,15 @@ def _report(env_id: str, run: TrainResult, threshold: float | None, path: Path, 
             seed=run.config["seed"],
             max_steps=EVALUATION_MAX_STEPS,
             vectorization_mode=mode,
+            **run.config["env_params"],
         )
         ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
     deterministic, stochastic = ways
     if threshold is None:
-        print(f"{env_id}: stopped by {run.stopped_because}")
+        print(f"{_name(env_id)}: stopped by {run.stopped_because}")
     else:
         judged = verdict(deterministic, stochastic, threshold)
-        print(f"{env_id}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
+        print(f"{_name(env_id)}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
     earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in ways)
@@ -448,28 +475,38 @@ def _report(env_id: str, run: TrainResult, threshold: float | None, path: Path, 
     print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
 
 
-def _see_current_folder(env_id: str) -> None:
-    """Let the module of a typed "module:id" lie in the current folder, as it may with `python -m fastpg`."""
-    folder = os.getcwd()
-    if ":" in env_id.removeprefix(FORCED) and not sys.flags.safe_path and folder not in sys.path:
-        sys.path.append(folder)
-
-
-def _default_path(env_id: str) -> Path:
+def _default_path(env_id: Any) -> Path:
     """Return where a policy is saved: "ALE/Pong-v5" would be a folder, and "gym:" a drive."""
-    name = env_id.removeprefix(FORCED).replace("/", "-").replace(":", "-")
+    name = _name(env_id).removeprefix(FORCED).replace("/", "-").replace(":", "-")
     return Path(f"{name}.safetensors")
+
+
+def _plot(options: PlotOptions) -> int:
+    if not options.runs:
+        raise ValueError("plot: name the folder of a run")
+    found = curves("plot", options.runs)
+    if options.out is None:
+        print(in_characters(found))
+    else:
+        draw("plot", found, options.out)
+    return 0
+
+
+def _name(env_id: Any) -> str:
+    """Return what an environment is called: an id, or the name of what jit_env made, or of a function."""
+    if isinstance(env_id, str):
+        return env_id
+    name = getattr(env_id, "name", None) or getattr(env_id, "__name__", None)
+    return str(name or type(env_id).__name__)
 
 
 def _eval(options: EvalOptions) -> int:
     is_run = options.path.is_dir()
     policy = load_policy("eval", options.path) if is_run else Policy.load(options.path)
-    env_id = options.env or policy.env_id
-    if options.env is not None:
-        _see_current_folder(options.env)
+    env_id = policy.env_id if options.env is None else environment(options.env)
     if env_id is None:
         raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
-    if not options.env and ":" in env_id.removeprefix(FORCED):  # only what the user typed is imported
+    if options.env is None and ":" in env_id.removeprefix(FORCED):  # only what the user typed is imported
         raise ValueError(
             f"{os.fspath(options.path)!r} names the environment {env_id!r}, which would import a module; "
             f"pass --env {shlex.quote(env_id)} if you trust it"
@@ -482,7 +519,7 @@ def _eval(options: EvalOptions) -> int:
         seed=options.seed,
         max_steps=options.max_steps,
     )
-    print(f"{env_id}: {len(returns)} episodes")
+    print(f"{_name(env_id)}: {len(returns)} episodes")
     spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"
     print(f"  return  mean {returns.mean():.1f}, {spread}")
     print(f"  length  mean {lengths.mean():.1f}")

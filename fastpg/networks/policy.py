@@ -1,5 +1,6 @@
 """The policy: a distribution of actions for each observation, from the outputs of a compiled network."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -220,6 +221,50 @@ class Policy(Parametric):
         with named(where):
             drawn = _core.act(self.network, theta, rows, seed, step, deterministic)
         return self.actions.shaped(drawn, batch_shape)
+
+    def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
+        """Write the policy for where there is no fastpg, in the form that the ending of path says.
+
+        Observation normalisation is part of the first layer, and actions in a Box are clipped to it. What is
+        written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
+        ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
+        independent numbers inside (0, 1); "action", (B, ...), as `act` returns it, and "outputs", the logits
+        or means. The same uniforms draw the same actions in all forms.
+
+        Parameters
+        ----------
+        path : str or path
+            Ending in ".onnx" (needs onnx), ".h" (C99, no dependency but libm) or ".pt2" (torch.export, needs
+            torch).
+        sampled : bool
+            Draw actions, instead of taking the most likely ones. A header has functions for both.
+
+        Raises
+        ------
+        TypeError, ValueError
+            path is no path of a file with such an ending, in a directory that exists; theta is not finite.
+        ImportError
+            The package for this form is not installed.
+        RuntimeError
+            What was made does not act as the policy does: nothing is written.
+        fastpg.SaveError
+            The file cannot be written.
+
+        Warns
+        -----
+        RuntimeWarning
+            There is no C compiler to check a header with.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> policy = Policy.for_env("CartPole-v1")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     policy.export(f"{folder}/policy.h")
+        """
+        from fastpg import exports  # here: nothing of it is needed before
+
+        exports.export("Policy.export()", self, path, sampled)
 
     def log_prob(self, obs: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[np.float32]:
         """Return log pi(actions|obs): a density in a Box, else a probability, of all components together.

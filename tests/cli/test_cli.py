@@ -339,7 +339,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, resume, eval, diagnose, envs, info}"),
+        ("", "{train, resume, plot, eval, diagnose, envs, info}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -671,3 +671,109 @@ def test_a_module_that_a_checkpoint_names_is_not_imported(env_id, tmp_path, poli
     assert not (tmp_path / "imported").exists()
     run("eval", "stranger.safetensors", "--env", "spy:X-v0", cwd=tmp_path)
     assert (tmp_path / "imported").exists()
+
+
+JIT = """
+import gymnasium, numpy as np, fastpg
+
+@fastpg.jit_env(
+    observation_space=gymnasium.spaces.Box(-np.inf, np.inf, (1,)), action_space=gymnasium.spaces.Discrete(2),
+    state_size=1, noise_size=1, max_episode_steps=20, params={"push": 0.1}, jit=False,
+)
+class Walk:
+    def reset(state, noise):
+        state[0] = noise[0] - 0.5
+
+    def step(state, action, noise, params):
+        state[0] += params.push if action == 1 else -params.push
+        return -abs(state[0]), abs(state[0]) > 2.0
+
+    def observe(state, obs):
+        obs[0] = state[0]
+
+def cart_pole(**settings):
+    return gymnasium.make("CartPole-v1", **settings)
+
+nothing = 3
+"""
+
+
+@pytest.fixture
+def walk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    (tmp_path / "walks.py").write_text(JIT)
+    return ["--total-steps", "200", "--horizon", "8", "--num-envs", "2", "--hidden"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", ["walks.py:Walk", "walks:Walk", "{folder}/walks.py:Walk"])
+def test_an_environment_of_a_module_or_a_file(spec, walk, tmp_path, capsys):
+    spec = spec.format(folder=tmp_path)
+    assert cli.main(["train", *walk, spec, "--env", "push=0.2", "--run", "run"]) == 0
+    assert capsys.readouterr().out.startswith("Walk: stopped by total_steps")
+    assert cli.main(["resume", "run", "--total-steps", "300"]) == 2
+    assert "pass it as env" in capsys.readouterr().err
+    assert cli.main(["resume", "run", "--total-steps", "300", "--env", spec]) == 0
+    assert fastpg.Policy.load("run/policy.safetensors").env_id is not None
+    assert cli.main(["eval", "run", "--env", spec, "--episodes", "2"]) == 0
+    assert "Walk: 2 episodes" in capsys.readouterr().out
+
+
+def test_a_function_of_a_file_makes_environments(walk, capsys):
+    assert cli.main(["train", "walks.py:cart_pole", *walk, "--env", "sutton_barto_reward=true"]) == 0
+    assert capsys.readouterr().out.startswith("cart_pole: stopped by")
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("walks.py:Run", "'walks.py' has no 'Run'"),
+        ("walks.py:nothing", "is no environment"),
+        ("missing.py:Walk", "there is no file 'missing.py'"),
+        ("missing:Walk", "names a module that is not there"),
+    ],
+)
+def test_no_environment_of_a_module_is_one_line(spec, sentence, walk, capsys):
+    assert cli.main(["train", spec, *walk]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_parameters_of_the_environment_are_typed_as_key_and_value(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = ["--total-steps", "1e3", "--hidden"]
+    assert (
+        cli.main(["train", "--env", "sutton_barto_reward=true", *short, "CartPole-v1", "--run", "run"]) == 0
+    )
+    assert "sutton_barto_reward = true" in (tmp_path / "run" / "settings.toml").read_text()
+    capsys.readouterr()
+    for word, sentence in (("x", "--env must be KEY=VALUE"), ("x=1", "unexpected argument 'x'")):
+        assert cli.main(["train", "CartPole-v1", *short, "--env", word]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, more in (("a", ["--seed", "1"]), ("b", ["--seed", "2"]), ("c", ["--learning-rate", "0.01"])):
+        assert (
+            cli.main(["train", "CartPole-v1", "--total-steps", "1e4", "--hidden", "--run", name, *more]) == 0
+        )
+    capsys.readouterr()
+    assert cli.main(["plot", "a", "b", "c"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["a  2 runs as a: Reinforce, CartPole-v1", "b  c: Reinforce, CartPole-v1"]
+    assert max(map(len, lines)) < 100
+    pytest.importorskip("matplotlib")
+    for ending in ("png", "svg"):
+        assert cli.main(["plot", "a", "b", "--out", f"x.{ending}"]) == 0
+        assert (tmp_path / f"x.{ending}").stat().st_size > 5000
+    for arguments, sentence in (
+        (["a", "--out", "x.gif"], "the ending of the picture must be"),
+        (["missing"], "is not the folder of a run"),
+        ([], "plot"),
+    ):
+        assert cli.main(["plot", *arguments]) == 2
+        assert sentence in capsys.readouterr().err

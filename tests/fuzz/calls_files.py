@@ -162,10 +162,29 @@ def calls(kind):
     }
 
 
+EXPORT = {
+    "Policy.export": Call(
+        fastpg.Policy.export,
+        st.fixed_dictionaries(
+            {
+                "self": calls_policies.networks(fastpg.Policy),
+                "path": st.just(str(FOLDER / "export.h")),
+                "sampled": st.just(False),
+            }
+        ),
+        ("Policy.export()",),
+        odd={"path": ODD_PATHS},
+        words={"self": ("theta",), "sampled": ("a header",)},
+        raises=(OSError,),
+        share=0.2,
+    )
+}
+
+
 # ---- the command line ---------------------------------------------------------------------------------------------
 
 WORDS = [
-    "train", "eval", "diagnose", "envs", "info", "--help", "-h", "--version", "CartPole-v1", "CartPole", "Taxi-v4", "FrozenLake-v1",
+    "train", "resume", "eval", "diagnose", "envs", "info", "--help", "-h", "--version", "CartPole-v1", "CartPole", "Taxi-v4", "FrozenLake-v1",
     "gym:CartPole-v1", "no_module:X-v0", "", "-", "--", "x", "--env", "--seed", "--gamma", "--hidden", "--algorithm", "vpg", "a2c", "ppo",
     "--no-progress", "--episodes", "--horizon", "--lam", "--activation", "--num-envs", "--stochastic", "--checkpoint", "--plot",
     "None", "nan", "inf", "-1", "0", "3", "1e3", "0.5", "1e309", "9" * 30, "true", "\0", "\ud800", "a b", "{}", "[1]", "--policy",
@@ -253,6 +272,7 @@ def check_run(given, result):
 CALLS = {
     **calls(fastpg.Policy),
     **calls(fastpg.ValueFunction),
+    **EXPORT,
     "cli.main": Call(
         run,
         st.fixed_dictionaries({"arguments": command_lines()}),

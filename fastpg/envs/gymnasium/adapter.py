@@ -487,9 +487,11 @@ def spaces_of(where: str, env_id: Any) -> tuple[Space[Any], Space[Any], str | No
         return env.observation_space, env.action_space, env.env_id
 
 
-def reward_threshold(where: str, env_id: str) -> float | None:
+def reward_threshold(where: str, env_id: Any) -> float | None:
     """Return the mean return at which Gymnasium calls the environment of an id solved, if it says so."""
     threshold: float | None
+    if not isinstance(env_id, str):
+        return None
     if is_native(env_id):
         threshold = native_env(where, env_id, {}).spec.gymnasium_spec.reward_threshold
         return threshold

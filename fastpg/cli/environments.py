@@ -1,0 +1,84 @@
+"""Environments and their parameters as people type them."""
+
+import importlib
+import importlib.util
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from fastpg import _check
+from fastpg.envs.custom.custom import CustomEnv
+from fastpg.envs.gymnasium.adapter import FORCED
+from fastpg.exact import FiniteMDP
+
+
+def environment(text: str) -> Any:
+    """Return what is meant: an id as it is, or an object that "module:Name" or "file.py:Name" names.
+
+    Modules are also looked for in the current folder. A module that has no such object is left to Gymnasium:
+    it registers ids.
+    """
+    place, _, name = text.removeprefix(FORCED).rpartition(":")
+    if not place or ":" in place.removesuffix(".py") or text.startswith(FORCED):
+        see_current_folder(text)
+        return text
+    if place.endswith(".py"):
+        module = _loaded(Path(place))
+        if not hasattr(module, name):
+            raise ValueError(f"{place!r} has no {name!r}")
+        return _usable(text, getattr(module, name))
+    see_current_folder(text)
+    if importlib.util.find_spec(place.partition(".")[0]) is None:
+        return text  # whoever makes it says so
+    found = getattr(importlib.import_module(place), name, None)
+    return text if found is None else _usable(text, found)
+
+
+def _loaded(path: Path) -> Any:
+    """Run a file as a module that is found again by its name, as pickles do."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _usable(text: str, found: Any) -> Any:
+    if isinstance(found, str | CustomEnv | FiniteMDP | gymnasium.vector.VectorEnv) or callable(found):
+        return found
+    raise ValueError(f"{text!r} is no environment, and no function that makes one, but {_check.shown(found)}")
+
+
+def see_current_folder(env_id: str) -> None:
+    """Let the module of a typed "module:id" lie in the current folder, as it may with `python -m fastpg`."""
+    folder = os.getcwd()
+    if ":" in env_id.removeprefix(FORCED) and not sys.flags.safe_path and folder not in sys.path:
+        sys.path.append(folder)
+
+
+def env_params(words: Sequence[str]) -> dict[str, Any]:
+    """Return parameters of "key=value": a value is what TOML reads, else a string.
+
+    Examples
+    --------
+    >>> env_params(["g=9.81", "sutton_barto_reward=true", "map_name=8x8", "mass=[0.5, 2]"])
+    {'g': 9.81, 'sutton_barto_reward': True, 'map_name': '8x8', 'mass': [0.5, 2]}
+    """
+    params: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--env must be KEY=VALUE, a parameter of the environment, got {word!r}")
+        try:
+            params[name] = tomllib.loads(f"x = {value}")["x"]
+        except tomllib.TOMLDecodeError:
+            params[name] = value
+    return params

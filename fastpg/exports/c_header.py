@@ -1,0 +1,250 @@
+"""A policy as a header of C99 that needs nothing but libm: weights, and functions that act.
+
+NAME_act(obs, action)               the most likely action
+NAME_sample(obs, uniforms, action)  one that is drawn, with NAME_NUM_UNIFORMS numbers inside (0, 1)
+NAME_outputs(obs, outputs)          the logits or means before it
+"""
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _core
+from fastpg.exports.check import Act, check
+from fastpg.exports.plan import Plan
+from fastpg.networks.policy import Policy
+
+FLAGS = ("-std=c99", "-O1", "-shared", "-fPIC")
+
+
+def header(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
+    """Return the text of the header, which has both ways of acting; checked where there is a C compiler."""
+    text = "\n".join(_lines(plan)).replace("NAME", plan.name).replace("UPPER", plan.name.upper())
+    compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("cc") or ""]
+    if not shutil.which(compiler[0]):
+        warnings.warn(
+            f"{where}: the header is not checked, as there is no C compiler", RuntimeWarning, stacklevel=4
+        )
+        return text.encode()
+    with tempfile.TemporaryDirectory() as folder:
+        act = _compiled(where, plan, text, compiler, Path(folder))
+        for way in (False, True):
+            check(where, policy, plan, act, sampled=way)
+    return text.encode()
+
+
+def _compiled(where: str, plan: Plan, text: str, compiler: list[str], folder: Path) -> Act:
+    """Return the functions of a header, compiled."""
+    source, library = folder / "check.c", folder / "check.so"
+    source.write_text(text + _check_function(plan))
+    made = subprocess.run([*compiler, *FLAGS, source, "-o", library, "-lm"], capture_output=True, text=True)
+    if made.returncode:
+        raise RuntimeError(f"{where}: the header cannot be compiled: {' '.join(made.stderr.split())[:500]}")
+    function = ctypes.CDLL(str(library)).check
+    function.restype = None
+
+    def act(
+        obs: NDArray[Any], uniforms: NDArray[np.float32] | None
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        kind = np.float32 if plan.head == "gaussian" else np.int64
+        actions = np.empty((len(obs), *plan.action_shape), kind)
+        outputs = np.empty((len(obs), plan.num_outputs), np.float32)
+        obs = np.ascontiguousarray(obs)
+        arrays = (obs, uniforms, actions, outputs)
+        places = [None if array is None else ctypes.c_void_p(array.ctypes.data) for array in arrays]
+        function(ctypes.c_long(len(obs)), *places)
+        return actions, outputs
+
+    return act
+
+
+def _check_function(plan: Plan) -> str:
+    obs, action = _types(plan)
+    name, upper = plan.name, plan.name.upper()
+    return f"""
+void check(long rows, const void *obs, const float *uniforms, void *action, float *outputs);
+void check(long rows, const void *obs, const float *uniforms, void *action, float *outputs)
+{{
+    for (long i = 0; i < rows; i++) {{
+        const {obs} *o = (const {obs} *)obs + i * {upper}_OBS_SIZE;
+        {action} *a = ({action} *)action + i * {upper}_ACTION_SIZE;
+        {name}_outputs(o, outputs + i * {upper}_NUM_OUTPUTS);
+        if (uniforms)
+            {name}_sample(o, uniforms + i * {upper}_NUM_UNIFORMS, a);
+        else
+            {name}_act(o, a);
+    }}
+}}
+"""
+
+
+def _types(plan: Plan) -> tuple[str, str]:
+    """Return the types of the numbers of an observation and of an action."""
+    return "int64_t" if plan.obs_categories else "float", "float" if plan.head == "gaussian" else "int64_t"
+
+
+def _lines(plan: Plan) -> list[str]:
+    obs, action = _types(plan)
+    sizes = {
+        "OBS_SIZE": len(plan.obs_categories) or plan.num_inputs,
+        "NUM_OUTPUTS": plan.num_outputs,
+        "ACTION_SIZE": plan.action_size,
+        "NUM_UNIFORMS": plan.num_uniforms,
+    }
+    return [
+        f"/* NAME - a policy, written by fastpg {_core.version()}. C99; link with -lm.",
+        " *",
+        f" *     {obs} obs[UPPER_OBS_SIZE] = {{...}};",
+        f" *     {action} action[UPPER_ACTION_SIZE];",
+        " *     NAME_act(obs, action);",
+        " */",
+        "#ifndef UPPER_H",
+        "#define UPPER_H",
+        "",
+        "#include <math.h>",
+        "#include <stdint.h>",
+        "",
+        f"enum {{ {', '.join(f'UPPER_{name} = {size}' for name, size in sizes.items())} }};",
+        "",
+        *_weights(plan),
+        f"static inline void NAME_outputs(const {obs} *obs, float *outputs)",
+        "{",
+        *_network(plan),
+        "}",
+        "",
+        "/* The most likely action. */",
+        f"static inline void NAME_act(const {obs} *obs, {action} *action)",
+        "{",
+        "    float x[UPPER_NUM_OUTPUTS];",
+        "    NAME_outputs(obs, x);",
+        *_best(plan),
+        "}",
+        "",
+        "/* An action that is drawn: uniforms are UPPER_NUM_UNIFORMS independent numbers inside (0, 1). */",
+        f"static inline void NAME_sample(const {obs} *obs, const float *uniforms, {action} *action)",
+        "{",
+        "    float x[UPPER_NUM_OUTPUTS];",
+        "    NAME_outputs(obs, x);",
+        *_drawn(plan),
+        "}",
+        "",
+        "#endif",
+        "",
+    ]
+
+
+def _array(kind: str, name: str, values: Any, comment: str) -> list[str]:
+    """Return the definition of a constant array."""
+    flat = np.asarray(values).reshape(-1)
+    numbers = list(map(_number if kind == "float" else str, flat.tolist()))
+    rows = ["    " + ", ".join(numbers[i : i + 8]) + "," for i in range(0, len(numbers), 8)]
+    return [f"static const {kind} NAME_{name}[{len(numbers)}] = {{ /* {comment} */", *rows, "};", ""]
+
+
+def _number(value: float) -> str:
+    """Return a float32 as C reads it back to the bit."""
+    if np.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    text = f"{value:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _weights(plan: Plan) -> list[str]:
+    lines = []
+    for i, (weight, bias) in enumerate(plan.layers):
+        by_column = i == 0 and plan.obs_categories
+        shape = (
+            f"{weight.shape[1]}, {weight.shape[0]}" if by_column else f"{weight.shape[0]}, {weight.shape[1]}"
+        )
+        lines += _array("float", f"weight_{i}", weight.T if by_column else weight, f"({shape})")
+        lines += _array("float", f"bias_{i}", bias, f"({len(bias)},)")
+    if plan.head == "gaussian":
+        lines += _array("float", "std", np.exp(plan.log_std), "of the action")
+        lines += _array("float", "low", plan.low, "its bounds")
+        lines += _array("float", "high", plan.high, "its bounds")
+    elif plan.head == "categorical":
+        lines += _array("int", "ends", np.cumsum(plan.categories), "of each component's logits")
+        lines += _array("int64_t", "starts", plan.starts, "the number of its first action")
+    return lines
+
+
+def _network(plan: Plan) -> list[str]:
+    lines, x = [], "obs"
+    for i, (weight, bias) in enumerate(plan.layers):
+        last = i == len(plan.layers) - 1
+        y = "outputs" if last else f"h{i}"
+        if not last:
+            lines.append(f"    float {y}[{len(bias)}];")
+        lines += [f"    for (int i = 0; i < {len(bias)}; i++) {{", f"        float sum = NAME_bias_{i}[i];"]
+        if i == 0 and plan.obs_categories:
+            for k, offset in enumerate(plan.obs_offsets):
+                lines.append(f"        sum += NAME_weight_{i}[(obs[{k}] + ({offset})) * {len(bias)} + i];")
+        else:
+            lines += [
+                f"        for (int k = 0; k < {weight.shape[1]}; k++)",
+                f"            sum += NAME_weight_{i}[i * {weight.shape[1]} + k] * {x}[k];",
+            ]
+        activated = {"tanh": "tanhf(sum)", "relu": "sum > 0.0f ? sum : 0.0f"}[plan.activation]
+        lines += [f"        {y}[i] = {'sum' if last else activated};", "    }"]
+        x = y
+    return lines
+
+
+CLIP = "(value < NAME_low[k] ? NAME_low[k] : value > NAME_high[k] ? NAME_high[k] : value)"
+
+
+def _best(plan: Plan) -> list[str]:
+    each = "    for (int k = 0; k < UPPER_ACTION_SIZE; k++)"
+    if plan.head == "gaussian":
+        clip = CLIP.replace("value", "x[k]")
+        return [each, f"        action[k] = {clip};"]
+    if plan.head == "bernoulli":
+        return [each, "        action[k] = x[k] > 0.0f ? 1 : 0;"]
+    return [
+        f"{each} {{",
+        "        const int begin = k > 0 ? NAME_ends[k - 1] : 0;",
+        "        int best = begin;",
+        "        for (int a = begin + 1; a < NAME_ends[k]; a++)",
+        "            best = x[a] > x[best] ? a : best;",
+        "        action[k] = NAME_starts[k] + (best - begin);",
+        "    }",
+    ]
+
+
+def _drawn(plan: Plan) -> list[str]:
+    each = "    for (int k = 0; k < UPPER_ACTION_SIZE; k++)"
+    if plan.head == "gaussian":
+        return [
+            f"{each} {{ /* Box and Muller, 1958: two normals of two uniforms */",
+            "        const float radius = sqrtf(-2.0f * logf(uniforms[k - k % 2]));",
+            f"        const float angle = {_number(float(np.float32(2 * np.pi)))} * uniforms[k - k % 2 + 1];",
+            "        const float value = x[k] + NAME_std[k] * radius * (k % 2 ? sinf(angle) : cosf(angle));",
+            f"        action[k] = {CLIP};",
+            "    }",
+        ]
+    if plan.head == "bernoulli":
+        return [each, "        action[k] = uniforms[k] > 1.0f / (1.0f + expf(x[k])) ? 1 : 0;"]
+    return [
+        f"{each} {{ /* the cumulative distribution is inverted */",
+        "        const int begin = k > 0 ? NAME_ends[k - 1] : 0, end = NAME_ends[k];",
+        "        float largest = x[begin], sum = 0.0f, cumulative = 0.0f;",
+        "        for (int a = begin; a < end; a++)",
+        "            largest = x[a] > largest ? x[a] : largest;",
+        "        for (int a = begin; a < end; a++)",
+        "            sum += x[a] = expf(x[a] - largest);",
+        "        action[k] = NAME_starts[k];",
+        "        for (int a = begin; a + 1 < end; a++) {",
+        "            cumulative += x[a] / sum;",
+        "            action[k] += uniforms[k] > cumulative ? 1 : 0;",
+        "        }",
+        "    }",
+    ]

@@ -1,0 +1,165 @@
+"""A policy as an ONNX model.
+
+Inputs: "obs" (B, ...), float32, or int64 categories as the space counts them; with sampling "uniforms" (B, n)
+in (0, 1). Outputs: "action" (B, ...), within the space; "outputs" (B, num_outputs), its logits or means.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _core
+from fastpg.exports.check import check
+from fastpg.exports.plan import Plan
+from fastpg.networks.policy import Policy
+
+OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes of today read
+
+
+class _Graph:
+    """Nodes and constants that are added one by one; each result has a name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any, dtype: Any) -> str:
+        """Add a constant; return its name."""
+        from onnx import numpy_helper
+
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        from onnx import helper
+
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
+        return output
+
+    def columns(self, matrix: str, begin: int, end: int, step: int = 1) -> str:
+        """Add a slice [:, begin:end:step]; return its name."""
+        places = (self.constant([one], np.int64) for one in (begin, end, 1, step))
+        return self.add("Slice", matrix, *places)
+
+
+def model(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
+    """Return the bytes of the model, checked by ONNX's own reference."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(f"{where}: '.onnx' needs onnx: pip install fastpg-rl[export]") from error
+    from onnx import helper
+
+    graph = _Graph()
+    outputs = _network(graph, plan)
+    flat = _sampled(graph, plan, outputs) if sampled else _best(graph, plan, outputs)
+    graph.add("Reshape", flat, graph.constant([-1, *plan.action_shape], np.int64), output="action")
+    real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    describe = helper.make_tensor_value_info
+    inputs = [describe("obs", whole if plan.obs_categories else real, ["batch", *plan.obs_shape])]
+    if sampled:
+        inputs.append(describe("uniforms", real, ["batch", plan.num_uniforms]))
+    results = [
+        describe("action", real if plan.head == "gaussian" else whole, ["batch", *plan.action_shape]),
+        describe("outputs", real, ["batch", plan.num_outputs]),
+    ]
+    made = helper.make_model(
+        helper.make_graph(graph.nodes, plan.name, inputs, results, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastpg",
+        producer_version=_core.version(),
+    )
+    onnx.checker.check_model(made, full_check=True)
+    check(where, policy, plan, _reference(made), sampled=sampled)
+    content: bytes = made.SerializeToString()
+    return content
+
+
+def _reference(made: Any) -> Any:
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(made)
+
+    def act(obs: NDArray[Any], uniforms: NDArray[np.float32] | None) -> Any:
+        given = {"obs": obs} | ({} if uniforms is None else {"uniforms": uniforms})
+        return evaluator.run(["action", "outputs"], given)
+
+    return act
+
+
+def _network(graph: _Graph, plan: Plan) -> str:
+    x = "obs"
+    for i, (weight, bias) in enumerate(plan.layers):
+        last = "outputs" if i == len(plan.layers) - 1 else ""
+        if i == 0 and plan.obs_categories:  # a one-hot vector selects a column of each component
+            columns = graph.add("Add", x, graph.constant(plan.obs_offsets, np.int64))
+            table = graph.constant(weight.T, np.float32)
+            rows = graph.add("Gather", table, columns, axis=0)
+            if plan.obs_shape:
+                rows = graph.add("ReduceSum", rows, graph.constant([1], np.int64), keepdims=0)
+            else:  # Discrete: (B,) + (1,) is (B,)
+                rows = graph.add("Reshape", rows, graph.constant([-1, len(bias)], np.int64))
+            x = graph.add("Add", rows, graph.constant(bias, np.float32), output=last)
+        else:
+            given = graph.constant(weight, np.float32), graph.constant(bias, np.float32)
+            x = graph.add("Gemm", x, *given, transB=1, output=last)
+        if not last:
+            x = graph.add("Tanh" if plan.activation == "tanh" else "Relu", x)
+    return x
+
+
+def _best(graph: _Graph, plan: Plan, outputs: str) -> str:
+    """Add the most likely actions, (B, action_size)."""
+    if plan.head == "gaussian":
+        return _clipped(graph, plan, outputs)
+    if plan.head == "bernoulli":
+        above = graph.add("Greater", outputs, graph.constant(0.0, np.float32))
+        return graph.add("Cast", above, to=7)
+    found = []
+    for begin, end, start in plan.parts:
+        best = graph.add("ArgMax", graph.columns(outputs, begin, end), axis=1)
+        found.append(graph.add("Add", best, graph.constant(start, np.int64)))
+    return graph.add("Concat", *found, axis=1)
+
+
+def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
+    """Add actions drawn with the uniforms, (B, action_size)."""
+    n = plan.num_uniforms
+    if plan.head == "gaussian":
+        radius = graph.add("Log", graph.columns("uniforms", 0, n, 2))
+        radius = graph.add("Sqrt", graph.add("Mul", radius, graph.constant(-2.0, np.float32)))
+        angle = graph.columns("uniforms", 1, n, 2)
+        angle = graph.add("Mul", angle, graph.constant(2 * np.pi, np.float32))
+        axis = graph.constant([2], np.int64)
+        pairs = [
+            graph.add("Unsqueeze", graph.add("Mul", radius, graph.add(one, angle)), axis)
+            for one in ("Cos", "Sin")
+        ]
+        normal = graph.add("Concat", *pairs, axis=2)
+        normal = graph.add("Reshape", normal, graph.constant([-1, n], np.int64))
+        std = graph.constant(np.exp(plan.log_std), np.float32)
+        deviate = graph.add("Mul", graph.columns(normal, 0, plan.action_size), std)
+        return _clipped(graph, plan, graph.add("Add", outputs, deviate))
+    if plan.head == "bernoulli":
+        zero = graph.add("Sigmoid", graph.add("Neg", outputs))
+        return graph.add("Cast", graph.add("Greater", "uniforms", zero), to=7)
+    found = []
+    for k, (begin, end, start) in enumerate(plan.parts):
+        p = graph.add("Softmax", graph.columns(outputs, begin, end), axis=1)
+        cumulative = graph.add("CumSum", p, graph.constant(1, np.int64))
+        passed = graph.add("Greater", graph.columns("uniforms", k, k + 1), cumulative)
+        # The last cumulative probability, 1 up to rounding, is never passed.
+        passed = graph.columns(graph.add("Cast", passed, to=7), 0, end - begin - 1)
+        number = graph.add("ReduceSum", passed, graph.constant([1], np.int64))
+        found.append(graph.add("Add", number, graph.constant(start, np.int64)))
+    return graph.add("Concat", *found, axis=1)
+
+
+def _clipped(graph: _Graph, plan: Plan, actions: str) -> str:
+    low, high = graph.constant(plan.low, np.float32), graph.constant(plan.high, np.float32)
+    return graph.add("Min", graph.add("Max", actions, low), high)

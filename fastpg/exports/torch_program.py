@@ -1,0 +1,123 @@
+"""A policy as a program of torch.export: `torch.export.load(path).module()(obs)` acts.
+
+Inputs and outputs are those of the ONNX model: obs, and uniforms with sampling; (action, outputs).
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg.exports.check import check
+from fastpg.exports.plan import Plan
+from fastpg.networks.policy import Policy
+
+try:
+    import torch
+    from torch import Tensor, nn
+
+    import fastpg.torch._import_torch  # noqa: F401  (as the rest of fastpg imports it)
+except ImportError as error:
+    raise ImportError("Policy.export(): '.pt2' needs torch: pip install fastpg-rl[torch]") from error
+
+
+class Acting(nn.Module):
+    """A plan as a module."""
+
+    low: Tensor
+    high: Tensor
+    std: Tensor
+    offsets: Tensor
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        layers = []
+        for weight, bias in plan.layers:
+            one = nn.Linear(*weight.shape[::-1])
+            with torch.no_grad():
+                one.weight.copy_(torch.from_numpy(weight))
+                one.bias.copy_(torch.from_numpy(bias))
+            layers.append(one)
+        self.linear: Sequence[Any] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.requires_grad_(False)
+        if plan.head == "gaussian":
+            for name, array in (("low", plan.low), ("high", plan.high), ("std", np.exp(plan.log_std))):
+                self.register_buffer(name, torch.from_numpy(array.copy()))
+        if plan.obs_categories:
+            self.register_buffer("offsets", torch.tensor(plan.obs_offsets))
+
+    def outputs(self, obs: Tensor) -> Tensor:
+        """Return what the head puts out."""
+        x = obs
+        for i, layer in enumerate(self.linear):
+            if i == 0 and self.plan.obs_categories:
+                columns = obs.reshape(-1, len(self.plan.obs_categories)) + self.offsets
+                x = layer.weight.T[columns].sum(1) + layer.bias
+            else:
+                x = layer(x)
+            if i < len(self.linear) - 1:
+                x = torch.tanh(x) if self.plan.activation == "tanh" else torch.relu(x)
+        return x
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the most likely actions."""
+        plan, x = self.plan, self.outputs(obs)
+        if plan.head == "gaussian":
+            actions = torch.clip(x, self.low, self.high)
+        elif plan.head == "bernoulli":
+            actions = (x > 0).long()
+        else:
+            best = [x[:, begin:end].argmax(1) + start for begin, end, start in plan.parts]
+            actions = torch.stack(best, 1)
+        return actions.reshape(-1, *plan.action_shape), x
+
+
+class Sampling(Acting):
+    """The same, drawing actions with uniforms."""
+
+    def forward(self, obs: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Draw actions."""
+        plan, x = self.plan, self.outputs(obs)
+        if plan.head == "gaussian":
+            radius, angle = torch.sqrt(-2 * torch.log(uniforms[:, ::2])), 2 * math.pi * uniforms[:, 1::2]
+            normal = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2).flatten(1)
+            actions = torch.clip(x + self.std * normal[:, : plan.action_size], self.low, self.high)
+        elif plan.head == "bernoulli":
+            actions = (uniforms > torch.sigmoid(-x)).long()
+        else:
+            drawn = []
+            for k, (begin, end, start) in enumerate(plan.parts):
+                cumulative = torch.softmax(x[:, begin:end], 1).cumsum(1)[:, :-1]
+                drawn.append((uniforms[:, k : k + 1] > cumulative).long().sum(1) + start)
+            actions = torch.stack(drawn, 1)
+        return actions.reshape(-1, *plan.action_shape), x
+
+
+def program(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
+    """Return the bytes of the program, checked."""
+    dtype = torch.int64 if plan.obs_categories else torch.float32
+    first = torch.tensor(plan.obs_starts) if plan.obs_categories else torch.zeros(plan.num_inputs)
+    obs = first.to(dtype).reshape(1, *plan.obs_shape).repeat(2, *([1] * len(plan.obs_shape)))
+    given = (obs, torch.full((2, plan.num_uniforms), 0.5)) if sampled else (obs,)
+    batch = torch.export.Dim("batch", min=1)
+    module = (Sampling if sampled else Acting)(plan).eval()
+    exported = torch.export.export(module, given, dynamic_shapes=tuple({0: batch} for _ in given))
+    content = io.BytesIO()
+    torch.export.save(exported, content)
+    content.seek(0)
+    loaded = torch.export.load(content).module()
+
+    def act(
+        obs: NDArray[Any], uniforms: NDArray[np.float32] | None
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        arrays = [obs] if uniforms is None else [obs, uniforms]
+        with torch.no_grad():
+            actions, outputs = loaded(*map(torch.from_numpy, arrays))
+        return actions.numpy(), outputs.numpy()
+
+    check(where, policy, plan, act, sampled=sampled)
+    return content.getvalue()
