@@ -22,7 +22,17 @@ from fastpg.batches.returns import (
     td_errors,
     vtrace,
 )
-from fastpg.envs import JitEnv, LoadedEnv, VectorEnv, get_include, jit_env, list_envs, load_env, make
+from fastpg.envs import (
+    JitEnv,
+    LoadedEnv,
+    MujocoEnv,
+    VectorEnv,
+    get_include,
+    jit_env,
+    list_envs,
+    load_env,
+    make,
+)
 from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
@@ -44,6 +54,7 @@ __all__ = [
     "InvalidAction",
     "JitEnv",
     "LoadedEnv",
+    "MujocoEnv",
     "Policy",
     "Reinforce",
     "ResetNeeded",

@@ -11,7 +11,7 @@ from gymnasium.spaces import Tuple
 from numpy.typing import NDArray
 
 from fastpg import _check
-from fastpg.envs import VectorEnv, make
+from fastpg.envs import MujocoEnv, VectorEnv, make
 from fastpg.envs.native.registry import EnvLike
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ __all__ = ["SB3VecEnv", "as_vec_env"]
 Indices = int | Iterable[int] | None
 
 
-def as_vec_env(env: VectorEnv | EnvLike, num_envs: int | None = None, **kwargs: Any) -> "SB3VecEnv":
+def as_vec_env(
+    env: VectorEnv | MujocoEnv | EnvLike | type[MujocoEnv], num_envs: int | None = None, **kwargs: Any
+) -> "SB3VecEnv":
     """Make what Stable-Baselines3's algorithms and wrappers take.
 
     Parameters
     ----------
-    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+    env : VectorEnv, MujocoEnv, or what `fastpg.make` takes
         One of `fastpg.make` with ``autoreset="same_step"``, or what `fastpg.make` takes.
     num_envs : int, optional
         How many environments, 1 by default; not with a VectorEnv.
@@ -61,7 +63,7 @@ def as_vec_env(env: VectorEnv | EnvLike, num_envs: int | None = None, **kwargs: 
     {'TimeLimit.truncated': False}
     """
     where = "as_vec_env()"
-    if isinstance(env, EnvLike):
+    if isinstance(env, EnvLike | type):
         if kwargs.get("autoreset", "same_step") != "same_step":
             raise ValueError(
                 f"{where}: autoreset must be 'same_step', which Stable-Baselines3 expects, "
@@ -70,7 +72,7 @@ def as_vec_env(env: VectorEnv | EnvLike, num_envs: int | None = None, **kwargs: 
         return SB3VecEnv(
             make(env, 1 if num_envs is None else num_envs, **(kwargs | {"autoreset": "same_step"}))
         )
-    if not isinstance(env, VectorEnv):
+    if not isinstance(env, VectorEnv | MujocoEnv):
         raise TypeError(
             f"{where}: env must be a fastpg.VectorEnv, an id, or an environment that FiniteMDP, jit_env or "
             f"load_env made, got {_check.shown(env)}"
@@ -89,15 +91,15 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # Any to mypy
 
     Parameters
     ----------
-    env : VectorEnv
+    env : VectorEnv or MujocoEnv
         Made with ``autoreset="same_step"``.
 
     Attributes
     ----------
-    vector_env : VectorEnv
+    vector_env : VectorEnv or MujocoEnv
     """
 
-    def __init__(self, env: VectorEnv) -> None:
+    def __init__(self, env: VectorEnv | MujocoEnv) -> None:
         mode = env.metadata["autoreset_mode"].name.lower()
         if mode != "same_step":
             raise ValueError(

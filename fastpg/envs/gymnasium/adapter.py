@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from fastpg import _check, spaces
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
+from fastpg.envs.mujoco.engine import is_installed
+from fastpg.envs.mujoco.env import MujocoEnv
+from fastpg.envs.mujoco.make import make_mujoco, task_of
 from fastpg.envs.native.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
 from fastpg.errors import EnvError
 
@@ -282,8 +285,12 @@ def opened(
     count = wanted if at_most is None else min(wanted, at_most)
     made: VectorEnv[Any, Any, Any]
     name: str | None = None
+    task = _mujoco_task(where, env_id, vectorization_mode)
     if isinstance(env_id, VectorEnv):
         made = _ready(where, env_id, params, num_envs, vectorization_mode)
+    elif task is not None:
+        made = make_mujoco(where, task, count, **{**(params or {}), "autoreset": "same_step"})
+        name = env_id if isinstance(env_id, str) else None
     elif isinstance(env_id, str):
         made, name = _registered(where, env_id, params or {}, count, vectorization_mode), env_id
     elif isinstance(env_id, gymnasium.Env):
@@ -308,6 +315,22 @@ def opened(
         raise
     if made is not env_id:
         made.close()
+
+
+def _mujoco_task(where: str, env_id: Any, vectorization_mode: Any) -> type[MujocoEnv] | None:
+    """Return the class of MuJoCo environments that is meant, if it is one.
+
+    Of an id it is Gymnasium's own environment where MuJoCo's batch is missing, or copies of it are asked for.
+    """
+    task = task_of(env_id)
+    if task is None or vectorization_mode in (None, "vector_entry_point"):
+        return None if isinstance(env_id, str) and not is_installed() else task
+    if isinstance(env_id, str):
+        return None
+    raise ValueError(
+        f"{where}: vectorization_mode must be None for a MujocoEnv, which one engine steps, "
+        f"got {vectorization_mode!r}"
+    )
 
 
 def _ready(

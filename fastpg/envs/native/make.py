@@ -1,4 +1,4 @@
-"""`fastpg.make`: a batch of native environments from an id, or from an environment of the user's own."""
+"""`fastpg.make`: a batch of environments from an id, or from an environment of the user's own."""
 
 import copy as copying
 import functools
@@ -10,13 +10,15 @@ import gymnasium
 from fastpg import _check
 from fastpg.envs.autoreset import Autoreset, AutoresetMode, autoreset_mode
 from fastpg.envs.custom.custom import CustomEnv
+from fastpg.envs.mujoco.env import MujocoEnv
+from fastpg.envs.mujoco.make import make_mujoco, task_of
 from fastpg.envs.native.finite import FiniteMDP
 from fastpg.envs.native.registry import EnvLike, native_env
 from fastpg.envs.native.vector import MAX_NUM_ENVS, VectorEnv
 
 
 def make(
-    env_id: EnvLike,
+    env_id: EnvLike | type[MujocoEnv],
     num_envs: int = 1,
     *,
     autoreset: Autoreset | AutoresetMode = "next_step",
@@ -25,22 +27,23 @@ def make(
     render_mode: str | None = None,
     max_episode_steps: int | None = None,
     **params: Any,
-) -> VectorEnv:
-    """Make a batch of native environments.
+) -> VectorEnv | MujocoEnv:
+    """Make a batch of native environments, or of MuJoCo's.
 
     ``gymnasium.make_vec("fastpg/<env_id>", num_envs=..., ...)`` makes the same, once fastpg is imported.
 
     Parameters
     ----------
-    env_id : str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
-        One of `fastpg.list_envs()`; or an environment given as arrays, or as compiled functions.
+    env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, or a subclass of fastpg.MujocoEnv
+        One of `fastpg.list_envs()`; one of Gymnasium's MuJoCo tasks, as "HalfCheetah-v5", which need
+        ``fastpg[mujoco]`` (docs/mujoco.md); or an environment given as arrays, or as compiled functions.
     num_envs : int
         How many environments, N.
     autoreset : {"next_step", "same_step", "disabled"} or gymnasium.vector.AutoresetMode
         What happens to an environment whose episode has ended (see `VectorEnv`).
     copy : bool
         False returns the same arrays from every `step`, overwritten in place: faster, for those who read them
-        before the next step.
+        before the next step. Of native environments only.
     seed : int, optional
         As in `VectorEnv.reset`, for the first reset that is not given one.
     render_mode : {"rgb_array"}, optional
@@ -53,12 +56,14 @@ def make(
 
     Returns
     -------
-    VectorEnv
+    VectorEnv, or MujocoEnv, which has the same methods
 
     Raises
     ------
     TypeError, ValueError
         An argument is of the wrong kind or out of range.
+    ImportError
+        MuJoCo is missing, or older than 4.0.
 
     Examples
     --------
@@ -77,6 +82,14 @@ def make(
         seed = _check.seed(where, seed)
     if max_episode_steps is not None:
         max_episode_steps = _check.integer(where, "max_episode_steps", max_episode_steps, 0, 2**31 - 1)
+    task = task_of(env_id)
+    if task is not None:
+        if not copy:
+            raise ValueError(f"{where}: copy=False goes with native environments, not with MuJoCo's")
+        return make_mujoco(
+            where, task, num_envs, autoreset=autoreset, seed=seed, render_mode=render_mode,
+            max_episode_steps=max_episode_steps, **params,
+        )  # fmt: skip
     env = native_env(where, env_id, params, max_episode_steps=max_episode_steps)
     if not isinstance(env_id, str) and render_mode is not None:
         kind = "a FiniteMDP" if isinstance(env_id, FiniteMDP) else f"{env.id}, which has no renderer"

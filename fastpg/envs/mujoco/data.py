@@ -1,0 +1,28 @@
+"""What formulas of a MuJoCo environment read: MjData's fields, for all environments at once."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastpg.envs.mujoco.engine import Simulations
+
+
+class Data:
+    """The fields of `mujoco.MjData` as attributes, each a read-only array (N, ...): ``data.qpos`` is (N, nq).
+
+    They are live: the next step overwrites them. As after `mujoco.mj_step`, states (qpos, qvel, ...) are
+    those after the step, and what the engine computes from states (xpos, sensordata, ...) belongs to the
+    state one engine step before. Contact forces (cfrc_ext, cfrc_int, cacc) are computed after steps once
+    they have been asked for, and are 0 after a reset, as in Gymnasium's environments.
+    """
+
+    def __init__(self, simulations: Simulations) -> None:
+        self._simulations = simulations
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        array = self._simulations.field(name).view()
+        array.flags.writeable = False
+        self.__dict__[name] = array  # is found there from now on
+        return array
