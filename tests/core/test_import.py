@@ -10,7 +10,7 @@ import fastpg
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["torch", "numba", "matplotlib", "tyro", "safetensors"])
+@pytest.mark.parametrize("module", ["torch", "numba", "matplotlib", "mujoco", "tyro", "safetensors"])
 def test_import_does_not_bring_in(module):
     program = f"import sys, fastpg; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
