@@ -118,7 +118,6 @@ def test_every_argument_of_gymnasiums_class_is_taken(env_id):
     fastpg.make(env_id, 1, **defaults)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("env_id", TASKS)
 def test_first_states_are_distributed_as_gymnasiums(env_id):
     ours = fastpg.make(env_id, 50, seed=1)

@@ -45,7 +45,7 @@ class Swing(fastpg.MujocoEnv):
 
 
 def differences(ours, theirs, where="", close=()):
-    """Return what differs between two results to the bit, and in more than rounding under names in `close`."""
+    """Return what differs between two results: in a bit, under names in `close` in more than rounding."""
     if isinstance(theirs, dict):
         if set(ours) != set(theirs):
             return [f"{where}: {sorted(set(ours) ^ set(theirs))}"]

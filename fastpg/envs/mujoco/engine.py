@@ -130,8 +130,8 @@ class Simulations:
             There is none of that name, or its size changes from step to step.
         """
         template = getattr(self._template, name, None)
-        if isinstance(template, int) and not isinstance(template, bool):
-            template = np.zeros((), np.int32)
+        if isinstance(template, int | float) and not isinstance(template, bool):
+            template = np.zeros((), np.int32 if isinstance(template, int) else np.float64)
         if isinstance(template, np.ndarray):
             component = getattr(self._states, f"mjSTATE_{_COMPONENTS.get(name, name.upper())}", None)
             if component is not None:

@@ -1,0 +1,268 @@
+"""fastpg.MujocoEnv: a user's own model, and formulas that are right or wrong."""
+
+import copy
+import gc
+import os
+import pickle
+import re
+import threading
+
+import gymnasium
+import numpy as np
+import pytest
+
+import fastpg
+from tests.support.mujoco_envs import SWING, Swing, differences
+from tests.support.refusals import refuse
+
+mujoco = pytest.importorskip("mujoco", minversion="4.0")
+
+
+def test_a_models_steps_are_the_engines():
+    env = Swing(3, max_episode_steps=0)
+    obs, infos = env.reset(seed=4)
+    assert set(infos) == {"tip", "_tip"}
+    model = mujoco.MjModel.from_xml_string(SWING)
+    single = [mujoco.MjData(model) for _ in range(3)]
+    for i, data in enumerate(single):
+        rng = gymnasium.utils.seeding.np_random(4 + i)[0]
+        data.qpos[:], data.qvel[:] = rng.uniform(-3, 3, 1), rng.normal(size=1)
+        mujoco.mj_forward(model, data)
+        assert np.array_equal(obs[i], [np.cos(data.qpos[0]), np.sin(data.qpos[0]), data.qvel[0]])
+    for t in range(5):
+        actions = np.array([[t], [-1], [0.5]], np.float32)
+        before = [data.qpos[0] for data in single]
+        ended = np.array([abs(data.qvel[0]) > 4 for data in single])
+        assert not ended.any()
+        obs, rewards, terminated, truncated, infos = env.step(actions)
+        for i, data in enumerate(single):
+            data.ctrl[:] = actions[i]
+            mujoco.mj_step(model, data, 2)
+            assert rewards[i] == data.site_xpos[0, 2] - np.float32(0.01) * actions[i, 0] ** 2
+            assert infos["turned"][i] == data.qpos[0] - before[i]
+            assert terminated[i] == (abs(data.qvel[0]) > 4) and not truncated[i]
+            assert np.array_equal(infos["tip"][i], data.site_xpos[0])
+        if terminated.any():
+            break
+
+
+def test_a_model_is_a_path_its_text_or_compiled(tmp_path):
+    path = tmp_path / "swing.xml"
+    path.write_text(SWING)
+    compiled = mujoco.MjModel.from_xml_string(SWING)
+
+    class Given(Swing):
+        def __init__(self, model, num_envs=1):
+            self.effort = 0.01
+            fastpg.MujocoEnv.__init__(self, model, num_envs, frame_skip=2, seed=1)
+
+    results = [Given(model, 2).reset() for model in (path, str(path), SWING, compiled)]
+    assert not any(differences(one, results[0]) for one in results)
+    refuse(lambda: Given(tmp_path / "none.xml"), FileNotFoundError, "Given(): model", "none.xml' is no file")
+    refuse(
+        lambda: Given("<mujoco><nothing/></mujoco>"), ValueError, "Given(): MuJoCo does not compile the model"
+    )
+    refuse(lambda: Given(3), TypeError, "Given(): model must be a path, MJCF text or a mujoco.MjModel, got 3")
+
+
+def test_classes_are_taken_wherever_an_environment_is_named():
+    env = fastpg.make(Swing, 4, effort=0.5, max_episode_steps=7)
+    assert env.effort == 0.5 and env.spec.id == "Swing"
+    again = gymnasium.make_vec(env.spec)
+    assert isinstance(again, Swing) and again.num_envs == 4 and again.effort == 0.5
+    run = fastpg.train(
+        Swing, fastpg.VPG(), num_envs=8, horizon=16, total_steps=256, env_params={"effort": 0.1}
+    )
+    assert run.config["env_id"] == "Swing" and run.policy.env_id is None
+    assert len(fastpg.evaluate(Swing, run.policy, episodes=3)[0]) == 3
+    assert fastpg.collect(Swing, run.policy, 5, num_envs=2).obs.shape == (5, 2, 3)
+    mode = {"vectorization_mode": "async"}
+    refuse(lambda: fastpg.train(Swing, **mode), ValueError, "train(): vectorization_mode must be None for")
+    refuse(lambda: fastpg.make(Swing, weight=1), TypeError, "make(): unexpected argument 'weight'")
+
+
+def test_every_autoreset_mode_gives_the_same_episodes():
+    episodes = {}
+    for mode in ("next_step", "same_step", "disabled"):
+        env = fastpg.make(Swing, 3, autoreset=mode, max_episode_steps=5)
+        env.reset(seed=0)
+        lengths, returns = [0] * 3, [0.0] * 3
+        seen = episodes[mode] = [[] for _ in range(3)]
+        filler = np.zeros(3, bool)
+        for _ in range(40):
+            _, rewards, terminated, truncated, _ = env.step(np.zeros((3, 1), np.float32))
+            done = terminated | truncated
+            for i in np.flatnonzero(~filler):
+                lengths[i], returns[i] = lengths[i] + 1, returns[i] + rewards[i]
+                if done[i]:
+                    seen[i].append((lengths[i], returns[i], terminated[i], truncated[i]))
+                    lengths[i], returns[i] = 0, 0.0
+            assert not (rewards[filler].any() or done[filler].any())
+            filler = done if mode == "next_step" else np.zeros(3, bool)
+            if mode == "disabled" and done.any():
+                env.reset(options={"reset_mask": done})
+    for i in range(3):
+        assert len(episodes["next_step"][i]) >= 5
+        for first, second in zip(episodes["next_step"][i], episodes["same_step"][i], strict=False):
+            assert first == second
+        assert episodes["same_step"][i] == episodes["disabled"][i]
+
+
+# ---- what formulas read ------------------------------------------------------------------------------------
+
+
+def test_a_field_that_is_read_late_has_what_the_last_step_computed():
+    late, early = Swing(2), Swing(2)
+    assert early.data.xipos.shape == (2, 2, 3)
+    for env in (late, early):
+        env.reset(seed=0)
+        env.step(np.ones((2, 1), np.float32))
+    assert early.data.xipos.any() and np.array_equal(late.data.xipos, early.data.xipos)
+    assert late.data.ncon.shape == (2,) and late.data.time.tolist() == [0.02, 0.02]
+
+
+def test_contact_forces_are_those_of_gymnasiums_call():
+    env = Swing(1, max_episode_steps=0)
+    assert not env.data.cfrc_ext.any()
+    model = mujoco.MjModel.from_xml_string(SWING)
+    data = mujoco.MjData(model)
+    env.reset(seed=0)
+    state = env.get_state()[0]
+    env.set_state(np.where(np.arange(state.shape[1]) < 0, state, state * 0))  # hanging: through the floor
+    pressed = 0
+    for _ in range(5):
+        env.step(np.ones((1, 1), np.float32))
+        data.ctrl[:] = 1
+        mujoco.mj_step(model, data, 2)
+        mujoco.mj_rnePostConstraint(model, data)
+        assert np.array_equal(env.data.cfrc_ext[0], data.cfrc_ext)
+        pressed += data.cfrc_ext.any()
+    assert pressed
+
+
+def test_data_is_read_only_and_names_what_it_has_not():
+    env = Swing(2)
+    with pytest.raises(ValueError, match="read-only"):
+        env.data.qpos[:] = 1.0
+    for name in ("nothing", "efc_J", "contact"):
+        with pytest.raises(AttributeError, match=f"no field '{name}' of fixed size"):
+            getattr(env.data, name)
+
+
+def test_results_and_data_outlive_the_environment():
+    env = Swing(2)
+    obs, _ = env.reset(seed=0)
+    kept, before = env.data.qpos, obs.copy()
+    other = env.step(np.ones((2, 1), np.float32))[0]
+    assert np.array_equal(obs, before) and not np.shares_memory(obs, other)
+    value = kept.copy()
+    env.close()
+    del env
+    gc.collect()
+    Swing(2).reset(seed=7)
+    assert np.array_equal(kept, value)
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "words"),
+    [
+        ("observe", lambda self, data: data.qpos[0], "observe() must return numbers of shape (2, D)"),
+        ("observe", lambda self, data: np.empty((2, 0)), "observe() must return numbers of shape (2, D)"),
+        ("observe", lambda self, data: [[1.0], [1.0, 2.0]], "what observe() returns makes no array"),
+        ("reward", lambda self, before, data, actions: 1.0, "reward() must return numbers of shape (2,)"),
+        ("reward", lambda self, before, data, actions: np.ones((2, 1)), "got shape (2, 1)"),
+        (
+            "reward",
+            lambda self, before, data, actions: (np.ones(2), 3),
+            "what reward() returns must be a mapping",
+        ),
+        ("reward", lambda self, before, data, actions: (np.ones(2), {"a": 1}), "'a' has shape ()"),
+        ("terminated", lambda self, data: data.qvel[:, 0], "terminated() must return bools of shape (2,)"),
+        ("info", lambda self, data: {"tip": np.zeros(3)}, "info() must return arrays of shape (2, ...)"),
+        ("info", lambda self, data: {3: np.zeros(2)}, "the keys of what info() returns must be strings"),
+    ],
+    ids=str,
+)
+def test_formulas_that_do_not_fit_are_named(method, value, words):
+    wrong = type("Wrong", (Swing,), {method: value})
+    with pytest.raises((TypeError, ValueError), match=r"^Wrong\(\): .*" + re.escape(words)):
+        wrong(2)
+
+
+@pytest.mark.parametrize(
+    "state", [None, (np.zeros(1),), (np.zeros(2), np.zeros(1)), (np.full(1, np.nan), np.ones(1))]
+)
+def test_first_states_that_do_not_fit_are_named(state):
+    wrong = type("Wrong", (Swing,), {"initial_state": lambda self, rng: state})
+    env = wrong(2)
+    with pytest.raises(ValueError, match=r"^MujocoEnv.reset\(\): .*initial_state\(\)"):
+        env.reset()
+
+
+def test_a_class_without_formulas_says_which():
+    for defined, missing in (((), "observe"), (("observe",), "reward")):
+        body = {name: getattr(Swing, name) for name in defined}
+        bare = type("Bare", (fastpg.MujocoEnv,), body)
+        with pytest.raises(NotImplementedError, match=f"Bare must define {missing}"):
+            bare(SWING)
+
+
+def test_a_class_that_keeps_num_envs_to_itself_is_named():
+    class Alone(Swing):
+        def __init__(self, num_envs=1, **options):
+            super().__init__(1, **options)
+
+    refuse(lambda: fastpg.make(Alone, 3), ValueError, "make(): Alone must pass num_envs on to MujocoEnv")
+
+
+def test_copies_are_refused():
+    env = Swing(2)
+    for call in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a MujocoEnv cannot be copied or pickled"):
+            call(env)
+
+
+def test_a_second_thread_is_refused_while_a_call_is_under_way():
+    errors = []
+
+    class Curious(Swing):
+        def observe(self, data):
+            thread = threading.Thread(target=lambda: errors.append(attempt(self)))
+            if hasattr(self, "data") and not self.closed:
+                thread.start()
+                thread.join()
+            return super().observe(data)
+
+    def attempt(env):
+        try:
+            env.step(np.zeros((2, 1), np.float32))
+        except ValueError as error:
+            return str(error)
+
+    Curious(2).reset(seed=0)
+    assert errors == [
+        "MujocoEnv.step(): another thread's call is under way; one at a time may use an environment"
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_was_forked_is_told_to_make_its_own():
+    env = Swing(2)
+    env.reset(seed=0)
+    read, write = os.pipe()
+    if os.fork() == 0:
+        try:
+            env.step(np.zeros((2, 1), np.float32))
+        except fastpg.EnvError as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.wait()
+    message = os.read(read, 500).decode()
+    assert message.startswith(
+        "MujocoEnv.step(): a MuJoCo environment cannot be used in a process that was forked"
+    )
+    env.step(np.zeros((2, 1), np.float32))
