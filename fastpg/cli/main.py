@@ -43,8 +43,9 @@ ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a
 DEFAULT_ALGORITHM = "reinforce"
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 ENV_ID_HELP = (
-    "One of `fastpg envs`, or any other id that Gymnasium knows. MODULE:ENV_ID imports the module first, "
-    "also from the current folder. gym:ENV_ID is Gymnasium's own environment where there is a native one."
+    "One of `fastpg envs`, or any other id that Gymnasium knows, as HalfCheetah-v5. MODULE:ENV_ID imports "
+    "the module first, also from the current folder. gym:ENV_ID is Gymnasium's own environment where there "
+    "is a native one."
 )
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")

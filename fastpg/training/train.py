@@ -123,7 +123,8 @@ def train(
     env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
         One of `fastpg.list_envs()`, or an environment given as arrays or as compiled functions: then the
         whole loop is compiled. Or any other id that Gymnasium knows ("gym:" in front of it asks for
-        Gymnasium's own environment where there is a native one), a function that makes an environment or a
+        Gymnasium's own environment where there is a native one), of which MuJoCo's tasks run on its batch
+        engine; a subclass of `fastpg.MujocoEnv`; a function that makes an environment or a
         vector environment, or a vector environment itself: Python steps it, policy and estimators are the
         compiled ones (docs/gymnasium.md).
     algorithm : Reinforce, VPG or A2C, optional

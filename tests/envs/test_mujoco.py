@@ -365,6 +365,6 @@ for call in (lambda: fastpg.make("Hopper-v5"), lambda: fastpg.train("Hopper-v5")
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     first, second = run.stdout.splitlines()
     assert first == (
-        "make(): Hopper-v5 needs MuJoCo 4.0 or newer, which is not installed: pip install 'fastpg-rl[mujoco]'"
+        "make(): Hopper-v5 needs MuJoCo 4.0 or newer, which is not installed: pip install 'mujoco>=4.0'"
     )
     assert second.startswith("train(): Hopper-v5 needs what is not installed")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastpg
+from tests import ROOT
 from tests.support.mujoco_envs import SWING, Swing, differences
 from tests.support.refusals import refuse
 
@@ -108,36 +109,49 @@ def test_every_autoreset_mode_gives_the_same_episodes():
         assert episodes["same_step"][i] == episodes["disabled"][i]
 
 
+@pytest.mark.slow
+def test_the_documents_programs_run():
+    document = (ROOT / "docs" / "mujoco.md").read_text()
+    document = document.replace("1_000_000", "10_000").replace("episodes=20", "episodes=1")
+    programs = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(program, {})
+
+
 # ---- what formulas read ------------------------------------------------------------------------------------
 
 
-def test_a_field_that_is_read_late_has_what_the_last_step_computed():
-    late, early = Swing(2), Swing(2)
-    assert early.data.xipos.shape == (2, 2, 3)
-    for env in (late, early):
-        env.reset(seed=0)
-        env.step(np.ones((2, 1), np.float32))
-    assert early.data.xipos.any() and np.array_equal(late.data.xipos, early.data.xipos)
-    assert late.data.ncon.shape == (2,) and late.data.time.tolist() == [0.02, 0.02]
+class Pressed(Swing):
+    def info(self, data):
+        return {"force": data.cfrc_ext, "contacts": data.ncon}
 
 
 def test_contact_forces_are_those_of_gymnasiums_call():
-    env = Swing(1, max_episode_steps=0)
-    assert not env.data.cfrc_ext.any()
+    env = Pressed(3, max_episode_steps=0)
     model = mujoco.MjModel.from_xml_string(SWING)
     data = mujoco.MjData(model)
-    env.reset(seed=0)
-    state = env.get_state()[0]
-    env.set_state(np.where(np.arange(state.shape[1]) < 0, state, state * 0))  # hanging: through the floor
+    _, infos = env.reset(seed=0)
+    assert not infos["force"].any()
+    state, _ = env.get_state()
+    env.set_state(np.zeros_like(state))  # hanging, and through the floor
     pressed = 0
     for _ in range(5):
-        env.step(np.ones((1, 1), np.float32))
+        infos = env.step(np.ones((3, 1), np.float32))[4]
         data.ctrl[:] = 1
         mujoco.mj_step(model, data, 2)
         mujoco.mj_rnePostConstraint(model, data)
-        assert np.array_equal(env.data.cfrc_ext[0], data.cfrc_ext)
+        assert (infos["force"] == data.cfrc_ext).all() and (infos["contacts"] == data.ncon).all()
         pressed += data.cfrc_ext.any()
     assert pressed
+    assert env.data.time.tolist() == [data.time] * 3
+
+
+def test_a_field_that_no_formula_reads_is_refused():
+    env = Swing(2)
+    for name in ("xipos", "cfrc_ext"):
+        with pytest.raises(AttributeError, match=f"no formula read '{name}'.* have one read it"):
+            getattr(env.data, name)
 
 
 def test_data_is_read_only_and_names_what_it_has_not():
@@ -145,8 +159,9 @@ def test_data_is_read_only_and_names_what_it_has_not():
     with pytest.raises(ValueError, match="read-only"):
         env.data.qpos[:] = 1.0
     for name in ("nothing", "efc_J", "contact"):
+        wrong = type("Wrong", (Swing,), {"observe": lambda self, data, name=name: getattr(data, name)})
         with pytest.raises(AttributeError, match=f"no field '{name}' of fixed size"):
-            getattr(env.data, name)
+            wrong(2)
 
 
 def test_results_and_data_outlive_the_environment():

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+from fastpg.envs.mujoco.engine import is_installed
+
 from . import (
     calls_agents,
     calls_envs,
@@ -32,6 +34,10 @@ if not values.ASAN:  # which torch does not run under
     from . import calls_torch
 
     CALLS |= calls_torch.CALLS
+    if is_installed():
+        from . import calls_mujoco
+
+        CALLS |= calls_mujoco.CALLS
 MACHINES = sequences.MACHINES
 MEMORY = 8 << 30  # bytes of addresses: what asks for more is refused, and not by the system's killer
 

@@ -6,6 +6,7 @@ import fastpg
 import fastpg.sb3
 import fastpg.torch
 from fastpg import diagnostics, exact, numba_math
+from fastpg.envs.mujoco.engine import is_installed
 
 from .targets import CALLS
 
@@ -31,9 +32,17 @@ LEFT_OUT = {
     ),
     **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "Reinforce", "VPG")], "train calls it"),
     **dict.fromkeys([f"torch.{name}Module.set_observations" for name in ("Policy", "Value")], "to_module calls it"),
+    **dict.fromkeys(
+        [f"MujocoEnv.{name}" for name in ("observe", "reward", "terminated", "before", "info", "initial_state")],
+        "a formula of a subclass, which step and reset call",
+    ),
     "Policy.has_spaces_like": "takes what is not public",
     "torch.Batch.from_arrays": "inherited: it makes a fastpg.Batch of arrays",
 }  # fmt: skip
+
+if not is_installed():
+    LEFT_OUT |= {name: "MuJoCo is missing" for name in ("MujocoEnv", *(f"MujocoEnv.{one}" for one in (
+        "reset", "step", "get_state", "set_state", "render", "close_extras")))}  # fmt: skip
 
 
 def public():

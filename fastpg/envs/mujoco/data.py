@@ -12,8 +12,10 @@ class Data:
 
     They are live: the next step overwrites them. As after `mujoco.mj_step`, states (qpos, qvel, ...) are
     those after the step, and what the engine computes from states (xpos, sensordata, ...) belongs to the
-    state one engine step before. Contact forces (cfrc_ext, cfrc_int, cacc) are computed after steps once
-    they have been asked for, and are 0 after a reset, as in Gymnasium's environments.
+    state one engine step before. Contact forces (cfrc_ext, cfrc_int, cacc) are computed after the step, and
+    are 0 after a reset, as in Gymnasium's environments.
+
+    Besides states there are the fields that a formula read when the environment was made.
     """
 
     def __init__(self, simulations: Simulations) -> None:

@@ -8,6 +8,7 @@ function that the step itself does not call.
 import ctypes
 import functools
 import os
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastpg.errors import EnvError
 
 # What mj_rnePostConstraint computes, and a step does not.
 AFTER_STEP = frozenset({"cacc", "cfrc_int", "cfrc_ext"})
-NEEDED = "MuJoCo 4.0 or newer, which is not installed: pip install 'fastpg-rl[mujoco]'"
+NEEDED = "MuJoCo 4.0 or newer, which is not installed: pip install 'mujoco>=4.0'"
 _COMPONENTS = {"qacc_warmstart": "WARMSTART", "plugin_state": "PLUGIN"}  # others are called as their field
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
@@ -73,12 +74,12 @@ def _library() -> ctypes.CDLL:
 class _Owner:
     """An mjBatch, which goes when nothing refers to its memory any more."""
 
-    def __init__(self, where: str, model: Any, count: int, threads: int) -> None:
+    def __init__(self, where: str, model: Any, count: int, threads: int, persistent: bool) -> None:
         self.process = os.getpid()
         self.batch = None
         self._delete = _library().mjb_deleteBatch
         message = ctypes.create_string_buffer(500)
-        config = _Config(threads, True)
+        config = _Config(threads, persistent)
         self.batch = _library().mjb_makeBatch(
             model._address, count, ctypes.addressof(config), message, len(message)
         )
@@ -93,17 +94,34 @@ class _Owner:
 class Simulations:
     """N simulations of a copy of a model.
 
-    Every simulation keeps its own mjData, so that what a call computes can be looked at, or computed further,
-    after it. Arrays of `field` are the engine's memory, which lives as long as one of them does.
+    Arrays of `field` are the engine's memory, which lives as long as one of them does.
 
-    Attributes
+    Parameters
     ----------
+    where : str
+        The caller, for errors.
     model : mujoco.MjModel
     count : int
         N.
+    threads : int
+    outputs : collection of str, optional
+        The fields, beside those of states, that the engine copies out of every call. None: those that are
+        asked for, in simulations that stand in the model's first state to find out which these are.
+    persistent : bool
+        Each simulation keeps an mjData of its own, not each thread, so that it can be looked at after a call.
+        That costs some percent of a step, and is done anyway where fields are computed after the step.
     """
 
-    def __init__(self, where: str, model: Any, count: int, threads: int) -> None:
+    def __init__(
+        self,
+        where: str,
+        model: Any,
+        count: int,
+        threads: int,
+        outputs: Collection[str] | None = None,
+        *,
+        persistent: bool = False,
+    ) -> None:
         import mujoco
 
         self.model, self.count = model, count
@@ -111,14 +129,17 @@ class Simulations:
         self._states = mujoco.mjtState
         self._all_stages = int(mujoco.mjtStage.mjSTAGE_ACC)
         self._library = library = _library()
-        self._owner = _Owner(where, model, count, threads)
+        self._wants_after_step = not AFTER_STEP.isdisjoint(outputs or ())
+        self._owner = _Owner(where, model, count, threads, persistent or self._wants_after_step)
         self._batch = self._owner.batch
         self._status = self._array(library.mjb_status(self._batch), (count,), np.dtype(np.int32))
         self._row_size = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         shape = (count, self._row_size)
         self.rows: NDArray[np.float64] = self._array(library.mjb_state(self._batch), shape, np.dtype(float))
-        self._outputs: dict[str, NDArray[Any]] = {}
-        self._wants_after_step = False
+        self.outputs: dict[str, NDArray[Any]] = {}
+        self._finds_out = outputs is None
+        for name in outputs or ():
+            self._bind(name)
         self._after_step = ctypes.cast(library.mj_rnePostConstraint, _POINTER)
 
     def field(self, name: str) -> NDArray[Any]:
@@ -127,35 +148,45 @@ class Simulations:
         Raises
         ------
         AttributeError
-            There is none of that name, or its size changes from step to step.
+            There is none of that name, its size changes from step to step, or it is not among the outputs.
         """
-        template = getattr(self._template, name, None)
-        if isinstance(template, int | float) and not isinstance(template, bool):
-            template = np.zeros((), np.int32 if isinstance(template, int) else np.float64)
-        if isinstance(template, np.ndarray):
+        template = self._like(name)
+        if template is not None:
             component = getattr(self._states, f"mjSTATE_{_COMPONENTS.get(name, name.upper())}", None)
             if component is not None:
                 start = self._library.mjb_stateComponent(self._batch, int(component), None)
                 first = (start - self.rows.ctypes.data) // self.rows.itemsize
                 rows = self.rows[:, first : first + template.size]
                 return rows.reshape(self.count, *template.shape)
-            if name in self._outputs or self._bind(name, template):
-                return self._outputs[name]
+            if name in self.outputs:
+                return self.outputs[name]
+            if not self._finds_out:
+                raise AttributeError(
+                    f"no formula read {name!r} of the simulations when the environment was made; "
+                    "have one read it, as info()"
+                )
+            if self._bind(name):
+                self.forward(None)
+                return self.outputs[name]
         raise AttributeError(
             f"MuJoCo's data has no field {name!r} of fixed size; mujoco.MjData documents those it has"
         )
 
-    def _bind(self, name: str, template: NDArray[Any]) -> bool:
-        """Have a field copied out after every call, beginning with the last one."""
+    def _like(self, name: str) -> NDArray[Any] | None:
+        """Return one simulation's field, for its shape and dtype; None where there is no array."""
+        value = getattr(self._template, name, None)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return np.array(value, np.int32 if isinstance(value, int) else np.float64)
+        return value if isinstance(value, np.ndarray) else None
+
+    def _bind(self, name: str) -> bool:
+        """Have a field copied out after every call, beginning with the next one."""
         start = self._library.mjb_output(self._batch, name.encode(), None, None)
         if not start:
             return False
-        before = [(output, output.copy()) for output in self._outputs.values()]
-        self._outputs[name] = self._array(start, (self.count, *template.shape), template.dtype)
-        self._wants_after_step |= name in AFTER_STEP
-        self._call("forward", None, 0)
-        for output, values in before:  # `load` may have set them
-            output[...] = values
+        template = self._like(name)
+        assert template is not None
+        self.outputs[name] = self._array(start, (self.count, *template.shape), template.dtype)
         return True
 
     def begin(self, ids: NDArray[np.int32] | None) -> None:
@@ -167,7 +198,7 @@ class Simulations:
         self._call("forward", ids, self._all_stages)
 
     def step(self, ids: NDArray[np.int32] | None, count: int) -> None:
-        """Take `count` steps of the engine, and compute contact forces where somebody has asked for them."""
+        """Take `count` steps of the engine, and compute what is computed after a step where it is wanted."""
         self._call("step", ids, count, 0)
         if self._wants_after_step:
             self._call("apply", ids, self._after_step, None, 0)
@@ -175,20 +206,20 @@ class Simulations:
 
     def state(self) -> NDArray[np.float64]:
         """Return all that later steps and observations depend on, (N, size)."""
-        outputs = [output.reshape(self.count, -1) for output in self._outputs.values()]
+        outputs = [output.reshape(self.count, -1) for output in self.outputs.values()]
         return np.concatenate([self.rows, *outputs], axis=1, dtype=np.float64)
 
     def load(self, state: NDArray[np.float64]) -> None:
         """Go back to where `state` was taken."""
         self.rows[...] = state[:, : self._row_size]
         first = self._row_size
-        for output in self._outputs.values():
+        for output in self.outputs.values():
             size = output[0].size
             output[...] = state[:, first : first + size].reshape(output.shape)
             first += size
 
     def copy_to(self, i: int, data: Any) -> None:
-        """Copy simulation i to a mujoco.MjData."""
+        """Copy simulation i to a mujoco.MjData: its state, and if the batch is persistent all of it."""
         self._library.mjb_getData(self._batch, i, data._address)
 
     def _call(self, name: str, ids: NDArray[np.int32] | None, *arguments: Any) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import gymnasium
@@ -124,7 +124,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     ) -> None:
         self.closed = True  # until all is there: Gymnasium closes what goes away open
         where = f"{type(self).__name__}()"
-        require(where, "it")
+        require(where, type(self).__name__)
         self.num_envs = _check.integer(where, "num_envs", num_envs, 1, MAX_NUM_ENVS)
         self._frame_skip = _check.integer(where, "frame_skip", frame_skip, 1, MAX_LIMIT)
         self._limit = _check.integer(where, "max_episode_steps", max_episode_steps, 0, MAX_LIMIT)
@@ -140,11 +140,15 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._renderer: Renderer | None = None
         self.model = compiled(where, model)
         self.dt: float = self.model.opt.timestep * self._frame_skip
-        self._simulations = Simulations(where, self.model, self.num_envs, get_num_threads())
+        self._init_qpos, self._init_qvel = self.model.qpos0.copy(), np.zeros(self.model.nv)
+        outputs, obs_size = self._try_formulas(where)
+        persistent = render_mode is not None  # so that pictures are of what the last step computed
+        self._simulations = Simulations(
+            where, self.model, self.num_envs, get_num_threads(), outputs, persistent=persistent
+        )
         self.data = Data(self._simulations)
         self._ctrl = self._simulations.field("ctrl")
         self._qpos, self._qvel = self._simulations.field("qpos"), self._simulations.field("qvel")
-        self._init_qpos, self._init_qvel = self._qpos[0].copy(), self._qvel[0].copy()
         self._turn = threading.Lock()
         self._was_reset = False
         self._seeds = np.zeros(self.num_envs, np.uint64)
@@ -161,7 +165,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         )
         low, high = bounds.astype(np.float32).T
         self.single_action_space = Box(low, high, dtype=np.float32)
-        self._try_formulas(where)
+        self.single_observation_space = Box(-np.inf, np.inf, (obs_size,), np.float64)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.closed = False
@@ -411,17 +415,17 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
     # ---- parts -------------------------------------------------------------------------------------------
 
-    def _try_formulas(self, where: str) -> None:
-        """Call every formula once, in the model's first state, to see what it reads and that it fits."""
+    def _try_formulas(self, where: str) -> tuple[Collection[str], int]:
+        """Call every formula once, in the model's first state; return which outputs they read, and D."""
         n = self.num_envs
-        self._simulations.begin(None)
-        self._simulations.forward(None)
+        trial = Simulations(where, self.model, n, get_num_threads())
+        self.data = Data(trial)
         size = results.rows(where, self.observe(self.data), n).shape[1]
-        self.single_observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         before = np.array(self.before(self.data))
-        self._reward(where, before, np.zeros(self._ctrl.shape, np.float32))
+        self._reward(where, before, np.zeros((n, self.model.nu), np.float32))
         results.column(where, "terminated", self.terminated(self.data), n, "b")
         self._info(where)
+        return trial.outputs, size
 
     def _info(self, where: str) -> dict[str, Array]:
         return results.named(where, "info", self.info(self.data), self.num_envs)
@@ -455,7 +459,10 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         ids = _ids(stepped)
         if ids is not None and not len(ids):
             return
-        self._ctrl[stepped] = actions[stepped]
+        if ids is None:
+            self._ctrl[...] = actions
+        else:
+            self._ctrl[ids] = actions[ids]
         with _naming(where):
             self._simulations.step(ids, self._frame_skip)
         self._elapsed += stepped

@@ -53,10 +53,12 @@ def infos(parts: Iterable[tuple[Infos, Bools]]) -> dict[str, Any]:
     """Return infos with a mask each of whom they are about, and zeros for the others."""
     result: dict[str, Any] = {}
     for values, chosen in parts:
-        if not chosen.any():
+        if not values or not chosen.any():
             continue
+        others = None if chosen.all() else ~chosen
         for name, array in values.items():
-            array[~chosen] = 0
+            if others is not None:
+                array[others] = 0
             result[name] = array
             result[f"_{name}"] = chosen.copy()
     return result
