@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastpg
+from tests import ROOT
 from tests.support.mujoco_envs import SWING, Swing, differences
 from tests.support.refusals import refuse
 
@@ -108,6 +109,16 @@ def test_every_autoreset_mode_gives_the_same_episodes():
         assert episodes["same_step"][i] == episodes["disabled"][i]
 
 
+@pytest.mark.slow
+def test_the_documents_programs_run():
+    document = (ROOT / "docs" / "mujoco.md").read_text()
+    document = document.replace("1_000_000", "10_000").replace("episodes=20", "episodes=1")
+    programs = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(program, {})
+
+
 # ---- what formulas read ------------------------------------------------------------------------------------
 
 
@@ -188,7 +199,7 @@ def test_results_and_data_outlive_the_environment():
         ("info", lambda self, data: {"tip": np.zeros(3)}, "info() must return arrays of shape (2, ...)"),
         ("info", lambda self, data: {3: np.zeros(2)}, "the keys of what info() returns must be strings"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_formulas_that_do_not_fit_are_named(method, value, words):
     wrong = type("Wrong", (Swing,), {method: value})
