@@ -100,6 +100,7 @@ def test_fit_value_leaves_the_policy_alone_and_finds_its_return(policy):
     assert float(value(np.zeros(4, np.float32))) == pytest.approx(returns.mean(), rel=0.3)
 
 
+@pytest.mark.slow
 def test_the_networks_of_a_run_are_compared_as_they_are():
     algorithm = fastpg.PPO(gamma=0.95, normalize_observations=True, normalize_rewards=True)
     run = fastpg.train("CartPole-v1", algorithm, num_envs=8, hidden=(8,), total_steps=4_000)
