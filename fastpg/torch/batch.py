@@ -29,7 +29,7 @@ class Batch:
             rows = _array(where, "obs", obs, torch.float32)
             width = read.network.num_inputs
             if rows.ndim == 0 or rows.shape[-1] != width or rows.size == 0:
-                _check.observations(where, rows, width)
+                _check.observations(where, "obs", rows, width)
             self.shape = rows.shape[:-1]
             self.rows = rows if rows.ndim == 2 else rows.reshape(-1, width)
         wanted = (*self.shape, *(read.actions.space.shape or ()))
