@@ -27,7 +27,7 @@ import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
-from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
+from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
 from fastpg.cli.environments import env_params, environment
@@ -44,7 +44,14 @@ from fastpg.training.train import TrainResult, train
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
-ALGORITHMS: dict[str, type[Algorithm]] = {"reinforce": Reinforce, "vpg": VPG, "a2c": A2C, "ppo": PPO}
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "reinforce": Reinforce,
+    "vpg": VPG,
+    "a2c": A2C,
+    "ppo": PPO,
+    "npg": NPG,
+    "trpo": TRPO,
+}
 DEFAULT_ALGORITHM = "reinforce"
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 ENV_ID_HELP = (

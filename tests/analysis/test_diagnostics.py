@@ -100,6 +100,16 @@ def test_fit_value_leaves_the_policy_alone_and_finds_its_return(policy):
     assert float(value(np.zeros(4, np.float32))) == pytest.approx(returns.mean(), rel=0.3)
 
 
+@pytest.mark.slow
+def test_the_networks_of_a_run_are_compared_as_they_are():
+    algorithm = fastpg.PPO(gamma=0.95, normalize_observations=True, normalize_rewards=True)
+    run = fastpg.train("CartPole-v1", algorithm, num_envs=8, hidden=(8,), total_steps=4_000)
+    compared = compare_forms("CartPole-v1", run.policy, value=run.value, gamma=0.95, episodes=8, batches=30)
+    assert [record.name for record in compared.records] == list(FORMS)
+    # Its V is in the unit of the environment's rewards, or it would be no baseline.
+    assert compared["gae"].variance < 0.5 * compared["reward_to_go"].variance
+
+
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(policy):
     one, same, other = (compare_forms("CartPole-v1", policy, batches=3, seed=seed) for seed in (1, 1, 2))
     assert one.records == same.records

@@ -22,7 +22,7 @@ def test_the_python_blocks_run_one_after_another(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names: dict[str, object] = {}
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     for block in blocks:
         if any(word in block and find_spec(module) is None for word, module in NEEDS.items()):
             continue

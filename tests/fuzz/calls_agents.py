@@ -19,6 +19,8 @@ ALGORITHMS = [
         value_hidden=(3,), epochs=2, minibatches=3, normalize_observations=True, normalize_rewards=True
     ),
     fastpg.PPO(value_hidden=(), minibatches=1, target_kl=0.01, desired_kl=0.01, recompute_advantages=True),
+    fastpg.NPG(value_hidden=(3,), value_minibatches=1, fisher_every=3),
+    fastpg.TRPO(value_hidden=(), normalize_observations=True, normalize_rewards=True, max_kl=1.0),
 ]
 WORDS = {
     "batch": ("obs", "actions", "rewards", "mask", "last_obs", "final_obs", "transition", "ends"),

@@ -84,6 +84,17 @@ def batches(draw, first="self", with_actions=True, with_weights=False, kind=fast
     return given
 
 
+@st.composite
+def directions(draw):
+    """Draw a policy, observations, and a direction in its parameters."""
+    given = draw(batches(with_actions=False))
+    size = given["self"].theta.shape
+    return given | {
+        "direction": numbers(size, np.float32, draw(st.integers(0, 99))),
+        "damping": draw(one_of([0.0, 0.5])),
+    }
+
+
 # ---- the oracle -------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +358,14 @@ CALLS = {
         batches(with_actions=False),
         ("Policy.entropy()",),
         check_log_prob("self", log_prob=False),
+        words=WORDS,
+        repeatable=True,
+    ),
+    "Policy.fisher_product": Call(
+        fastpg.Policy.fisher_product,
+        directions(),
+        ("Policy.fisher_product()",),
+        lambda result, given: finite(result, "a product"),
         words=WORDS,
         repeatable=True,
     ),

@@ -211,6 +211,17 @@ algorithm_fields = {
         "linear_schedule": st.booleans(), "normalize_observations": st.booleans(), "normalize_rewards": st.booleans(),
         "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
     },
+    "NPG": {
+        "gamma": st.just(0.9), "lam": st.just(0.9), "max_kl": one_of([1e-300, 0.01, 1e300]), "damping": one_of([0.0, 0.1, 1e300]),
+        "cg_iterations": one_of([1, 10]), "cg_tolerance": one_of([0.0, 0.5]), "fisher_every": one_of([1, 5, 2**40]),
+        "standardize_advantages": st.booleans(), "value_learning_rate": st.just(0.1), "value_epochs": one_of([0, 2]),
+        "value_minibatches": one_of([1, 100]), "value_hidden": one_of([(), (3,)]), "linear_schedule": st.booleans(),
+        "normalize_observations": st.booleans(), "normalize_rewards": st.booleans(),
+        "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
+    },
+}  # fmt: skip
+algorithm_fields["TRPO"] = algorithm_fields["NPG"] | {
+    "backtracks": one_of([0, 3]), "backtrack_factor": one_of([1e-300, 0.5]), "accept_ratio": one_of([0.0, 0.5, 1.0]),
 }  # fmt: skip
 
 
@@ -372,6 +383,8 @@ CALLS = {
     "VPG": algorithm(fastpg.VPG, algorithm_fields["VPG"]),
     "A2C": algorithm(fastpg.A2C, algorithm_fields["VPG"]),
     "PPO": algorithm(fastpg.PPO, algorithm_fields["PPO"]),
+    "NPG": algorithm(fastpg.NPG, algorithm_fields["NPG"]),
+    "TRPO": algorithm(fastpg.TRPO, algorithm_fields["TRPO"]),
     "diagnostics.compare_forms": Call(
         diagnostics.compare_forms,
         compare_arguments(),

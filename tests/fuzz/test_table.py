@@ -30,7 +30,7 @@ LEFT_OUT = {
          "sb3.SB3VecEnv.env_is_wrapped"],
         "Stable-Baselines3 calls it; step does the first three",
     ),
-    **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "PPO", "Reinforce", "VPG")], "train calls it"),
+    **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "NPG", "PPO", "Reinforce", "TRPO", "VPG")], "train calls it"),
     **dict.fromkeys([f"torch.{name}Module.set_observations" for name in ("Policy", "Value")], "to_module calls it"),
     **dict.fromkeys(
         [f"MujocoEnv.{name}" for name in ("observe", "reward", "terminated", "before", "info", "initial_state")],

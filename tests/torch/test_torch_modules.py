@@ -21,6 +21,7 @@ from torch import nn
 
 import fastpg.torch as fpt
 from fastpg.torch.modules import read_module
+from tests.support.agents import random_batch
 from tests.support.torch_oracle import HEADS, make_batch, make_module
 
 pytestmark = pytest.mark.slow
@@ -365,6 +366,57 @@ def test_every_module_of_a_network_is_told(kind):
     modules = [fpt.to_module(network) for _ in range(2)]
     network.theta = network.theta
     assert all(parameter._version == 1 for module in modules for parameter in module.parameters())
+
+
+# What folds the statistics of observations and of rewards into the networks.
+LEARNERS = [
+    fastpg.VPG(normalize_observations=True),
+    fastpg.PPO(minibatches=4, epochs=2, normalize_observations=True, normalize_rewards=True),
+]
+every_learner = pytest.mark.parametrize("algorithm", LEARNERS, ids=lambda one: type(one).__name__)
+
+
+@every_learner
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_modules_of_a_run_read_observations_and_predict_returns_as_the_environment_has_them(
+    algorithm, env_id
+):
+    run = fastpg.train(env_id, algorithm, num_envs=8, horizon=64, total_steps=2000, hidden=(8,))
+    module, critic = fpt.to_module(run.policy), fpt.to_module(run.value)
+    batch = fastpg.collect(env_id, run.policy, 9, num_envs=3)
+    obs, actions = torch.from_numpy(batch.obs), torch.from_numpy(batch.actions)
+    if env_id == "CartPole-v1":
+        expected = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    else:
+        normal = torch.distributions.Normal(module(obs), module.log_std.exp())
+        expected = normal.log_prob(actions).sum(-1)
+    np.testing.assert_allclose(batch.log_probs, expected.detach(), atol=1e-4)
+    np.testing.assert_allclose(run.value(batch.obs), critic(obs)[..., 0].detach(), rtol=1e-4, atol=1e-4)
+
+
+@every_learner
+def test_an_agent_learns_in_the_memory_of_modules(algorithm):
+    module, critic = make_module(4, (8, 5), "discrete")[0], make_critic()
+    policy, value = fpt.from_module(module), fpt.value_from_module(critic)
+    twins = policy.copy(), value.copy()
+    agents = fastpg.Agent(algorithm, policy, value, 3), fastpg.Agent(algorithm, *twins, 3)
+    parameters = [*module.parameters(), *critic.parameters()]
+    before, versions = vector(module), [one._version for one in parameters]
+    for seed in range(2):
+        batch = random_batch(policy, 17, 6, seed)
+        known = [agent.update(batch) for agent in agents]
+        np.testing.assert_equal(known[0] | {"seconds": 0}, known[1] | {"seconds": 0})
+    assert (vector(module) != before).any()
+    assert np.array_equal(vector(module), twins[0].theta)
+    assert np.array_equal(vector(critic), twins[1].theta)
+    assert all(one._version > old for one, old in zip(parameters, versions, strict=True))
+    assert list(map(id, parameters)) == list(map(id, [*module.parameters(), *critic.parameters()]))
+    obs = torch.from_numpy(batch.obs)
+    np.testing.assert_allclose(critic(obs)[..., 0].detach(), value(batch.obs), rtol=1e-5, atol=1e-5)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)  # whose steps the agent goes on from
+    fpt.pg_loss(module, obs, torch.from_numpy(batch.actions), torch.ones(obs.shape[:-1])).backward()
+    optimizer.step()
+    assert np.array_equal(agents[0].state()["policy.theta"], vector(module))
 
 
 def test_training_tells_the_module_that_a_callback_made():
