@@ -36,14 +36,28 @@ class NPG:
     standardize_advantages : bool
         Give them mean 0 and standard deviation 1 over the batch. The step's direction does not see their
         scale.
-    value_learning_rate, value_epochs, value_minibatches, value_hidden
-        The value function's regression, as in `VPG`.
+    value_learning_rate : float
+        Step size of the value function.
+    value_epochs : int
+        Passes of the value function over each batch.
+    value_minibatches : int
+        Steps of the value function in a pass, each on a random share of the batch.
+    value_hidden : tuple of int
+        Widths of the value function's hidden layers.
     linear_schedule : bool
-        Let its learning rate fall linearly to 0 at `total_steps`.
-    normalize_observations, normalize_rewards : bool
-        As in `PPO`.
-    beta1, beta2, epsilon : float
-        Of the value function's Adam.
+        Let the learning rate fall linearly to 0 at `total_steps`.
+    normalize_observations : bool
+        Let both networks learn from observations minus their running mean, over their running standard
+        deviation, as in `VPG`.
+    normalize_rewards : bool
+        Let the value function learn from rewards over the running standard deviation of discounted returns,
+        as in `PPO`.
+    beta1 : float
+        Of the value function's Adam: decay of the gradient's running mean, in [0, 1).
+    beta2 : float
+        Decay of the running mean of its square, in [0, 1).
+    epsilon : float
+        Added to the denominator.
 
     Raises
     ------
@@ -110,6 +124,8 @@ class TRPO(NPG):
 
     Parameters
     ----------
+    The options of `NPG`, and:
+
     backtracks : int
         How often the step is shortened at most.
     backtrack_factor : float
