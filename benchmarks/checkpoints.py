@@ -34,7 +34,7 @@ def main():
             ratios.append(kept / plain)
             print(f"without {plain:.2f} s, with a folder {kept:.2f} s: {kept / plain:.3f}")
     print(
-        f"median ratio {statistics.median(ratios):.3f} over {options.repeats} pairs of {options.steps:,} steps"
+        print(f"median {statistics.median(ratios):.3f} of {options.repeats} pairs, {options.steps:,} steps")
     )
 
 
