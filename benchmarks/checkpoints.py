@@ -33,9 +33,7 @@ def main():
             kept = seconds(options.steps, run=Path(place, str(k)), checkpoint_every=options.every)
             ratios.append(kept / plain)
             print(f"without {plain:.2f} s, with a folder {kept:.2f} s: {kept / plain:.3f}")
-    print(
-        print(f"median {statistics.median(ratios):.3f} of {options.repeats} pairs, {options.steps:,} steps")
-    )
+    print(f"median ratio {statistics.median(ratios):.3f} over {options.repeats} pairs of {options.steps:,}")
 
 
 if __name__ == "__main__":
