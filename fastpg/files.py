@@ -68,13 +68,17 @@ def probe(where: str, path: Path, size: int) -> None:
         pass
 
 
-def write(where: str, path: Path, data: bytes) -> None:
-    """Write a file in one step; if that fails with a SaveError, or is interrupted, what was there stays."""
+def write(where: str, path: Path, data: bytes, *, lasting: bool = True) -> None:
+    """Write a file in one step; if that fails with a SaveError, or is interrupted, what was there stays.
+
+    Without `lasting` it is left to `sync` to make it outlive a power cut.
+    """
     with saving(where, path):
         target = _target(path)
-        with _temporary(target, data) as temporary:
+        with _temporary(target, data, lasting) as temporary:
             os.replace(temporary, target)
-        _sync(target.parent)
+        if lasting:
+            sync(target.parent)
 
 
 @contextlib.contextmanager
@@ -104,7 +108,7 @@ def _kind(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _temporary(target: Path, data: bytes) -> Iterator[Path]:
+def _temporary(target: Path, data: bytes, lasting: bool = True) -> Iterator[Path]:
     """Write a file beside the target, with the target's mode and owner; remove it if it is still there."""
     existing = None
     if fcntl is not None:
@@ -122,7 +126,8 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
                 os.fchmod(descriptor, stat.S_IMODE(existing.st_mode))
             file.write(data)
             file.flush()
-            os.fsync(descriptor)  # or a power cut could leave the new name on an empty file
+            if lasting:
+                os.fsync(descriptor)  # or a power cut could leave the new name on an empty file
             yield path
     finally:
         with contextlib.suppress(OSError):
@@ -163,10 +168,10 @@ def _remove_if_left(entry: os.DirEntry[str]) -> None:
         os.close(descriptor)
 
 
-def _sync(folder: Path) -> None:
-    """Make a new name last through a power cut, where folders can be synchronised."""
+def sync(path: Path) -> None:
+    """Make a file, or the new names in a folder, last through a power cut, where that can be done."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -51,7 +51,7 @@ def model(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(f"{where}: '.onnx' needs onnx: pip install fastpg-rl[export]") from error
+        raise ImportError(f"{where}: '.onnx' needs onnx: pip install '.[export]'") from error
     from onnx import helper
 
     graph = _Graph()

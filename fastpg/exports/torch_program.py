@@ -21,7 +21,7 @@ try:
 
     import fastpg.torch._import_torch  # noqa: F401  (as the rest of fastpg imports it)
 except ImportError as error:
-    raise ImportError("Policy.export(): '.pt2' needs torch: pip install fastpg-rl[torch]") from error
+    raise ImportError("Policy.export(): '.pt2' needs torch: pip install '.[torch]'") from error
 
 
 class Acting(nn.Module):

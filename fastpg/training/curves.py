@@ -83,7 +83,7 @@ def draw(where: str, found: Sequence[Curve], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(f"{where}: drawing needs matplotlib: pip install fastpg-rl[plot]") from error
+        raise ImportError(f"{where}: drawing needs matplotlib: pip install '.[plot]'") from error
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for curve in found:

@@ -75,6 +75,8 @@ class RunFolder:
     def __init__(self, where: str, path: Path) -> None:
         self.path, self.settings = path, dict[str, Any]()
         self._warned = False
+        self._lasting = True  # what is written is to outlive a power cut
+        self._settled = False
         self._lock = _locked(where, path)
         self._metrics: Metrics | None = None
 
@@ -116,9 +118,11 @@ class RunFolder:
                     left.unlink()
                 folder._metrics = Metrics(path / METRICS)
             folder._use(where, settings)
+            folder._lasting = False  # there is nothing to lose yet: the next checkpoint makes up for it
             folder.save_networks(where, policy, value)
             folder.save(where, state, 0.0)
             folder.write_settings(where)
+            folder._lasting = True
         except BaseException:
             folder.close()
             raise
@@ -200,21 +204,24 @@ class RunFolder:
         """Write a checkpoint, and remove the oldest ones; nothing if metrics of its iterations were lost."""
         assert self._metrics is not None
         num_iterations, num_steps = (int(state[name][0]) for name in ("num_iterations", "total_steps"))
-        if (
-            self._metrics.num_iterations != num_iterations
-        ):  # an exception came between an iteration and its record
+        if self._metrics.num_iterations != num_iterations:  # an exception came before a record was kept
             return
         with files.saving(where, self.path / METRICS):
             self._metrics.write()
-            self._metrics.sync()
+            if self._lasting:
+                self._metrics.sync()
         facts = {
             "num_iterations": num_iterations, "num_steps": num_steps, "seconds": seconds,
             "metrics_bytes": self._metrics.size, "fastpg_version": _core.version(), "isa": _core.isa(),
         }  # fmt: skip
-        folder = self.path / CHECKPOINTS
-        files.write(
-            where, folder / f"checkpoint-{num_steps:013}.safetensors", state_file.content(state, facts)
-        )
+        path = self.path / CHECKPOINTS / f"checkpoint-{num_steps:013}.safetensors"
+        files.write(where, path, state_file.content(state, facts), lasting=self._lasting)
+        if (
+            self._lasting and not self._settled
+        ):  # what was written at the beginning, when nothing could be lost
+            for name in (SETTINGS, POLICY, VALUE, "."):
+                files.sync(self.path / name)
+            self._settled = True
         self._saved_at = num_steps, time.monotonic()
         for old in checkpoints(self.path)[: -self._kept]:
             with files.saving(where, old):
@@ -222,13 +229,15 @@ class RunFolder:
 
     def save_networks(self, where: str, policy: Policy, value: ValueFunction | None) -> None:
         """Write the policy and the value function as they are."""
-        policy.save_as(where, self.path / POLICY)
-        if value is not None:
-            value.save_as(where, self.path / VALUE)
+        for name, network in ((POLICY, policy), (VALUE, value)):
+            if network is not None:
+                files.write(where, self.path / name, network.file_content(where), lasting=self._lasting)
 
     def write_settings(self, where: str) -> None:
         """Write settings.toml."""
-        files.write(where, self.path / SETTINGS, (HEAD + toml.dumps(self.settings)).encode())
+        files.write(
+            where, self.path / SETTINGS, (HEAD + toml.dumps(self.settings)).encode(), lasting=self._lasting
+        )
 
 
 def read_settings(where: str, path: Path) -> dict[str, Any]:

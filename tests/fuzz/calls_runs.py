@@ -153,9 +153,12 @@ def train_arguments(draw):
     return given | {"env_params": draw(one_of([None, {}])), "checkpoint": None}
 
 
+RUNS = tempfile.TemporaryDirectory(prefix="fastpg-fuzz-")  # until the process ends
+
+
 @st.composite
 def resume_arguments(draw):
-    folder = tempfile.mkdtemp(prefix="fastpg-fuzz-")
+    folder = tempfile.mkdtemp(dir=RUNS.name)
     fastpg.train(
         "CartPole-v1", run=folder, hidden=(), num_envs=2, horizon=8, total_steps=draw(one_of([1, 40]))
     )
