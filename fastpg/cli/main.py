@@ -1,7 +1,7 @@
 """The command line: `fastpg train ENV_ID`, `resume FOLDER`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
 
-The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help. Where no algorithm
-is chosen, a native environment's defaults are those of `fastpg.recommended`.
+The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help. Where no
+algorithm is named, a native environment's defaults are those of `fastpg.recommended`.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
@@ -31,7 +31,15 @@ from fastpg import _check, diagnostics
 from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
 from fastpg.batches.estimators import evaluate
 from fastpg.cli.arguments import one_line, parse
-from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
+from fastpg.cli.verdict import (
+    DETERMINISTIC,
+    STOCHASTIC,
+    Evaluation,
+    advice,
+    least_return,
+    verdict,
+    what_to_try,
+)
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
 from fastpg.envs.native.registry import is_native
@@ -66,12 +74,15 @@ def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
-    choose = f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    choose = (
+        "By default what is recommended for a native environment: fastpg train ENV_ID --help shows it. "
+        f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    )
     types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
     # Where the command line's default differs from train()'s, so does the help.
     target_return = (
         "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
-        "environment's reward threshold. inf: never."
+        "environment's reward threshold. inf: never, which is the default of recommended settings."
     )
     types["target_return"] = Annotated[float | None, arg(help=target_return)]
     types["checkpoint"] = Annotated[
@@ -103,8 +114,8 @@ def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
 def _chosen(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return the algorithm's name, and arguments of train() that are its defaults on this command line.
 
-    Looked for before there are the options that they decide on. Where no algorithm is named, they are those that are
-    recommended for the environment, if any are; a wrong name is left to tyro.
+    Looked for before there are the options that they decide on. Where no algorithm is named, they are what is
+    recommended for a native environment; a wrong name is left to tyro.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--algorithm", nargs="?", default=NOT_GIVEN)
@@ -118,7 +129,7 @@ def _chosen(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     env_id = next(filter(is_native, others), None)
     if env_id is None:
         return DEFAULT_ALGORITHM, {}
-    defaults: dict[str, Any] = dict(recommended(env_spec("train", env_id).id))
+    defaults: dict[str, Any] = {**recommended(env_spec("train", env_id).id), "target_return": math.inf}
     if {given.episodes, given.steps_per_iteration} != {NOT_GIVEN}:
         del defaults["horizon"]  # at most one of them says how much an iteration collects
     (name,) = (name for name, one in ALGORITHMS.items() if one is type(defaults["algorithm"]))
@@ -412,7 +423,8 @@ def _train(options: Any) -> int:
         run = train(env_id, **settings, checkpoint=path, progress=True)
     except SaveError as error:
         run, path, code = _saved_elsewhere(error)
-    _report(env_id, run, threshold, path or options.run, options.vectorization_mode)
+    path = path or options.run
+    _report(env_id, run, threshold, path, options.vectorization_mode, what_to_try(env_id, settings))
     return code
 
 
@@ -428,7 +440,7 @@ def _resume(options: ResumeOptions) -> int:
         run, path, code = _saved_elsewhere(error)
     env_id = options.env or run.config["env_id"]
     mode = run.config.get("vectorization_mode")
-    _report(env_id, run, reward_threshold("resume()", env_id), path, mode)
+    _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try more --total-steps")
     return code
 
 
@@ -445,8 +457,10 @@ def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:
     return run, path, _fail(f"{error}; policy saved to {path} instead", 1)
 
 
-def _report(env_id: str, run: TrainResult, threshold: float | None, path: Path, mode: Any) -> None:
-    """Evaluate the policy of a run, and say what has become of it."""
+def _report(
+    env_id: str, run: TrainResult, threshold: float | None, path: Path, mode: Any, to_try: str
+) -> None:
+    """Evaluate the policy of a run, and say what has become of it, and what to try if it did not learn."""
     ways = []
     for way in (DETERMINISTIC, STOCHASTIC):
         returns, lengths = evaluate(
@@ -471,9 +485,11 @@ def _report(env_id: str, run: TrainResult, threshold: float | None, path: Path, 
     print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
     trained = run.history["mean_return"][run.history["num_episodes"] > 0]
     hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
+    if hint is None and max(one.mean for one in ways) < least_return(env_id, threshold):
+        hint = to_try
+    print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
     if hint:
         print(f"  note         {hint}")
-    print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
 
 
 def _see_current_folder(env_id: str) -> None:

@@ -1,6 +1,6 @@
 """Settings that work: for each native environment, arguments with which `train` solves it fast.
 
-benchmarks/search_settings.py found them, on seeds from 1000 up; docs/learning.md shows what they reach on others.
+benchmarks/search_settings.py found them, on seeds from 1000 up; docs/learning.md shows what others reach.
 """
 
 from typing import TypedDict
@@ -20,69 +20,124 @@ class Settings(TypedDict):
     total_steps: int
 
 
-def _settings(algorithm: PPO | VPG, num_envs: int, horizon: int, total_steps: int, *hidden: int) -> Settings:
-    return {
-        "algorithm": algorithm,
-        "num_envs": num_envs,
-        "horizon": horizon,
-        "hidden": hidden,
-        "total_steps": total_steps,
-    }
-
-
-_CARTPOLE = _settings(
-    PPO(gamma=0.98, lam=0.8, learning_rate=3e-3, minibatches=4, linear_schedule=True), 8, 32, 100_000, 64, 64
+_CARTPOLE = Settings(
+    algorithm=PPO(lam=0.8, learning_rate=3e-3, minibatches=4, linear_schedule=True),
+    num_envs=32,
+    horizon=32,
+    hidden=(64, 64),
+    total_steps=50_000,
 )
 _RECOMMENDED = {
-    "Acrobot-v1": _settings(
-        PPO(
+    "Acrobot-v1": Settings(
+        algorithm=PPO(
             learning_rate=1e-3,
             epochs=4,
             minibatches=8,
             normalize_observations=True,
             normalize_rewards=True,
         ),
-        16, 128, 300_000, 64, 64,
-    ),  # fmt: skip
-    "Blackjack-v1": _settings(
-        VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.03, value_hidden=(), linear_schedule=True),
-        64, 32, 1_000_000,
-    ),  # fmt: skip
+        num_envs=16,
+        horizon=128,
+        hidden=(64, 64),
+        total_steps=300_000,
+    ),
+    "Blackjack-v1": Settings(
+        algorithm=VPG(
+            gamma=1.0,
+            learning_rate=0.03,
+            value_learning_rate=0.03,
+            value_hidden=(),
+            linear_schedule=True,
+        ),
+        num_envs=64,
+        horizon=32,
+        hidden=(),
+        total_steps=1_000_000,
+    ),
     "CartPole-v0": _CARTPOLE,
     "CartPole-v1": _CARTPOLE,
-    "CliffWalking-v1": _settings(
-        VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()), 16, 16, 1_000_000
+    "CliffWalking-v1": Settings(
+        algorithm=VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()),
+        num_envs=16,
+        horizon=16,
+        hidden=(),
+        total_steps=1_000_000,
     ),
-    "CliffWalkingSlippery-v1": _settings(
-        VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()), 16, 16, 2_000_000
+    "CliffWalkingSlippery-v1": Settings(
+        algorithm=VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()),
+        num_envs=16,
+        horizon=16,
+        hidden=(),
+        total_steps=2_000_000,
     ),
-    "FrozenLake-v1": _settings(
-        VPG(gamma=0.999, learning_rate=0.03, value_learning_rate=0.03, value_hidden=()), 64, 32, 1_000_000
-    ),
-    "FrozenLake8x8-v1": _settings(
-        VPG(gamma=0.999, learning_rate=0.03, value_learning_rate=0.03, value_hidden=()), 64, 32, 2_000_000
-    ),
-    "MountainCar-v0": _settings(
-        PPO(
-            lam=0.98,
-            learning_rate=1e-3,
+    "FrozenLake-v1": Settings(
+        algorithm=PPO(
+            gamma=0.999,
+            lam=0.9,
+            learning_rate=0.03,
             epochs=4,
             minibatches=4,
+            value_hidden=(),
+            max_grad_norm=None,
+        ),
+        num_envs=128,
+        horizon=64,
+        hidden=(),
+        total_steps=1_000_000,
+    ),
+    "FrozenLake8x8-v1": Settings(
+        algorithm=VPG(gamma=0.999, learning_rate=0.03, value_learning_rate=0.03, value_hidden=()),
+        num_envs=64,
+        horizon=32,
+        hidden=(),
+        total_steps=2_000_000,
+    ),
+    "MountainCar-v0": Settings(
+        algorithm=PPO(
+            gamma=0.999,
+            lam=0.9,
+            learning_rate=1e-3,
+            minibatches=16,
+            linear_schedule=True,
             normalize_observations=True,
             normalize_rewards=True,
         ),
-        16, 16, 1_000_000, 64, 64,
-    ),  # fmt: skip
-    "MountainCarContinuous-v0": _settings(
-        VPG(normalize_observations=True), 16, 512, 300_000, 64, 64
+        num_envs=16,
+        horizon=64,
+        hidden=(32, 32),
+        total_steps=300_000,
     ),
-    "Pendulum-v1": _settings(
-        PPO(gamma=0.9, learning_rate=1e-3, minibatches=64, linear_schedule=True), 4, 1024, 300_000, 64, 64
+    "MountainCarContinuous-v0": Settings(
+        algorithm=VPG(normalize_observations=True),
+        num_envs=16,
+        horizon=512,
+        hidden=(64, 64),
+        total_steps=300_000,
     ),
-    "Taxi-v4": _settings(
-        VPG(learning_rate=0.03, value_learning_rate=0.1, value_hidden=()), 64, 64, 4_000_000
+    "Pendulum-v1": Settings(
+        algorithm=PPO(gamma=0.9, learning_rate=1e-3, minibatches=64, linear_schedule=True),
+        num_envs=4,
+        horizon=1024,
+        hidden=(64, 64),
+        total_steps=300_000,
     ),
-}  # fmt: skip
+    "Taxi-v4": Settings(
+        algorithm=PPO(
+            lam=0.9,
+            learning_rate=0.03,
+            value_learning_rate=0.1,
+            epochs=2,
+            minibatches=1,
+            entropy_coef=0.03,
+            value_hidden=(),
+            max_grad_norm=None,
+        ),
+        num_envs=64,
+        horizon=64,
+        hidden=(),
+        total_steps=4_000_000,
+    ),
+}
 
 
 def recommended(env_id: str) -> Settings:
@@ -96,8 +151,8 @@ def recommended(env_id: str) -> Settings:
     Returns
     -------
     dict
-        algorithm, num_envs, horizon, hidden and total_steps, for ``train(env_id, **recommended(env_id))``. The
-        dictionary is the caller's: change what you like.
+        algorithm, num_envs, horizon, hidden and total_steps, as in ``train(env_id, **recommended(env_id))``.
+        It is the caller's own: change what you like.
 
     Raises
     ------
