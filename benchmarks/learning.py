@@ -1,4 +1,4 @@
-"""What the algorithms reach: `learning.py` trains every setting below on ten seeds and writes docs/learning.md.
+"""What the algorithms reach: `learning.py` trains every setting below on ten seeds for docs/learning.md.
 
 `--only ENV_ID` prints the rows of one environment instead. Settings were chosen on other seeds (1000 and up).
 """
@@ -8,6 +8,7 @@ import dataclasses
 import os
 import platform
 import time
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ SEEDS = range(10)
 EPISODES = 100  # of an evaluation
 LAST = 20  # iterations; a run in which no episode ended there has no evaluation: it might never end either
 RESAMPLES = 10_000
+DOCUMENT = Path(__file__).parent.parent / "docs" / "learning.md"
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,23 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def described(setting: Setting) -> str:
-    """Return the algorithm and what differs from the defaults."""
-    algorithm = setting.algorithm
+def described(algorithm: Any, train: Mapping[str, Any]) -> str:
+    """Return the algorithm and what differs from the defaults, and how `train` is called, without its steps."""
     changed = [
         f"{field.name}={getattr(algorithm, field.name)!r}"
         for field in dataclasses.fields(algorithm)
         if getattr(algorithm, field.name) != field.default
     ]
-    options = [f"{name}={value!r}" for name, value in setting.train.items() if name != "total_steps"]
-    call = f"{type(algorithm).__name__}({', '.join(changed)})"
-    return "`" + ", ".join([call, *options]) + "`"
+    options = [f"{name}={value!r}" for name, value in train.items() if name != "total_steps"]
+    return ", ".join([f"{type(algorithm).__name__}({', '.join(changed)})", *options])
+
+
+def write(script: str, lines: Iterable[str]) -> None:
+    """Put a script's lines between its markers in docs/learning.md."""
+    begin, end = (f"<!-- {script} {word} -->\n" for word in ("begins", "ends"))
+    before, rest = DOCUMENT.read_text().split(begin)
+    _, after = rest.split(end)
+    DOCUMENT.write_text("\n".join([f"{before}{begin}", *lines, f"\n{end}{after}"]))
 
 
 def row(setting: Setting, pool: ThreadPoolExecutor) -> str:
@@ -133,7 +141,7 @@ def row(setting: Setting, pool: ThreadPoolExecutor) -> str:
         reached = "none | none"
     without = f", {len(scores) - len(done)} without an evaluation" if len(done) < len(scores) else ""
     return (
-        f"| {setting.env_id} | {described(setting)} | {np.median(steps):,.0f} | {np.median(seconds):.1f} | {reached} | "
+        f"| {setting.env_id} | `{described(setting.algorithm, setting.train)}` | {np.median(steps):,.0f} | {np.median(seconds):.1f} | {reached} | "
         f"{(done >= setting.good).sum()} of {len(scores)}{without} | {setting.good:g}: {setting.why} | "
         f"{'deterministic' if setting.deterministic else 'stochastic'} |"
     )
@@ -159,37 +167,8 @@ def main() -> None:
                 print(rows[-1], flush=True)
     if only is None:
         machine = f"{os.cpu_count()} cores, {platform.machine()}, {fastpg.build_info()['isa']} kernels"
-        seconds, table = time.perf_counter() - start, "\n".join([HEADING, *rows])
-        text = TEXT.format(table=table, seconds=seconds, machine=machine, episodes=EPISODES)
-        (Path(__file__).parent.parent / "docs" / "learning.md").write_text(text)
-
-
-TEXT = """\
-# What the algorithms reach
-
-`python benchmarks/learning.py` wrote this page ({seconds:.0f} s on {machine}, one run on each core at a time).
-
-Each row is ten seeds, 0 to 9, of one setting; what is not named has its default. The settings were chosen on seeds from
-1000 up, never on these. After training, {episodes} episodes are played; a seed counts with their mean return. The
-interquartile mean leaves out the two lowest and the two highest seeds; its interval is a percentile bootstrap over seeds.
-Seconds and steps are those of the median run, which uses one thread.
-
-{table}
-
-- **MountainCar-v0** pays -1 a step until the goal, which random actions do not reach in the 200 steps of an episode: every
-  return is -200, every advantage is noise, and there is nothing to learn from. It takes exploration or
-  a shaped reward; other discounts and horizons were tried and change nothing.
-- **CliffWalking-v1** has no time limit. With a discount below 1 staying in a corner for ever costs less than one fall, and
-  some policies end there: their episodes do not end, and they are not evaluated. Without discounting that way out is shut.
-  What is left between seeds are safe ways round, of 15 or 17 steps, that never see the edge again.
-- **FrozenLake-v1**: a win or nothing, so 100 episodes know a seed's return only to 0.044 (one standard error);
-  20,000 episodes, played once, put all ten between 0.729 and 0.737.
-- **Taxi-v4** and **CliffWalking-v1** are played with drawn actions: a deterministic policy that walks into a wall in one
-  state would never leave it.
-- **Pendulum-v1** and **MountainCarContinuous-v0**: first guesses, looked at once on seeds 0 and 1; nothing was searched. One gradient step an iteration
-  takes Pendulum far more steps than algorithms need that use each batch many times.
-- **A2C** takes one small step on each short batch, so it needs many; `VPG` asks more of each batch.
-"""
+        heading = f"{time.perf_counter() - start:.0f} s on {machine}, one run on each core at a time."
+        write("learning.py", [heading, "", HEADING, *rows])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.training.agent import Agent
+from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
 from fastpg.training.train import TrainProgress, TrainResult, train
 
@@ -83,6 +84,7 @@ __all__ = [
     "make",
     "nstep_returns",
     "policy_gradient",
+    "recommended",
     "resume",
     "returns",
     "set_num_threads",

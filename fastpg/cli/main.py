@@ -1,6 +1,7 @@
 """The command line: `fastpg train ENV_ID`, `resume FOLDER`, `plot FOLDER...`, `eval PATH`, and others.
 
-The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
+The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help. Where no
+algorithm is named, a native environment's defaults are those of `fastpg.recommended`.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import typing
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
@@ -31,13 +32,23 @@ from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
 from fastpg.cli.environments import env_params, environment
-from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
+from fastpg.cli.verdict import (
+    DETERMINISTIC,
+    STOCHASTIC,
+    Evaluation,
+    advice,
+    least_return,
+    verdict,
+    what_to_try,
+)
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
+from fastpg.envs.native.registry import is_native
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
 from fastpg.training.curves import curves, draw, in_characters
+from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
 from fastpg.training.run_folder import load_policy
 from fastpg.training.train import TrainResult, train
@@ -52,28 +63,35 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "npg": NPG,
     "trpo": TRPO,
 }
-DEFAULT_ALGORITHM = "reinforce"
+DEFAULT_ALGORITHM = "reinforce"  # where nothing is recommended
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 ENV_ID_HELP = (
     "One of `fastpg envs`, or any other id that Gymnasium knows, as HalfCheetah-v5. MODULE:ENV_ID imports "
     "the module first, also from the current folder. MODULE:NAME and FILE.py:NAME are what jit_env made, or "
     "a function. gym:ENV_ID is Gymnasium's own environment where there is a native one."
 )
+NOT_GIVEN = object()
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
 
 
-def _train_options(name: str) -> type[Any]:
-    """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of."""
+def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
+    """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of.
+
+    `defaults` are arguments of train() that replace its own, `algorithm` among them.
+    """
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
-    choose = f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    choose = (
+        "By default what is recommended for a native environment: fastpg train ENV_ID --help shows it. "
+        f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    )
     types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
     # Where the command line's default differs from train()'s, so does the help.
     target_return = (
         "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
-        "environment's reward threshold. inf: never."
+        "environment's reward threshold. inf: never, which is the default of recommended settings."
     )
     types["target_return"] = Annotated[float | None, arg(help=target_return)]
     types["checkpoint"] = Annotated[
@@ -83,7 +101,7 @@ def _train_options(name: str) -> type[Any]:
     types["run"] = Path | None
     parameters = inspect.signature(train).parameters.values()
     fields = [
-        (one.name, types[one.name], dataclasses.field(default=one.default))
+        (one.name, types[one.name], dataclasses.field(default=defaults.get(one.name, one.default)))
         for one in parameters
         if one.name not in ("env_id", "algorithm", *NOT_OPTIONS)
     ]
@@ -96,19 +114,40 @@ def _train_options(name: str) -> type[Any]:
     fields.append(("env", env, dataclasses.field(default=())))
     required = [("env_id", types["env_id"])]
     chosen = [
-        ("algorithm", types["algorithm"], dataclasses.field(default=DEFAULT_ALGORITHM)),
-        (name, Annotated[algorithm, tyro.conf.OmitArgPrefixes], dataclasses.field(default=algorithm())),
+        ("algorithm", types["algorithm"], dataclasses.field(default=name)),
+        (
+            name,
+            Annotated[algorithm, tyro.conf.OmitArgPrefixes],
+            dataclasses.field(default=defaults.get("algorithm", algorithm())),
+        ),
     ]
     documented = {"__doc__": train.__doc__}
     return dataclasses.make_dataclass("TrainOptions", [*required, *chosen, *fields], namespace=documented)
 
 
-def _chosen_algorithm(arguments: Sequence[str]) -> str:
-    """Look for --algorithm before there are the options that it decides on; a wrong name is left to tyro."""
+def _chosen(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the algorithm's name, and arguments of train() that are its defaults on this command line.
+
+    Looked for before there are the options that they decide on. Where no algorithm is named, they are what is
+    recommended for a native environment; a wrong name is left to tyro.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--algorithm", nargs="?")
-    name = parser.parse_known_args(arguments)[0].algorithm
-    return name if name in ALGORITHMS else DEFAULT_ALGORITHM
+    parser.add_argument("--algorithm", nargs="?", default=NOT_GIVEN)
+    for options in (("--episodes",), ("--steps-per-iteration", "--steps_per_iteration")):
+        parser.add_argument(*options, nargs="?", default=NOT_GIVEN)
+    for option in ("--checkpoint", "--run"):  # a file of an environment's name is not the environment
+        parser.add_argument(option, nargs="?")
+    given, others = parser.parse_known_args(arguments)
+    if given.algorithm != NOT_GIVEN:
+        return given.algorithm if given.algorithm in ALGORITHMS else DEFAULT_ALGORITHM, {}
+    env_id = next(filter(is_native, others), None)
+    if env_id is None:
+        return DEFAULT_ALGORITHM, {}
+    defaults: dict[str, Any] = {**recommended(env_spec("train", env_id).id), "target_return": math.inf}
+    if {given.episodes, given.steps_per_iteration} != {NOT_GIVEN}:
+        del defaults["horizon"]  # at most one of them says how much an iteration collects
+    (name,) = (name for name, one in ALGORITHMS.items() if one is type(defaults["algorithm"]))
+    return name, defaults
 
 
 @dataclass(frozen=True)
@@ -355,9 +394,9 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     if arguments == ["--version"]:
         print(f"fastpg {build_info()['version']}")
         raise SystemExit(0)
-    algorithm = _chosen_algorithm(arguments)
+    algorithm, defaults = _chosen(arguments)
     commands: dict[str, Any] = {
-        "train": _train_options(algorithm),
+        "train": _train_options(algorithm, defaults),
         "resume": ResumeOptions,
         "plot": PlotOptions,
         "eval": EvalOptions,
@@ -417,7 +456,8 @@ def _train(options: Any) -> int:
         run = train(env_id, **settings, checkpoint=path, progress=True)
     except SaveError as error:
         run, path, code = _saved_elsewhere(error)
-    _report(env_id, run, threshold, path or options.run, options.vectorization_mode)
+    path = path or options.run
+    _report(env_id, run, threshold, path, options.vectorization_mode, what_to_try(env_id, settings))
     return code
 
 
@@ -433,7 +473,7 @@ def _resume(options: ResumeOptions) -> int:
         run, path, code = _saved_elsewhere(error)
     env_id = settings["env"] or run.config["env_id"]
     mode = run.config.get("vectorization_mode")
-    _report(env_id, run, reward_threshold("resume()", env_id), path, mode)
+    _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try more --total-steps")
     return code
 
 
@@ -450,8 +490,10 @@ def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:
     return run, path, _fail(f"{error}; policy saved to {path} instead", 1)
 
 
-def _report(env_id: Any, run: TrainResult, threshold: float | None, path: Path, mode: Any) -> None:
-    """Evaluate the policy of a run, and say what has become of it."""
+def _report(
+    env_id: Any, run: TrainResult, threshold: float | None, path: Path, mode: Any, to_try: str
+) -> None:
+    """Evaluate the policy of a run, and say what has become of it, and what to try if it did not learn."""
     ways = []
     for way in (DETERMINISTIC, STOCHASTIC):
         returns, lengths = evaluate(
@@ -477,9 +519,11 @@ def _report(env_id: Any, run: TrainResult, threshold: float | None, path: Path, 
     print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
     trained = run.history["mean_return"][run.history["num_episodes"] > 0]
     hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
+    if hint is None and max(one.mean for one in ways) < least_return(env_id, threshold):
+        hint = to_try
+    print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
     if hint:
         print(f"  note         {hint}")
-    print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
 
 
 def _default_path(env_id: Any) -> Path:

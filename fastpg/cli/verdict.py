@@ -1,11 +1,26 @@
 """What `fastpg train` says of a policy: what either way of acting earns, and whether that is enough."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpg.algorithms import PPO
+from fastpg.envs import env_spec
+from fastpg.envs.native.registry import is_native
+from fastpg.training.recommended import recommended
+
 DETERMINISTIC, STOCHASTIC = "deterministic", "stochastic"
+# Where Gymnasium names no threshold: a policy that earns less over 100 episodes has not learnt the task.
+LEAST_RETURNS = {
+    "Blackjack-v1": -0.35,
+    "CliffWalking-v1": -17.0,
+    "CliffWalkingSlippery-v1": -100.0,
+    "Pendulum-v1": -200.0,
+}
 
 
 @dataclass(frozen=True)
@@ -79,3 +94,28 @@ def advice(deterministic: Evaluation, stochastic: Evaluation, trained: float) ->
 def _far_below(mean: float, other: float, returns: NDArray[np.float64]) -> bool:
     """Return whether it lacks more than the spread and a tenth of the other; no for NaN."""
     return other - mean > max(float(returns.std()), 0.1 * abs(other))
+
+
+def least_return(env_id: str, threshold: float | None) -> float:
+    """Return the mean return below which a run is given advice: the threshold where there is one."""
+    if threshold is not None:
+        return threshold
+    return LEAST_RETURNS.get(env_spec("train", env_id).id, -math.inf) if is_native(env_id) else -math.inf
+
+
+def what_to_try(env_id: str, settings: Mapping[str, Any]) -> str:
+    """Return advice for a run of `train` with these arguments that did not reach what it should.
+
+    Examples
+    --------
+    >>> what_to_try("Pendulum-v1", recommended("Pendulum-v1") | {"total_steps": 1000})
+    'try fastpg train Pendulum-v1 without other options, whose settings are known to learn it'
+    """
+    if not is_native(env_id):
+        if isinstance(settings["algorithm"], PPO):
+            return f"try more --total-steps than {settings['total_steps']:,}, or another --learning-rate"
+        return "try --algorithm ppo --normalize-observations --normalize-rewards"
+    native_id = env_spec("train", env_id).id
+    if any(settings[name] != value for name, value in recommended(native_id).items()):
+        return f"try fastpg train {native_id} without other options, whose settings are known to learn it"
+    return f"try another --seed, or more --total-steps than {settings['total_steps']:,}"

@@ -1,0 +1,171 @@
+"""Settings that work: for each native environment, arguments with which `train` solves it fast.
+
+benchmarks/search_settings.py found them, on seeds from 1000 up; docs/learning.md shows what others reach.
+"""
+
+from typing import TypedDict
+
+from fastpg import _check
+from fastpg.algorithms import PPO, VPG
+from fastpg.envs import env_spec
+
+
+class Settings(TypedDict):
+    """Arguments of `train`."""
+
+    algorithm: PPO | VPG
+    num_envs: int
+    horizon: int
+    hidden: tuple[int, ...]
+    total_steps: int
+
+
+_CARTPOLE = Settings(
+    algorithm=PPO(lam=0.8, learning_rate=3e-3, minibatches=4, linear_schedule=True),
+    num_envs=32,
+    horizon=32,
+    hidden=(64, 64),
+    total_steps=50_000,
+)
+_RECOMMENDED = {
+    "Acrobot-v1": Settings(
+        algorithm=PPO(
+            learning_rate=1e-3,
+            epochs=4,
+            minibatches=8,
+            normalize_observations=True,
+            normalize_rewards=True,
+        ),
+        num_envs=16,
+        horizon=128,
+        hidden=(64, 64),
+        total_steps=300_000,
+    ),
+    "Blackjack-v1": Settings(
+        algorithm=VPG(
+            gamma=1.0,
+            learning_rate=0.03,
+            value_learning_rate=0.03,
+            value_hidden=(),
+            linear_schedule=True,
+        ),
+        num_envs=64,
+        horizon=32,
+        hidden=(),
+        total_steps=1_000_000,
+    ),
+    "CartPole-v0": _CARTPOLE,
+    "CartPole-v1": _CARTPOLE,
+    "CliffWalking-v1": Settings(
+        algorithm=VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()),
+        num_envs=16,
+        horizon=16,
+        hidden=(),
+        total_steps=1_000_000,
+    ),
+    "CliffWalkingSlippery-v1": Settings(
+        algorithm=VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()),
+        num_envs=16,
+        horizon=16,
+        hidden=(),
+        total_steps=2_000_000,
+    ),
+    "FrozenLake-v1": Settings(
+        algorithm=PPO(
+            gamma=0.999,
+            lam=0.9,
+            learning_rate=0.03,
+            epochs=4,
+            minibatches=4,
+            value_hidden=(),
+            max_grad_norm=None,
+        ),
+        num_envs=128,
+        horizon=64,
+        hidden=(),
+        total_steps=1_000_000,
+    ),
+    "FrozenLake8x8-v1": Settings(
+        algorithm=VPG(gamma=0.999, learning_rate=0.03, value_learning_rate=0.03, value_hidden=()),
+        num_envs=64,
+        horizon=32,
+        hidden=(),
+        total_steps=2_000_000,
+    ),
+    "MountainCar-v0": Settings(
+        algorithm=PPO(
+            gamma=0.999,
+            lam=0.9,
+            learning_rate=1e-3,
+            minibatches=16,
+            linear_schedule=True,
+            normalize_observations=True,
+            normalize_rewards=True,
+        ),
+        num_envs=16,
+        horizon=64,
+        hidden=(32, 32),
+        total_steps=300_000,
+    ),
+    "MountainCarContinuous-v0": Settings(
+        algorithm=VPG(normalize_observations=True),
+        num_envs=16,
+        horizon=512,
+        hidden=(64, 64),
+        total_steps=300_000,
+    ),
+    "Pendulum-v1": Settings(
+        algorithm=PPO(gamma=0.9, learning_rate=1e-3, minibatches=64, linear_schedule=True),
+        num_envs=4,
+        horizon=1024,
+        hidden=(64, 64),
+        total_steps=300_000,
+    ),
+    "Taxi-v4": Settings(
+        algorithm=PPO(
+            lam=0.9,
+            learning_rate=0.03,
+            value_learning_rate=0.1,
+            epochs=2,
+            minibatches=1,
+            entropy_coef=0.03,
+            value_hidden=(),
+            max_grad_norm=None,
+        ),
+        num_envs=64,
+        horizon=64,
+        hidden=(),
+        total_steps=4_000_000,
+    ),
+}
+
+
+def recommended(env_id: str) -> Settings:
+    """Return arguments with which `train` solves a native environment, in seconds.
+
+    Parameters
+    ----------
+    env_id : str
+        One of `fastpg.list_envs()`.
+
+    Returns
+    -------
+    dict
+        algorithm, num_envs, horizon, hidden and total_steps, as in ``train(env_id, **recommended(env_id))``.
+        It is the caller's own: change what you like.
+
+    Raises
+    ------
+    TypeError, ValueError
+        env_id is not the id of a native environment.
+
+    Examples
+    --------
+    >>> settings = recommended("CartPole-v1")
+    >>> type(settings["algorithm"]).__name__, settings["hidden"]
+    ('PPO', (64, 64))
+    """
+    where = "recommended()"
+    if not isinstance(env_id, str):
+        raise TypeError(f"{where}: env_id must be a string, one of list_envs(), got {_check.shown(env_id)}")
+    return _RECOMMENDED[env_spec(where, env_id).id].copy()
