@@ -17,7 +17,8 @@ typedef struct fpg_chunks {
      * activations and derivatives were kept, `hidden` are those, and nothing has to go forward. */
     int32_t (*load)(struct fpg_chunks *chunks, int64_t position, fpg_worker *worker);
     float *hidden[FPG_MAX_HIDDEN];
-    int has_hidden, has_scores; /* has_scores: nothing is made of outputs, which are then not computed */
+    int keeps;                  /* activations are to be written to `hidden` */
+    int has_hidden, has_scores; /* has_scores: outputs were kept as well, or nothing is made of them: they are not computed */
     /* Outputs, (num_outputs, FPG_CHUNK) in worker->dlogits, become derivatives by the scores. 0 if an action is out of range. */
     int (*differentiate)(struct fpg_chunks *chunks, int32_t rows, fpg_worker *worker);
 } fpg_chunks;
@@ -29,9 +30,9 @@ static int fpg_drive(fpg_chunks *c, fpg_worker *worker, int worker_index, float 
         if (fpg_should_stop(c->control, worker_index))
             return 0;
         const int32_t rows = c->load(c, position, worker);
-        float *const *hidden = c->has_hidden ? c->hidden : worker->hidden;
+        float *const *hidden = c->has_hidden || c->keeps ? c->hidden : worker->hidden;
         if (!c->has_hidden)
-            fpg_mlp_forward(c->layout, c->packed, worker->x, rows, FPG_CHUNK, worker->hidden, worker->dlogits);
+            fpg_mlp_forward(c->layout, c->packed, worker->x, rows, FPG_CHUNK, hidden, worker->dlogits);
         else if (!c->has_scores)
             fpg_outputs(c->layout, c->packed, hidden[c->layout->num_hidden - 1], rows, FPG_CHUNK, worker->dlogits);
         if (!c->differentiate(c, rows, worker)) {

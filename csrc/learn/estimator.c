@@ -30,7 +30,7 @@ void fpg_estimator_free(fpg_estimator *e)
     fpg_workspace_free(&e->policy);
     fpg_workspace_free(&e->value);
     free_shards(e);
-    fpg_free(e->floats), fpg_free(e->numbers);
+    fpg_free(e->floats), fpg_free(e->numbers), fpg_free(e->kept);
     memset(e, 0, sizeof *e);
 }
 
@@ -102,7 +102,7 @@ fpg_status fpg_estimator_load(fpg_estimator *e, fpg_shard *shards, int64_t num_s
             return FPG_NO_MEMORY;
         e->max_numbers = numbers;
     }
-    e->shards = shards, e->num_shards = num_shards, e->num_rows = e->num_trajectories = 0;
+    e->shards = shards, e->num_shards = num_shards, e->num_rows = e->num_trajectories = e->num_kept = 0;
     int64_t begin = 0, first = 0;
     for (int64_t i = 0; i < num_shards; i++) {
         fpg_shard *s = &shards[i];
@@ -388,6 +388,17 @@ fpg_status fpg_estimator_values(fpg_estimator *e, const float *value_theta, cons
     return fpg_value_problem(status);
 }
 
+/* Where the activations of all rows are, if they are kept. */
+static void find_kept(const fpg_estimator *e, fpg_rows *job)
+{
+    const fpg_layout *layout = &e->policy.layout;
+    float *at = e->kept;
+    for (int32_t l = 0; l < layout->num_hidden && e->num_kept > 0; l++) {
+        job->kept[l] = at;
+        at += e->num_kept * layout->hidden[l].out_pad;
+    }
+}
+
 /* The slots' entropies, added up. */
 static fpg_status add_entropies(const fpg_workspace *ws, double *entropy)
 {
@@ -403,7 +414,8 @@ fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, d
     fpg_rows job = rows_of(e, &e->all, FPG_POLICY_OBJECTIVE);
     fpg_workspace *ws = &e->policy;
     job.shift = shift, job.scale = weight_scale, job.entropy_coef = (float)entropy_coef, job.want_entropy = entropy != NULL;
-    job.has_hidden = 1;
+    job.has_hidden = job.has_kept = 1;
+    find_kept(e, &job);
     fpg_status status = run_rows(ws, &job, theta, e->num_rows, poll);
     if (status == FPG_OK && entropy)
         status = add_entropies(ws, entropy);
@@ -414,11 +426,33 @@ fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, d
     return isfinite(square) ? FPG_OK : FPG_NONFINITE_GRADIENT;
 }
 
+/* Room for them, where many passes will want them. */
+static fpg_status reserve_kept(fpg_estimator *e)
+{
+    const int64_t floats = e->num_rows * e->policy.layout.hidden_floats;
+    e->num_kept = 0;
+    if (!e->has_outputs || floats == 0 || floats * (int64_t)sizeof(float) > FPG_TAPE_BYTES)
+        return FPG_OK;
+    if (floats > e->max_kept) {
+        fpg_free(e->kept);
+        e->max_kept = 0;
+        if (!(e->kept = fpg_alloc((size_t)floats, sizeof *e->kept)))
+            return FPG_NO_MEMORY;
+        e->max_kept = floats;
+    }
+    e->num_kept = e->num_rows;
+    return FPG_OK;
+}
+
 fpg_status fpg_estimator_log_probs(fpg_estimator *e, const float *theta, double *entropy, fpg_poll poll)
 {
     fpg_rows job = rows_of(e, &e->all, FPG_LOG_PROBS);
+    fpg_status status = reserve_kept(e);
+    if (status != FPG_OK)
+        return status;
+    find_kept(e, &job);
     job.has_hidden = 1;
-    const fpg_status status = run_rows(&e->policy, &job, theta, e->num_rows, poll);
+    status = run_rows(&e->policy, &job, theta, e->num_rows, poll);
     return status == FPG_OK ? add_entropies(&e->policy, entropy) : status;
 }
 
@@ -429,6 +463,8 @@ fpg_status fpg_estimator_fisher(fpg_estimator *e, const float *theta, const fpg_
     fpg_workspace *ws = &e->policy;
     const int64_t rows = chosen->starts[e->num_shards];
     job.tangent = tangent, job.in_order = job.has_hidden = 1;
+    if (chosen == &e->all)
+        find_kept(e, &job), job.has_kept = 1;
     const fpg_status status = run_rows(ws, &job, theta, rows, poll);
     if (status != FPG_OK)
         return status;

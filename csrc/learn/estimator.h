@@ -22,6 +22,8 @@ typedef struct {
     fpg_selection all, minibatch;
     float *floats;               /* the shards' values, weights, targets, log-probs */
     int64_t *numbers;            /* the shards' rows, and their order */
+    float *kept;                 /* activations of all rows, by position; those of the parameters at fpg_estimator_log_probs */
+    int64_t max_kept, num_kept;  /* floats; rows, 0 where they are not kept */
     double *moments;             /* (num_shards, 2, obs_size): sums of observations and of their squares */
     int64_t max_floats, max_numbers;
 } fpg_estimator;
@@ -40,7 +42,8 @@ fpg_status fpg_estimator_weigh(fpg_estimator *e, const fpg_collect *collect, con
  * the rows' entropies; NULL: not wanted. *norm: the gradient's Euclidean norm. */
 fpg_status fpg_estimator_policy_gradient(fpg_estimator *e, const float *theta, double shift, double weight_scale, double entropy_coef,
                                          double scale, float *gradient, double *norm, double *entropy, fpg_poll poll);
-/* log pi of every row, and the outputs, as far as they are kept; and the sum of the rows' entropies. */
+/* log pi of every row, and the outputs and activations, as far as they are kept; and the sum of the rows' entropies. What follows
+ * with has_kept is with the same parameters. */
 fpg_status fpg_estimator_log_probs(fpg_estimator *e, const float *theta, double *entropy, fpg_poll poll);
 /* Shuffles the rows of every shard, for the epoch's minibatches. */
 fpg_status fpg_estimator_shuffle(fpg_estimator *e, int64_t iteration, int64_t epoch, fpg_poll poll);

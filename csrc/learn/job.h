@@ -38,6 +38,8 @@ typedef struct {
     float value_scale, value_clip, huber_delta;   /* of a value objective: errors are divided by value_scale; infinite: off */
     int in_order;    /* rows rise in every shard */
     int has_hidden;  /* the shards' activations are those of these parameters */
+    float *kept[FPG_MAX_HIDDEN]; /* (rows, out_pad) activations by position, where the shards have none; or NULL */
+    int has_kept;    /* they are there; else they are written */
     /* Outputs of the caller's rows, where they are asked for. */
     uint64_t seed, step;
     int deterministic;

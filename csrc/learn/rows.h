@@ -248,6 +248,16 @@ static int fpg_store_log_probs(const fpg_rows *job, const fpg_pieces *found, fpg
     return 1;
 }
 
+/* The outputs that were kept, to old (num_outputs, FPG_CHUNK); 0 past the last row. */
+static void fpg_load_old_outputs(const fpg_rows *job, const fpg_pieces *found, float *old)
+{
+    const int32_t outputs = job->layout->num_outputs;
+    for (int32_t a = 0; a < outputs; a++) {
+        memset(old + a * FPG_CHUNK, 0, FPG_CHUNK * sizeof *old);
+        FPG_EACH_ROW(found, old[a * FPG_CHUNK + r] = shard->old_outputs[k * outputs + a])
+    }
+}
+
 /* Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002: a tangent pass forward, the Fisher
  * matrix by the outputs, and the pass backward that every objective has. */
 static void fpg_fisher_objective(const fpg_rows *job, const fpg_pieces *found, float *const *hidden, fpg_worker *worker)
@@ -262,7 +272,7 @@ static void fpg_fisher_objective(const fpg_rows *job, const fpg_pieces *found, f
 /* The slot gets the sums of KL(old | new) and of (ratio - 1) * A, with A = (weight - shift) * scale. 0 if an action is out of range. */
 static int fpg_trust_region(const fpg_rows *job, const fpg_pieces *found, fpg_worker *worker, fpg_slot *slot)
 {
-    const int32_t outputs = job->layout->num_outputs, width = fpg_round_up(found->num_rows, FPG_PAD);
+    const int32_t width = fpg_round_up(found->num_rows, FPG_PAD);
     const float shift = (float)job->shift, scale = (float)job->scale;
     float log_prob[FPG_CHUNK], entropy[FPG_CHUNK], kl[FPG_CHUNK], *old = worker->backward;
     if (!fpg_load_actions(job->layout, found, worker->action))
@@ -273,10 +283,7 @@ static int fpg_trust_region(const fpg_rows *job, const fpg_pieces *found, fpg_wo
         const double advantage = (shard->weights[k] - shift) * scale;
         slot->sum += advantage * (fpg_exp_beyond_linear(log_ratio, fpg_expf(log_ratio)) + log_ratio);
     })
-    for (int32_t a = 0; a < outputs; a++) {
-        memset(old + a * FPG_CHUNK, 0, FPG_CHUNK * sizeof *old);
-        FPG_EACH_ROW(found, old[a * FPG_CHUNK + r] = shard->old_outputs[k * outputs + a])
-    }
+    fpg_load_old_outputs(job, found, old);
     fpg_head_kl(job->layout, job->packed, job->old_log_std, width, FPG_CHUNK, old, worker->dlogits, kl);
     for (int32_t r = 0; r < found->num_rows; r++)
         slot->k3 += kl[r];
@@ -301,8 +308,15 @@ static int32_t fpg_load_row_chunk(fpg_chunks *chunks, int64_t position, fpg_work
     fpg_load_obs(chunks->layout, &c->found, worker->x);
     const fpg_piece *piece = &c->found.pieces[0];
     chunks->has_hidden = c->job->has_hidden && c->found.num_pieces == 1 && !piece->rows && piece->shard->hidden[0];
+    chunks->keeps = !chunks->has_hidden && c->job->kept[0] && !c->job->has_kept;
     for (int32_t l = 0; chunks->has_hidden && l < chunks->layout->num_hidden; l++)
         chunks->hidden[l] = piece->shard->hidden[l] + piece->begin * chunks->layout->hidden[l].out_pad;
+    if (!chunks->has_hidden && c->job->kept[0]) {
+        for (int32_t l = 0; l < chunks->layout->num_hidden; l++)
+            chunks->hidden[l] = c->job->kept[l] + position * chunks->layout->hidden[l].out_pad;
+        chunks->has_hidden = c->job->has_kept;
+    }
+    chunks->has_scores = chunks->has_hidden && c->job->objective == FPG_FISHER_OBJECTIVE && piece->shard->old_outputs;
     return c->found.num_rows;
 }
 
@@ -322,7 +336,9 @@ static int fpg_differentiate_row_chunk(fpg_chunks *chunks, int32_t rows, fpg_wor
         FPG_EACH_ROW(&c->found, shard->values[k] = worker->dlogits[r])
         break;
     case FPG_FISHER_OBJECTIVE:
-        fpg_fisher_objective(c->job, &c->found, chunks->has_hidden ? chunks->hidden : worker->hidden, worker);
+        if (chunks->has_scores)
+            fpg_load_old_outputs(c->job, &c->found, worker->dlogits);
+        fpg_fisher_objective(c->job, &c->found, chunks->has_hidden || chunks->keeps ? chunks->hidden : worker->hidden, worker);
         break;
     case FPG_TRUST_REGION:
         return fpg_trust_region(c->job, &c->found, worker, c->slot);

@@ -128,12 +128,13 @@ def resume(
 
 def _check_extensible(where: str, settings: Mapping[str, Any]) -> None:
     """Raise ValueError where the number of steps decides on every one of them."""
-    if settings["algorithm"].get("linear_schedule"):
-        raise ValueError(
-            f"{where}: total_steps cannot change in a run with linear_schedule: its learning rates fall to 0 "
-            f"at {settings['total_steps']:,} steps; train(policy=..., value=...) begins another run with "
-            "what was learnt"
-        )
+    for option in ("linear_schedule", "linear_clip_range"):
+        if settings["algorithm"].get(option):
+            raise ValueError(
+                f"{where}: total_steps cannot change in a run with {option}, which ends at "
+                f"{settings['total_steps']:,} steps; train(policy=..., value=...) begins another run with "
+                "what was learnt"
+            )
 
 
 def _restored(where: str, folder: RunFolder, env: NativeEnv | GymnasiumEnv) -> Loop:

@@ -28,6 +28,14 @@ CASES = {
         {"horizon": 50, "hidden": (16,)},
     ),
     "a2c": ("FrozenLake-v1", fastpg.A2C(), {"horizon": 16, "hidden": (16,)}),
+    "ppo": (
+        "Pendulum-v1",
+        fastpg.PPO(
+            epochs=2, minibatches=4, normalize_observations=True, normalize_rewards=True, desired_kl=0.01
+        ),
+        {"horizon": 50, "hidden": (16,)},
+    ),
+    "trpo": ("CartPole-v1", fastpg.TRPO(value_epochs=2), {"horizon": 64, "hidden": (16,)}),
     "jit": (jit_envs.CartPole, fastpg.VPG(value_epochs=1), {"horizon": 32, "hidden": (16,)}),
 }
 SETTINGS = {"total_steps": 400_000, "seed": 7, "checkpoint_every": 20_000}
