@@ -153,8 +153,8 @@ def train(
         Each iteration plays this many whole episodes, a fixed number per environment.
     steps_per_iteration : int, optional
         Each iteration plays whole episodes, as many as take about this many steps. At most one of horizon,
-        episodes and steps_per_iteration can be given; by default it is this with 5000, and with PPO horizon
-        with 128.
+        episodes and steps_per_iteration can be given; by default it is this with 5000, and with
+        PPO, NPG and TRPO horizon with 128.
     hidden : tuple of int
         Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
     activation : {"tanh", "relu"}
