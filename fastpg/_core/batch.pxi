@@ -215,6 +215,8 @@ cdef class Agent(Exclusive):
 
 
 cdef _copy(uint8_t[::1] array, void *data, bint back):
+    if array.shape[0] == 0:  # what has no environments yet has no memory
+        return
     if back:
         memcpy(data, &array[0], array.shape[0])
     else:
