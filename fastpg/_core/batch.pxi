@@ -219,6 +219,8 @@ cdef _write_entries(const fpg_entry *entries, int32_t count, dict state):
 
 
 cdef _copy(uint8_t[::1] array, void *data, bint back):
+    if array.shape[0] == 0:  # what has no environments yet has no memory
+        return
     if back:
         memcpy(data, &array[0], array.shape[0])
     else:
