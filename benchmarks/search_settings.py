@@ -2,7 +2,7 @@
 
 Configurations are drawn at random and trained on two seeds; the better third goes on to more seeds, until a
 few are left on twelve. A configuration is as good as its worst seed, and then its mean, played both ways, by
-drawn and most likely actions, up to a goal; of those that reach the goal, the one wins that takes the least
+drawn and by most likely actions, up to a goal; of those that reach it, the one wins that takes the least
 processor time. Seeds are 1000 and up: benchmarks/recommended.py evaluates on 0 to 9, never looked at here.
 """
 

@@ -473,7 +473,7 @@ def _resume(options: ResumeOptions) -> int:
         run, path, code = _saved_elsewhere(error)
     env_id = settings["env"] or run.config["env_id"]
     mode = run.config.get("vectorization_mode")
-    _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try more --total-steps")
+    _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
     return code
 
 

@@ -6,14 +6,14 @@ benchmarks/search_settings.py found them, on seeds from 1000 up; docs/learning.m
 from typing import TypedDict
 
 from fastpg import _check
-from fastpg.algorithms import PPO, VPG
+from fastpg.algorithms import PPO
 from fastpg.envs import env_spec
 
 
 class Settings(TypedDict):
     """Arguments of `train`."""
 
-    algorithm: PPO | VPG
+    algorithm: PPO
     num_envs: int
     horizon: int
     hidden: tuple[int, ...]
@@ -30,45 +30,69 @@ _CARTPOLE = Settings(
 _RECOMMENDED = {
     "Acrobot-v1": Settings(
         algorithm=PPO(
-            learning_rate=1e-3,
-            epochs=4,
+            lam=0.9,
+            learning_rate=3e-3,
             minibatches=8,
+            linear_schedule=True,
             normalize_observations=True,
             normalize_rewards=True,
         ),
-        num_envs=16,
-        horizon=128,
-        hidden=(64, 64),
-        total_steps=300_000,
+        num_envs=4,
+        horizon=256,
+        hidden=(32, 32),
+        total_steps=400_000,
     ),
     "Blackjack-v1": Settings(
-        algorithm=VPG(
+        algorithm=PPO(
             gamma=1.0,
-            learning_rate=0.03,
-            value_learning_rate=0.03,
+            lam=0.98,
+            learning_rate=0.01,
+            value_learning_rate=0.1,
+            epochs=2,
+            minibatches=1,
             value_hidden=(),
-            linear_schedule=True,
+            max_grad_norm=None,
         ),
-        num_envs=64,
-        horizon=32,
+        num_envs=16,
+        horizon=8,
         hidden=(),
-        total_steps=1_000_000,
+        total_steps=500_000,
     ),
     "CartPole-v0": _CARTPOLE,
     "CartPole-v1": _CARTPOLE,
     "CliffWalking-v1": Settings(
-        algorithm=VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()),
+        algorithm=PPO(
+            lam=0.98,
+            learning_rate=0.1,
+            value_learning_rate=0.03,
+            epochs=2,
+            minibatches=1,
+            entropy_coef=0.1,
+            value_hidden=(),
+            max_grad_norm=None,
+        ),
         num_envs=16,
-        horizon=16,
+        horizon=32,
         hidden=(),
-        total_steps=1_000_000,
+        total_steps=500_000,
     ),
     "CliffWalkingSlippery-v1": Settings(
-        algorithm=VPG(gamma=1.0, learning_rate=0.03, value_learning_rate=0.1, value_hidden=()),
-        num_envs=16,
-        horizon=16,
+        algorithm=PPO(
+            lam=0.9,
+            gamma=1.0,
+            learning_rate=0.03,
+            value_learning_rate=0.3,
+            epochs=4,
+            minibatches=4,
+            entropy_coef=0.03,
+            value_hidden=(),
+            max_grad_norm=None,
+            linear_schedule=True,
+        ),
+        num_envs=32,
+        horizon=64,
         hidden=(),
-        total_steps=2_000_000,
+        total_steps=1_000_000,
     ),
     "FrozenLake-v1": Settings(
         algorithm=PPO(
@@ -86,9 +110,17 @@ _RECOMMENDED = {
         total_steps=1_000_000,
     ),
     "FrozenLake8x8-v1": Settings(
-        algorithm=VPG(gamma=0.999, learning_rate=0.03, value_learning_rate=0.03, value_hidden=()),
-        num_envs=64,
-        horizon=32,
+        algorithm=PPO(
+            gamma=0.999,
+            lam=0.9,
+            learning_rate=0.03,
+            epochs=4,
+            minibatches=4,
+            value_hidden=(),
+            max_grad_norm=None,
+        ),
+        num_envs=128,
+        horizon=64,
         hidden=(),
         total_steps=2_000_000,
     ),
@@ -108,17 +140,32 @@ _RECOMMENDED = {
         total_steps=300_000,
     ),
     "MountainCarContinuous-v0": Settings(
-        algorithm=VPG(normalize_observations=True),
+        algorithm=PPO(
+            lam=0.9,
+            learning_rate=3e-3,
+            minibatches=4,
+            linear_schedule=True,
+            normalize_observations=True,
+            normalize_rewards=True,
+        ),
         num_envs=16,
-        horizon=512,
-        hidden=(64, 64),
-        total_steps=300_000,
+        horizon=64,
+        hidden=(32, 32),
+        total_steps=50_000,
     ),
     "Pendulum-v1": Settings(
-        algorithm=PPO(gamma=0.9, learning_rate=1e-3, minibatches=64, linear_schedule=True),
-        num_envs=4,
-        horizon=1024,
-        hidden=(64, 64),
+        algorithm=PPO(
+            gamma=0.95,
+            lam=0.9,
+            learning_rate=2e-3,
+            minibatches=64,
+            linear_schedule=True,
+            normalize_observations=True,
+            normalize_rewards=True,
+        ),
+        num_envs=32,
+        horizon=128,
+        hidden=(32, 32),
         total_steps=300_000,
     ),
     "Taxi-v4": Settings(

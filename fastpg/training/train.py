@@ -142,7 +142,8 @@ def train(
         vector environment, or a vector environment itself: Python steps it, policy and estimators are the
         compiled ones (docs/gymnasium.md).
     algorithm : Reinforce, VPG, A2C, PPO, NPG or TRPO, optional
-        What to do in an iteration; by default Reinforce().
+        What to do in an iteration; by default Reinforce(). `recommended` has better arguments for native
+        environments, which the command line takes by itself: ``train(env_id, **recommended(env_id))``.
     num_envs : int, optional
         Environments that run side by side; by default 16, or as many as a vector environment has.
     horizon : int, optional

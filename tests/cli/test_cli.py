@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 import fastpg
 from fastpg.cli import main as cli
-from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
+from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict, what_to_try
 from fastpg.training import run_folder
 from tests.support.killed import check_equal
 from tests.support.quick import few
@@ -43,7 +44,7 @@ def test_train_saves_a_policy_that_eval_plays(tmp_path):
 @pytest.mark.slow
 def test_train_with_its_defaults_solves_cartpole(tmp_path):
     trained = run("train", "CartPole-v1", cwd=tmp_path)
-    assert trained.stdout.startswith("CartPole-v1: solved (threshold 475; stopped by target_return)")
+    assert trained.stdout.startswith("CartPole-v1: solved (threshold 475; stopped by total_steps)")
 
 
 def played(way, mean, std=0.0, length=100):
@@ -85,7 +86,8 @@ def test_a_run_is_judged_by_both_ways_of_acting(deterministic, stochastic, train
 
 @pytest.mark.slow
 def test_train_says_what_both_ways_of_acting_earn_and_what_to_do_where_they_differ(tmp_path):
-    trained = run("train", "MountainCarContinuous-v0", cwd=tmp_path)  # the mean action does not climb
+    # The mean action of this policy does not climb.
+    trained = run("train", "MountainCarContinuous-v0", "--algorithm", "reinforce", cwd=tmp_path)
     policy = fastpg.Policy.load(tmp_path / "MountainCarContinuous-v0.safetensors")
     by_hand = [
         fastpg.evaluate(policy.env_id, policy, episodes=100, deterministic=deterministic)[0].mean()
@@ -284,12 +286,14 @@ def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "train", remember)
     monkeypatch.chdir(tmp_path)
     cli.main(["train", "CartPole-v1"])
+    cli.main(["train", "CartPole-v1", "--algorithm", "reinforce"])
     cli.main(["train", "CartPole-v1", "--algorithm", "vpg", "--form", "q", "--n-step", "9", "--value-hidden"])
     cli.main(["train", "CartPole-v1", "--linear-schedule", "--algorithm=a2c"])
     ppo = "--algorithm ppo --value-loss huber --target-kl 1e-2 --max-grad-norm none --value-hidden 8"
     more = "--epochs 1e1 --standardize-advantages batch --joint-grad-norm"
     cli.main(["train", "CartPole-v1", *ppo.split(), *more.split()])
     assert seen == [
+        fastpg.recommended("CartPole-v1")["algorithm"],
         fastpg.Reinforce(),
         fastpg.VPG(form="q", n_step=9, value_hidden=()),
         fastpg.A2C(linear_schedule=True),
@@ -303,6 +307,76 @@ def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
             joint_grad_norm=True,
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        ("Taxi-v4", {}),
+        ("fastpg/Taxi-v4 --gamma 0.9 --hidden 8", {"algorithm": {"gamma": 0.9}, "hidden": (8,)}),
+        ("--target-return 3 --num-envs 2 Taxi-v4", {"num_envs": 2, "target_return": 3.0}),
+        ("Taxi-v4 --episodes 4", {"horizon": None, "episodes": 4}),
+        ("Taxi-v4 --steps_per_iteration=50", {"horizon": None, "steps_per_iteration": 50}),
+        ("--checkpoint CartPole-v1 Taxi-v4", {}),
+        ("--run=CartPole-v1 --seed 3 Taxi-v4", {"seed": 3}),
+    ],
+)
+def test_a_native_environment_is_trained_as_recommended_but_for_what_is_said(
+    arguments, changed, tmp_path, monkeypatch
+):
+    seen = []
+
+    @functools.wraps(cli.train)
+    def remember(env_id, **settings):
+        seen.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train", remember)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *arguments.split()]) == 130
+    expected = fastpg.recommended("Taxi-v4") | {"target_return": math.inf} | changed
+    if "algorithm" in changed:
+        algorithm = fastpg.recommended("Taxi-v4")["algorithm"]
+        expected["algorithm"] = dataclasses.replace(algorithm, **changed["algorithm"])
+    assert {name: seen[0][name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("arguments", ["--algorithm ppo CartPole-v1", "gym:CartPole-v1", "Acrobot-v0"])
+def test_nothing_is_recommended_where_an_algorithm_is_named_or_no_environment_is_native(arguments):
+    name, defaults = cli._chosen(["train", *arguments.split()])
+    assert (name, defaults) == ("ppo" if "ppo" in arguments else "reinforce", {})
+
+
+@pytest.mark.parametrize(
+    ("env_id", "settings", "words"),
+    [
+        ("Pendulum-v1", {"total_steps": 9}, "try fastpg train Pendulum-v1 without other options"),
+        ("Pendulum-v1", {"algorithm": fastpg.PPO()}, "try fastpg train Pendulum-v1 without other options"),
+        ("Pendulum-v1", {"seed": 3}, "try another --seed, or more --total-steps than 300,000"),
+        ("LunarLander-v3", {"algorithm": fastpg.VPG()}, "try --algorithm ppo --normalize-observations"),
+        ("LunarLander-v3", {"algorithm": fastpg.PPO(), "total_steps": 9}, "more --total-steps than 9"),
+    ],
+)
+def test_a_run_that_did_not_learn_is_told_what_to_try(env_id, settings, words):
+    assert words in what_to_try(env_id, fastpg.recommended("Pendulum-v1") | settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("Pendulum-v1 --total-steps 1", True),  # Gymnasium names no threshold
+        ("CartPole-v1 --total-steps 1", True),
+        ("CartPole-v0 --algorithm ppo --total-steps 1", True),
+        ("Blackjack-v1 --total-steps 50_000", False),
+    ],
+)
+def test_the_last_line_says_what_to_try(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *arguments.split()]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert ("  note         try fastpg train " in shown[-1]) == told
+    assert " deterministic, " in shown[2]
+    assert " stochastic, " in shown[2]
 
 
 def test_a_run_of_ppo_collects_and_shows_what_is_its_own(tmp_path, monkeypatch, capsys):
@@ -345,26 +419,30 @@ def test_info_names_the_instruction_set(capsys):
         ("train Pong", "'Pong' is not implemented natively"),
         ("train CartPole-v1 --gamma high", "--gamma"),
         ("train CartPole-v1 --gamma 2", "gamma must be a number in [0, 1], got 2.0"),
-        ("train CartPole-v1 --form gae", "'--form'"),
+        ("train CartPole-v1 --algorithm reinforce --form gae", "'--form'"),
         ("train CartPole-v1 --algorithm dqn", "'dqn'"),
         ("train CartPole-v1 --algorithm", "'--algorithm'"),
         (
-            "train CartPole-v1 --lam 0.9",
+            "train CartPole-v1 --algorithm reinforce --lam 0.9",
             "--lam goes with --algorithm vpg, a2c, ppo, npg or trpo, not with reinforce",
         ),
         (
-            "train CartPole-v1 --lam=0.9",
+            "train CartPole-v1 --algorithm reinforce --lam=0.9",
             "--lam goes with --algorithm vpg, a2c, ppo, npg or trpo, not with reinforce",
         ),
         (
-            "train CartPole-v1 --no-linear-schedule",
+            "train CartPole-v1 --algorithm reinforce --no-linear-schedule",
             "--no-linear-schedule goes with --algorithm vpg, a2c, ppo, npg or trpo",
         ),
         (
             "train CartPole-v1 --algorithm ppo --n-step 3",
             "--n-step goes with --algorithm vpg or a2c, not with ppo",
         ),
-        ("train CartPole-v1 --clip-range 0.1", "--clip-range goes with --algorithm ppo, not with reinforce"),
+        (
+            "train Acme-v0 --clip-range 0.1",
+            "--clip-range goes with --algorithm ppo, not with reinforce",
+        ),
+        ("train CartPole-v1 --momentum 0", "--momentum goes with --algorithm reinforce, not with ppo"),
         (
             "train CartPole-v1 --algorithm ppo --clip-range 0",
             "PPO(): clip_range must be a number in (0, inf), got 0.0",
@@ -460,8 +538,9 @@ def test_ctrl_c_saves_the_policy_and_exits_with_130(tmp_path, monkeypatch, capsy
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").env_id == "CartPole-v1"
 
 
-ENDLESS = ["train", "CartPole-v1", "--target-return", "inf", "--total-steps", str(2**40), "--hidden", "8"]
-SHORT = [*ENDLESS[:4], "--total-steps", "20000", "--hidden", "8"]
+ENDLESS = ["train", "CartPole-v1", "--target-return", "inf", "--algorithm", "reinforce", "--hidden", "8"]
+ENDLESS += ["--total-steps", str(2**40)]
+SHORT = [*ENDLESS[:6], "--total-steps", "20000", "--hidden", "8"]
 
 
 @pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGHUP, signal.SIGINT], {signal.SIGTERM}))
@@ -512,8 +591,9 @@ def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tm
 def test_a_run_goes_on_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     short = ["--hidden", "--total-steps", "1e4", "--run", "run"]
-    assert cli.main(["train", "CartPole-v1", *short, "--checkpoint-every", "2e3"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["run", "run"]
+    train = ["train", "CartPole-v1", "--algorithm", "reinforce", *short]
+    assert cli.main([*train, "--checkpoint-every", "2e3"]) == 0
+    assert ["run", "run"] in map(str.split, capsys.readouterr().out.splitlines())
     assert not list(tmp_path.glob("*.safetensors"))
     assert cli.main(["resume", "run", "--total-steps", "2e4", "--checkpoint-every", "10min"]) == 0
     assert "2" in capsys.readouterr().out

@@ -433,6 +433,12 @@ CALLS = {
     ),
     "get_include": no_arguments(fastpg.get_include),
     "list_envs": no_arguments(fastpg.list_envs),
+    "recommended": Call(
+        fastpg.recommended,
+        st.fixed_dictionaries({"env_id": st.sampled_from(fastpg.list_envs())}),
+        ("recommended()",),
+        odd={"env_id": ODD_ENVS},
+    ),
     "gymnasium's fastpg/CartPole-v1": Call(
         lambda self, action: (self.reset(seed=0), self.step(action)),
         st.fixed_dictionaries(
