@@ -845,7 +845,21 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, more in (("a", ["--seed", "1"]), ("b", ["--seed", "2"]), ("c", ["--learning-rate", "0.01"])):
         assert (
-            cli.main(["train", "CartPole-v1", "--total-steps", "1e4", "--hidden", "--run", name, *more]) == 0
+            cli.main(
+                [
+                    "train",
+                    "CartPole-v1",
+                    "--algorithm",
+                    "reinforce",
+                    "--total-steps",
+                    "1e4",
+                    "--hidden",
+                    "--run",
+                    name,
+                    *more,
+                ]
+            )
+            == 0
         )
     capsys.readouterr()
     assert cli.main(["plot", "a", "b", "c"]) == 0
