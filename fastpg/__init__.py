@@ -38,7 +38,10 @@ from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.training.agent import Agent
+from fastpg.training.many import train_many
 from fastpg.training.resume import resume
+from fastpg.training.runs import Runs
+from fastpg.training.search import grid, sample
 from fastpg.training.train import TrainProgress, TrainResult, train
 
 __version__ = _version()
@@ -62,6 +65,7 @@ __all__ = [
     "Policy",
     "Reinforce",
     "ResetNeeded",
+    "Runs",
     "SaveError",
     "TrainProgress",
     "TrainResult",
@@ -80,6 +84,7 @@ __all__ = [
     "gae",
     "get_include",
     "get_num_threads",
+    "grid",
     "jit_env",
     "list_envs",
     "load_env",
@@ -89,9 +94,11 @@ __all__ = [
     "policy_gradient",
     "resume",
     "returns",
+    "sample",
     "set_num_threads",
     "td_errors",
     "train",
+    "train_many",
     "vtrace",
 ]
 

@@ -448,8 +448,8 @@ class Run(Exclusive):
 def train_many(runs: list[Run], report: Callable[[int, int], None]) -> None:
     """Bring runs to their ends, each serial, on all threads, without the GIL.
 
-    ``report`` hears about every 0.05 s how many steps are done, and how many runs have ended. What it raises, or
-    a signal handler, ends the call: runs then stand after their last whole iteration.
+    ``report`` hears about every 0.05 s how many steps are done, and how many runs have ended. What it raises,
+    or a signal handler, ends the call: runs then stand after their last whole iteration.
     """
 
 NONFINITE_VALUE: str  # the sentence for values, targets and their gradients

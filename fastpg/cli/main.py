@@ -27,6 +27,7 @@ import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
+from fastpg._brief import columns
 from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
 from fastpg.batches.estimators import evaluate
 from fastpg.cli.arguments import one_line, parse
@@ -546,9 +547,7 @@ def _envs() -> int:
                 "none" if threshold is None else f"{threshold:g}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(columns(rows))
     return 0
 
 
