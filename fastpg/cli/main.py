@@ -1,6 +1,6 @@
-"""The command line: `fastpg train ENV_ID`, `resume FOLDER`, `eval PATH`, `diagnose ENV_ID`, `envs`, `info`.
+"""The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `eval PATH`, `envs` and others.
 
-The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
+The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import typing
 import warnings
 from collections.abc import Iterator, Sequence
@@ -31,14 +32,17 @@ from fastpg._brief import columns
 from fastpg.algorithms import A2C, PPO, VPG, Algorithm, Reinforce
 from fastpg.batches.estimators import evaluate
 from fastpg.cli.arguments import one_line, parse
+from fastpg.cli.sweep import parse_grid
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
+from fastpg.training.many import train_many
 from fastpg.training.resume import resume
 from fastpg.training.run_folder import load_policy
+from fastpg.training.search import grid
 from fastpg.training.train import TrainResult, train
 
 EVALUATION_EPISODES = 100
@@ -53,26 +57,36 @@ ENV_ID_HELP = (
 )
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
+OF_ONE_RUN = ("checkpoint", "checkpoint_every", "keep_checkpoints", "callback_every", "overwrite")
 
 
-def _train_options(name: str) -> type[Any]:
+def _options(name: str, *, sweep: bool) -> type[Any]:
     """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of."""
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
-    choose = f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+    command = "sweep" if sweep else "train"
+    choose = (
+        f"Its options are below: those of {name}. For another's: fastpg {command} --algorithm NAME --help."
+    )
     types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
     # Where the command line's default differs from train()'s, so does the help.
-    target_return = (
-        "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
-        "environment's reward threshold. inf: never."
-    )
-    types["target_return"] = Annotated[float | None, arg(help=target_return)]
+    if not sweep:
+        target_return = (
+            "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
+            "environment's reward threshold. inf: never."
+        )
+        types["target_return"] = Annotated[float | None, arg(help=target_return)]
     types["checkpoint"] = Annotated[
         Path | None,
         arg(help="Where to save the policy; by default ENV_ID.safetensors, or in the folder of the run."),
     ]
     types["run"] = Path | None
+    if sweep:
+        types["run"] = Annotated[
+            Path | None, arg(help="A new folder for the results; by default ENV_ID-runs.")
+        ]
+        types["seed"] = Annotated[int, arg(help="The first of the seeds.")]
     parameters = inspect.signature(train).parameters.values()
     fields = [
         (one.name, types[one.name], dataclasses.field(default=one.default))
@@ -81,13 +95,33 @@ def _train_options(name: str) -> type[Any]:
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    seeds = (
+        "Train so many agents with each setting, on all threads; their seeds are --seed and the next ones."
+    )
+    if not sweep:
+        seeds += " The results are then in the folder --run, by default ENV_ID-runs."
+    fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
+    if sweep:
+        fields = [one for one in fields if one[0] not in OF_ONE_RUN]
+        help_ = (
+            "A setting and its values, as learning_rate=1e-4,3e-4 or hidden=64x64,32; once for each setting. "
+            "Every combination is trained with every seed."
+        )
+        words = Annotated[
+            tyro.conf.UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,...", help=help_)
+        ]
+        fields.append(("grid", words, dataclasses.field(default=())))
     required = [("env_id", types["env_id"])]
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=DEFAULT_ALGORITHM)),
         (name, Annotated[algorithm, tyro.conf.OmitArgPrefixes], dataclasses.field(default=algorithm())),
     ]
-    documented = {"__doc__": train.__doc__}
-    return dataclasses.make_dataclass("TrainOptions", [*required, *chosen, *fields], namespace=documented)
+    doc = train.__doc__
+    if sweep:
+        parameters_of = inspect.getdoc(train).partition("\n\n")[2]  # type: ignore[union-attr]
+        doc = f"Compare settings over seeds: a table of returns at the end.\n\n{parameters_of}"
+    kind = "SweepOptions" if sweep else "TrainOptions"
+    return dataclasses.make_dataclass(kind, [*required, *chosen, *fields], namespace={"__doc__": doc})
 
 
 def _chosen_algorithm(arguments: Sequence[str]) -> str:
@@ -280,7 +314,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _envs()
     if isinstance(options, InfoOptions):
         return _info()
-    return _train(options)
+    return _train(options) if hasattr(options, "overwrite") else _sweep(options)
 
 
 @contextlib.contextmanager
@@ -326,7 +360,8 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise SystemExit(0)
     algorithm = _chosen_algorithm(arguments)
     commands: dict[str, Any] = {
-        "train": _train_options(algorithm),
+        "train": _options(algorithm, sweep=False),
+        "sweep": _options(algorithm, sweep=True),
         "resume": ResumeOptions,
         "eval": EvalOptions,
         "diagnose": DiagnoseOptions,
@@ -367,11 +402,14 @@ def _sentence(error: BaseException) -> str:
 
 
 def _train(options: Any) -> int:
+    if options.seeds != 1:
+        return _train_seeds(options)
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     env_id: str = settings.pop("env_id")
     _see_current_folder(env_id)
     threshold = reward_threshold("train()", env_id)
     settings["algorithm"] = settings.pop(settings["algorithm"])
+    del settings["seeds"]
     path = settings.pop("checkpoint") or (None if options.run else _default_path(env_id))
     overwrite = settings.pop("overwrite")
     if path is not None and path.is_file() and not overwrite:
@@ -387,6 +425,61 @@ def _train(options: Any) -> int:
         run, path, code = _saved_elsewhere(error)
     _report(env_id, run, threshold, path or options.run, options.vectorization_mode)
     return code
+
+
+def _train_seeds(options: Any) -> int:
+    for name in ("checkpoint", "overwrite"):
+        if getattr(options, name):
+            raise ValueError(
+                f"--{name} goes with one run; with --seeds, --run names a folder for all of them"
+            )
+    threshold = reward_threshold("train()", options.env_id)
+    target = threshold if options.target_return is None else options.target_return
+    return _many(options, getattr(options, options.algorithm), target)
+
+
+def _sweep(options: Any) -> int:
+    base = getattr(options, options.algorithm)
+    values = parse_grid(base, options.grid)
+    return _many(options, grid(base, **values), options.target_return)
+
+
+def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
+    """Train, save and compare many agents."""
+    env_id: str = options.env_id
+    _see_current_folder(env_id)
+    names = {field.name for field in dataclasses.fields(options)} & set(
+        inspect.signature(train_many).parameters
+    )
+    settings = {name: getattr(options, name) for name in names - {"env_id", "seeds"}}
+    seeds = _check.integer("--seeds", "seeds", options.seeds, 1)
+    first = _check.seed("--seed", options.seed)
+    path = options.run or _default_path(env_id).with_suffix("").with_name(
+        f"{_default_path(env_id).stem}-runs"
+    )
+    settings |= {"target_return": target_return, "seeds": range(first, first + seeds)}
+    code, start = 0, time.perf_counter()
+    try:
+        runs = train_many(env_id, algorithms, **settings, progress=True, save=path)
+    except SaveError as error:
+        if error.result is None:
+            raise
+        runs, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"))
+        runs.save(path)
+        code = _fail(f"{error}; saved to {path} instead", 1)
+    except BaseException as error:
+        if hasattr(error, "runs"):
+            print(error.runs)
+        raise
+    seconds, num_steps = time.perf_counter() - start, sum(run.num_steps for run in runs)
+    rate = num_steps / seconds
+    print(f"{env_id}: {len(runs)} runs, {num_steps:,} steps in {seconds:.2f} s, {rate:,.0f} steps/s")
+    print(runs)
+    print(
+        "mean_return: interquartile mean over the runs of their last 100 episodes, 95 % interval low .. high"
+    )
+    print(f"runs: {path}")
+    return code or int(all(run.error is not None for run in runs))
 
 
 def _resume(options: ResumeOptions) -> int:

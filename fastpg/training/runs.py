@@ -88,7 +88,7 @@ class Runs(Sequence[TrainResult]):
         Parameters
         ----------
         every_setting : bool
-            All settings, and not only those in which the runs differ.
+            All settings, and not only those in which the runs of an algorithm differ.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Runs(Sequence[TrainResult]):
         Returns
         -------
         dict of str to list
-            setting, algorithm, the settings in which the runs differ; runs, that reached their ends, and
+            setting, algorithm, the settings in which its runs differ; runs, that reached their ends, and
             failed; mean_return, the interquartile mean of the former's `returns`, with low and high, its 95 %
             bootstrap interval (NaN of fewer than two); steps, the median number that they took.
         """
@@ -211,12 +211,11 @@ class Runs(Sequence[TrainResult]):
         files.write(where, path / TABLE, text.getvalue().encode())
 
     def _varied(self, shown: Sequence[TrainResult], *, every_setting: bool = False) -> dict[str, list[Any]]:
-        """Return the algorithm, and the settings in which runs differ, of those that are to be shown."""
-        names = dict.fromkeys(name for run in self for name in run.config)
+        """Return the algorithm, and the settings in which its runs differ, of those that are to be shown."""
         chosen = {"algorithm": [run.config["algorithm"] for run in shown]}
-        for name in names:
-            values = [run.config.get(name) for run in self]
-            if name != "seed" and (every_setting or any(one != values[0] for one in values)):
+        for name in dict.fromkeys(name for run in self for name in run.config if name != "seed"):
+            values = {run.config["algorithm"]: run.config.get(name) for run in self}  # the last ones'
+            if every_setting or any(run.config.get(name) != values[run.config["algorithm"]] for run in self):
                 chosen[name] = [run.config.get(name) for run in shown]
         return chosen
 
