@@ -1,6 +1,6 @@
 """The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `eval PATH`, `envs` and others.
 
-The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass: names, defaults, help.
+The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
@@ -66,9 +66,8 @@ def _options(name: str, *, sweep: bool) -> type[Any]:
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
     command = "sweep" if sweep else "train"
-    choose = (
-        f"Its options are below: those of {name}. For another's: fastpg {command} --algorithm NAME --help."
-    )
+    help_ = f"fastpg {command} --algorithm NAME --help"
+    choose = f"Its options are below: those of {name}. For another's: {help_}."
     types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
     # Where the command line's default differs from train()'s, so does the help.
     if not sweep:
@@ -95,9 +94,7 @@ def _options(name: str, *, sweep: bool) -> type[Any]:
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
-    seeds = (
-        "Train so many agents with each setting, on all threads; their seeds are --seed and the next ones."
-    )
+    seeds = "Train so many agents with each setting, on all threads; seeds are --seed and the next ones."
     if not sweep:
         seeds += " The results are then in the folder --run, by default ENV_ID-runs."
     fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
@@ -430,15 +427,15 @@ def _train(options: Any) -> int:
 def _train_seeds(options: Any) -> int:
     for name in ("checkpoint", "overwrite"):
         if getattr(options, name):
-            raise ValueError(
-                f"--{name} goes with one run; with --seeds, --run names a folder for all of them"
-            )
+            raise ValueError(f"--{name} goes with one run; with --seeds, --run is a folder for all of them")
+    _see_current_folder(options.env_id)
     threshold = reward_threshold("train()", options.env_id)
     target = threshold if options.target_return is None else options.target_return
     return _many(options, getattr(options, options.algorithm), target)
 
 
 def _sweep(options: Any) -> int:
+    _see_current_folder(options.env_id)
     base = getattr(options, options.algorithm)
     values = parse_grid(base, options.grid)
     return _many(options, grid(base, **values), options.target_return)
@@ -447,17 +444,14 @@ def _sweep(options: Any) -> int:
 def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
     """Train, save and compare many agents."""
     env_id: str = options.env_id
-    _see_current_folder(env_id)
-    names = {field.name for field in dataclasses.fields(options)} & set(
-        inspect.signature(train_many).parameters
-    )
-    settings = {name: getattr(options, name) for name in names - {"env_id", "seeds"}}
-    seeds = _check.integer("--seeds", "seeds", options.seeds, 1)
-    first = _check.seed("--seed", options.seed)
-    path = options.run or _default_path(env_id).with_suffix("").with_name(
-        f"{_default_path(env_id).stem}-runs"
-    )
-    settings |= {"target_return": target_return, "seeds": range(first, first + seeds)}
+    if options.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
+    taken = inspect.signature(train_many).parameters.keys() - {"env_id", "seeds", "target_return"}
+    settings = {name: getattr(options, name) for name in taken if hasattr(options, name)}
+    settings |= {"target_return": target_return, "seeds": range(options.seed, options.seed + options.seeds)}
+    path = options.run or Path(f"{_default_path(env_id).stem}-runs")
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")
     code, start = 0, time.perf_counter()
     try:
         runs = train_many(env_id, algorithms, **settings, progress=True, save=path)
@@ -476,7 +470,7 @@ def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
     print(f"{env_id}: {len(runs)} runs, {num_steps:,} steps in {seconds:.2f} s, {rate:,.0f} steps/s")
     print(runs)
     print(
-        "mean_return: interquartile mean over the runs of their last 100 episodes, 95 % interval low .. high"
+        "mean_return: of the last 100 episodes; interquartile mean over the runs, 95 % interval low to high"
     )
     print(f"runs: {path}")
     return code or int(all(run.error is not None for run in runs))
