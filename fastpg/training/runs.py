@@ -18,6 +18,7 @@ from fastpg.training.train import TrainResult
 
 WINDOW = 100  # episodes in a mean return, as of `target_return`
 TABLE, METRICS, POLICY, VALUE = "runs.csv", "metrics.csv", "policy.safetensors", "value.safetensors"
+MAX_POINTS = 1_000_000
 RANKED = ("total_steps", "target_return")  # how a run ends that did all it was to do
 
 
@@ -155,7 +156,7 @@ class Runs(Sequence[TrainResult]):
         Curves
             steps (points,) and returns (K, points). `np.nanmean(curves.returns, axis=0)` is the mean curve.
         """
-        points = _check.integer("Runs.curves()", "points", points, 1)
+        points = _check.integer("Runs.curves()", "points", points, 1, MAX_POINTS)
         longest = max((run.num_steps for run in self), default=0)
         steps = np.arange(1, points + 1) * longest // points
         returns = np.full((len(self), points), np.nan)

@@ -16,6 +16,7 @@ RUN_SETTINGS = (
     "num_envs", "horizon", "episodes", "steps_per_iteration", "hidden", "activation", "policy", "value",
     "total_steps", "target_return", "env_params",
 )  # fmt: skip
+MAX_SAMPLES = 100_000
 Setting = Algorithm | Mapping[str, Any]
 
 
@@ -96,7 +97,7 @@ def sample(
     """
     where = "sample()"
     base = _base(where, algorithm, values)
-    n = _check.integer(where, "n", n, 1)
+    n = _check.integer(where, "n", n, 1, MAX_SAMPLES)
     rng = np.random.default_rng(_check.seed(where, seed))
     draws = {name: _draw(where, name, value) for name, value in values.items()}
     return [_setting(base, {name: draw(rng) for name, draw in draws.items()}) for _ in range(n)]

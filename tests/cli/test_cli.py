@@ -340,7 +340,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, resume, eval, diagnose, envs, info}"),
+        ("", "{train, sweep, resume, eval, diagnose, envs, info}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
