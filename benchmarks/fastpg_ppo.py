@@ -3,6 +3,8 @@
 The arguments are those of peers/ppo_setting.py.
 """
 
+import time
+
 from peers.ppo_setting import EPISODES, arguments, iterations, report
 
 setting = arguments(__doc__, ("ppo", "trpo"))  # before fastpg looks for cores
@@ -38,16 +40,21 @@ else:
         value_minibatches=setting.minibatches,
         **shared,
     )
-run = fastpg.train(
-    setting.env,
-    algorithm,
-    num_envs=setting.num_envs,
-    horizon=setting.horizon,
-    hidden=hidden,
-    total_steps=iterations(setting) * setting.num_envs * setting.horizon,
-    seed=setting.seed,
-)
+common = {
+    "num_envs": setting.num_envs,
+    "horizon": setting.horizon,
+    "hidden": hidden,
+    "total_steps": iterations(setting) * setting.num_envs * setting.horizon,
+}
+begin = time.perf_counter()
+if setting.agents > 1:
+    seeds = range(setting.seed, setting.seed + setting.agents)
+    runs = fastpg.train_many(setting.env, algorithm, seeds=seeds, **common)
+    seconds, run = time.perf_counter() - begin, runs[0]
+else:
+    run = fastpg.train(setting.env, algorithm, seed=setting.seed, **common)
+    seconds = run.seconds
 returns, _ = fastpg.evaluate(
     setting.env, run.policy, episodes=EPISODES, deterministic=False, seed=10_000 + setting.seed
 )
-report(run.num_steps, run.seconds, returns.tolist())
+report(run.num_steps * setting.agents, seconds, returns.tolist())

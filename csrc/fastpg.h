@@ -532,6 +532,31 @@ int32_t fpg_trainer_environments(fpg_trainer *trainer, fpg_entry *entries, int32
 /* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. An iteration that fails
  * or is interrupted has not happened: neither the agent nor the environments have moved. */
 fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll);
+/* One of many runs: the arguments of fpg_agent_new and fpg_trainer_new, and what has become of it. */
+typedef struct {
+    const fpg_environment *env;
+    const fpg_network *net, *value;
+    const fpg_train_config *config;
+    uint64_t seed;
+    int64_t num_envs;
+    float *theta, *value_theta; /* no other run's; as the last whole iteration has left them */
+    fpg_status status;          /* why the run failed, if it did; FPG_INTERRUPTED: the call ended before the run */
+    fpg_stopped stopped;
+    int64_t num_iterations, total_steps, capacity;
+    fpg_stats *stats; /* (num_iterations,), with room for `capacity`; fpg_run_free gives it back, and nothing else */
+} fpg_run;
+
+/* Of all runs together, as the poll finds it. */
+typedef struct {
+    int64_t num_steps, num_ended;
+} fpg_runs_progress;
+
+/* Trains them to their ends. Each is serial, and to the bit what fpg_trainer_run does alone; threads go from one to the next, in
+ * the order of `runs`, and share the last ones in turns. Only as many as two for each thread have more memory than their theta and
+ * stats at a time. One that fails ends alone. FPG_OK, FPG_NO_MEMORY, or FPG_INTERRUPTED. */
+fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progress *progress, fpg_poll poll);
+void fpg_run_free(fpg_run *run);
+
 /* How many of `episodes` environment `env` of num_envs plays. */
 int64_t fpg_episode_quota(int64_t episodes, int64_t num_envs, int64_t env);
 /* The gradient of a batch, its parts one by one. value_theta: NULL without a value function. baseline: (T, N) of the caller's, for

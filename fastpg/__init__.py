@@ -34,8 +34,11 @@ from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.training.agent import Agent
+from fastpg.training.many import train_many
 from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
+from fastpg.training.runs import Runs
+from fastpg.training.search import grid, sample
 from fastpg.training.train import TrainProgress, TrainResult, train
 
 __version__ = _version()
@@ -59,6 +62,7 @@ __all__ = [
     "Policy",
     "Reinforce",
     "ResetNeeded",
+    "Runs",
     "SaveError",
     "TrainProgress",
     "TrainResult",
@@ -77,6 +81,7 @@ __all__ = [
     "gae",
     "get_include",
     "get_num_threads",
+    "grid",
     "jit_env",
     "list_envs",
     "load_env",
@@ -87,9 +92,11 @@ __all__ = [
     "recommended",
     "resume",
     "returns",
+    "sample",
     "set_num_threads",
     "td_errors",
     "train",
+    "train_many",
     "vtrace",
 ]
 

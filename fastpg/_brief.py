@@ -1,7 +1,7 @@
 """Results that show what they hold, not every number of it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,3 +33,17 @@ def brief(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"<{len(value)} entries>"
     return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as text, its columns as wide as their widest entries.
+
+    Examples
+    --------
+    >>> print(columns([("seed", "return"), ("1", "475.5")]))
+    seed  return
+    1     475.5
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

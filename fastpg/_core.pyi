@@ -421,6 +421,34 @@ class Trainer(Exclusive):
         interrupted has not happened: neither the agent nor the environments have moved.
         """
 
+@final
+class Run(Exclusive):
+    """One of many: what it begins with, and, after `train_many`, what has become of it."""
+
+    def __init__(
+        self,
+        env: Environment,
+        net: Network,
+        theta: F32,  # (P,), updated in place
+        *,
+        num_envs: int,
+        seed: int,
+        value: Network | None = None,
+        value_theta: F32 | None = None,  # updated in place as well
+        **options: Any,  # OPTIONS
+    ) -> None: ...
+    num_steps: int
+    stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted"
+    def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
+    def take_records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations; only once
+
+def train_many(runs: list[Run], report: Callable[[int, int], None]) -> None:
+    """Bring runs to their ends, each serial, on all threads, without the GIL.
+
+    ``report`` hears about every 0.05 s how many steps are done, and how many runs have ended. What it raises,
+    or a signal handler, ends the call: runs then stand after their last whole iteration.
+    """
+
 NONFINITE_VALUE: str  # the sentence for values, targets and their gradients
 
 # For tests: other kernels for whatever is made from now on; one Philox4x32-10 block; the vector math.

@@ -54,11 +54,15 @@ algorithm = (
     .replace(eval_callback=lambda algorithm, state, key: ())
 )
 
-train = jax.jit(algorithm.train).lower(jax.random.PRNGKey(setting.seed)).compile()
+keys = jax.vmap(jax.random.PRNGKey)(setting.seed + jnp.arange(setting.agents))
+train = jax.jit(jax.vmap(algorithm.train) if setting.agents > 1 else lambda keys: algorithm.train(keys[0]))
+train = train.lower(keys).compile()
 begin = time.perf_counter()
-state, _ = jax.block_until_ready(train(jax.random.PRNGKey(setting.seed)))
+state, _ = jax.block_until_ready(train(keys))
 seconds = time.perf_counter() - begin
+if setting.agents > 1:  # the first is evaluated
+    state = jax.tree.map(lambda leaf: leaf[0], state)
 key = jax.random.PRNGKey(10_000 + setting.seed)
 limit = env_params.max_steps_in_episode
 _, returns = evaluate(algorithm.make_act(state), key, algorithm.env, env_params, EPISODES, limit)
-report(steps, seconds, returns.tolist())
+report(steps * setting.agents, seconds, returns.tolist())

@@ -26,6 +26,7 @@ def arguments(description: str, algorithms: Sequence[str] = ()) -> argparse.Name
     parser.add_argument("--hidden", default="64,64", help="of the policy, and of the value function")
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--agents", type=int, default=1, help="in one call, of this seed and the next ones")
     parser.add_argument("--threads", type=int, help="by default all")
     parser.add_argument("--gamma", type=float, default=0.99)
     parser.add_argument("--lam", type=float, default=0.95)

@@ -80,6 +80,7 @@ static struct {
 } pool = {.owner = FPG_MUTEX_INIT, .mutex = FPG_MUTEX_INIT, .wake = FPG_CONDITION_INIT, .gate = CLOSED};
 
 static atomic_int num_threads = 1;
+static _Thread_local int is_inside; /* of a task that the pool runs */
 
 double fpg_now(void)
 {
@@ -123,12 +124,10 @@ int fpg_should_stop(fpg_control *control, int worker)
 
 static void work(int worker)
 {
-    for (;;) {
-        const int64_t i = atomic_fetch_add(&pool.next, 1);
-        if (i >= pool.count)
-            return;
+    is_inside = 1;
+    for (int64_t i = atomic_fetch_add(&pool.next, 1); i < pool.count; i = atomic_fetch_add(&pool.next, 1))
         pool.task(pool.context, i, worker);
-    }
+    is_inside = 0;
 }
 
 static unsigned wait_for_job(unsigned seen)
@@ -280,3 +279,4 @@ void fpg_parallel_for(int64_t count, int num_workers, fpg_task task, void *conte
 
 void fpg_set_num_threads(int n) { atomic_store(&num_threads, n < 1 ? 1 : n > FPG_MAX_THREADS ? FPG_MAX_THREADS : n); }
 int fpg_get_num_threads(void) { return atomic_load(&num_threads); }
+int fpg_threads_here(void) { return is_inside ? 1 : fpg_get_num_threads(); }

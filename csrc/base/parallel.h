@@ -28,5 +28,7 @@ int fpg_should_stop(fpg_control *control, int worker);
 /* Runs task(context, i, worker) for 0 <= i < count with worker < num_workers, the number of threads to use at most.
  * Which thread runs which i is left open. A call from inside a task, or while another thread holds the pool, is serial. */
 void fpg_parallel_for(int64_t count, int num_workers, fpg_task task, void *context, fpg_control *control);
+/* How many threads a call from here may get: memory for more of them is never used. */
+int fpg_threads_here(void);
 
 #endif

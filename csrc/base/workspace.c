@@ -33,7 +33,7 @@ void fpg_workspace_free(fpg_workspace *ws)
 
 fpg_status fpg_workspace_add_workers(fpg_workspace *ws, const fpg_environment *env, int32_t width, int64_t num_tasks)
 {
-    int wanted = fpg_get_num_threads();
+    int wanted = fpg_threads_here();
     if (wanted > num_tasks)
         wanted = (int)num_tasks;
     if (ws->num_workers >= wanted)

@@ -101,11 +101,23 @@ def episode_quota(int64_t episodes, int64_t num_envs):
     return quota
 
 
-cdef fpg_train_config _train_config(Network net, Network value, dict settings) except *:
+cdef fpg_train_config _agent_config(Network net, const float[::1] theta, Network value, const float[::1] value_theta,
+                                    dict settings) except *:
+    """An agent's settings, checked to fit each other, its networks and their parameters."""
     cdef fpg_train_config config
     _fill(&config, TRAIN_FIELDS, NUM_TRAIN_FIELDS, OPTIONS, settings)
     _require(not config.normalize_observations or (value is not None and not net.obs_categories),
              "normalize_observations needs a value function, and observations that are real numbers")
+    _check_theta(net, theta)
+    _check_value(net, value)
+    _check_form(settings, value is not None)
+    _require((value is None) == (value_theta is None), "value and value_theta go together")
+    if value is not None:
+        _check_theta(value, value_theta)
+        # Weights are then target - V(s_t), which the statistics of the value function rest on.
+        weighed = settings["form"], settings.get("baseline", "none")
+        _require(weighed in (("gae", "none"), ("td", "none"), ("q", "value"), ("reward_to_go", "value"))
+                 and not settings.get("discount_states"), f"form and baseline {weighed} leave the value function no targets")
     return config
 
 
@@ -121,17 +133,7 @@ cdef class Agent(Exclusive):
 
     def __cinit__(self, Network net, theta, *, uint64_t seed, Network value=None, float[::1] value_theta=None, **settings):
         cdef float[::1] parameters = theta
-        cdef fpg_train_config config = _train_config(net, value, settings)
-        _check_theta(net, parameters)
-        _check_value(net, value)
-        _check_form(settings, value is not None)
-        _require((value is None) == (value_theta is None), "value and value_theta go together")
-        if value is not None:
-            _check_theta(value, value_theta)
-            # Weights are then target - V(s_t), which the statistics of the value function rest on.
-            weighed = settings["form"], settings.get("baseline", "none")
-            _require(weighed in (("gae", "none"), ("td", "none"), ("q", "value"), ("reward_to_go", "value"))
-                     and not settings.get("discount_states"), f"form and baseline {weighed} leave the value function no targets")
+        cdef fpg_train_config config = _agent_config(net, parameters, value, value_theta, settings)
         self.net, self.theta, self.parameters, self.seed = net, theta, parameters, seed
         self.value, self.value_parameters = value, value_theta
         self.agent = fpg_agent_new(&net.net, NULL if value is None else &value.net, &config, seed, &parameters[0],

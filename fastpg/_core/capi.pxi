@@ -221,6 +221,26 @@ cdef extern from "fastpg.h" nogil:
     int32_t fpg_trainer_environments(fpg_trainer *, fpg_entry *, int32_t *)
     fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, fpg_stats *, int64_t *, fpg_poll)
 
+    ctypedef struct fpg_run:
+        const fpg_environment *env
+        const fpg_network *net
+        const fpg_network *value
+        const fpg_train_config *config
+        uint64_t seed
+        int64_t num_envs
+        float *theta
+        float *value_theta
+        fpg_status status
+        fpg_stopped stopped
+        int64_t num_iterations, total_steps
+        fpg_stats *stats
+
+    ctypedef struct fpg_runs_progress:
+        int64_t num_steps, num_ended
+
+    fpg_status fpg_train_many(fpg_run *const *, int64_t, fpg_runs_progress *, fpg_poll)
+    void fpg_run_free(fpg_run *)
+
     fpg_status fpg_batch_gradient(const fpg_network *, const fpg_network *, const float *, const float *, const fpg_batch *,
                                   const fpg_collect *, const float *, float *, fpg_stats *, fpg_poll)
     int64_t fpg_episode_quota(int64_t, int64_t, int64_t)

@@ -1,16 +1,19 @@
 # training.pxi - iterations of collect and update without leaving C.
 
+cdef _check_run(Environment env, Network net, int64_t num_envs, dict counts):
+    _check_pair(env, net)
+    _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
+    _require(sum([count > 0 for count in counts.values()]) == 1,
+             "exactly one of horizon, episodes and steps_per_iteration must be positive")
+
+
 cdef class Trainer(Exclusive):
     cdef fpg_trainer *trainer
     cdef Environment env
     cdef readonly Agent agent
 
     def __cinit__(self, Environment env, Agent agent, *, int64_t num_envs):
-        _check_pair(env, agent.net)
-        _require(num_envs >= 1, f"num_envs must be at least 1, got {num_envs}")
-        collect = agent.next_collect(num_envs)
-        _require((collect["horizon"] > 0) + (collect["episodes"] > 0) == 1,
-                 "exactly one of horizon, episodes and steps_per_iteration must be positive")
+        _check_run(env, agent.net, num_envs, agent.next_collect(num_envs))
         self.env, self.agent = env, agent
         self.trainer = fpg_trainer_new(&env.env, &agent.net.net, agent.agent, num_envs, agent.seed)
         if self.trainer == NULL:
@@ -66,3 +69,99 @@ cdef class Trainer(Exclusive):
             into.append(records)
         _raise_for(status, interrupt, f"train(): iteration {self.agent.num_iterations}", self.env)
         return records
+
+
+cdef class Run(Exclusive):
+    cdef fpg_run run
+    cdef fpg_train_config config
+    cdef Environment env  # this and the rest are kept alive
+    cdef Network net, value
+    cdef float[::1] theta, value_theta
+
+    def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, Network value=None,
+                  float[::1] value_theta=None, **settings):
+        self.config = _agent_config(net, theta, value, value_theta, settings)
+        _check_run(env, net, num_envs, {name: settings.get(name, 0) for name in ("horizon", "episodes", "steps_per_iteration")})
+        self.env, self.net, self.value, self.theta, self.value_theta = env, net, value, theta, value_theta
+        self.run.env, self.run.net, self.run.config, self.run.theta = &env.env, &net.net, &self.config, &theta[0]
+        if value is not None:
+            self.run.value, self.run.value_theta = &value.net, &value_theta[0]
+        self.run.seed, self.run.num_envs, self.run.status = seed, num_envs, FPG_INTERRUPTED
+
+    def __dealloc__(self):
+        fpg_run_free(&self.run)
+
+    @property
+    def num_steps(self):
+        return self.run.total_steps
+
+    @property
+    def stopped_because(self):
+        if self.run.status == FPG_OK:
+            return STOPPED[self.run.stopped]
+        return "interrupted" if self.run.status == FPG_INTERRUPTED else "error"
+
+    def error(self, str where):
+        try:
+            if self.run.status != FPG_INTERRUPTED:
+                _raise_for(self.run.status, None, f"{where}, iteration {self.run.num_iterations}", self.env)
+        except Exception as error:
+            return error.with_traceback(None)
+
+    def take_records(self):
+        records = numpy.empty(self.run.num_iterations, STATS_DTYPE)
+        if self.run.num_iterations > 0:
+            _copy(records.view(numpy.uint8), self.run.stats, False)
+        fpg_run_free(&self.run)
+        return records
+
+
+cdef class _Reporter(_Interrupt):
+    """Tells Python's signal handlers, and then `report`, how many steps are done, and how many runs."""
+    cdef object report
+    cdef fpg_runs_progress progress
+
+    cdef fpg_poll poll(self) noexcept:
+        cdef fpg_poll poll
+        poll.function = _check_signals_and_report
+        poll.context = <void *>self
+        return poll
+
+
+cdef int _check_signals_and_report(void *context) noexcept with gil:
+    cdef _Reporter reporter = <_Reporter>context
+    try:
+        PyErr_CheckSignals()
+        reporter.report(reporter.progress.num_steps, reporter.progress.num_ended)
+        return 0
+    except BaseException as exception:
+        reporter.raised = exception
+        return 1
+
+
+def train_many(list runs, report):
+    cdef fpg_status status
+    cdef int64_t count = len(runs)
+    cdef uintptr_t[::1] places
+    cdef fpg_run *const *pointers
+    cdef _Reporter reporter = _Reporter()
+    cdef fpg_poll poll = reporter.poll()
+    cdef Run run
+    _require(count >= 1, "there has to be a run")
+    reporter.report = report
+    array = numpy.empty(count, numpy.uintp)
+    places = array
+    taken = []
+    try:
+        for run in runs:
+            run.take("train_many()")
+            taken.append(run)
+            _require(run.run.num_iterations == 0 and run.run.status == FPG_INTERRUPTED, "this Run has run")
+            places[len(taken) - 1] = <uintptr_t>&run.run
+        pointers = <fpg_run *const *>&places[0]
+        with nogil:
+            status = fpg_train_many(pointers, count, &reporter.progress, poll)
+    finally:
+        for run in taken:
+            run.leave()
+    _raise_for(status, reporter, "train_many()")

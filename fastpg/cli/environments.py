@@ -82,3 +82,16 @@ def env_params(words: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             params[name] = value
     return params
+
+
+def environment_name(env_id: Any) -> str:
+    """Return what an environment is called: an id, or the name of what jit_env made, or of a function."""
+    if isinstance(env_id, str):
+        return env_id
+    name = getattr(env_id, "name", None) or getattr(env_id, "__name__", None)
+    return str(name or type(env_id).__name__)
+
+
+def file_stem(env_id: Any) -> str:
+    """Return what its files are called: "ALE/Pong-v5" would be a folder, and "gym:" a drive."""
+    return environment_name(env_id).removeprefix(FORCED).replace("/", "-").replace(":", "-")

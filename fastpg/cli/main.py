@@ -1,7 +1,7 @@
-"""The command line: `fastpg train ENV_ID`, `resume FOLDER`, `plot FOLDER...`, `eval PATH`, and others.
+"""The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `eval PATH` and others.
 
-The options of `train` are made from `fastpg.train` and the chosen dataclass: names, defaults, help. Where no
-algorithm is named, a native environment's defaults are those of `fastpg.recommended`.
+The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass. Where no algorithm is
+named, a native environment's defaults are those of `fastpg.recommended`.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
@@ -28,10 +28,13 @@ import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
+from fastpg._brief import columns
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
-from fastpg.cli.environments import env_params, environment
+from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.many import sweep, train_seeds
+from fastpg.cli.says import fail, say
 from fastpg.cli.verdict import (
     DETERMINISTIC,
     STOCHASTIC,
@@ -73,9 +76,10 @@ ENV_ID_HELP = (
 NOT_GIVEN = object()
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
+OF_ONE_RUN = ("checkpoint", "checkpoint_every", "keep_checkpoints", "callback_every", "overwrite")
 
 
-def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
+def _options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> type[Any]:
     """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of.
 
     `defaults` are arguments of train() that replace its own, `algorithm` among them.
@@ -85,20 +89,27 @@ def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
     algorithm = ALGORITHMS[name]
     choose = (
         "By default what is recommended for a native environment: fastpg train ENV_ID --help shows it. "
-        f"Its options are below: those of {name}. For another's: fastpg train --algorithm NAME --help."
+        f"Its options are below: those of {name}. For another's: "
+        f"fastpg {'sweep' if sweeps else 'train'} --algorithm NAME --help."
     )
     types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
     # Where the command line's default differs from train()'s, so does the help.
-    target_return = (
-        "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
-        "environment's reward threshold. inf: never, which is the default of recommended settings."
-    )
-    types["target_return"] = Annotated[float | None, arg(help=target_return)]
+    if not sweeps:
+        target_return = (
+            "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
+            "environment's reward threshold. inf: never, which is the default of recommended settings."
+        )
+        types["target_return"] = Annotated[float | None, arg(help=target_return)]
     types["checkpoint"] = Annotated[
         Path | None,
         arg(help="Where to save the policy; by default ENV_ID.safetensors, or in the folder of the run."),
     ]
     types["run"] = Path | None
+    if sweeps:
+        types["run"] = Annotated[
+            Path | None, arg(help="A new folder for the results; by default ENV_ID-runs.")
+        ]
+        types["seed"] = Annotated[int, arg(help="The first of the seeds.")]
     parameters = inspect.signature(train).parameters.values()
     fields = [
         (one.name, types[one.name], dataclasses.field(default=defaults.get(one.name, one.default)))
@@ -112,6 +123,20 @@ def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
         arg(metavar="KEY=VALUE", help="A parameter of the environment; once for each."),
     ]
     fields.append(("env", env, dataclasses.field(default=())))
+    seeds = "Train so many agents with each setting, on all threads; seeds are --seed and the next ones."
+    if not sweeps:
+        seeds += " The results are then in the folder --run, by default ENV_ID-runs."
+    fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
+    if sweeps:
+        fields = [one for one in fields if one[0] not in OF_ONE_RUN]
+        help_ = (
+            "A setting and its values, as learning_rate=1e-4,3e-4 or hidden=64x64,32; once for each setting. "
+            "Every combination is trained with every seed."
+        )
+        words = Annotated[
+            tyro.conf.UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,...", help=help_)
+        ]
+        fields.append(("grid", words, dataclasses.field(default=())))
     required = [("env_id", types["env_id"])]
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=name)),
@@ -121,8 +146,12 @@ def _train_options(name: str, defaults: Mapping[str, Any]) -> type[Any]:
             dataclasses.field(default=defaults.get("algorithm", algorithm())),
         ),
     ]
-    documented = {"__doc__": train.__doc__}
-    return dataclasses.make_dataclass("TrainOptions", [*required, *chosen, *fields], namespace=documented)
+    doc = train.__doc__
+    if sweeps:
+        parameters_of = inspect.getdoc(train).partition("\n\n")[2]  # type: ignore[union-attr]
+        doc = f"Compare settings over seeds: a table of returns at the end.\n\n{parameters_of}"
+    kind = "SweepOptions" if sweeps else "TrainOptions"
+    return dataclasses.make_dataclass(kind, [*required, *chosen, *fields], namespace={"__doc__": doc})
 
 
 def _chosen(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -308,26 +337,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.catch_warnings(),
             contextlib.redirect_stdout(stdout and _Output(stdout)),
         ):
-            warnings.showwarning = lambda message, *_: _say(str(message))
+            warnings.showwarning = lambda message, *_: say(str(message))
             code = _run(arguments)
             print(end="", flush=True)  # here, where it can still be said that it failed
             return code
     except _OutputLost as lost:
         if isinstance(lost.__cause__, BrokenPipeError):  # whoever read the output has seen enough
             return 0
-        return _fail(f"the output cannot be written: {lost.__cause__}", 1)
+        return fail(f"the output cannot be written: {lost.__cause__}", 1)
     except SaveError as error:
-        return _fail(error, 2 if error.result is None else 1)
+        return fail(error, 2 if error.result is None else 1)
     except OSError as error:
-        return _fail(error, 2 if error.filename else 1)
+        return fail(error, 2 if error.filename else 1)
     except (TypeError, ValueError) as error:
-        return _fail(error, 2)
+        return fail(error, 2)
     except (FloatingPointError, ImportError, MemoryError, EnvError) as error:
-        return _fail(error, 1)
+        return fail(error, 1)
     except KeyboardInterrupt as error:
-        return _fail(error, 130)
+        return fail(error, 130)
     except _Terminated as error:
-        return _fail(error, error.code)
+        return fail(error, error.code)
     finally:
         for stream in (stdout, sys.stderr):
             _drain(stream)
@@ -350,7 +379,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _envs()
     if isinstance(options, InfoOptions):
         return _info()
-    return _train(options)
+    return _train(options) if hasattr(options, "overwrite") else sweep(options)
 
 
 @contextlib.contextmanager
@@ -396,7 +425,8 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise SystemExit(0)
     algorithm, defaults = _chosen(arguments)
     commands: dict[str, Any] = {
-        "train": _train_options(algorithm, defaults),
+        "train": _options(algorithm, defaults, sweeps=False),
+        "sweep": _options(algorithm, defaults, sweeps=True),
         "resume": ResumeOptions,
         "plot": PlotOptions,
         "eval": EvalOptions,
@@ -414,36 +444,16 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise
 
 
-def _fail(message: str | BaseException, code: int) -> int:
-    """Say why the run failed, with the notes that an exception has; return the exit code."""
-    _say(_sentence(message) if isinstance(message, BaseException) else message)
-    return code
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):  # nobody can be told
-            print(f"fastpg: {text}", file=sys.stderr)
-
-
-def _sentence(error: BaseException) -> str:
-    """Return an exception and its notes as one line."""
-    if isinstance(error, OSError) and not isinstance(error, SaveError) and error.filename:
-        text = f"{error.filename}: {error.strerror}"
-    else:
-        text = str(error) or {KeyboardInterrupt: "interrupted", MemoryError: "out of memory"}.get(
-            type(error), type(error).__name__
-        )
-    return " ".join([text, *getattr(error, "__notes__", [])])
-
-
 def _train(options: Any) -> int:
+    if options.seeds != 1:
+        return train_seeds(options)
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     env_id = environment(settings.pop("env_id"))
     threshold = reward_threshold("train()", env_id)
     settings["env_params"] = env_params(settings.pop("env"))
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    path = settings.pop("checkpoint") or (None if options.run else _default_path(env_id))
+    del settings["seeds"]
+    path = settings.pop("checkpoint") or (None if options.run else Path(f"{file_stem(env_id)}.safetensors"))
     overwrite = settings.pop("overwrite")
     if path is not None and path.is_file() and not overwrite:
         raise ValueError(
@@ -483,11 +493,11 @@ def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:
         raise error
     run: TrainResult = error.result
     try:
-        path = Path(tempfile.mkdtemp(prefix="fastpg-"), _default_path(run.config["env_id"]))
+        path = Path(tempfile.mkdtemp(prefix="fastpg-"), f"{file_stem(run.config['env_id'])}.safetensors")
         run.policy.save(path)
     except OSError as other:
         raise error from other
-    return run, path, _fail(f"{error}; policy saved to {path} instead", 1)
+    return run, path, fail(f"{error}; policy saved to {path} instead", 1)
 
 
 def _report(
@@ -509,10 +519,11 @@ def _report(
         ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
     deterministic, stochastic = ways
     if threshold is None:
-        print(f"{_name(env_id)}: stopped by {run.stopped_because}")
+        print(f"{environment_name(env_id)}: stopped by {run.stopped_because}")
     else:
         judged = verdict(deterministic, stochastic, threshold)
-        print(f"{_name(env_id)}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
+        name = environment_name(env_id)
+        print(f"{name}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
     earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in ways)
@@ -526,12 +537,6 @@ def _report(
         print(f"  note         {hint}")
 
 
-def _default_path(env_id: Any) -> Path:
-    """Return where a policy is saved: "ALE/Pong-v5" would be a folder, and "gym:" a drive."""
-    name = _name(env_id).removeprefix(FORCED).replace("/", "-").replace(":", "-")
-    return Path(f"{name}.safetensors")
-
-
 def _plot(options: PlotOptions) -> int:
     if not options.runs:
         raise ValueError("plot: name the folder of a run")
@@ -541,14 +546,6 @@ def _plot(options: PlotOptions) -> int:
     else:
         draw("plot", found, options.out)
     return 0
-
-
-def _name(env_id: Any) -> str:
-    """Return what an environment is called: an id, or the name of what jit_env made, or of a function."""
-    if isinstance(env_id, str):
-        return env_id
-    name = getattr(env_id, "name", None) or getattr(env_id, "__name__", None)
-    return str(name or type(env_id).__name__)
 
 
 def _eval(options: EvalOptions) -> int:
@@ -570,7 +567,7 @@ def _eval(options: EvalOptions) -> int:
         seed=options.seed,
         max_steps=options.max_steps,
     )
-    print(f"{_name(env_id)}: {len(returns)} episodes")
+    print(f"{environment_name(env_id)}: {len(returns)} episodes")
     spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"
     print(f"  return  mean {returns.mean():.1f}, {spread}")
     print(f"  length  mean {lengths.mean():.1f}")
@@ -634,9 +631,7 @@ def _envs() -> int:
                 "none" if threshold is None else f"{threshold:g}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(columns(rows))
     return 0
 
 

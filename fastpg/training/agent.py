@@ -17,27 +17,31 @@ MAX_COUNTED = 2**53  # episodes, steps and iterations of an agent
 
 
 def core_agent(
+    algorithm: Algorithm, policy: Policy, value: ValueFunction | None, *, seed: int, **settings: Any
+) -> _core.Agent:
+    """Return the core's agent, which updates the parameters of policy and value in place."""
+    return _core.Agent(
+        policy.network, policy.theta, seed=seed, **core_arguments(algorithm, value, **settings)
+    )
+
+
+def core_arguments(
     algorithm: Algorithm,
-    policy: Policy,
     value: ValueFunction | None,
     *,
-    seed: int,
     total_steps: int,
     target_return: float | None,
     **settings: Any,
-) -> _core.Agent:
-    """Return the core's agent, which updates the parameters of policy and value in place."""
+) -> dict[str, Any]:
+    """Return the settings of the core's agent, its value function among them."""
     if value is not None:
         settings |= {"value": value.network, "value_theta": value.theta}
-    return _core.Agent(
-        policy.network,
-        policy.theta,
-        seed=seed,
-        total_steps=total_steps,
-        target_return=math.nan if target_return is None else target_return,
+    return {
+        "total_steps": total_steps,
+        "target_return": math.nan if target_return is None else target_return,
         **algorithm.core_settings(),
         **settings,
-    )
+    }
 
 
 def bootstraps(algorithm: Algorithm) -> bool:

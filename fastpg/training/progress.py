@@ -27,18 +27,8 @@ class ProgressLine:
         if self._live:
             self._write("\n")
 
-    def update(
-        self,
-        num_steps: int,
-        total_steps: int,
-        seconds: float,
-        mean_return: float,
-        approx_kl: float,
-        *,
-        last: bool,
-    ) -> None:
+    def update(self, text: str, *, last: bool) -> None:
         """Show where the run stands; `last` is its final state."""
-        text = progress_text(num_steps, total_steps, seconds, mean_return, approx_kl)
         if self._live:
             self._write(f"\r\x1b[K{text}")
         elif self._enabled and (last or time.monotonic() >= self._next_log):
@@ -71,3 +61,15 @@ def progress_text(
     steps = f"{num_steps:,} of {total_steps:,} steps"
     moved = "" if math.isnan(approx_kl) else f" | KL {approx_kl:.2g}"
     return f"{steps} | {rate:,.0f} steps/s | mean return {earned}{moved} | {seconds:.1f} s"
+
+
+def runs_text(num_ended: int, num_runs: int, num_steps: int, seconds: float) -> str:
+    """Say in one line where many runs stand.
+
+    Examples
+    --------
+    >>> runs_text(3, 64, 1_000_000, 0.5)
+    '3 of 64 runs | 1,000,000 steps | 2,000,000 steps/s | 0.5 s'
+    """
+    rate = num_steps / seconds if seconds > 0 else 0.0
+    return f"{num_ended} of {num_runs} runs | {num_steps:,} steps | {rate:,.0f} steps/s | {seconds:.1f} s"

@@ -29,7 +29,7 @@ from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
 from fastpg.training.metrics import history
-from fastpg.training.progress import ProgressLine
+from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
 from fastpg.training.settings import run_config, run_settings
 
@@ -88,11 +88,14 @@ class TrainResult(Brief):
         approx_kl_k1 (mean of ``-log r``) over the last epoch; and gradient_norm is the mean over the steps.
     config : dict
         Every setting of the run, the defaults filled in.
-    stopped_because : {"total_steps", "target_return", "callback"}
+    stopped_because : {"total_steps", "target_return", "callback", "error", "interrupted"}
+        The last two: of `train_many`.
     num_steps : int
         Environment steps taken.
     seconds : float
         Wall time.
+    error : Exception or None
+        Of `train_many`: why the run failed. The policy is then the one of before the iteration that failed.
     """
 
     policy: Policy
@@ -102,6 +105,7 @@ class TrainResult(Brief):
     stopped_because: str
     num_steps: int
     seconds: float
+    error: Exception | None = None
 
 
 def train(
@@ -229,7 +233,7 @@ def train(
     """
     where = "train()"
     algorithm = require_algorithm(where, Reinforce() if algorithm is None else algorithm)
-    collection = _collection(where, algorithm, horizon, episodes, steps_per_iteration)
+    collection = collection_of(where, algorithm, horizon, episodes, steps_per_iteration)
     if num_envs is not None:
         num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
     total_steps = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
@@ -249,23 +253,13 @@ def train(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
         vectorization_mode=vectorization_mode, reset_options=reset_options,
     ) as env:  # fmt: skip
-        learner = _initial_policy(where, env, policy, hidden, activation, seed)
-        critic = value_for(where, algorithm, learner, value, seed)
-        if critic is not None and critic is value:
-            critic = critic.copy()
+        learner, critic, config, given = begin(
+            where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
+            hidden=hidden, activation=activation, policy=policy, value=value, total_steps=total_steps,
+            target_return=target_return, seed=seed, vectorization_mode=vectorization_mode,
+        )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
-        if isinstance(env, GymnasiumEnv):
-            num_envs = env.num_envs
-        else:
-            num_envs = min(num_envs or DEFAULT_NUM_ENVS, at_most or _check.MAX_NUM_ENVS)
-        config = run_config(
-            env, algorithm, learner, critic, env_params, num_envs=num_envs, **collection,
-            total_steps=total_steps, target_return=target_return, seed=seed,
-        )  # fmt: skip
-        if isinstance(env, GymnasiumEnv):
-            config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-        given = {"policy_given": policy is not None, "value_given": value is not None}
         trainer = make_trainer(env, algorithm, learner, critic, config, **given)
         loop = Loop(where, trainer, learner, critic, config)
         loop.callback, loop.callback_every, loop.show, loop.save_to = callback, callback_every, show, save_to
@@ -275,6 +269,39 @@ def train(
         settings |= {"checkpoint_every": every, "keep_checkpoints": keep_checkpoints}
         with RunFolder.create(where, run_path, settings, learner, critic, trainer.state()) as loop.folder:
             return loop.run()
+
+
+def begin(
+    where: str,
+    env: NativeEnv | GymnasiumEnv,
+    algorithm: Algorithm,
+    *,
+    env_params: Mapping[str, Any] | None,
+    num_envs: int | None,
+    collection: Mapping[str, int],
+    hidden: tuple[int, ...],
+    activation: Activation,
+    policy: Policy | None,
+    value: ValueFunction | None,
+    vectorization_mode: VectorizationMode | None,
+    seed: int,
+    **ends: Any,
+) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
+    """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
+    learner = _initial_policy(where, env, policy, hidden, activation, seed)
+    critic = value_for(where, algorithm, learner, value, seed)
+    if critic is not None and critic is value:
+        critic = critic.copy()
+    if isinstance(env, GymnasiumEnv):
+        num_envs = env.num_envs
+    else:
+        num_envs = min(num_envs or DEFAULT_NUM_ENVS, collection["episodes"] or _check.MAX_NUM_ENVS)
+    config = run_config(
+        env, algorithm, learner, critic, env_params, num_envs=num_envs, **collection, **ends, seed=seed
+    )
+    if isinstance(env, GymnasiumEnv):
+        config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
+    return learner, critic, config, {"policy_given": policy is not None, "value_given": value is not None}
 
 
 def make_trainer(
@@ -416,10 +443,9 @@ class Loop:
                 )
                 if seconds - shown >= SLICE_SECONDS or stopped_because:
                     shown = seconds
-                    line.update(
-                        state.num_steps, total_steps, seconds, state.mean_return,
-                        float(self.records[-1]["approx_kl"][-1]), last=bool(stopped_because),
-                    )  # fmt: skip
+                    approx_kl = float(self.records[-1]["approx_kl"][-1])
+                    text = progress_text(state.num_steps, total_steps, seconds, state.mean_return, approx_kl)
+                    line.update(text, last=bool(stopped_because))
                 if self.callback is not None and self.callback(state) and not stopped_because:
                     stopped_because = "callback"
         return stopped_because
@@ -476,7 +502,7 @@ class Loop:
                 yield f"run not saved: {error}"
 
 
-def _collection(
+def collection_of(
     where: str,
     algorithm: Algorithm,
     horizon: int | None,

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -413,7 +414,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, resume, plot, eval, diagnose, envs, info}"),
+        ("", "{train, sweep, resume, plot, eval, diagnose, envs, info}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -877,3 +878,97 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
     ):
         assert cli.main(["plot", *arguments]) == 2
         assert sentence in capsys.readouterr().err
+
+
+# ---- many runs --------------------------------------------------------------------------------------------
+
+
+def test_train_with_seeds_trains_many_and_saves_them_in_a_folder(tmp_path):
+    few_steps = (
+        "--algorithm",
+        "reinforce",
+        "--seeds",
+        "3",
+        "--seed",
+        "5",
+        "--total-steps",
+        "3000",
+        "--hidden",
+        "8",
+    )
+    trained = run("train", "CartPole-v1", *few_steps, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith("CartPole-v1: 3 runs, ")
+    assert "3 of 3 runs | " in trained.stderr
+    alone = fastpg.train("CartPole-v1", hidden=(8,), total_steps=3000, seed=7)
+    saved = fastpg.Policy.load(tmp_path / "CartPole-v1-runs" / "2" / "policy.safetensors")
+    assert saved.theta.tobytes() == alone.policy.theta.tobytes()
+    again = run("train", "CartPole-v1", *few_steps, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "'CartPole-v1-runs' holds something; pass --run with the name of a new folder" in again.stderr
+
+
+def test_sweep_shows_a_row_for_every_combination(tmp_path):
+    grids = ("--grid", "learning-rate=1e-4,3e-4", "--grid", "hidden=8x8,linear")
+    swept = run(
+        "sweep", "CartPole-v1", "--algorithm", "vpg", *grids, "--seeds", "2", "--total-steps", "3000",
+        "--run", "sw", cwd=tmp_path,
+    )  # fmt: skip
+    assert swept.returncode == 0, swept.stderr
+    rows = [line.split() for line in swept.stdout.splitlines()]
+    assert rows[1][:5] == ["setting", "algorithm", "learning_rate", "hidden", "runs"]
+    assert [row[2:5] for row in rows[2:6]] == [
+        ["0.0001", "8x8", "2"], ["0.0001", "linear", "2"], ["0.0003", "8x8", "2"], ["0.0003", "linear", "2"],
+    ]  # fmt: skip
+    assert len(list((tmp_path / "sw").iterdir())) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sweep", "--grid", "rate=1"), "--grid: there is no setting 'rate'; there are form, "),
+        (("sweep", "--grid", "gamma"), "--grid must be a setting and its values, as learning_rate=1e-4,3e-4"),
+        (("sweep", "--grid", "gamma=x"), "--grid: gamma must be a number or none, got 'x'"),
+        (("sweep", "--grid", "gamma=1", "--grid", "gamma=0"), "--grid: gamma is given twice"),
+        (("sweep", "--grid", "gamma=2"), "Reinforce(): gamma must"),
+        (("sweep", "--seeds", "0"), "--seeds must be at least 1, got 0"),
+        (("train", "--seeds", "-1"), "--seeds must be at least 1, got -1"),
+        (
+            ("train", "--seeds", "2", "--overwrite"),
+            "--overwrite goes with one run; with --seeds, --run is a folder",
+        ),
+    ],
+)
+def test_bad_sweeps_get_a_sentence(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command, *others = arguments
+    assert cli.main([command, "CartPole-v1", "--algorithm", "reinforce", *others]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_shows_the_runs_that_have_ended(tmp_path):
+    command = [
+        *COMMAND,
+        "sweep",
+        "CartPole-v1",
+        "--algorithm",
+        "reinforce",
+        "--grid",
+        "total_steps=2000,1e12",
+        "--hidden",
+        "8",
+    ]
+    with subprocess.Popen(
+        [*command, "--seeds", "3"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        folder = tmp_path / "CartPole-v1-runs"
+        while not folder.exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert stdout.splitlines()[1].split()[:4] == ["0", "Reinforce", "2,000", "3"]
+    assert "interrupted 3 of 6 runs had ended; saved to CartPole-v1-runs" in stderr
+    assert (folder / "0" / "policy.safetensors").exists()

@@ -50,3 +50,10 @@ def test_the_environment_of_custom_envs_trains(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     exec(re.search(r"```python\n(.*?)```", document, flags=re.DOTALL)[1], names)
     assert len(names["returns"]) == 100
+
+
+def test_what_the_page_about_many_agents_shows_runs():
+    document = (README.parent / "docs" / "many.md").read_text()
+    names: dict[str, object] = {}
+    exec(re.search(r"```python\n(.*?)```", document, flags=re.DOTALL)[1], names)
+    assert len(names["runs"]) == 16

@@ -57,6 +57,10 @@ def test_an_environment_in_c_is_accepted_wherever_an_env_id_is(library):
     assert env.action_space == Box(-1.0, 1.0, (1,))
     assert env.params == {"gust": 0.2, "mass": 1.0}
     policy = fastpg.Policy.for_env(env, hidden=(8,))
+    short = {"num_envs": 9, "total_steps": 900, "hidden": (6,)}
+    runs = fastpg.train_many(env, [fastpg.Reinforce(), fastpg.A2C()], seeds=2, **short)
+    alone = fastpg.train(env, fastpg.A2C(), seed=1, **short)
+    assert runs[3].policy.theta.tobytes() == alone.policy.theta.tobytes()
     value = fastpg.ValueFunction.for_env(env, hidden=(8,))
     estimate = fastpg.estimate_gradient(env, policy, form="gae", value=value, horizon=16, num_envs=40)
     assert np.isfinite(estimate.gradient).all()

@@ -14,6 +14,7 @@ from . import (
     calls_agents,
     calls_envs,
     calls_files,
+    calls_many,
     calls_policies,
     calls_returns,
     calls_runs,
@@ -29,6 +30,7 @@ CALLS = {
     **calls_runs.CALLS,
     **calls_agents.CALLS,
     **calls_files.CALLS,
+    **calls_many.CALLS,
 }
 if not values.ASAN:  # which torch does not run under
     from . import calls_torch

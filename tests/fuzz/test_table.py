@@ -21,7 +21,7 @@ LEFT_OUT = {
     **dict.fromkeys(
         ["GradientEstimate", "TrainProgress", "TrainResult", "Batch", "torch.Batch", "exact.ExactGradient", "diagnostics.FormRecord",
          "diagnostics.FormComparison", "VectorEnv", "LoadedEnv", "JitEnv", "sb3.SB3VecEnv", "torch.PolicyModule",
-         "torch.ValueModule", "torch.PPOStats"],
+         "torch.ValueModule", "torch.PPOStats", "Runs"],
         "another function makes it",
     ),
     **dict.fromkeys(
@@ -36,6 +36,7 @@ LEFT_OUT = {
         [f"MujocoEnv.{name}" for name in ("observe", "reward", "terminated", "before", "info", "initial_state")],
         "a formula of a subclass, which step and reset call",
     ),
+    "Runs.__getitem__": "as of any sequence",
     "Policy.has_spaces_like": "takes what is not public",
     "torch.Batch.from_arrays": "inherited: it makes a fastpg.Batch of arrays",
 }  # fmt: skip

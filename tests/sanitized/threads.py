@@ -96,6 +96,10 @@ def trainers(env) -> None:
         lambda: fastpg.train(env, fastpg.PPO(epochs=2, minibatches=3, normalize_rewards=True), **few),
         lambda: fastpg.train(env, fastpg.Reinforce(), num_envs=64, total_steps=2048, hidden=()),
     )
+    settings = [fastpg.Reinforce(), fastpg.PPO(epochs=1, minibatches=2), fastpg.TRPO()]
+    side_by_side(
+        lambda: fastpg.train_many(env, settings, seeds=3, num_envs=16, total_steps=2048, hidden=(8,))
+    )
 
 
 def estimates() -> None:

@@ -1,0 +1,69 @@
+"""`fastpg train --seeds` and `fastpg sweep`: many agents in one call, and a table of them."""
+
+import inspect
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.says import fail
+from fastpg.cli.sweep import parse_grid
+from fastpg.envs.gymnasium.adapter import reward_threshold
+from fastpg.errors import SaveError
+from fastpg.training.many import train_many
+from fastpg.training.search import grid
+
+
+def train_seeds(options: Any) -> int:
+    """Do `fastpg train --seeds`."""
+    for name in ("checkpoint", "overwrite"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} goes with one run; with --seeds, --run is a folder for all of them")
+    threshold = reward_threshold("train()", environment(options.env_id))
+    target = threshold if options.target_return is None else options.target_return
+    return _many(options, getattr(options, options.algorithm), target)
+
+
+def sweep(options: Any) -> int:
+    """Do `fastpg sweep`."""
+    base = getattr(options, options.algorithm)
+    values = parse_grid(base, options.grid)
+    return _many(options, grid(base, **values), options.target_return)
+
+
+def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
+    """Train, save and compare many agents."""
+    env_id = environment(options.env_id)
+    if options.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
+    taken = inspect.signature(train_many).parameters.keys() - {"env_id", "seeds", "target_return"}
+    settings = {name: getattr(options, name) for name in taken if hasattr(options, name)}
+    settings |= {"target_return": target_return, "seeds": range(options.seed, options.seed + options.seeds)}
+    settings["env_params"] = env_params(options.env)
+    path = options.run or Path(f"{file_stem(env_id)}-runs")
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")
+    code, start = 0, time.perf_counter()
+    try:
+        runs = train_many(env_id, algorithms, **settings, progress=True, save=path)
+    except SaveError as error:
+        if error.result is None:
+            raise
+        runs, path = error.result, Path(tempfile.mkdtemp(prefix="fastpg-"))
+        runs.save(path)
+        code = fail(f"{error}; saved to {path} instead", 1)
+    except BaseException as error:
+        if hasattr(error, "runs"):
+            print(error.runs)
+        raise
+    seconds, num_steps = time.perf_counter() - start, sum(run.num_steps for run in runs)
+    rate = num_steps / seconds
+    took = f"{num_steps:,} steps in {seconds:.2f} s, {rate:,.0f} steps/s"
+    print(f"{environment_name(env_id)}: {len(runs)} runs, {took}")
+    print(runs)
+    print(
+        "mean_return: of the last 100 episodes; interquartile mean over the runs, 95 % interval low to high"
+    )
+    print(f"runs: {path}")
+    return code or int(all(run.error is not None for run in runs))

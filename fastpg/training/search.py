@@ -1,0 +1,153 @@
+"""Lists of settings for `train_many`: every combination, or a random sample."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastpg import _check
+from fastpg.algorithms import Algorithm, require_algorithm
+
+# What `train_many` takes for all runs, and what each setting may have of its own.
+RUN_SETTINGS = (
+    "num_envs", "horizon", "episodes", "steps_per_iteration", "hidden", "activation", "policy", "value",
+    "total_steps", "target_return", "env_params",
+)  # fmt: skip
+MAX_SAMPLES = 100_000
+Setting = Algorithm | Mapping[str, Any]
+
+
+def grid(algorithm: type[Algorithm] | Algorithm, **values: Sequence[Any]) -> list[Setting]:
+    """Return every combination of settings, for `train_many`.
+
+    Parameters
+    ----------
+    algorithm : PPO, VPG, ... or one of them with its options
+        What is not in `values` is as it is there.
+    **values : sequence
+        The values of each setting: of an option of the algorithm, or of num_envs, horizon, episodes,
+        steps_per_iteration, hidden, activation, policy, value, total_steps, target_return or env_params of
+        `train_many`.
+
+    Returns
+    -------
+    list
+        The last setting varies fastest. Algorithms; or, where `values` has settings of `train_many`, dicts
+        of "algorithm" and these.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such setting, or a value is out of range.
+
+    Examples
+    --------
+    >>> import fastpg
+    >>> [(one.gamma, one.lam) for one in grid(fastpg.PPO, gamma=[0.9, 0.99], lam=[0.9, 1.0])]
+    [(0.9, 0.9), (0.9, 1.0), (0.99, 0.9), (0.99, 1.0)]
+    >>> [one["hidden"] for one in grid(fastpg.PPO, hidden=[(16,), (64, 64)])]
+    [(16,), (64, 64)]
+    """
+    where = "grid()"
+    base = _base(where, algorithm, values)
+    columns = [_listed(where, name, column) for name, column in values.items()]
+    return [_setting(base, dict(zip(values, row, strict=True))) for row in itertools.product(*columns)]
+
+
+def sample(
+    algorithm: type[Algorithm] | Algorithm,
+    n: int,
+    *,
+    seed: int = 0,
+    **values: Sequence[Any] | Callable[[np.random.Generator], Any],
+) -> list[Setting]:
+    """Return random settings, for `train_many`.
+
+    Parameters
+    ----------
+    algorithm : PPO, VPG, ... or one of them with its options
+    n : int
+        How many.
+    seed : int
+        Decides on all of them.
+    **values
+        What each setting is drawn from, settings being those of `grid`: ``("uniform", low, high)``,
+        ``("log_uniform", low, high)``, ``("integers", low, high)``, which has both ends; a sequence of
+        choices; or a function of a numpy Generator.
+
+    Returns
+    -------
+    list
+        As of `grid`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such setting, or a value is out of range.
+
+    Examples
+    --------
+    >>> import fastpg
+    >>> few = sample(fastpg.PPO, 3, learning_rate=("log_uniform", 1e-5, 1e-2), epochs=[4, 10])
+    >>> all(1e-5 <= one.learning_rate <= 1e-2 and one.epochs in (4, 10) for one in few)
+    True
+    """
+    where = "sample()"
+    base = _base(where, algorithm, values)
+    n = _check.integer(where, "n", n, 1, MAX_SAMPLES)
+    rng = np.random.default_rng(_check.seed(where, seed))
+    draws = {name: _draw(where, name, value) for name, value in values.items()}
+    return [_setting(base, {name: draw(rng) for name, draw in draws.items()}) for _ in range(n)]
+
+
+def _base(where: str, algorithm: Any, values: Mapping[str, Any]) -> Algorithm:
+    base = require_algorithm(where, algorithm() if isinstance(algorithm, type) else algorithm)
+    options = [field.name for field in dataclasses.fields(base)]
+    for name in values:
+        if name not in options and name not in RUN_SETTINGS:
+            raise TypeError(
+                f"{where}: there is no setting {name!r}: {type(base).__name__} has {', '.join(options)}, and "
+                f"train_many {', '.join(RUN_SETTINGS)}"
+            )
+    return base
+
+
+def _setting(base: Algorithm, values: dict[str, Any]) -> Setting:
+    own = {name: value for name, value in values.items() if name in RUN_SETTINGS}
+    algorithm = dataclasses.replace(base, **{name: one for name, one in values.items() if name not in own})
+    return {"algorithm": algorithm, **own} if own else algorithm
+
+
+def _listed(where: str, name: str, values: Any) -> list[Any]:
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or not len(listed):
+        raise TypeError(f"{where}: {name} must be a sequence of values, got {_check.shown(values)}")
+    return list(listed)
+
+
+def _draw(where: str, name: str, values: Any) -> Callable[[np.random.Generator], Any]:
+    if callable(values):
+        return values  # type: ignore[no-any-return]
+    listed = _listed(where, name, values)
+    word = listed[0] if isinstance(listed[0], str) else ""
+    if word not in ("uniform", "log_uniform", "integers"):
+        return lambda rng: listed[rng.integers(len(listed))]
+    if len(listed) != 3:
+        raise ValueError(f"{where}: {name} must be ({word!r}, low, high), got {_check.shown(values)}")
+    _, low, high = listed
+    if word == "integers":
+        low, high = (_check.integer(where, name, end, -(2**62), 2**62) for end in (low, high))
+    else:
+        within = "(0, inf)" if word == "log_uniform" else "(-inf, inf)"
+        low, high = (_check.real(where, name, end, within) for end in (low, high))
+    if low > high:
+        raise ValueError(f"{where}: {name} must have low <= high, got {low} and {high}")
+    if word == "integers":
+        return lambda rng: int(rng.integers(low, high, endpoint=True))
+    if word == "uniform":
+        return lambda rng: float(rng.uniform(low, high))
+    ends = math.log(low), math.log(high)
+    return lambda rng: min(max(math.exp(rng.uniform(*ends)), low), high)
