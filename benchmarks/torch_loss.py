@@ -4,7 +4,7 @@
 
 A 4-64-64-2 tanh network of torch's own, float32, softmax policy. "torch" is log_softmax and gather, the least
 that eager torch can do; "torch, Categorical" is the same with torch.distributions, as most write it. PPO's
-have an entropy bonus, and come with what CleanRL watches: entropy, two estimates of KL, the clip fraction.
+have an entropy bonus, and come with what CleanRL watches: entropy, both estimates of KL, the clip fraction.
 All take turns within a round; a ratio is the median over rounds of the time over that of the first of the
 group in the same round. torch and fastpg get the same number of threads.
 """

@@ -118,8 +118,8 @@ cdef extern from "fastpg.h" nogil:
     ctypedef struct fpg_clipped_sums:
         double surrogate, entropy, k1, k3, num_clipped
 
-    fpg_status fpg_clipped_gradient(fpg_model *, const float *, const float *, const void *, const float *, const float *, int64_t,
-                                    double, double, double, float *, fpg_clipped_sums *, fpg_poll)
+    fpg_status fpg_clipped_gradient(fpg_model *, const float *, const float *, const void *, const float *, const float *,
+                                    int64_t, double, double, double, float *, fpg_clipped_sums *, fpg_poll)
     fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
