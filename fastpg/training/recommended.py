@@ -67,7 +67,7 @@ _RECOMMENDED = {
             value_learning_rate=0.03,
             epochs=2,
             minibatches=1,
-            entropy_coef=0.1,
+            entropy_coef=0.2,
             value_hidden=(),
             max_grad_norm=None,
         ),
@@ -141,17 +141,18 @@ _RECOMMENDED = {
     ),
     "MountainCarContinuous-v0": Settings(
         algorithm=PPO(
+            gamma=0.999,
             lam=0.9,
-            learning_rate=3e-3,
-            minibatches=4,
+            epochs=4,
+            minibatches=16,
             linear_schedule=True,
             normalize_observations=True,
             normalize_rewards=True,
         ),
-        num_envs=16,
-        horizon=64,
+        num_envs=8,
+        horizon=128,
         hidden=(32, 32),
-        total_steps=50_000,
+        total_steps=100_000,
     ),
     "Pendulum-v1": Settings(
         algorithm=PPO(
