@@ -60,6 +60,13 @@ WHOLES = {
         normalize_observations=True,
         normalize_rewards=True,
     ),
+    "trpo, whole": fastpg.TRPO(
+        value_epochs=3,
+        value_minibatches=3,
+        linear_schedule=True,
+        normalize_observations=True,
+        normalize_rewards=True,
+    ),
 }
 VALUE_ALGORITHMS = {name: one for name, one in ALGORITHMS.items() if not isinstance(one, fastpg.Reinforce)}
 

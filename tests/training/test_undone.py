@@ -46,6 +46,9 @@ NOT_SCALED = {
         "max_grad_norm": None,
     },
     (fastpg.PPO, "value fit"): {"normalize_rewards": False, "max_grad_norm": None},
+    # A natural step has the length that it has, whatever the gradient's: the value function fails in both.
+    (fastpg.TRPO, "policy step"): {"normalize_rewards": False},
+    (fastpg.TRPO, "value fit"): {"normalize_rewards": False},
 }
 
 
