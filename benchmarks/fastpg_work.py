@@ -10,8 +10,8 @@ import resource
 import statistics
 import sys
 import time
-from typing import Any
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from suite.rate import seconds_of_calls
