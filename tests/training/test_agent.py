@@ -51,7 +51,17 @@ def test_updates_with_arrays_of_ones_own_are_the_oracles(algorithm, num_envs, st
     check_updates(algorithm, policy, value, oracles, batches)
 
 
-@some("total, timestep mean", "gae", "normalised", "ppo", "ppo, clipped", "ppo, normalised")
+@some(
+    "total, timestep mean",
+    "gae",
+    "normalised",
+    "ppo",
+    "ppo, clipped",
+    "ppo, normalised",
+    "npg",
+    "trpo",
+    "trpo, far",
+)
 @pytest.mark.parametrize("space", HEADS, ids=str)
 def test_updates_of_every_head_are_the_oracles(isa, algorithm, space):
     policy, value, *oracles = networks(space)
@@ -67,7 +77,7 @@ def test_updates_with_what_was_collected_are_the_oracles(algorithm, env):
     check_updates(algorithm, policy, value, oracles, [batch])
 
 
-@some("to go, batch mean", "gae", "q", "a2c", "ppo", "ppo, again", "ppo, normalised")
+@some("to go, batch mean", "gae", "q", "a2c", "ppo", "ppo, again", "ppo, normalised", "trpo")
 @pytest.mark.parametrize("env", ["CartPole-v1", CartPole], ids=["native", "jit"])
 def test_updates_with_rows_of_short_episodes_are_the_oracles(algorithm, env):
     policy, value, oracles = networks_for(env)
@@ -78,7 +88,7 @@ def test_updates_with_rows_of_short_episodes_are_the_oracles(algorithm, env):
     check_updates(algorithm, policy, value, oracles, [batch])
 
 
-@some("to go, timestep mean", "gae", "normalised", "ppo", "ppo, again", "ppo, normalised")
+@some("to go, timestep mean", "gae", "normalised", "ppo", "ppo, again", "ppo, normalised", "npg", "trpo")
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_updates_with_what_python_stepped_are_the_oracles(algorithm, mode):
     env = vector_of([lambda: gymnasium.make("CartPole-v1", max_episode_steps=12)] * 5, mode)
@@ -121,7 +131,7 @@ def test_train_and_update_give_the_same_bits(algorithm, env, num_envs):
     check_same_bits(algorithm, env, num_envs)
 
 
-@some("td", "q", "a2c", "ppo", "ppo, again")
+@some("td", "q", "a2c", "ppo", "ppo, again", "trpo")
 def test_train_and_update_give_the_same_bits_on_tables(algorithm):
     check_same_bits(algorithm, "FrozenLake-v1", 70)
 
