@@ -96,14 +96,19 @@ def _far_below(mean: float, other: float, returns: NDArray[np.float64]) -> bool:
     return other - mean > max(float(returns.std()), 0.1 * abs(other))
 
 
-def least_return(env_id: str, threshold: float | None) -> float:
+def least_return(env_id: Any, threshold: float | None) -> float:
     """Return the mean return below which a run is given advice: the threshold where there is one."""
     if threshold is not None:
         return threshold
-    return LEAST_RETURNS.get(env_spec("train", env_id).id, -math.inf) if is_native(env_id) else -math.inf
+    return LEAST_RETURNS.get(env_spec("train", env_id).id, -math.inf) if _has_id(env_id) else -math.inf
 
 
-def what_to_try(env_id: str, settings: Mapping[str, Any]) -> str:
+def _has_id(env_id: Any) -> bool:
+    """Return whether this is the id of a native environment, not one of the user's own."""
+    return isinstance(env_id, str) and is_native(env_id)
+
+
+def what_to_try(env_id: Any, settings: Mapping[str, Any]) -> str:
     """Return advice for a run of `train` with these arguments that did not reach what it should.
 
     Examples
@@ -111,7 +116,7 @@ def what_to_try(env_id: str, settings: Mapping[str, Any]) -> str:
     >>> what_to_try("Pendulum-v1", recommended("Pendulum-v1") | {"total_steps": 1000})
     'try fastpg train Pendulum-v1 without other options, whose settings are known to learn it'
     """
-    if not is_native(env_id):
+    if not _has_id(env_id):
         if isinstance(settings["algorithm"], PPO):
             return f"try more --total-steps than {settings['total_steps']:,}, or another --learning-rate"
         return "try --algorithm ppo --normalize-observations --normalize-rewards"

@@ -370,7 +370,7 @@ class Policy(Parametric):
         where = "Policy.fisher_product()"
         rows, _ = self.observations.rows(where, obs)
         theta = self.checked_theta(where)
-        vector = _check.floats(where, "direction", direction, theta.shape)
+        vector = _check.contiguous(_check.floats(where, "direction", direction, theta.shape))
         damping = _check.real(where, "damping", damping, "[0, inf)")
         with named(where):
             product = _core.fisher_product(self.network, theta, rows, vector)

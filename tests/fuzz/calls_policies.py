@@ -365,7 +365,7 @@ CALLS = {
         fastpg.Policy.fisher_product,
         directions(),
         ("Policy.fisher_product()",),
-        lambda result, given: finite(result, "a product"),
+        lambda given, result: finite(result, "a product"),
         words=WORDS,
         repeatable=True,
     ),

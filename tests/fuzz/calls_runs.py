@@ -215,7 +215,7 @@ algorithm_fields = {
         "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
     },
     "NPG": {
-        "gamma": st.just(0.9), "lam": st.just(0.9), "max_kl": one_of([1e-300, 0.01, 1e300]), "damping": one_of([0.0, 0.1, 1e300]),
+        "gamma": st.just(0.9), "lam": st.just(0.9), "max_kl": one_of([1e-300, 0.01, 1.0]), "damping": one_of([0.0, 0.1, 1e300]),
         "cg_iterations": one_of([1, 10]), "cg_tolerance": one_of([0.0, 0.5]), "fisher_every": one_of([1, 5, 2**40]),
         "standardize_advantages": st.booleans(), "value_learning_rate": st.just(0.1), "value_epochs": one_of([0, 2]),
         "value_minibatches": one_of([1, 100]), "value_hidden": one_of([(), (3,)]), "linear_schedule": st.booleans(),
