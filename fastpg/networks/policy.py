@@ -374,7 +374,8 @@ class Policy(Parametric):
         damping = _check.real(where, "damping", damping, "[0, inf)")
         with named(where):
             product = _core.fisher_product(self.network, theta, rows, vector)
-        return product + np.float32(damping) * vector
+        product += np.float32(damping) * vector
+        return product
 
     def kl(self, other: "Policy", obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the divergence KL(self || other) of the action's distribution at each observation, in nats.
