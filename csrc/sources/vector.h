@@ -128,10 +128,10 @@ static int64_t fpg_vector_bad_action(const fpg_vector *v, const void *actions)
             int64_t outside = 0; /* its sign */
             if (size == 1)
                 FPG_SIMD_OR(outside) for (int64_t i = 0; i < count; i++)
-                    outside |= action[i] | (last - action[i]);
+                    outside |= action[i] | (int64_t)((uint64_t)last - (uint64_t)action[i]);
             else
                 for (int64_t i = k; i < count; i += size)
-                    outside |= action[i] | (last - action[i]);
+                    outside |= action[i] | (int64_t)((uint64_t)last - (uint64_t)action[i]);
             bad |= outside < 0;
         }
         if (bad)

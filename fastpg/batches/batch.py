@@ -174,8 +174,9 @@ class Batch(Brief, Generic[Array]):
         if log_probs is not None:
             log_probs = _check.contiguous(_check.floats(where, "log_probs", log_probs, shape))
         return Batch(
-            obs=obs, actions=actions, log_probs=log_probs, rewards=earned, terminated=ends_here,
-            truncated=cut_here, last_obs=last_obs, ends=np.argwhere(done), final_obs=final_obs,
+            obs=_plain(obs), actions=_plain(actions), log_probs=log_probs, rewards=earned,
+            terminated=ends_here, truncated=cut_here, last_obs=_plain(last_obs), ends=np.argwhere(done),
+            final_obs=_plain(final_obs),
             episode_returns=returns, episode_lengths=lengths, entropy=math.nan, values=None, last_values=None,
             final_values=None, mask=None if mask is None else counts,
         )  # fmt: skip
@@ -268,6 +269,13 @@ def _flags(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> 
         raise ValueError(f"{where}: {name} must be bools of shape {wanted}, got {_check.shown(value)}")
     bools: NDArray[np.bool_] = array.view(np.uint8) != 0  # a view of other bytes as bools is not
     return bools
+
+
+def _plain(given: Any) -> Any:
+    """Return arrays of a subclass as arrays; what is none, as a tensor, stays what it is."""
+    if isinstance(given, tuple):
+        return tuple(map(_plain, given))
+    return np.asarray(given) if isinstance(given, np.ndarray) else given
 
 
 def _arrays(obs: Any) -> Any:
