@@ -105,7 +105,7 @@ static fpg_status move(natural_step *n, double share)
 }
 
 /* The step, or the longest of its shares that the search accepts. */
-static fpg_status take_step(natural_step *n, const float *old_log_std, double shift, double scale, fpg_stats *stats, fpg_poll poll)
+static fpg_status take_step(natural_step *n, const float *old_log_std, const fpg_standard *standard, fpg_stats *stats, fpg_poll poll)
 {
     fpg_agent *a = n->agent;
     const fpg_train_config *c = &a->config;
@@ -115,7 +115,8 @@ static fpg_status take_step(natural_step *n, const float *old_log_std, double sh
     for (int64_t k = 0; k <= (searches ? c->backtracks : 0); k++, share *= c->backtrack_factor) {
         fpg_status status = move(n, share);
         if (status == FPG_OK)
-            status = fpg_estimator_trust_region(&a->estimator, a->policy.theta, old_log_std, shift, scale, &kl, &growth, poll);
+            status = fpg_estimator_trust_region(&a->estimator, a->policy.theta, old_log_std, standard->shift, standard->scale, &kl,
+                                                &growth, poll);
         /* What cannot be computed with is too far, for a search. */
         if (status != FPG_OK && (!searches || status == FPG_INTERRUPTED || status == FPG_NO_MEMORY))
             return status;
@@ -133,16 +134,14 @@ static fpg_status improve(natural_step *n, const fpg_spread *weights, fpg_stats 
     fpg_agent *a = n->agent;
     fpg_ascent *policy = &a->policy;
     fpg_estimator *e = &a->estimator;
-    const int standardizes = a->config.standardize_advantages != FPG_NOT;
-    const double shift = standardizes ? weights->mean : 0, unit = a->value.output_scale;
-    const double scale = standardizes ? 1 / (sqrt(weights->variance) + 1e-8 * unit) : 1 / unit;
+    const fpg_standard standard = fpg_agent_standard(a, weights, e->num_rows, 0);
     const size_t bytes = (size_t)n->size * sizeof(float);
     float old_log_std[FPG_MAX_COMPONENTS];
     int64_t rows;
     memcpy(old_log_std, policy->theta + e->policy.layout.log_std_theta,
            (size_t)(n->size - e->policy.layout.log_std_theta) * sizeof(float));
-    fpg_status status = fpg_estimator_policy_gradient(e, policy->theta, shift, scale, 0, 1.0 / (double)e->num_rows, policy->gradient,
-                                                      &stats->gradient_norm, NULL, poll);
+    fpg_status status = fpg_estimator_policy_gradient(e, policy->theta, standard.shift, standard.scale, 0, 1.0 / (double)e->num_rows,
+                                                      policy->gradient, &stats->gradient_norm, NULL, poll);
     if (status != FPG_OK)
         return status;
     stats->gradient_norm = fpg_ascent_chain(policy, &a->normalizer);
@@ -157,7 +156,7 @@ static fpg_status improve(natural_step *n, const fpg_spread *weights, fpg_stats 
         return status;
     scale_step(n);
     memcpy(n->tangent, policy->theta, bytes);
-    status = take_step(n, old_log_std, shift, scale, stats, poll);
+    status = take_step(n, old_log_std, &standard, stats, poll);
     if (stats->num_updates == 0) { /* the very bits from before the search */
         memcpy(policy->theta, n->tangent, bytes);
         memcpy(fpg_ascent_steps_on(policy), n->start, bytes);
@@ -169,18 +168,9 @@ fpg_status fpg_natural_learn(fpg_agent *a, fpg_stats *stats, fpg_poll poll)
 {
     natural_step n;
     fpg_spread weights;
-    double entropy;
-    fpg_status status = fpg_agent_observe_rewards(a, poll);
-    if (status == FPG_OK)
-        status = fpg_agent_weigh(a, stats, &weights, poll);
-    if (status == FPG_OK)
-        status = fpg_estimator_log_probs(&a->estimator, a->policy.theta, &entropy, poll);
-    if (status == FPG_OK)
-        status = fpg_agent_observe(a, poll);
+    fpg_status status = fpg_agent_prepare(a, stats, &weights, poll);
     if (status != FPG_OK)
         return status;
-    if (isnan(stats->entropy))
-        stats->entropy = entropy / (double)a->estimator.num_rows;
     if (!allocate(&n, a))
         return FPG_NO_MEMORY;
     status = improve(&n, &weights, stats, poll);

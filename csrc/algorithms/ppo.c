@@ -80,15 +80,11 @@ static fpg_status of_both(ppo_update *u, fpg_task task)
 
 /* ---- the update ---------------------------------------------------------------------------------------------------------- */
 
-/* What weights become advantages by: these are in units of what V learns. A single row has no standard deviation. */
+/* torch's deviation, that of a sample, as in the libraries that standardise minibatches. */
 static void set_advantages(const fpg_agent *a, const fpg_spread *weights, int64_t count, fpg_rows *policy)
 {
-    const double unit = a->value.output_scale;
-    policy->shift = 0, policy->scale = 1 / unit;
-    if (a->config.standardize_advantages == FPG_NOT || count < 2)
-        return;
-    policy->shift = weights->mean;
-    policy->scale = 1 / (sqrt(weights->variance * (double)count / (double)(count - 1)) + 1e-8 * unit);
+    const fpg_standard standard = fpg_agent_standard(a, weights, count, 1);
+    policy->shift = standard.shift, policy->scale = standard.scale;
 }
 
 /* The learning rate that keeps a divergence near desired_kl: Rudin et al., "Learning to walk in minutes using massively parallel deep
@@ -142,19 +138,10 @@ fpg_status fpg_ppo_learn(fpg_agent *a, fpg_stats *stats, fpg_poll poll)
     const fpg_train_config *c = &a->config;
     fpg_estimator *e = &a->estimator;
     fpg_spread weights;
-    double entropy, norms = 0;
-    fpg_status status = fpg_agent_observe_rewards(a, poll);
-    if (status == FPG_OK)
-        status = fpg_agent_weigh(a, stats, &weights, poll);
-    if (status == FPG_OK)
-        status = fpg_estimator_log_probs(e, a->policy.theta, &entropy, poll);
-    if (status == FPG_OK)
-        status = fpg_agent_observe(a, poll);
+    double norms = 0;
+    fpg_status status = fpg_agent_prepare(a, stats, &weights, poll);
     if (status != FPG_OK)
         return status;
-    if (isnan(stats->entropy))
-        stats->entropy = entropy / (double)e->num_rows;
-
     const double clip_range = c->linear_clip_range ? c->clip_range * fpg_agent_share_left(a) : c->clip_range;
     fpg_rows policy = {.objective = FPG_CLIPPED_OBJECTIVE, .clip_range = (float)clip_range, .entropy_coef = (float)c->collect.entropy_coef};
     fpg_rows value = {.objective = FPG_VALUE_OBJECTIVE, .value_scale = (float)a->value.output_scale,

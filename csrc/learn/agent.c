@@ -175,6 +175,30 @@ fpg_status fpg_agent_weigh(fpg_agent *a, fpg_stats *stats, fpg_spread *weights, 
     return FPG_OK;
 }
 
+fpg_standard fpg_agent_standard(const fpg_agent *a, const fpg_spread *weights, int64_t count, int64_t freedom)
+{
+    const double unit = a->has_value ? a->value.output_scale : 1;
+    if (a->config.standardize_advantages == FPG_NOT || count <= freedom)
+        return (fpg_standard){.shift = 0, .scale = 1 / unit};
+    const double variance = freedom ? weights->variance * (double)count / (double)(count - freedom) : weights->variance;
+    return (fpg_standard){.shift = weights->mean, .scale = 1 / (sqrt(variance) + 1e-8 * unit)};
+}
+
+fpg_status fpg_agent_prepare(fpg_agent *a, fpg_stats *stats, fpg_spread *weights, fpg_poll poll)
+{
+    double entropy;
+    fpg_status status = fpg_agent_observe_rewards(a, poll);
+    if (status == FPG_OK)
+        status = fpg_agent_weigh(a, stats, weights, poll);
+    if (status == FPG_OK)
+        status = fpg_estimator_log_probs(&a->estimator, a->policy.theta, &entropy, poll);
+    if (status != FPG_OK)
+        return status;
+    if (isnan(stats->entropy))
+        stats->entropy = entropy / (double)a->estimator.num_rows;
+    return fpg_agent_observe(a, poll);
+}
+
 fpg_status fpg_agent_fit_values(fpg_agent *a, fpg_poll poll)
 {
     const fpg_train_config *c = &a->config;
@@ -245,7 +269,7 @@ int fpg_agent_reserve_envs(fpg_agent *a, int64_t num_envs)
     return 1;
 }
 
-/* The same with a way back. */
+/* An update with a way back. */
 static fpg_status update(fpg_agent *a, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll)
 {
     fpg_state before;

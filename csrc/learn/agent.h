@@ -56,10 +56,20 @@ typedef struct {
 } fpg_spread;
 
 fpg_spread fpg_spread_of(double sum, double sum_square, int64_t count);
+/* What weights become advantages by, (weight - shift) * scale: with mean 0 and standard deviation 1 where the algorithm wants that,
+ * and in units of what V learns. */
+typedef struct {
+    double shift, scale;
+} fpg_standard;
+
+/* freedom: what the number of rows is less than for the deviation's divisor, 0 or 1. Too few rows have no deviation. */
+fpg_standard fpg_agent_standard(const fpg_agent *agent, const fpg_spread *weights, int64_t count, int64_t freedom);
 /* Weights and targets, by V as it is now; and what is known of it. */
 fpg_status fpg_agent_weigh(fpg_agent *agent, fpg_stats *stats, fpg_spread *weights, fpg_poll poll);
 /* The statistics of rewards get those of the batch; before V is asked. */
 fpg_status fpg_agent_observe_rewards(fpg_agent *agent, fpg_poll poll);
+/* What comes before the steps of algorithms that compare with the old policy: all of these, its log-probs, and the entropy. */
+fpg_status fpg_agent_prepare(fpg_agent *agent, fpg_stats *stats, fpg_spread *weights, fpg_poll poll);
 /* The statistics of observations get those of the batch, and both networks are ready for steps. */
 fpg_status fpg_agent_observe(fpg_agent *agent, fpg_poll poll);
 /* The regression of V on the targets, in epochs of minibatches. */
