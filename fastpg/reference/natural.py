@@ -111,14 +111,14 @@ def conjugate_gradients(
 
 
 class TrustRegion(NamedTuple):
-    """TRPO's options: `accept` is the least share of the expected improvement that a step has to make."""
+    """TRPO's options: a step makes at least `accept_ratio` times the improvement that is expected of it."""
 
     max_kl: float = 0.01
     damping: float = 0.1
     cg_iterations: int = 10
     backtracks: int = 10
-    shrink: float = 0.8
-    accept: float = 0.0
+    backtrack_factor: float = 0.8
+    accept_ratio: float = 0.0
     cg_tolerance: float = 1e-10
 
 
@@ -184,16 +184,16 @@ def trpo_step(
 ) -> TrustRegionStep:
     """Take one step of TRPO on the surrogate `mean(r A)` (Schulman et al., equation 14 and appendix C).
 
-    The natural step is shortened by the factor `shrink` until the mean KL divergence is at most `max_kl` and
-    the surrogate has grown, by at least `accept` of what its gradient promises. If `backtracks` shorter steps
-    do not do it either, theta stays. F is of `fisher_obs`, or of all observations.
+    The natural step is shortened by `backtrack_factor` until the mean KL divergence is at most `max_kl` and
+    the surrogate has grown, by at least `accept_ratio` of what its gradient promises. If `backtracks` shorter
+    steps do not do it either, theta stays. F is of `fisher_obs`, or of all observations.
     """
     whole = npg_step(network, theta, obs, actions, advantages, options, fisher_obs)
     for backtracks in range(options.backtracks + 1):
-        step = options.shrink**backtracks * whole.full_step
+        step = options.backtrack_factor**backtracks * whole.full_step
         moved = theta + step
         reached = divergence_and_improvement(network, theta, moved, obs, actions, advantages)
-        least = options.accept * float(whole.gradient @ step)
+        least = options.accept_ratio * float(whole.gradient @ step)
         if reached[0] <= options.max_kl and reached[1] > 0.0 and reached[1] >= least:
             return TrustRegionStep(moved, whole.gradient, whole.full_step, backtracks, True, *reached)
     return whole._replace(theta=theta, backtracks=options.backtracks, accepted=False, kl=0.0, improvement=0.0)

@@ -114,7 +114,10 @@ def judged(network, theta, step, obs, actions, advantages):
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 @pytest.mark.parametrize(
     "options",
-    [TrustRegion(), TrustRegion(max_kl=2.0, damping=1e-3, backtracks=40, shrink=0.8, accept=0.3)],
+    [
+        TrustRegion(),
+        TrustRegion(max_kl=2.0, damping=1e-3, backtracks=40, backtrack_factor=0.8, accept_ratio=0.3),
+    ],
     ids=str,
 )
 def test_the_step_of_trpo_is_the_longest_that_keeps_to_its_terms(network, options, rng):
@@ -122,11 +125,13 @@ def test_the_step_of_trpo_is_the_longest_that_keeps_to_its_terms(network, option
     advantages = rng.normal(size=60)
     taken = reference.trpo_step(network, theta, obs, actions, advantages, options)
     assert taken.accepted
-    np.testing.assert_allclose(taken.theta - theta, options.shrink**taken.backtracks * taken.full_step)
+    np.testing.assert_allclose(
+        taken.theta - theta, options.backtrack_factor**taken.backtracks * taken.full_step
+    )
     for backtracks in range(taken.backtracks + 1):
-        step = options.shrink**backtracks * taken.full_step
+        step = options.backtrack_factor**backtracks * taken.full_step
         improvement, divergence = judged(network, theta, step, obs, actions, advantages)
-        keeps = divergence <= options.max_kl and improvement > options.accept * taken.gradient @ step
+        keeps = divergence <= options.max_kl and improvement > options.accept_ratio * taken.gradient @ step
         assert keeps == (backtracks == taken.backtracks)
     np.testing.assert_allclose((taken.improvement, taken.kl), (improvement, divergence))
 
@@ -134,7 +139,7 @@ def test_the_step_of_trpo_is_the_longest_that_keeps_to_its_terms(network, option
 def test_where_no_step_keeps_to_the_terms_theta_stays(rng):
     network = NETWORKS[0]
     theta, obs, actions = random_rows(network, rng, 60)
-    options = TrustRegion(accept=10.0, backtracks=3)  # ten times what the gradient promises
+    options = TrustRegion(accept_ratio=10.0, backtracks=3)  # ten times what the gradient promises
     refused = reference.trpo_step(network, theta, obs, actions, rng.normal(size=60), options)
     assert (refused.accepted, refused.backtracks, refused.kl, refused.improvement) == (False, 3, 0.0, 0.0)
     assert (refused.theta == theta).all()

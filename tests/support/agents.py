@@ -133,9 +133,7 @@ def oracle_update(algorithm, agent, batch, total_steps=TOTAL_STEPS):
 
 def oracle_natural_update(algorithm, agent, batch, settings):
     region = reference.TrustRegion(
-        *(settings[name] for name in ("max_kl", "damping", "cg_iterations")),
-        *(settings.get(name, 0) for name in ("backtracks", "backtrack_factor", "accept_ratio")),
-        settings["cg_tolerance"],
+        **{name: settings[name] for name in reference.TrustRegion._fields if name in settings}
     )
     known = {field.name for field in dataclasses.fields(reference.NaturalOptions)} & settings.keys()
     search = isinstance(algorithm, fastpg.TRPO)
