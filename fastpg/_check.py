@@ -6,6 +6,7 @@ ValueError (wrong value) that names the function, the argument, what was expecte
 Nothing is clipped, broadcast or cast down; a lossless conversion (int to float, int32 to int64) is allowed.
 """
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -341,7 +342,10 @@ def _same_dtype(where: str, name: str, array: Any, first_name: str, first: NDArr
 def _last_values(where: str, value: Any, first_name: str, first: NDArray[Any]) -> Any:
     """Return the values after the last row: (N,), or one number where arrays are (T,)."""
     if first.ndim == 1 and type(value) in (int, float):
-        return real(where, "last_values", value, "[-inf, inf]")
+        number = real(where, "last_values", value, "[-inf, inf]")
+        if float(np.finfo(first.dtype).max) < abs(number) < math.inf:
+            raise ValueError(f"{where}: last_values must be a number that {first.dtype} holds, got {value}")
+        return number
     if not is_array(value) and not (first.ndim == 1 and isinstance(value, np.generic)):
         expected = f"a {first.dtype} numpy array" if first.ndim == 2 else f"a number or a {first.dtype} array"
         raise TypeError(f"{where}: last_values must be {expected}, got {shown(value)}")

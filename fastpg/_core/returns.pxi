@@ -4,6 +4,7 @@
 # and a memoryview of each would cost more than a small estimate does.
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from libc.float cimport FLT_MAX
 from libc.stdint cimport uintptr_t
 
 
@@ -100,6 +101,8 @@ cdef class _Transitions:
             return 0
         if self.ndim == 1:  # one environment, one number
             if type(array) is float or type(array) is int or isinstance(array, numpy.floating):
+                if self.code == c"f" and FLT_MAX < abs(array) < float("inf"):
+                    raise Misfit()
                 array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
         view = self.take(array)
         if _code(view) != self.code or view.ndim != self.ndim - 1:

@@ -616,3 +616,12 @@ def test_values_that_are_not_read_may_be_anything():
 )
 def test_converters_refuse(arguments, error, words):
     refuse(lambda: fastpg.done_from_cleanrl(*arguments), error, "done_from_cleanrl(): ", *words)
+
+
+@pytest.mark.parametrize("number", [3.4028235677973366e38, -1e39, 10**300])
+def test_a_number_that_float32_does_not_hold_is_no_value(number):
+    rewards, never = np.ones(2, np.float32), np.zeros(2, bool)
+    with pytest.raises(ValueError, match=r"td_errors\(\): last_values must be a number that float32 holds"):
+        fastpg.td_errors(rewards, rewards, never, never, gamma=0.0, last_values=number)
+    wide = rewards.astype(np.float64)
+    assert np.isfinite(fastpg.td_errors(wide, wide, never, never, gamma=0.5, last_values=number)).all()
