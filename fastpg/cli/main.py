@@ -5,10 +5,8 @@ is named, a native environment's defaults are those of `fastpg.recommended`.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import inspect
 import io
 import math
 import os
@@ -17,23 +15,33 @@ import signal
 import sys
 import tempfile
 import threading
-import typing
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Any, TextIO
 
-import tyro
 from gymnasium.spaces import Box, Space, Tuple
 
 from fastpg import _check, diagnostics
 from fastpg._brief import columns
-from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
+from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
 from fastpg.cli.many import sweep, train_seeds
+from fastpg.cli.options import (
+    ALGORITHMS,
+    EVALUATION_EPISODES,
+    EVALUATION_MAX_STEPS,
+    DiagnoseOptions,
+    EnvsOptions,
+    EvalOptions,
+    InfoOptions,
+    PlotOptions,
+    ResumeOptions,
+    chosen_defaults,
+    train_options,
+)
 from fastpg.cli.says import fail, say
 from fastpg.cli.verdict import (
     DETERMINISTIC,
@@ -46,252 +54,15 @@ from fastpg.cli.verdict import (
 )
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
-from fastpg.envs.native.registry import is_native
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
 from fastpg.training.curves import curves, draw, in_characters
-from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
 from fastpg.training.run_folder import load_policy
 from fastpg.training.train import TrainResult, train
 
-EVALUATION_EPISODES = 100
-EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
-ALGORITHMS: dict[str, type[Algorithm]] = {
-    "reinforce": Reinforce,
-    "vpg": VPG,
-    "a2c": A2C,
-    "ppo": PPO,
-    "npg": NPG,
-    "trpo": TRPO,
-}
-DEFAULT_ALGORITHM = "reinforce"  # where nothing is recommended
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
-ENV_ID_HELP = (
-    "One of `fastpg envs`, or any other id that Gymnasium knows, as HalfCheetah-v5. MODULE:ENV_ID imports "
-    "the module first, also from the current folder. MODULE:NAME and FILE.py:NAME are what jit_env made, or "
-    "a function. gym:ENV_ID is Gymnasium's own environment where there is a native one."
-)
-NOT_GIVEN = object()
-# Of train(), these take Python objects.
-NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
-OF_ONE_RUN = ("checkpoint", "checkpoint_every", "keep_checkpoints", "callback_every", "overwrite")
-
-
-def _options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> type[Any]:
-    """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of.
-
-    `defaults` are arguments of train() that replace its own, `algorithm` among them.
-    """
-    arg, types = tyro.conf.arg, typing.get_type_hints(train)
-    types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
-    algorithm = ALGORITHMS[name]
-    choose = (
-        "By default what is recommended for a native environment: fastpg train ENV_ID --help shows it. "
-        f"Its options are below: those of {name}. For another's: "
-        f"fastpg {'sweep' if sweeps else 'train'} --algorithm NAME --help."
-    )
-    types["algorithm"] = Annotated[Literal[tuple(ALGORITHMS)], arg(help=choose)]
-    # Where the command line's default differs from train()'s, so does the help.
-    if not sweeps:
-        target_return = (
-            "Stop when the mean return of the last 100 or more episodes reaches this; by default the "
-            "environment's reward threshold. inf: never, which is the default of recommended settings."
-        )
-        types["target_return"] = Annotated[float | None, arg(help=target_return)]
-    types["checkpoint"] = Annotated[
-        Path | None,
-        arg(help="Where to save the policy; by default ENV_ID.safetensors, or in the folder of the run."),
-    ]
-    types["run"] = Path | None
-    if sweeps:
-        types["run"] = Annotated[
-            Path | None, arg(help="A new folder for the results; by default ENV_ID-runs.")
-        ]
-        types["seed"] = Annotated[int, arg(help="The first of the seeds.")]
-    parameters = inspect.signature(train).parameters.values()
-    fields = [
-        (one.name, types[one.name], dataclasses.field(default=defaults.get(one.name, one.default)))
-        for one in parameters
-        if one.name not in ("env_id", "algorithm", *NOT_OPTIONS)
-    ]
-    overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
-    fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
-    env = Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]],
-        arg(metavar="KEY=VALUE", help="A parameter of the environment; once for each."),
-    ]
-    fields.append(("env", env, dataclasses.field(default=())))
-    seeds = "Train so many agents with each setting, on all threads; seeds are --seed and the next ones."
-    if not sweeps:
-        seeds += " The results are then in the folder --run, by default ENV_ID-runs."
-    fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
-    if sweeps:
-        fields = [one for one in fields if one[0] not in OF_ONE_RUN]
-        help_ = (
-            "A setting and its values, as learning_rate=1e-4,3e-4 or hidden=64x64,32; once for each setting. "
-            "Every combination is trained with every seed."
-        )
-        words = Annotated[
-            tyro.conf.UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,...", help=help_)
-        ]
-        fields.append(("grid", words, dataclasses.field(default=())))
-    required = [("env_id", types["env_id"])]
-    chosen = [
-        ("algorithm", types["algorithm"], dataclasses.field(default=name)),
-        (
-            name,
-            Annotated[algorithm, tyro.conf.OmitArgPrefixes],
-            dataclasses.field(default=defaults.get("algorithm", algorithm())),
-        ),
-    ]
-    doc = train.__doc__
-    if sweeps:
-        parameters_of = inspect.getdoc(train).partition("\n\n")[2]  # type: ignore[union-attr]
-        doc = f"Compare settings over seeds: a table of returns at the end.\n\n{parameters_of}"
-    kind = "SweepOptions" if sweeps else "TrainOptions"
-    return dataclasses.make_dataclass(kind, [*required, *chosen, *fields], namespace={"__doc__": doc})
-
-
-def _chosen(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return the algorithm's name, and arguments of train() that are its defaults on this command line.
-
-    Looked for before there are the options that they decide on. Where no algorithm is named, they are what is
-    recommended for a native environment; a wrong name is left to tyro.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--algorithm", nargs="?", default=NOT_GIVEN)
-    for options in (("--episodes",), ("--steps-per-iteration", "--steps_per_iteration")):
-        parser.add_argument(*options, nargs="?", default=NOT_GIVEN)
-    for option in ("--checkpoint", "--run"):  # a file of an environment's name is not the environment
-        parser.add_argument(option, nargs="?")
-    given, others = parser.parse_known_args(arguments)
-    if given.algorithm != NOT_GIVEN:
-        return given.algorithm if given.algorithm in ALGORITHMS else DEFAULT_ALGORITHM, {}
-    env_id = next(filter(is_native, others), None)
-    if env_id is None:
-        return DEFAULT_ALGORITHM, {}
-    defaults: dict[str, Any] = {**recommended(env_spec("train", env_id).id), "target_return": math.inf}
-    if {given.episodes, given.steps_per_iteration} != {NOT_GIVEN}:
-        del defaults["horizon"]  # at most one of them says how much an iteration collects
-    (name,) = (name for name, one in ALGORITHMS.items() if one is type(defaults["algorithm"]))
-    return name, defaults
-
-
-@dataclass(frozen=True)
-class ResumeOptions:
-    """Go on with a run that has a folder: bit for bit as if it had never stopped.
-
-    Parameters
-    ----------
-    run
-        The folder that `fastpg train --run` made.
-    env
-        Where the folder does not say what the environment is: as in `fastpg train`.
-    total_steps
-        Where the run ends now; by default where it was to end.
-    target_return
-        In place of the run's; inf is never.
-    checkpoint_every
-        Steps between checkpoints, or a time as 60s, 10min, 2h; by default as before.
-    keep_checkpoints
-        How many of the newest are kept; by default as before.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    env: str | None = None
-    total_steps: int | None = None
-    target_return: float | None = None
-    checkpoint_every: int | str | None = None
-    keep_checkpoints: int | None = None
-
-
-@dataclass(frozen=True)
-class PlotOptions:
-    """Compare the learning curves of runs: those that differ in their seeds alone are one curve.
-
-    Parameters
-    ----------
-    runs
-        Folders that `fastpg train --run` made.
-    out
-        A picture, .png, .svg or .pdf, with 95 % intervals; needs matplotlib. By default the terminal's.
-    """
-
-    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FOLDER...")]
-    out: Path | None = None
-
-
-@dataclass(frozen=True)
-class EvalOptions:
-    """Play episodes with a saved policy and report what they earned.
-
-    Parameters
-    ----------
-    path
-        A policy that `fastpg train` saved, or the folder of a run.
-    env
-        Environment; by default the one that the policy was trained in.
-    episodes
-        How many.
-    seed
-        Seeds the episodes.
-    stochastic
-        Draw the actions instead of taking the most likely one.
-    max_steps
-        End an episode here.
-    """
-
-    path: tyro.conf.Positional[Path]
-    env: str | None = None
-    episodes: int = EVALUATION_EPISODES
-    seed: int = 0
-    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
-    max_steps: int = EVALUATION_MAX_STEPS
-
-
-@dataclass(frozen=True)
-class DiagnoseOptions:
-    """Compare the forms of the policy gradient: variance, signal to noise, direction.
-
-    A value function is first fitted to the policy, for the forms that need one.
-
-    Parameters
-    ----------
-    env_id
-        Environment.
-    policy
-        A policy that `fastpg train` saved; by default one is trained half way to the reward threshold.
-    episodes
-        Episodes in a batch, of which one estimate is made.
-    batches
-        Estimates of each form.
-    gamma
-        Discount, in [0, 1].
-    seed
-        Seeds the training and the episodes.
-    plot
-        Draw a picture as well: .png, .svg or .pdf; needs matplotlib.
-    """
-
-    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV_ID")]
-    policy: Path | None = None
-    episodes: int = 64
-    batches: int = 200
-    gamma: float = 1.0
-    seed: int = 0
-    plot: Path | None = None
-
-
-@dataclass(frozen=True)
-class EnvsOptions:
-    """List the native environments: spaces, step limit, reward threshold."""
-
-
-@dataclass(frozen=True)
-class InfoOptions:
-    """Show versions, instruction sets and threads."""
 
 
 class _Terminated(BaseException):
@@ -423,10 +194,10 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     if arguments == ["--version"]:
         print(f"fastpg {build_info()['version']}")
         raise SystemExit(0)
-    algorithm, defaults = _chosen(arguments)
+    algorithm, defaults = chosen_defaults(arguments)
     commands: dict[str, Any] = {
-        "train": _options(algorithm, defaults, sweeps=False),
-        "sweep": _options(algorithm, defaults, sweeps=True),
+        "train": train_options(algorithm, defaults, sweeps=False),
+        "sweep": train_options(algorithm, defaults, sweeps=True),
         "resume": ResumeOptions,
         "plot": PlotOptions,
         "eval": EvalOptions,

@@ -15,6 +15,7 @@ import pytest
 
 import fastpg
 from fastpg.cli import main as cli
+from fastpg.cli import options
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict, what_to_try
 from fastpg.training import run_folder
 from tests.support.killed import check_equal
@@ -249,7 +250,7 @@ def test_help_shows_the_options_of_the_chosen_algorithm_and_how_to_see_others(na
     assert ("--value-epochs" in words) == (name in ("vpg", "a2c"))
 
 
-@pytest.mark.parametrize("algorithm", cli.ALGORITHMS.values(), ids=cli.ALGORITHMS)
+@pytest.mark.parametrize("algorithm", options.ALGORITHMS.values(), ids=options.ALGORITHMS)
 def test_every_option_has_an_entry_of_its_own_that_help_can_show(algorithm):
     documented = "".join(one.__doc__ for one in algorithm.__mro__)
     for field in dataclasses.fields(algorithm):
@@ -344,7 +345,7 @@ def test_a_native_environment_is_trained_as_recommended_but_for_what_is_said(
 
 @pytest.mark.parametrize("arguments", ["--algorithm ppo CartPole-v1", "gym:CartPole-v1", "Acrobot-v0"])
 def test_nothing_is_recommended_where_an_algorithm_is_named_or_no_environment_is_native(arguments):
-    name, defaults = cli._chosen(["train", *arguments.split()])
+    name, defaults = options.chosen_defaults(["train", *arguments.split()])
     assert (name, defaults) == ("ppo" if "ppo" in arguments else "reinforce", {})
 
 
