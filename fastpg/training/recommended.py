@@ -27,7 +27,22 @@ _CARTPOLE = Settings(
     hidden=(64, 64),
     total_steps=50_000,
 )
-_RECOMMENDED = {
+_FROZEN_LAKE = Settings(
+    algorithm=PPO(
+        gamma=0.999,
+        lam=0.9,
+        learning_rate=0.03,
+        epochs=4,
+        minibatches=4,
+        value_hidden=(),
+        max_grad_norm=None,
+    ),
+    num_envs=128,
+    horizon=64,
+    hidden=(),
+    total_steps=1_000_000,
+)
+_RECOMMENDED: dict[str, Settings] = {
     "Acrobot-v1": Settings(
         algorithm=PPO(
             lam=0.9,
@@ -94,36 +109,8 @@ _RECOMMENDED = {
         hidden=(),
         total_steps=1_000_000,
     ),
-    "FrozenLake-v1": Settings(
-        algorithm=PPO(
-            gamma=0.999,
-            lam=0.9,
-            learning_rate=0.03,
-            epochs=4,
-            minibatches=4,
-            value_hidden=(),
-            max_grad_norm=None,
-        ),
-        num_envs=128,
-        horizon=64,
-        hidden=(),
-        total_steps=1_000_000,
-    ),
-    "FrozenLake8x8-v1": Settings(
-        algorithm=PPO(
-            gamma=0.999,
-            lam=0.9,
-            learning_rate=0.03,
-            epochs=4,
-            minibatches=4,
-            value_hidden=(),
-            max_grad_norm=None,
-        ),
-        num_envs=128,
-        horizon=64,
-        hidden=(),
-        total_steps=2_000_000,
-    ),
+    "FrozenLake-v1": _FROZEN_LAKE,
+    "FrozenLake8x8-v1": _FROZEN_LAKE | {"total_steps": 2_000_000},
     "MountainCar-v0": Settings(
         algorithm=PPO(
             gamma=0.999,
