@@ -85,8 +85,8 @@ class TrainResult(Brief):
         (mean squared error before the iteration's fit) and explained_variance, NaN without a value function;
         learning_rate and num_updates (steps of the policy). Of PPO, else NaN: policy_loss (minus the
         surrogate) and clip_fraction, means over all minibatches; approx_kl (mean of ``r - 1 - log r``) and
-        approx_kl_k1 (mean of ``-log r``) over the last epoch; and gradient_norm is the mean over the steps. Of
-        NPG and TRPO, policy_loss is minus what the step adds to the surrogate, and approx_kl the mean
+        approx_kl_k1 (mean of ``-log r``) over the last epoch; and gradient_norm is the mean over the steps.
+        Of NPG and TRPO, policy_loss is minus what the step adds to the surrogate, and approx_kl the mean
         KL(old | new) itself; num_backtracks is how often TRPO has shortened the step.
     config : dict
         Every setting of the run, the defaults filled in.
