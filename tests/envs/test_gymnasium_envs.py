@@ -623,3 +623,11 @@ def test_filler_rows_have_no_age():
     estimate = fastpg.estimate_gradient("gym:CartPole-v1", policy, **settings)
     assert estimate.num_episodes == 6
     assert np.isfinite(estimate.gradient).all()
+
+
+@pytest.mark.parametrize(
+    "env", ["gym:CartPole-v1", "CartPole-v1", lambda: gymnasium.make("CartPole-v1"), Scripted], ids=range(4)
+)
+def test_parameters_that_an_environment_does_not_take_are_named(env):
+    with pytest.raises((TypeError, ValueError), match=r"^train\(\): .*\bwind\b"):
+        fastpg.train(env, env_params={"wind": 1}, total_steps=1)

@@ -7,6 +7,7 @@ differences between vector environments: how they reset, and in which form they 
 import contextlib
 import functools
 import importlib
+import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -386,6 +387,8 @@ def _naming(where: str, env_id: str) -> Iterator[None]:
         if registered not in gymnasium.registry:
             raise _unknown_id(where, env_id, registered) from error
         raise ValueError(f"{where}: Gymnasium does not make {name}: {_line(error)}") from error
+    except TypeError as error:  # of a constructor, that has no such argument
+        raise TypeError(f"{where}: {name} cannot be made with these env_params: {_line(error)}") from error
 
 
 def _unknown_id(where: str, env_id: str, registered: str) -> ValueError:
@@ -442,6 +445,11 @@ def _from_factory(
 
 def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
     """Return what a function of the user makes, which has to be another environment at each call."""
+    with contextlib.suppress(ValueError):  # what has no signature
+        try:
+            inspect.signature(factory).bind(**params)
+        except TypeError as error:
+            raise TypeError(f"{where}: env_id cannot be called with these env_params: {error}") from None
     made = factory(**params)
     if isinstance(made, gymnasium.Env):
         inner = made.unwrapped
