@@ -27,16 +27,7 @@ LEFT_SECONDS = 3600.0  # so old is what is removed: a file is not locked yet whe
 
 def output(where: str, name: str, value: Any) -> Path:
     """Return the path of a file to write: one that is there or could be, and no device, pipe or folder."""
-    path = _check.file_path(where, name, value)
-    if not os.fspath(value):
-        raise ValueError(f"{where}: {name} must be the path of a file, got {str(path)!r}")
-    try:
-        kind = _kind(path)
-        parent_is_there = _target(path).parent.is_dir()
-    except OSError as error:  # a name that is too long, a loop of links
-        raise ValueError(
-            f"{where}: {name} must be a path to write to: {error.strerror}: {str(path)!r}"
-        ) from error
+    path, kind, parent_is_there = _looked_up(where, name, value, "file")
     if kind != "file":
         raise ValueError(f"{where}: {name} must be a file, but {str(path)!r} is a {kind}")
     if not parent_is_there:
@@ -46,20 +37,24 @@ def output(where: str, name: str, value: Any) -> Path:
 
 def output_folder(where: str, name: str, value: Any) -> Path:
     """Return the path of a folder to write into: one that is there or could be."""
-    path = _check.file_path(where, name, value)
-    if not os.fspath(value):
-        raise ValueError(f"{where}: {name} must be the path of a folder, got {str(path)!r}")
-    try:
-        kind = _kind(path)
-        is_there = os.path.lexists(path)
-    except OSError as error:
-        raise ValueError(
-            f"{where}: {name} must be a path to write to: {error.strerror}: {str(path)!r}"
-        ) from error
-    if is_there and kind != "directory":
+    path, kind, _ = _looked_up(where, name, value, "folder")
+    if os.path.lexists(path) and kind != "directory":
         what = "link that leads nowhere" if path.is_symlink() and not path.exists() else kind
         raise ValueError(f"{where}: {name} must be a folder, but {str(path)!r} is a {what}")
     return path
+
+
+def _looked_up(where: str, name: str, value: Any, wanted: str) -> tuple[Path, str, bool]:
+    """Return a path to write to, what is there, and whether the folder that it is in exists."""
+    path = _check.file_path(where, name, value)
+    if not os.fspath(value):
+        raise ValueError(f"{where}: {name} must be the path of a {wanted}, got {str(path)!r}")
+    try:
+        return path, _kind(path), _target(path).parent.is_dir()
+    except OSError as error:  # a name that is too long, a loop of links
+        raise ValueError(
+            f"{where}: {name} must be a path to write to: {error.strerror}: {str(path)!r}"
+        ) from error
 
 
 def probe(where: str, path: Path, size: int) -> None:
