@@ -250,11 +250,11 @@ def categories_from_zero(sentence: str, column: NDArray[Any], start: int, size: 
     the caller's.
     """
     copy = column.astype(np.int64)
+    low, high = int(copy.min()), int(copy.max())  # of Python: differences of int64 may overflow
+    if low < start or high >= start + size:
+        raise ValueError(f"{sentence}, got {low if low < start else high}")
     if start:
         copy -= start
-    low, high = copy.min(), copy.max()
-    if low < 0 or high >= size:
-        raise ValueError(f"{sentence}, got {start + (low if low < 0 else high)}")
     return copy
 
 

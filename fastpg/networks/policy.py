@@ -352,6 +352,8 @@ class Policy(Parametric):
         ------
         TypeError, ValueError
             As in `act`; direction has the wrong dtype or shape, or is not finite.
+        FloatingPointError
+            The product is not finite in float32.
 
         References
         ----------
@@ -374,7 +376,10 @@ class Policy(Parametric):
         damping = _check.real(where, "damping", damping, "[0, inf)")
         with named(where):
             product = _core.fisher_product(self.network, theta, rows, vector)
-        product += np.float32(damping) * vector
+        with np.errstate(over="ignore"):
+            product += np.float32(damping) * vector
+        if not np.isfinite(product).all():
+            raise FloatingPointError(f"{where}: the product overflows float32: damping is too large")
         return product
 
     def kl(self, other: "Policy", obs: NDArray[np.float32]) -> NDArray[np.float32]:

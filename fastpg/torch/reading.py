@@ -302,6 +302,8 @@ def _actions(where: str, space: Space[Any] | None, num_outputs: int, has_log_std
     if space is VALUE and (num_outputs != 1 or has_log_std):
         got = "a log_std" if has_log_std else f"{num_outputs} outputs"
         raise ValueError(f"{where}: a value function is a module with 1 output, but module has {got}")
+    if num_outputs < 1:
+        raise ValueError(f"{where}: module must have outputs, but its last layer has none")
     if space is None:
         space = Box(-np.inf, np.inf, (num_outputs,), np.float32) if has_log_std else Discrete(num_outputs)
     actions = spaces.actions(where, space)

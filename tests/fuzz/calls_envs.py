@@ -463,6 +463,7 @@ if c_library() is not None:
         },
         words={
             "path": ("file", "path", "library"),
+            "symbol": ("environment",),
             "observation_space": ("space",),
             "action_space": ("space",),
         },

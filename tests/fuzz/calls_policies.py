@@ -21,7 +21,7 @@ ACTIONS = [
 HIDDEN = [(), (5,), (8, 3), (1, 2, 3)]
 SHAPES = [(), (1,), (3,), (2, 3), (33,)]
 WORDS = {
-    "self": ("theta", "obs", "actions", "other", "output"),
+    "self": ("theta", "obs", "actions", "other", "output", "direction"),
     "policy": ("theta", "obs", "actions", "output", "out"),
     "obs": ("observation", "obs", "output", "actions", "weights"),
     "other": ("theta",),

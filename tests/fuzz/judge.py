@@ -30,7 +30,7 @@ SECONDS = 120  # of a machine that others use, too; after them a call counts as 
 PACKAGE = str(Path(fastpg.__file__).parent)
 DOCUMENTED = {
     TypeError, ValueError, FloatingPointError, ImportError, MemoryError, fastpg.CheckpointError, fastpg.EnvError,
-    fastpg.EnvNotFinite, fastpg.InvalidAction, fastpg.ResetNeeded, gymnasium.error.ClosedEnvironmentError,
+    fastpg.EnvNotFinite, fastpg.InvalidAction, fastpg.ResetNeeded, fastpg.SaveError, gymnasium.error.ClosedEnvironmentError,
 }  # fmt: skip
 
 COUNTS: Counter[str] = Counter()  # calls by name
