@@ -376,7 +376,7 @@ class Policy(Parametric):
         damping = _check.real(where, "damping", damping, "[0, inf)")
         with named(where):
             product = _core.fisher_product(self.network, theta, rows, vector)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             product += np.float32(damping) * vector
         if not np.isfinite(product).all():
             raise FloatingPointError(f"{where}: the product overflows float32: damping is too large")

@@ -302,9 +302,8 @@ def _entries(where: str, algorithms: Any) -> list[Setting]:
 def _seeds(where: str, seeds: Any) -> list[int]:
     if _check.is_integer(seeds):
         return list(range(_check.integer(where, "seeds", seeds, 1, MAX_RUNS)))
-    if not (_check.is_sequence(seeds) or isinstance(seeds, range) or _check.is_array(seeds)) or not len(
-        seeds
-    ):
+    several = _check.is_sequence(seeds) or isinstance(seeds, range)
+    if not (several or (_check.is_array(seeds) and seeds.ndim == 1)) or not len(seeds):
         raise TypeError(f"{where}: seeds must be a number or a sequence of them, got {_check.shown(seeds)}")
     return [_check.seed(where, one) for one in seeds]
 

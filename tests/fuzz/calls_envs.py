@@ -462,7 +462,7 @@ if c_library() is not None:
             )
         },
         words={
-            "path": ("file", "path", "library"),
+            "path": ("file", "path", "library", "cannot be read"),
             "symbol": ("environment",),
             "observation_space": ("space",),
             "action_space": ("space",),
