@@ -6,9 +6,10 @@ ValueError (wrong value) that names the function, the argument, what was expecte
 Nothing is clipped, broadcast or cast down; a lossless conversion (int to float, int32 to int64) is allowed.
 """
 
+import inspect
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -140,6 +141,19 @@ def widths(where: str, name: str, value: Any, max_layers: int, max_width: int) -
     if len(value) > max_layers:
         raise ValueError(f"{where}: {name} must have at most {max_layers} layers, got {shown(value)}")
     return tuple(integer(where, f"{name}[{i}]", width, 1, max_width) for i, width in enumerate(value))
+
+
+def takes(where: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Require a function to take these arguments, where it says what it takes."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some of C have none
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        given = ", ".join([*("an argument" for _ in args), *kwargs]) or "nothing"
+        raise TypeError(f"{where}: {name} cannot be called with {given}: {error}") from None
 
 
 def file_path(where: str, name: str, value: Any) -> Path:

@@ -71,4 +71,5 @@ def baseline_of_rows(
         table = baseline
         return lambda rows: checked(table[rows[:, 0].astype(np.int64)], len(rows))
 
+    _check.takes(where, "baseline", baseline, None)
     return lambda rows: checked(baseline(policy.observations.batch(rows)), len(rows))

@@ -92,10 +92,11 @@ def drawn(plan: Plan, outputs: NDArray[np.float32], uniforms: Any, by: float) ->
 
 def _largest(plan: Plan, rows: NDArray[np.float32]) -> float:
     """Return the largest sum of products' sizes that an output may round: cancellation costs digits."""
-    weight, bias = plan.layers[0]
+    layers = [(weight.astype(np.float64), bias) for weight, bias in plan.layers]  # sums that float32 overflow
+    weight, bias = layers[0]
     first = np.abs(weight).sum(axis=1) if plan.obs_categories else np.abs(rows) @ np.abs(weight).T
     size = float((first + np.abs(bias)).max())
-    for weight, bias in plan.layers[1:]:
+    for weight, bias in layers[1:]:
         inputs = 1.0 if plan.activation == "tanh" else size
         size = max(size, float((np.abs(weight).sum(axis=1) * inputs + np.abs(bias)).max()))
     return size

@@ -130,6 +130,7 @@ def _listed(where: str, name: str, values: Any) -> list[Any]:
 
 def _draw(where: str, name: str, values: Any) -> Callable[[np.random.Generator], Any]:
     if callable(values):
+        _check.takes(where, name, values, None)
         return values  # type: ignore[no-any-return]
     listed = _listed(where, name, values)
     word = listed[0] if isinstance(listed[0], str) else ""

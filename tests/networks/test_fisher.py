@@ -94,7 +94,5 @@ def test_what_is_no_direction_is_refused():
         policy.fisher_product(obs, direction * np.nan)
     with pytest.raises(ValueError, match="damping must be a number in"):
         policy.fisher_product(obs, direction, damping=-1.0)
-    with pytest.raises(
-        FloatingPointError, match=r"Policy\.fisher_product\(\): the product overflows float32"
-    ):
+    with pytest.raises(FloatingPointError, match=r"Policy\.fisher_product\(\): the product overflows"):
         policy.fisher_product(obs, direction + 1, damping=3.5e38)

@@ -7,7 +7,6 @@ differences between vector environments: how they reset, and in which form they 
 import contextlib
 import functools
 import importlib
-import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -445,11 +444,7 @@ def _from_factory(
 
 def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
     """Return what a function of the user makes, which has to be another environment at each call."""
-    with contextlib.suppress(ValueError):  # what has no signature
-        try:
-            inspect.signature(factory).bind(**params)
-        except TypeError as error:
-            raise TypeError(f"{where}: env_id cannot be called with these env_params: {error}") from None
+    _check.takes(where, "env_id", factory, **params)
     made = factory(**params)
     if isinstance(made, gymnasium.Env):
         inner = made.unwrapped
