@@ -398,9 +398,10 @@ def ppo(python: str, rounds: int) -> Iterator[str]:
             cells += [cell(RATIOS["ppo"][row].get(name), "{:.1f} x") for name in peers]
             yield f"| {run.name} | {threads} | " + " | ".join(cells) + " |"
     yield ""
-    yield "### What is learnt"
-    yield ""
-    yield f"Returns of the policy as it acts in training, {len(LEARNT_SEEDS)} seeds, the same settings in both: interquartile mean and 95 %"
+
+
+def learnt(python: str, _: int) -> Iterator[str]:
+    yield f"PPO. Returns of the policy as it acts in training, {len(LEARNT_SEEDS)} seeds, the same settings in both: interquartile mean and 95 %"
     yield "bootstrap interval of the seeds' means over 20 episodes."
     yield ""
     yield "| environment | settings | fastpg | Stable-Baselines3 |"
@@ -561,6 +562,7 @@ SECTIONS = {  # in the order of the document
     "arrays": Section("Advantages on arrays", arrays),
     "solving": Section("Time to solve CartPole", solving),
     "ppo": Section("PPO and TRPO", ppo),
+    "learnt": Section("What PPO learns beside Stable-Baselines3", learnt),
     "others": Section("Memory, interruption, import", others),
 }
 
@@ -574,6 +576,7 @@ PEERS = {  # by section, as REQUIRED names them
     "arrays": ("copy", "numpy", "torchrl", "jax", "numba"),
     "solving": ("SB3 A2C", "SB3 PPO"),
     "ppo": ("rejax", "PyTorch", "SB3", "sb3-contrib"),
+    "learnt": ("SB3",),
     "others": (),
 }
 
