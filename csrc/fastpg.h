@@ -89,6 +89,7 @@ typedef struct {
     fpg_activation activation;
     fpg_head head;
     int32_t action_size, action_categories[FPG_MAX_COMPONENTS]; /* categories: of FPG_CATEGORICAL only */
+    int32_t scales_actions; /* FPG_GAUSSIAN: -1 .. 1 stands for action_low .. action_high of the environment */
 } fpg_network;
 
 int64_t fpg_num_parameters(const fpg_network *net);
@@ -105,7 +106,8 @@ enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
  *
  * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
  * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
- * int32 (action_size, width) in range, real ones as float32; what a policy draws is clipped to action_low .. action_high. */
+ * int32 (action_size, width) in range, real ones as float32; what a policy draws is scaled, if its network says so, and
+ * clipped to action_low .. action_high. */
 typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI: the first field in every version */
     int32_t state_size, obs_size, action_size;

@@ -29,6 +29,7 @@ from fastpg.envs import (
     load_env,
     make,
 )
+from fastpg.envs.gymnasium.flatten import flatten_observations
 from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
@@ -78,6 +79,7 @@ __all__ = [
     "estimate_gradient",
     "evaluate",
     "exact",
+    "flatten_observations",
     "gae",
     "get_include",
     "get_num_threads",

@@ -61,6 +61,7 @@ class Network:
         head: str = "categorical",  # | "bernoulli" | "gaussian"
         # Of a categorical head: their sum is num_outputs; by default one component.
         action_categories: tuple[int, ...] = (),
+        scales_actions: bool = False,  # gaussian: -1..1 stands for the bounds of the environment's actions
     ) -> None: ...
     num_inputs: int
     obs_size: int  # columns of obs: num_inputs, or one a category
@@ -70,6 +71,7 @@ class Network:
     head: str
     action_size: int  # components of an action
     action_categories: tuple[int, ...]  # of each; () if they are real numbers
+    scales_actions: bool
     activation: str
     num_parameters: int
 

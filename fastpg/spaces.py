@@ -226,6 +226,15 @@ def actions(where: str, space: Any) -> Actions:
     return Actions(space, head, num_outputs, categories, starts if any(starts) else ())
 
 
+def require_scalable(where: str, space: Space[Any]) -> None:
+    """Raise ValueError unless a space has bounds that actions can be scaled to."""
+    if not isinstance(space, Box) or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise ValueError(
+            f"{where}: action_scaling must be False unless actions are in a Box with bounds on all sides, "
+            f"got {space}"
+        )
+
+
 def native_actions(where: str, space: Any) -> Actions:
     """Return the same for an environment of compiled functions, which get the core's numbers as they are."""
     found = actions(where, space)

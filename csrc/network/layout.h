@@ -28,6 +28,7 @@ typedef struct {
     int32_t num_hidden, num_inputs, num_outputs;
     fpg_head kind;
     int32_t action_size, action_categories[FPG_MAX_COMPONENTS];
+    int32_t scales_actions;             /* -1 .. 1 stands for the bounds of the environment's actions */
     int32_t num_draws;                  /* uniforms that an action needs */
     int32_t num_scores;                 /* d log pi / d: the outputs, then log_std */
     int64_t log_std_theta, log_std_packed, log_std_gradient; /* offsets */
@@ -44,7 +45,7 @@ static inline fpg_layout fpg_layout_of(const fpg_network *net)
 {
     fpg_layout layout = {.activation = net->activation, .num_hidden = net->num_hidden,
                          .num_inputs = net->num_inputs, .num_outputs = net->num_outputs,
-                         .kind = net->head, .action_size = net->action_size,
+                         .kind = net->head, .action_size = net->action_size, .scales_actions = net->scales_actions,
                          .obs_size = net->num_factors ? net->num_factors : net->num_inputs, .one_hot = net->num_factors > 0};
     int64_t theta = 0, packed = 0, gradient = 0;
     for (int32_t f = 1; f < net->num_factors; f++)

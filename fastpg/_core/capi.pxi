@@ -45,6 +45,7 @@ cdef extern from "fastpg.h" nogil:
         fpg_head head
         int32_t action_size
         int32_t *action_categories
+        int32_t scales_actions
 
     int64_t fpg_num_parameters(const fpg_network *net)
 

@@ -8,7 +8,7 @@ cdef class Network:
     cdef readonly int64_t num_parameters
 
     def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=(),
-                 str head="categorical", tuple action_categories=()):
+                 str head="categorical", tuple action_categories=(), bint scales_actions=False):
         _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
         _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
         _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
@@ -39,7 +39,8 @@ cdef class Network:
                      f"{action_categories}")
             self.net.action_size = num_outputs
             action_categories = (2,) * num_outputs if head == "bernoulli" else ()
-        self.net.head = HEADS[head]
+        _require(head == "gaussian" or not scales_actions, f"a {head} head has no actions to scale")
+        self.net.head, self.net.scales_actions = HEADS[head], scales_actions
         self.head = head
         self.action_categories = action_categories
         self.hidden = hidden
@@ -68,6 +69,10 @@ cdef class Network:
     @property
     def action_size(self):
         return self.net.action_size
+
+    @property
+    def scales_actions(self):
+        return bool(self.net.scales_actions)
 
 
 class Table(typing.NamedTuple):

@@ -171,6 +171,8 @@ def _weights(plan: Plan) -> list[str]:
         lines += _array("float", "std", np.exp(plan.log_std), "of the action")
         lines += _array("float", "low", plan.low, "its bounds")
         lines += _array("float", "high", plan.high, "its bounds")
+        if len(plan.half_range):
+            lines += _array("float", "half_range", plan.half_range, "half of what lies between them")
     elif plan.head == "categorical":
         lines += _array("int", "ends", np.cumsum(plan.categories), "of each component's logits")
         lines += _array("int64_t", "starts", plan.starts, "the number of its first action")
@@ -199,14 +201,22 @@ def _network(plan: Plan) -> list[str]:
     return lines
 
 
-CLIP = "(value < NAME_low[k] ? NAME_low[k] : value > NAME_high[k] ? NAME_high[k] : value)"
+def _fitted(plan: Plan, drawn: str) -> list[str]:
+    """Return the lines that make an action of a Box of an expression: scaled, if it is, and clipped."""
+    if len(plan.half_range):
+        drawn = f"NAME_low[k] + ({drawn} + 1.0f) * NAME_half_range[k]"
+    return [
+        f"        const float value = {drawn};",
+        "        const float low = NAME_low[k], high = NAME_high[k];",
+        "        action[k] = value < low ? low : value > high ? high : value;",
+        "    }",
+    ]
 
 
 def _best(plan: Plan) -> list[str]:
     each = "    for (int k = 0; k < UPPER_ACTION_SIZE; k++)"
     if plan.head == "gaussian":
-        clip = CLIP.replace("value", "x[k]")
-        return [each, f"        action[k] = {clip};"]
+        return [f"{each} {{", *_fitted(plan, "x[k]")]
     if plan.head == "bernoulli":
         return [each, "        action[k] = x[k] > 0.0f ? 1 : 0;"]
     return [
@@ -227,9 +237,7 @@ def _drawn(plan: Plan) -> list[str]:
             f"{each} {{ /* Box and Muller, 1958: two normals of two uniforms */",
             "        const float radius = sqrtf(-2.0f * logf(uniforms[k - k % 2]));",
             f"        const float angle = {_number(float(np.float32(2 * np.pi)))} * uniforms[k - k % 2 + 1];",
-            "        const float value = x[k] + NAME_std[k] * radius * (k % 2 ? sinf(angle) : cosf(angle));",
-            f"        action[k] = {CLIP};",
-            "    }",
+            *_fitted(plan, "x[k] + NAME_std[k] * radius * (k % 2 ? sinf(angle) : cosf(angle))"),
         ]
     if plan.head == "bernoulli":
         return [each, "        action[k] = uniforms[k] > 1.0f / (1.0f + expf(x[k])) ? 1 : 0;"]

@@ -70,7 +70,11 @@ def drawn(plan: Plan, outputs: NDArray[np.float32], uniforms: Any, by: float) ->
             pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(len(x), -1)
             std = np.exp(plan.log_std.astype(np.float64))
             x = x + std * (pairs[:, : plan.action_size] + by)
-        return np.asarray(np.clip(x + by, plan.low, plan.high))
+        x = x + by
+        if len(plan.half_range):
+            rounding = 4 * np.spacing(np.maximum(np.abs(plan.low), np.abs(plan.high)))
+            x = plan.low + (x + 1) * plan.half_range.astype(np.float64) + np.sign(by) * rounding
+        return np.asarray(np.clip(x, plan.low, plan.high))
     if plan.head == "bernoulli":
         if uniforms is None:
             return (x + by > 0).astype(np.int64)

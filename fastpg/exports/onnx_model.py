@@ -116,7 +116,7 @@ def _network(graph: _Graph, plan: Plan) -> str:
 def _best(graph: _Graph, plan: Plan, outputs: str) -> str:
     """Add the most likely actions, (B, action_size)."""
     if plan.head == "gaussian":
-        return _clipped(graph, plan, outputs)
+        return _fitted(graph, plan, outputs)
     if plan.head == "bernoulli":
         above = graph.add("Greater", outputs, graph.constant(0.0, np.float32))
         return graph.add("Cast", above, to=7)
@@ -144,7 +144,7 @@ def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
         normal = graph.add("Reshape", normal, graph.constant([-1, n], np.int64))
         std = graph.constant(np.exp(plan.log_std), np.float32)
         deviate = graph.add("Mul", graph.columns(normal, 0, plan.action_size), std)
-        return _clipped(graph, plan, graph.add("Add", outputs, deviate))
+        return _fitted(graph, plan, graph.add("Add", outputs, deviate))
     if plan.head == "bernoulli":
         zero = graph.add("Sigmoid", graph.add("Neg", outputs))
         return graph.add("Cast", graph.add("Greater", "uniforms", zero), to=7)
@@ -160,6 +160,12 @@ def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
     return graph.add("Concat", *found, axis=1)
 
 
-def _clipped(graph: _Graph, plan: Plan, actions: str) -> str:
+def _fitted(graph: _Graph, plan: Plan, actions: str) -> str:
+    """Add what makes drawn actions of a Box the environment's: scaled, if they are, and clipped."""
     low, high = graph.constant(plan.low, np.float32), graph.constant(plan.high, np.float32)
+    if len(plan.half_range):
+        from_low = graph.add("Add", actions, graph.constant(1.0, np.float32))
+        actions = graph.add(
+            "Add", low, graph.add("Mul", from_low, graph.constant(plan.half_range, np.float32))
+        )
     return graph.add("Min", graph.add("Max", actions, low), high)

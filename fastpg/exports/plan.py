@@ -32,6 +32,7 @@ class Plan:
     log_std: F32  # (action_size,) in a Box, else ()
     low: F32  # (action_size,), of a Box; else ()
     high: F32
+    half_range: F32  # (action_size,), half of what lies between them, where -1 .. 1 stands for them; else ()
 
     @property
     def num_outputs(self) -> int:
@@ -82,6 +83,7 @@ def plan_of(where: str, policy: Policy, name: str) -> Plan:
         log_std=views.get("log_std", np.empty(0, np.float32)),
         low=low,
         high=high,
+        half_range=0.5 * high - 0.5 * low if policy.action_scaling else np.empty(0, np.float32),
     )
 
 

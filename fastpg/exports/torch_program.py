@@ -29,6 +29,7 @@ class Acting(nn.Module):
 
     low: Tensor
     high: Tensor
+    half_range: Tensor
     std: Tensor
     offsets: Tensor
 
@@ -45,7 +46,10 @@ class Acting(nn.Module):
         self.linear: Sequence[Any] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.requires_grad_(False)
         if plan.head == "gaussian":
-            for name, array in (("low", plan.low), ("high", plan.high), ("std", np.exp(plan.log_std))):
+            arrays = {"low": plan.low, "high": plan.high, "std": np.exp(plan.log_std)}
+            if len(plan.half_range):
+                arrays["half_range"] = plan.half_range
+            for name, array in arrays.items():
                 self.register_buffer(name, torch.from_numpy(array.copy()))
         if plan.obs_categories:
             self.register_buffer("offsets", torch.tensor(plan.obs_offsets))
@@ -63,11 +67,17 @@ class Acting(nn.Module):
                 x = torch.tanh(x) if self.plan.activation == "tanh" else torch.relu(x)
         return x
 
+    def fitted(self, x: Tensor) -> Tensor:
+        """Return actions of a Box as the environment takes them."""
+        if len(self.plan.half_range):
+            x = self.low + (x + 1) * self.half_range
+        return torch.clip(x, self.low, self.high)
+
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Take the most likely actions."""
         plan, x = self.plan, self.outputs(obs)
         if plan.head == "gaussian":
-            actions = torch.clip(x, self.low, self.high)
+            actions = self.fitted(x)
         elif plan.head == "bernoulli":
             actions = (x > 0).long()
         else:
@@ -85,7 +95,7 @@ class Sampling(Acting):
         if plan.head == "gaussian":
             radius, angle = torch.sqrt(-2 * torch.log(uniforms[:, ::2])), 2 * math.pi * uniforms[:, 1::2]
             normal = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2).flatten(1)
-            actions = torch.clip(x + self.std * normal[:, : plan.action_size], self.low, self.high)
+            actions = self.fitted(x + self.std * normal[:, : plan.action_size])
         elif plan.head == "bernoulli":
             actions = (uniforms > torch.sigmoid(-x)).long()
         else:

@@ -1,14 +1,14 @@
 """The policy: a distribution of actions for each observation, from the outputs of a compiled network."""
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
-from fastpg import _check, _core, spaces
+from fastpg import _check, _core, acted, spaces
 from fastpg.errors import named
 from fastpg.networks import distributions
 from fastpg.networks.parametric import Activation, Parametric, spaces_of
@@ -42,8 +42,8 @@ class Policy(Parametric):
     MultiBinary ones an independent probability, the sigmoid of an output, that each bit is 1. Actions in a
     Box are normal: the outputs are the means, and the logarithms of the standard deviations, `log_std`, are
     parameters that do not depend on the observation. They are drawn without regard to the Box's bounds. Where
-    fastpg runs an environment, it clips them on their way there; the log-probability stays that of the
-    unclipped action.
+    fastpg runs an environment, it scales them on their way there, if it is told to, and clips them; the
+    log-probability stays that of what was drawn.
 
     Parameters
     ----------
@@ -62,6 +62,12 @@ class Policy(Parametric):
     seed : int
         Seeds the initial parameters: orthogonal weights with gain sqrt(2), and 0.01 in the head so that the
         first policy is nearly uniform; zero biases and log_std.
+    action_scaling : bool, optional
+        Of a Box with bounds on all sides: actions count from -1 to 1, which stand for its bounds, as with
+        Gymnasium's `RescaleAction`. What `act` returns and what is learnt from are such numbers;
+        `env_actions` and whatever of fastpg runs an environment turns them into the environment's. By
+        default they are not scaled, and a warning says so where bounds are above 4 or below 1/4: the first
+        policy draws with mean 0 and standard deviation 1.
 
     Attributes
     ----------
@@ -69,7 +75,7 @@ class Policy(Parametric):
         The parameters, the storage of record: write into it, or assign to it to copy another vector in.
         Per layer the weight (out, in) row-major, then the bias (out,); hidden layers first, then the head,
         then log_std (n,) where actions are in a Box.
-    observation_space, action_space, hidden, activation
+    observation_space, action_space, hidden, activation, action_scaling
         As given.
     env_id : str or None
         The environment that the policy was made for, if known; `save` keeps it.
@@ -77,7 +83,13 @@ class Policy(Parametric):
     Raises
     ------
     TypeError, ValueError
-        An argument is of the wrong kind or out of range; a space is not supported.
+        An argument is of the wrong kind or out of range; a space is not supported; action_scaling is True
+        without bounds.
+
+    Warns
+    -----
+    UserWarning
+        A Box's bounds are far from 1, and action_scaling is not given.
 
     References
     ----------
@@ -103,8 +115,10 @@ class Policy(Parametric):
     THETA = "theta"
     SPACES = ("observation_space", "action_space")
     LABELS = ("env_id",)
+    OPTIONS: ClassVar[Mapping[str, Any]] = {"action_scaling": False}
 
     action_space: Space[Any]
+    action_scaling: bool
     env_id: str | None
 
     def __init__(
@@ -115,11 +129,16 @@ class Policy(Parametric):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
+        action_scaling: bool | None = None,
     ) -> None:
-        self._begin((observation_space, action_space), hidden, activation, seed, head_gain=0.01)
+        scales = acted.action_scaling("Policy()", action_space, action_scaling, stacklevel=2)
+        given = observation_space, action_space
+        self._begin(given, hidden, activation, seed, head_gain=0.01, action_scaling=scales)
 
     def _make_network(self, where: str) -> _core.Network:
         self.actions = spaces.actions(where, self.action_space)
+        if self.action_scaling:
+            spaces.require_scalable(where, self.action_space)
         return _core.Network(
             self.observations.num_inputs,
             self.hidden,
@@ -128,6 +147,7 @@ class Policy(Parametric):
             self.observations.categories,
             self.actions.head,
             self.actions.categories if self.actions.head == "categorical" else (),
+            self.action_scaling,
         )
 
     @classmethod
@@ -138,6 +158,7 @@ class Policy(Parametric):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
+        action_scaling: bool | None = None,
     ) -> Self:
         """Return a new policy with the spaces of an environment.
 
@@ -146,7 +167,7 @@ class Policy(Parametric):
         env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
             As in `fastpg.train`. One that is not native is made for a moment; spaces that `Policy` does not
             read are flattened, as docs/gymnasium.md says.
-        hidden, activation, seed
+        hidden, activation, seed, action_scaling
             As in `Policy`.
 
         Raises
@@ -163,8 +184,11 @@ class Policy(Parametric):
         """
         where = "Policy.for_env()"
         observations, actions, known_as = spaces_of(where, env_id)
+        scales = acted.action_scaling(where, actions, action_scaling, stacklevel=2)
         with named(where):
-            policy = cls(observations, actions, hidden=hidden, activation=activation, seed=seed)
+            policy = cls(
+                observations, actions, hidden=hidden, activation=activation, seed=seed, action_scaling=scales
+            )
         policy.env_id = known_as
         return policy
 
@@ -190,8 +214,8 @@ class Policy(Parametric):
         Returns
         -------
         int64 or float32 array, shape (...) or (..., n)
-            A NumPy scalar for a single observation and a Discrete action. Actions in a Box are not clipped:
-            ``numpy.clip(action, space.low, space.high)`` is what an environment should get.
+            A NumPy scalar for a single observation and a Discrete action. Actions in a Box are as drawn,
+            neither clipped nor scaled: `env_actions` makes of them what an environment should get.
 
         Raises
         ------
@@ -222,10 +246,52 @@ class Policy(Parametric):
             drawn = _core.act(self.network, theta, rows, seed, step, deterministic)
         return self.actions.shaped(drawn, batch_shape)
 
+    def env_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return actions as the environment takes them, in its own numbers.
+
+        In a Box they are scaled, if the policy was made with `action_scaling`, and clipped to the bounds.
+        Others are in the space already, counted from its start, and only get its dtype.
+
+        Parameters
+        ----------
+        actions : integer or float32 array, shape (...) or (..., n)
+            Of `act`: one or many.
+
+        Returns
+        -------
+        array of the same shape
+            In the dtype of `action_space`: elements of it, one or many.
+
+        Raises
+        ------
+        TypeError, ValueError
+            actions have the wrong dtype or shape, or are out of range or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gymnasium.spaces import Box
+        >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 100.0, (2,)), action_scaling=True)
+        >>> policy.env_actions(np.array([[-1.0, 0.0], [0.5, 7.0]], np.float32)).tolist()
+        [[0.0, 50.0], [75.0, 100.0]]
+        """
+        where = "Policy.env_actions()"
+        given = _check.as_array(where, "actions", actions)
+        inner = len(self.action_space.shape or ())
+        if given.ndim < inner or given.size == 0:
+            raise ValueError(
+                f"{where}: actions must hold at least one of {self.action_space}, got the shape {given.shape}"
+            )
+        batch_shape = given.shape[: given.ndim - inner]
+        flat = self.actions.flat(where, given, batch_shape)
+        count = flat.size // self.actions.size
+        prepared = acted.Acted(where, self.action_space, count, scales=self.action_scaling).prepare(flat)
+        return prepared.reshape(given.shape)[()]
+
     def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
         """Write the policy for where there is no fastpg, in the form that the ending of path says.
 
-        Observation normalisation is part of the first layer, and actions in a Box are clipped to it. What is
+        Observation normalisation is part of the first layer; actions are those of `env_actions`. What is
         written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
         ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
         independent numbers inside (0, 1); "action", (B, ...), as `act` returns it, and "outputs", the logits
@@ -417,6 +483,11 @@ class Policy(Parametric):
         where = "Policy.kl()"
         if not isinstance(other, Policy):
             raise TypeError(f"{where}: other must be a fastpg.Policy, got {_check.shown(other)}")
+        if self.action_scaling != other.action_scaling:
+            raise ValueError(
+                f"{where}: other must count actions as this policy does, but its action_scaling is "
+                f"{other.action_scaling}"
+            )
         if not self.has_spaces_like(other.observations, other.actions):
             raise ValueError(
                 f"{where}: other must map {self.observation_space} to {self.action_space} as this policy "

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpg import _check, _core, files
+from fastpg import _check, _core, acted, files
 from fastpg._brief import Brief
 from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
@@ -120,6 +120,7 @@ def train(
     steps_per_iteration: int | None = None,
     hidden: tuple[int, ...] = (64, 64),
     activation: Activation = "tanh",
+    action_scaling: bool | None = None,
     policy: Policy | None = None,
     value: ValueFunction | None = None,
     total_steps: int = 1_000_000,
@@ -166,6 +167,9 @@ def train(
         Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
     activation : {"tanh", "relu"}
         Activation of the hidden layers.
+    action_scaling : bool, optional
+        Of actions in a Box: the policy acts from -1 to 1, which stand for the bounds, as with Gymnasium's
+        `RescaleAction`. By default it does not, and a warning says so where the bounds are far from 1.
     policy : Policy, optional
         Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
         a new one.
@@ -257,8 +261,9 @@ def train(
     ) as env:  # fmt: skip
         learner, critic, config, given = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
-            hidden=hidden, activation=activation, policy=policy, value=value, total_steps=total_steps,
-            target_return=target_return, seed=seed, vectorization_mode=vectorization_mode,
+            hidden=hidden, activation=activation, action_scaling=action_scaling, policy=policy, value=value,
+            total_steps=total_steps, target_return=target_return, seed=seed,
+            vectorization_mode=vectorization_mode,
         )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
@@ -283,6 +288,7 @@ def begin(
     collection: Mapping[str, int],
     hidden: tuple[int, ...],
     activation: Activation,
+    action_scaling: bool | None,
     policy: Policy | None,
     value: ValueFunction | None,
     vectorization_mode: VectorizationMode | None,
@@ -290,7 +296,7 @@ def begin(
     **ends: Any,
 ) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
     """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
-    learner = _initial_policy(where, env, policy, hidden, activation, seed)
+    learner = _initial_policy(where, env, policy, hidden, activation, action_scaling, seed)
     critic = value_for(where, algorithm, learner, value, seed)
     if critic is not None and critic is value:
         critic = critic.copy()
@@ -531,16 +537,24 @@ def _initial_policy(
     policy: Policy | None,
     hidden: tuple[int, ...],
     activation: Activation,
+    action_scaling: bool | None,
     seed: int,
 ) -> Policy:
     if policy is None:
+        scales = acted.action_scaling(where, env.action_space, action_scaling, stacklevel=4)
         with named(where):
             learner = Policy(
-                env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
-            )
+                env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed,
+                action_scaling=scales,
+            )  # fmt: skip
         learner.env_id = env.env_id
         return learner
     require_policy(where, policy).check_fits(where, env)
+    if action_scaling not in (None, policy.action_scaling):
+        raise ValueError(
+            f"{where}: action_scaling must be None where a policy is given, whose own is "
+            f"{policy.action_scaling}, got {_check.shown(action_scaling)}"
+        )
     policy.checked_theta(where)
     learner = policy.copy()
     learner.env_id = env.env_id

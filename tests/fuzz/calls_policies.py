@@ -305,6 +305,32 @@ def act_arguments(draw):
 
 
 @st.composite
+def env_actions_arguments(draw):
+    given = draw(batches())
+    return {"self": given["self"], "actions": given["actions"]}
+
+
+def check_env_actions(given, result):
+    space = given["self"].action_space
+    assert result.dtype == space.dtype
+    shape = np.shape(given["actions"])
+    assert np.shape(result) == shape
+    for one in np.reshape(result, (-1, *(space.shape or ()))):
+        assert space.contains(one)
+
+
+@st.composite
+def flatten_arguments(draw):
+    space = draw(one_of(OBSERVATIONS))
+    space.seed(draw(st.integers(0, 99)))
+    return {"observation_space": space, "obs": space.sample()}
+
+
+def check_flattened(given, result):
+    assert given["observation_space"].contains(result) or isinstance(given["observation_space"], spaces.Box)
+
+
+@st.composite
 def kl_arguments(draw):
     given = draw(batches(with_actions=False))
     policy = given["self"]
@@ -344,6 +370,21 @@ CALLS = {
     ),
     "Policy.act": Call(
         fastpg.Policy.act, act_arguments(), ("Policy.act()",), check_act, words=WORDS, repeatable=True
+    ),
+    "Policy.env_actions": Call(
+        fastpg.Policy.env_actions,
+        env_actions_arguments(),
+        ("Policy.env_actions()",),
+        check_env_actions,
+        words=WORDS,
+        repeatable=True,
+    ),
+    "flatten_observations": Call(
+        fastpg.flatten_observations,
+        flatten_arguments(),
+        ("flatten_observations()",),
+        check_flattened,
+        words=WORDS,
     ),
     "Policy.log_prob": Call(
         fastpg.Policy.log_prob,

@@ -22,6 +22,7 @@ CASES = {
     "multi-binary": (REAL, MultiBinary(6), (8, 8, 8), "tanh"),
     "box": (REAL, BOX, (16,), "tanh"),
     "box of another shape": (REAL, Box(-0.3, 0.3, (2, 2)), (), "tanh"),
+    "scaled box": (REAL, Box(np.array([0.0, -3.0]), np.array([100.0, -1.0]), dtype=np.float64), (8,), "tanh"),
     "categories": (Discrete(7, start=3), Discrete(4), (8,), "tanh"),
     "many categories": (Tuple([Discrete(3, start=1), Discrete(2)]), BOX, (8,), "tanh"),
     "linear of categories": (MultiDiscrete([3, 4]), MultiBinary(2), (), "tanh"),
@@ -32,7 +33,10 @@ STRICT = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
 
 def made(name):
     observations, actions, hidden, activation = CASES[name]
-    policy = fastpg.Policy(observations, actions, hidden=hidden, activation=activation)
+    scaling = name == "scaled box"
+    policy = fastpg.Policy(
+        observations, actions, hidden=hidden, activation=activation, action_scaling=scaling
+    )
     oracle_of(policy, seed=len(name))
     return policy
 
@@ -95,8 +99,9 @@ def test_what_is_exported_acts_as_the_policy(name, ending, sampled, tmp_path):
     np.testing.assert_allclose(outputs, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
     expected = policy.act(given, seed=5, step=6, deterministic=not sampled)
     if described.head == "gaussian":
-        expected = np.clip(expected, policy.action_space.low, policy.action_space.high)
-        np.testing.assert_allclose(actions, expected, rtol=1e-6, atol=4e-6 if sampled else 1e-6)
+        expected = policy.env_actions(expected).astype(np.float32)
+        size = max(1.0, np.abs(described.half_range).max(initial=0.0))
+        np.testing.assert_allclose(actions, expected, rtol=1e-6, atol=size * (4e-6 if sampled else 1e-6))
     else:  # rounding may tip an action over whose uniform, or rival, is as near as that
         assert (actions != expected).mean() < 1e-3
     assert actions.shape == expected.shape

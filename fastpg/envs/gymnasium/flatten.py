@@ -1,7 +1,7 @@
 """Observations of Gymnasium's spaces as the core's rows: flat float32, or categories where it reads them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gymnasium
@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from numpy.typing import NDArray
 
-from fastpg import spaces
+from fastpg import _check, spaces
 
 Rows = NDArray[np.float32]
 # (observations of a batch, rows (B, k) to write them into) -> None
@@ -127,10 +127,9 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
         sizes = space.nvec.reshape(-1).astype(np.int64)
         return _one_hot(space.start.reshape(-1).astype(np.int64), sizes, space.shape), int(sizes.sum())
     if isinstance(space, Dict | Tuple):
-        named: Any = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
         parts: list[tuple[Any, Writer, slice]] = []
         end = 0
-        for name, part in named:
+        for name, part in _parts(space):
             writer, size = _flat(where, whole, part)
             parts.append((name, writer, slice(end, end + size)))
             end += size
@@ -150,3 +149,78 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
         f"{where}: observation_space must be made of Box, Discrete, MultiDiscrete, MultiBinary, Dict and "
         f"Tuple, got {type(space).__name__} in {whole}; observations of no fixed size are not supported"
     )
+
+
+def flatten_observations(observation_space: Space[Any], obs: Any) -> Any:
+    """Return observations of an environment as a policy for it reads them.
+
+    For policies that act where fastpg does not run the environment: what `Policy.for_env` made of the
+    environment's observation space, this makes of its observations.
+
+    Parameters
+    ----------
+    observation_space : gymnasium.spaces.Space
+        Of one observation: ``env.observation_space``, or ``env.single_observation_space`` of a vector
+        environment.
+    obs : as the space has them
+        One observation, or a batch as Gymnasium's vector environments return it: arrays, dicts and tuples of
+        arrays whose first axes are the batch's.
+
+    Returns
+    -------
+    float32 array, shape (D,) or (..., D)
+        What `gymnasium.spaces.flatten` makes of each: the numbers of a Box row by row, as they are, bits as 0
+        and 1, categories one-hot, the parts of a Dict or Tuple one after the other. But observations of
+        Discrete, of MultiDiscrete with one dimension and of a Tuple of Discrete are categories, which a
+        policy takes as they are: int64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The space is none that a policy can be made for; obs does not fit it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gymnasium.spaces import Box, Dict, Discrete
+    >>> space = Dict({"image": Box(0, 255, (2, 2), np.uint8), "mode": Discrete(3)})
+    >>> flatten_observations(space, {"image": np.array([[1, 2], [3, 4]], np.uint8), "mode": 2}).tolist()
+    [1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 1.0]
+    """
+    where = "flatten_observations()"
+    space = observation_space
+    if not isinstance(space, Space):
+        raise TypeError(f"{where}: observation_space must be a gymnasium space, got {_check.shown(space)}")
+    observed = Observed(where, space)
+    try:
+        shape = _batch_shape(space, obs)
+        rows = np.empty((math.prod(shape), observed.size), np.float32)
+        if not len(rows):
+            raise ValueError(f"they have the shape {shape}, so that there is none")
+        observed.write(_by_row(space, obs, shape), rows)
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{where}: obs must be of observation_space {space}: {error}") from error
+    return spaces.observations(where, observed.space).batch(rows.reshape(*shape, observed.size))
+
+
+def _batch_shape(space: Space[Any], obs: Any) -> tuple[int, ...]:
+    """Return what precedes the shape of the space in the first part of observations."""
+    while isinstance(space, Dict | Tuple):
+        name, space = next(iter(_parts(space)))
+        obs = obs[name]
+    array, inner = np.asarray(obs), space.shape or ()
+    return array.shape[: max(array.ndim - len(inner), 0)]
+
+
+def _by_row(space: Space[Any], obs: Any, shape: tuple[int, ...]) -> Any:
+    """Return observations of a batch of any shape as those of a batch (B,)."""
+    if isinstance(space, Dict | Tuple):
+        parts = {name: _by_row(part, obs[name], shape) for name, part in _parts(space)}
+        return parts if isinstance(space, Dict) else tuple(parts.values())
+    array = _array(obs, (*shape, *(space.shape or ())))
+    return array.reshape(-1, *array.shape[len(shape) :])
+
+
+def _parts(space: Any) -> Iterable[tuple[Any, Space[Any]]]:
+    """Return the parts of a Dict or Tuple, each with the name or number of it."""
+    return space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)

@@ -1,0 +1,80 @@
+"""Actions on their way to an environment: from the core's numbers to those of its action space."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Space
+from numpy.typing import NDArray
+
+from fastpg import _check, spaces
+
+FAR = 4.0  # times 1, or 1 / 4 of it: bounds beyond warn who has not chosen whether actions are scaled
+
+
+class Acted:
+    """How the core's actions become those of a batched action space.
+
+    With `scales`, what the policy draws of a Box counts from -1 to 1, which stand for its bounds.
+    """
+
+    def __init__(self, where: str, space: Space[Any], num_envs: int, *, scales: bool = False) -> None:
+        form = spaces.actions(where, space)
+        self.size, self.dtype = form.size, form.dtype
+        self._shape = (num_envs, *(space.shape or ()))
+        self._starts = np.array(form.starts or 0)
+        self._bounds = self._half = self._buffer = None
+        if isinstance(space, Box):
+            self._bounds = space.low.reshape(-1), space.high.reshape(-1)
+            if scales:
+                low, high = self._bounds
+                self._half = (0.5 * high - 0.5 * low).astype(np.float64)
+        if self._bounds or form.starts or space.dtype != self.dtype:
+            self._buffer = np.empty((num_envs, self.size), space.dtype)
+
+    def prepare(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return the core's actions (num_envs * size,) as the environment takes them: clipped, shifted."""
+        buffer = self._buffer
+        if buffer is None:
+            return flat.reshape(self._shape)
+        rows = flat.reshape(buffer.shape)
+        if self._bounds is None:
+            np.add(rows, self._starts, out=buffer, casting="unsafe")
+        else:
+            low, high = self._bounds
+            if (
+                self._half is not None
+            ):  # in float64, as the core does: the product of two float32 is exact there
+                with np.errstate(over="ignore"):  # what is then infinite is clipped
+                    rows = (low + (rows + np.float32(1.0)) * self._half).astype(buffer.dtype)
+            np.maximum(rows, low, out=buffer, casting="unsafe")
+            np.minimum(buffer, high, out=buffer)
+        return buffer.reshape(self._shape)
+
+
+def action_scaling(where: str, space: Space[Any], chosen: Any, stacklevel: int) -> bool:
+    """Return whether actions are scaled, as the caller has chosen: True, False, or None.
+
+    None is False, with a warning where the bounds of a Box are far from 1. `stacklevel` is that of the
+    caller's caller, counted from here.
+    """
+    if chosen is not None:
+        return _check.boolean(where, "action_scaling", chosen)
+    if isinstance(space, Box) and (far := _far(space)).any():
+        low, high = (bound.reshape(-1)[int(far.argmax())] for bound in (space.low, space.high))
+        warnings.warn(
+            f"{where}: action_space has the bounds {low:g} .. {high:g}, but the first actions are drawn "
+            "with the mean 0 and the standard deviation 1; pass action_scaling=True, so that -1 .. 1 stands "
+            "for the bounds, or action_scaling=False if that is meant",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+    return False
+
+
+def _far(space: Box) -> NDArray[np.bool_]:
+    """Return which components have bounds on both sides that are far from 1."""
+    low, high = (bound.reshape(-1).astype(np.float64) for bound in (space.low, space.high))
+    largest = np.maximum(np.abs(low), np.abs(high))
+    bounded = np.isfinite(low) & np.isfinite(high)
+    return np.asarray(bounded & ((largest > FAR) | (largest < 1.0 / FAR)))
