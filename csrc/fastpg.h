@@ -35,8 +35,11 @@ typedef enum {
     FPG_NONFINITE_VALUE,    /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
     FPG_LOG_STD_RANGE,      /* a log_std is not in -FPG_MAX_LOG_STD .. FPG_MAX_LOG_STD */
     FPG_NO_ROWS,            /* a batch without a transition */
+    FPG_ENDLESS_EPISODE,    /* whole episodes are collected, and one has had FPG_LONGEST_EPISODE steps without a limit */
     FPG_ENVIRONMENT_FAILED  /* a function of the environment said so; this status holds more: see below */
 } fpg_status;
+
+enum { FPG_LONGEST_EPISODE = 1000000 };
 
 /* Which function of an environment failed, and what it returned, 1 .. 32767 (anything else counts as 32767): all of it
  * is in the status. FPG_STATUS_KIND is the status that is named above. */
@@ -204,6 +207,7 @@ int64_t fpg_vector_ended(const fpg_vector *v, uint8_t *ended);
 /* state (num_envs, state_size), elapsed (num_envs,) steps of the episode under way; NULL if only the state is wanted. Setting
  * begins a new life: an episode that had ended goes on. */
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
+void fpg_vector_get_returns(const fpg_vector *v, double *returns); /* (num_envs,): of the episodes under way, undiscounted */
 void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed);
 fpg_status fpg_vector_observe(const fpg_vector *v, void *obs);
 

@@ -34,6 +34,7 @@ MAX_COMPONENTS: int  # 32, of categorical observations and of actions
 MAX_CATEGORIES: int
 MAX_PARAMS: int  # 64, of an environment
 MAX_THREADS: int  # 256
+LONGEST_EPISODE: int  # steps after which whole episodes are no longer waited for
 ENV_MAGIC: int  # what a library exports beside its environment
 ENV_ABI: int  # of fpg_environment
 PARAMS_OFFSET: int  # in fpg_environment, in bytes
@@ -210,8 +211,22 @@ class Vector(Exclusive):
     def step_into(self, actions: NDArray[Any], arrays: tuple[Any, ...] | None, states: F64 | None) -> int: ...
     def ended(self) -> NDArray[np.bool_]: ...  # (num_envs,): which have, and were not reset since
     def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)
+    def returns(self) -> F64: ...  # (num_envs,): rewards of the episodes under way
     def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
     def observe(self, obs: NDArray[Any]) -> None: ...
+
+@final
+class Normalizer:
+    """Running mean and deviation of `size` numbers, as an agent keeps them."""
+
+    def __init__(self, size: int) -> None: ...
+    count: int
+    def add(self, count: int, sums: F64, squares: F64) -> None: ...  # (size,): of rows and of their squares
+    def scale(self) -> tuple[F64, F64]: ...  # mean and deviation, (size,)
+    # theta (P,) of normalised observations -> out (P,), the same network of raw ones.
+    def fold(self, net: Network, theta: F32, out: F32) -> None: ...
+    def state(self) -> tuple[int, F64]: ...  # count, (4 * size,)
+    def set_state(self, count: int, statistics: F64) -> None: ...
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions flat (B * action_size,): int64 in
 # range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32.

@@ -50,6 +50,15 @@ class EnvNotFinite(EnvError, FloatingPointError):
     """A custom environment's state, reward or observation became NaN (or infinite, where it may not be)."""
 
 
+def endless(where: str, steps: int) -> EnvError:
+    """Return what to raise where whole episodes are waited for, and one has had so many steps."""
+    advice = "max_steps" if where.startswith("evaluate()") else "horizon instead"
+    return EnvError(
+        f"{where}: an episode has not ended in {steps:,} steps, and whole episodes are waited for: give the "
+        f"environment a time limit, or pass {advice}"
+    )
+
+
 def without_place(error: BaseException) -> str:
     """Return the sentence of a core's error without the function that it names first, to name another."""
     return str(error).partition("(): ")[2] or str(error)

@@ -232,6 +232,15 @@ static int fpg_tape_cuts(const fpg_pass *pass, const fpg_tile *tile, fpg_worker 
     return count == 0 || fpg_bootstrap(pass, tile, worker, count, which, bootstrap);
 }
 
+/* Whether an episode that is waited for has gone on for so long that nobody may see its end. */
+static int fpg_is_endless(const fpg_pass *pass, const fpg_tile *tile, const fpg_lanes *lane)
+{
+    int any = 0;
+    for (int32_t i = 0; i < pass->width; i++)
+        any |= lane->active[i] > 0 && tile->elapsed[i] >= FPG_LONGEST_EPISODE;
+    return any && pass->collect.episodes > 0 && pass->env->max_episode_steps == 0;
+}
+
 /* Steps the tile until its lanes have run their episodes or the horizon is reached; returns the step it stopped at, or -1. */
 static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_env, fpg_worker *worker, int worker_index,
                             int64_t begin, int keep_hidden, fpg_lanes *lane, fpg_tally *tally)
@@ -248,6 +257,10 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         last = t + 1 == pass->collect.horizon;
         if (step % 16 == 0 && fpg_should_stop(pass->control, worker_index))
             return -1;
+        if (t > 0 && t % FPG_LONGEST_EPISODE == 0 && fpg_is_endless(pass, tile, lane)) {
+            fpg_fail(pass->control, FPG_ENDLESS_EPISODE);
+            return -1;
+        }
         if (taped) {
             if (t == tape->capacity && !fpg_tape_reserve(tape, layout, lanes, width, 2 * t, keep_hidden)) {
                 fpg_fail(pass->control, FPG_NO_MEMORY);

@@ -181,6 +181,11 @@ void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed)
     }
 }
 
+void fpg_vector_get_returns(const fpg_vector *v, double *returns)
+{
+    memcpy(returns, v->episode_return, (size_t)v->num_envs * sizeof *returns);
+}
+
 void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed)
 {
     const int32_t size = v->env.state_size, width = v->width;

@@ -22,6 +22,7 @@ MAX_HIDDEN = FPG_MAX_HIDDEN
 MAX_ACTIONS = FPG_MAX_ACTIONS
 MAX_COMPONENTS = FPG_MAX_COMPONENTS
 MAX_THREADS = FPG_MAX_THREADS
+LONGEST_EPISODE = FPG_LONGEST_EPISODE
 MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are as many
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
@@ -44,6 +45,7 @@ include "vector.pxi"
 include "rows.pxi"
 include "returns.pxi"
 include "sampler.pxi"
+include "normalizer.pxi"
 include "batch.pxi"
 include "training.pxi"
 include "for_tests.pxi"

@@ -3,13 +3,14 @@
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
     enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
-    enum: FPG_MAX_LOG_STD
+    enum: FPG_MAX_LOG_STD, FPG_LONGEST_EPISODE
     const uint64_t FPG_ENV_MAGIC
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
-        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENVIRONMENT_FAILED
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENDLESS_EPISODE
+        FPG_ENVIRONMENT_FAILED
 
     ctypedef enum fpg_function:
         FPG_RESET, FPG_STEP, FPG_OBSERVE
@@ -99,6 +100,7 @@ cdef extern from "fastpg.h" nogil:
     fpg_status fpg_vector_step(fpg_vector *, const void *, const fpg_step_output *, int64_t *)
     int64_t fpg_vector_ended(const fpg_vector *, uint8_t *)
     void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
+    void fpg_vector_get_returns(const fpg_vector *, double *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     fpg_status fpg_vector_observe(const fpg_vector *, void *)
 
@@ -250,6 +252,19 @@ cdef extern from "fastpg.h" nogil:
     int fpg_vecmath_float(const char *, int64_t, const float *, float *)
     int fpg_vecmath_double(const char *, int64_t, const double *, double *)
 
+
+cdef extern from "network/normalize.h" nogil:
+    ctypedef struct fpg_normalizer:
+        int64_t count
+        int32_t size
+        double *mean
+        double *shift
+        double *std
+
+    int fpg_normalizer_init(fpg_normalizer *, int32_t)
+    void fpg_normalizer_free(fpg_normalizer *)
+    void fpg_normalizer_add(fpg_normalizer *, int64_t, const double *, const double *)
+    void fpg_normalizer_fold(const fpg_normalizer *, int32_t, int64_t, const float *, float *)
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1

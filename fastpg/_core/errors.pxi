@@ -35,6 +35,9 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         raise interrupt.raised
     if status == FPG_NO_MEMORY:
         raise MemoryError(f"{where}: out of memory")
+    if status == FPG_ENDLESS_EPISODE:
+        from fastpg.errors import endless
+        raise endless(where, FPG_LONGEST_EPISODE)
     if status == FPG_NO_ROWS:
         raise ValueError(f"{where}: batch has no transition: its mask is False everywhere")
     if status == FPG_BAD_ACTION:

@@ -153,6 +153,13 @@ cdef class Vector(Exclusive):
         fpg_vector_get_state(self.vector, &fields[0, 0], &steps[0])
         return state, elapsed
 
+    def returns(self):
+        result = numpy.empty(self.num_envs)
+        cdef double[::1] sums = result
+        self._check_taken()
+        fpg_vector_get_returns(self.vector, &sums[0])
+        return result
+
     def set_state(self, const double[:, ::1] state, const int32_t[::1] elapsed, obs):
         cdef void *out = self._rows(obs)
         self._check_state_shape(state)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _core
-from fastpg.batches.episodes import episode_sums
+from fastpg.batches.episodes import LONG_EPISODE, episode_sums, still_waiting
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, Stepper
 from fastpg.errors import without_place
 
@@ -105,8 +105,10 @@ class Collector:
         ------
         FloatingPointError
             An observation or a reward is not finite, or the policy's output is not.
+        EnvError
+            An episode does not end.
         """
-        stepper, network, count = self._stepper, self._network, self.env.num_envs
+        stepper, count = self._stepper, self.env.num_envs
         by_episode = episodes > 0
         self._reserve(horizon or FIRST_ROWS)
         if self._fresh or by_episode:
@@ -122,14 +124,17 @@ class Collector:
         if horizon == 1 and not live.any():  # resets of all: the row after them is the first with transitions
             horizon = 2
         finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
+        begun = np.zeros(count, np.int64)  # at which step the episodes under way did, where all begin here
         t = 0
         while t < horizon or (by_episode and counting.any()):
+            if by_episode and t > 0 and t % LONG_EPISODE == 0:
+                still_waiting(self.env.label, t - int(begun[counting].min()))
             if t == self._capacity:
                 self._reserve(2 * t)
             obs, next_obs, action, entropy, reward, flags, valid = self._rows[t]
             np.copyto(valid, live)
             try:
-                _core.act(network, theta, obs, self._action_seed, self._draws, False, action, entropy)
+                self._act(theta, obs, action, entropy)
             except FloatingPointError as error:
                 self._check_obs(t, 1)
                 raise FloatingPointError(without_place(error)) from error
@@ -143,12 +148,19 @@ class Collector:
                     self._check_finals(t, which, rows)
                     finals.append((t, which, rows))
                 left[ended] -= 1
+                begun[ended] = t + 1
                 counting = left > 0
                 live = counting & ~stepper.filler
             t += 1
         collected = self._cut(t, finals, by_episode)
         self._fresh = False
         return collected
+
+    def _act(
+        self, theta: NDArray[np.float32], obs: NDArray[np.float32], action: Any, entropy: NDArray[np.float32]
+    ) -> None:
+        """Draw the actions of a step, flat (N * action_size,), and say the entropy of each row's policy."""
+        _core.act(self._network, theta, obs, self._action_seed, self._draws, False, action, entropy)
 
     @property
     def draws(self) -> int:

@@ -1,7 +1,31 @@
 """Sums over the episodes in arrays of steps."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
+
+from fastpg import _core
+from fastpg.errors import endless
+
+LONG_EPISODE = 100_000  # steps after which who waits for an episode's end says so
+
+
+def still_waiting(label: str, age: int) -> None:
+    """Hear, every LONG_EPISODE steps, what the longest episode has had that is waited for.
+
+    Says so at first, and raises EnvError where the end may never come.
+    """
+    if age >= _core.LONGEST_EPISODE:
+        raise endless(label, _core.LONGEST_EPISODE)
+    if LONG_EPISODE <= age < 2 * LONG_EPISODE:
+        warnings.warn(
+            f"{label}: an episode has had {age:,} steps, and whole episodes are waited for; if it never ends, "
+            f"the wait ends with an error at {_core.LONGEST_EPISODE:,}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
 
 Bools = NDArray[np.bool_]
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg.batches.collector import EVALUATION, seeds_for
+from fastpg.batches.episodes import LONG_EPISODE, still_waiting
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, Stepper, VectorizationMode, opened
 from fastpg.envs.native.registry import native_env
 from fastpg.errors import without_place
@@ -135,6 +136,8 @@ def play_stepped(
             except FloatingPointError as error:
                 raise FloatingPointError(f"{env.id}: {without_place(error)}") from error
             draws += 1
+            if max_steps is None and draws % LONG_EPISODE == 0:
+                still_waiting(env.label, int(age[counting].max()))
             ended = live & stepper.done if stepper.step(action, reward, flags, obs) else nobody
             earned += np.where(live, reward, 0.0)
             age += live

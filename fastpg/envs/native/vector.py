@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import gymnasium
 import numpy as np
@@ -23,6 +23,17 @@ from fastpg.envs.native.vector_arguments import (
 )
 from fastpg.envs.native.vector_results import Results
 from fastpg.errors import InvalidAction, ResetNeeded
+
+
+class Standing(NamedTuple):
+    """Where the environments of a VectorEnv stand."""
+
+    obs: Any  # as the observation space has them
+    age: NDArray[np.int32]  # (N,): steps of the episodes under way
+    earned: NDArray[np.float64]  # (N,): and their rewards
+    ended: NDArray[np.bool_]  # (N,): whose next step is a reset
+    seed: int  # of the first environment
+    collected: int  # steps by `collect` since the seeds
 
 
 class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
@@ -272,6 +283,29 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._core.set_state(rows, steps, obs)
             self._last_actions = None
             return self._results.observations(obs)
+
+    def standing(self, where: str) -> Standing:
+        """Return where the environments stand, for who steps them on; `where` is the caller.
+
+        Environments that were never reset are; so are those whose episode has ended, if nobody else does it.
+        """
+        with self._core.turn(where):
+            self._check_open(where)
+            if not self._core.was_reset:
+                self._reset(where)
+            ended = self._core.ended()
+            if self._autoreset == "disabled" and ended.any():
+                self._reset(where, options={"reset_mask": ended.copy()})
+                ended[:] = False
+            obs = self._results.empty_obs()
+            self._core.observe(obs)
+            _, elapsed = self._core.get_state()
+            seen = self._results.observations(obs)
+            return Standing(seen, elapsed, self._core.returns(), ended, int(self._seeds[0]), self._collected)
+
+    def count_collected(self, steps: int) -> None:
+        """Take note of steps whose actions were drawn with the numbers that follow those of before."""
+        self._collected += steps
 
     def collect_into(
         self,

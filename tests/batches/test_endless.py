@@ -1,0 +1,69 @@
+"""Whole episodes that never end are a sentence, not a hang."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import SyncVectorEnv
+
+import fastpg
+from fastpg import _core
+from fastpg.batches import collector, episodes, evaluate
+from fastpg.exact import FiniteMDP
+from tests.support.gymnasium_envs import Single
+
+ENDLESS = FiniteMDP(np.full((2, 2, 2), 0.5), np.ones((2, 2, 2)), np.zeros(2, bool), np.array([0.5, 0.5]))
+SENTENCE = r"an episode has not ended in .* steps, and whole episodes are waited for: give the environment a"
+
+
+class Endless(Single):
+    def __init__(self):
+        super().__init__(Box(-1.0, 1.0, (2,)), Discrete(2), obs=np.zeros(2, np.float32))
+
+    def step(self, action):
+        return self.obs, 1.0, False, False, {}
+
+
+@pytest.mark.slow
+def test_native_environments():
+    policy = fastpg.Policy.for_env(ENDLESS, hidden=())
+    with pytest.raises(fastpg.EnvError, match=rf"^evaluate\(\): {SENTENCE}.* pass max_steps"):
+        fastpg.evaluate(ENDLESS, policy, episodes=2)
+    most = _core.LONGEST_EPISODE + 5  # what the caller says is waited for
+    assert fastpg.evaluate(ENDLESS, policy, episodes=1, max_steps=most)[1] == most
+
+
+@pytest.mark.parametrize("what", ["evaluate", "train", "estimate_gradient"])
+def test_environments_that_python_steps(what, monkeypatch):
+    for module in (collector, episodes, evaluate):
+        monkeypatch.setattr(module, "LONG_EPISODE", 50)
+    monkeypatch.setattr(_core, "LONGEST_EPISODE", 400)
+    policy = fastpg.Policy.for_env(Endless, hidden=())
+    vector = SyncVectorEnv([Endless, lambda: Single(Box(-1.0, 1.0, (2,)), Discrete(2))])  # one does end
+    calls = {
+        "evaluate": lambda: fastpg.evaluate(vector, policy, episodes=4),
+        "train": lambda: fastpg.train(vector, episodes=4, policy=policy),
+        "estimate_gradient": lambda: fastpg.estimate_gradient(vector, policy, episodes=4),
+    }
+    with (
+        pytest.warns(
+            RuntimeWarning, match=rf"^{what}\(\): SyncVectorEnv: an episode has had .* if it never"
+        ) as said,
+        pytest.raises(fastpg.EnvError, match=rf"^{what}\(\): SyncVectorEnv: {SENTENCE}"),
+    ):
+        calls[what]()
+    assert len(said) == 1
+    assert (fastpg.evaluate(vector, policy, episodes=4, max_steps=500)[1][::2] == 500).all()
+
+
+@pytest.mark.parametrize("env", [ENDLESS, Endless], ids=["native", "stepped"])
+def test_ctrl_c_ends_the_wait(env):
+    policy = fastpg.Policy.for_env(env, hidden=(64, 64))
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fastpg.train(env, num_envs=16, episodes=16, policy=policy)
+    timer.join()
