@@ -31,6 +31,7 @@ from fastpg.envs import (
 )
 from fastpg.envs.gymnasium.flatten import flatten_observations
 from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
+from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
@@ -60,6 +61,7 @@ __all__ = [
     "JitEnv",
     "LoadedEnv",
     "MujocoEnv",
+    "ObservationNormalizer",
     "Policy",
     "Reinforce",
     "ResetNeeded",

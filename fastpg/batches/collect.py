@@ -14,6 +14,7 @@ from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import DEFAULT_NUM_ENVS, NativeEnv, is_native, native_env
 from fastpg.envs.native.vector import VectorEnv
+from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction, require_value
 
@@ -28,6 +29,7 @@ def collect(
     value: ValueFunction | None = None,
     seed: int | None = None,
     num_envs: int | None = None,
+    normalizer: ObservationNormalizer | None = None,
     out: Batch[NDArray[Any]] | None = None,
     **env_params: Any,
 ) -> Batch[NDArray[Any]]:
@@ -70,6 +72,9 @@ def collect(
         the seed of the first environment, which `reset` was given; 0 with an id.
     num_envs : int, optional
         How many environments, N; with an id only, 1024 by default, and 16 where Python steps them.
+    normalizer : ObservationNormalizer, optional
+        The policy and the value function read observations that it has normalised, and the batch has these.
+        Their statistics then grow by those of the batch, unless its `training` is False.
     out : Batch, optional
         With native environments: an earlier one of the same shape, whose arrays are overwritten and
         returned again. In a loop this saves the allocation.
@@ -102,12 +107,13 @@ def collect(
     """
     where = "collect()"
     require_policy(where, policy)
+    require_normalizer(where, normalizer)
     if value is not None:
         require_value(where, "value", value)
     if not isinstance(env, VectorEnv) and not is_native(env):
         if out is not None:
             raise ValueError(f"{where}: out goes with native environments; Python steps {_check.shown(env)}")
-        return collect_stepped(where, env, policy, horizon, value, seed, num_envs, env_params)
+        return collect_stepped(where, env, policy, horizon, value, seed, num_envs, normalizer, env_params)
     stage = set_stage(where, env, num_envs, seed, env_params)
     policy.check_fits(where, stage.env)
     critic = None
@@ -116,7 +122,9 @@ def collect(
         critic = Weights(value.network, value.theta)
     if out is not None and type(out) is not Batch:
         raise TypeError(f"{where}: out must be a Batch of fastpg.collect, got {_check.shown(out)}")
-    return collect_native(where, stage, Weights(policy.network, policy.theta), critic, horizon, out)
+    return collect_native(
+        where, stage, Weights(policy.network, policy.theta), critic, horizon, out, normalizer
+    )
 
 
 class Stage(NamedTuple):
@@ -229,6 +237,7 @@ def collect_native(
     critic: Weights | None,
     horizon: Any,
     out: Batch[Any] | None,
+    normalizer: ObservationNormalizer | None = None,
 ) -> Batch[NDArray[Any]]:
     """Do the work of `collect`; policy and critic fit the environments."""
     horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
@@ -238,6 +247,10 @@ def collect_native(
     _check.finite(where, "theta", policy.theta)
     if critic is not None:
         _check.finite(where, "theta of the value function", critic.theta)
+    theta = policy.theta
+    if normalizer is not None:
+        normalizer.check_fits(where, "env", obs_space)
+        theta = normalizer.fold_into(where, policy.network, theta, np.empty_like(theta))
     buffers = _buffers(where, horizon, stage.num_envs, obs_space, action_space, critic is not None, out)
     flags = buffers.flags.view(np.uint8)
     arrays = {
@@ -250,13 +263,19 @@ def collect_native(
         "truncated": flags[1],
     }
     if stage.vector is not None:
-        played = stage.vector.collect_into(where, policy.network, policy.theta, stage.seed, arrays)
+        played = stage.vector.collect_into(where, policy.network, theta, stage.seed, arrays)
     else:
         assert stage.seed is not None
         sampler = _core.Sampler(env.core, policy.network, stage.num_envs, stage.seed)
-        played = sampler.collect(None, policy.theta, seed=stage.seed, first_step=0, **arrays)
+        played = sampler.collect(None, theta, seed=stage.seed, first_step=0, **arrays)
     stats, ends, returns, lengths, final_rows = played
     terminated, truncated = buffers.flags
+    if normalizer is not None:
+        rows = buffers.rows.copy() if normalizer.training else buffers.rows
+        buffers.rows[...] = normalizer.scaled(where, buffers.rows)
+        final_rows = normalizer.scaled(where, final_rows)
+        if normalizer.training:
+            normalizer.add(rows[:-1].reshape(-1, rows.shape[-1]))
     if critic is not None:
         rows = buffers.rows
         if obs_space.categories:  # weights are found by them, and another thread may have the same `out`

@@ -20,7 +20,7 @@ def still_waiting(label: str, age: int) -> None:
         raise endless(label, _core.LONGEST_EPISODE)
     if LONG_EPISODE <= age < 2 * LONG_EPISODE:
         warnings.warn(
-            f"{label}: an episode has had {age:,} steps, and whole episodes are waited for; if it never ends, "
+            f"{label}: an episode has had {age:,} steps, and whole ones are waited for; if it never ends, "
             f"the wait ends with an error at {_core.LONGEST_EPISODE:,}",
             RuntimeWarning,
             stacklevel=2,

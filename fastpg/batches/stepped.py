@@ -1,7 +1,7 @@
 """`collect` for environments that Python steps: the rows of a collector as a batch."""
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -13,7 +13,9 @@ from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
 from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.native.vector import VectorEnv
 from fastpg.errors import without_place
+from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 
@@ -29,23 +31,58 @@ def collect_stepped(
     value: ValueFunction | None,
     seed: Any,
     num_envs: Any,
+    normalizer: ObservationNormalizer | None,
     env_params: Mapping[str, Any],
 ) -> Batch[NDArray[Any]]:
     """Do the work of `collect` with an environment that is not native."""
+
+    def begin(wrapped: GymnasiumEnv, seed: int) -> tuple[Collector, NDArray[np.float32]]:
+        policy.check_fits(where, wrapped)
+        if value is not None:
+            value.check_fits(where, "value", wrapped.observation_space)
+        return policy_collector(where, wrapped, policy, seed, normalizer)
+
+    rows = play(where, env, horizon, seed, num_envs, env_params, begin)
+    return batch_of(where, normalized(where, rows, normalizer), policy, value)
+
+
+def policy_collector(
+    where: str, env: GymnasiumEnv, policy: Policy, seed: int, normalizer: ObservationNormalizer | None
+) -> tuple[Collector, NDArray[np.float32]]:
+    """Return what acts with a policy, and the parameters that read what the environment returns."""
+    theta = policy.checked_theta(where)
+    if normalizer is not None:
+        normalizer.check_fits(where, "policy", policy.observations)
+        theta = normalizer.fold_into(where, policy.network, theta, np.empty_like(theta))
+    return Collector(env, policy.network, seed, wants_final=True, all_ends=True), theta
+
+
+def play(
+    where: str,
+    env: Any,
+    horizon: Any,
+    seed: Any,
+    num_envs: Any,
+    env_params: Mapping[str, Any],
+    begin: Callable[[GymnasiumEnv, int], tuple[Collector, NDArray[np.float32]]],
+) -> Rows:
+    """Check what `collect` takes, and step the environment with the collector that `begin` makes for a seed.
+
+    A vector environment goes on where it stands, if that is known: one of fastpg's tells it, of another it is
+    where the last call left it.
+    """
     horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
     if seed is not None:
         seed = _check.seed(where, seed)
     if num_envs is not None:
         num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
-    theta = policy.checked_theta(where)
     with opened(where, env, env_params or None, num_envs=num_envs) as wrapped:
         assert isinstance(wrapped, GymnasiumEnv)
-        policy.check_fits(where, wrapped)
-        if value is not None:
-            value.check_fits(where, "value", wrapped.observation_space)
-        collector = Collector(wrapped, policy.network, seed or 0, wants_final=True, all_ends=True)
+        collector, theta = begin(wrapped, seed or 0)
         is_kept = isinstance(env, gymnasium.vector.VectorEnv)
-        if is_kept and seed is None and env in _under_way:
+        if isinstance(env, VectorEnv):
+            collector.resume(_standing(where, env, wrapped, seed))
+        elif is_kept and seed is None and env in _under_way:
             collector.resume(_under_way[env])
         if is_kept:  # until the batch is whole, nothing is known of where they stand
             _under_way.pop(env, None)
@@ -53,12 +90,34 @@ def collect_stepped(
             rows = collector.collect(theta, horizon=horizon)
         except FloatingPointError as error:
             raise FloatingPointError(f"{where}: {without_place(error)}") from error
-        if is_kept:
+        if isinstance(env, VectorEnv):
+            env.count_collected(len(rows.rewards))
+        elif is_kept:
             _under_way[env] = collector.under_way()
-    return _batch(where, rows, policy, value)
+    return rows
 
 
-def _batch(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) -> Batch[NDArray[Any]]:
+def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | None) -> UnderWay:
+    """Return where a VectorEnv of fastpg's stands, and which actions are drawn next."""
+    at = env.standing(where)
+    last = np.empty((env.num_envs, wrapped.observed.size), np.float32)
+    wrapped.observed.write(at.obs, last)
+    age = at.age.astype(np.int64)
+    return UnderWay(last, age, at.earned, at.ended, at.seed if seed is None else seed, at.collected)
+
+
+def normalized(where: str, rows: Rows, normalizer: ObservationNormalizer | None) -> Rows:
+    """Return the rows with normalised observations; the normaliser then hears of them, if it wants to."""
+    if normalizer is None:
+        return rows
+    obs, last, final = (normalizer.scaled(where, one) for one in (rows.obs, rows.last_obs, rows.final_obs))
+    if normalizer.training:
+        counted = rows.obs.reshape(-1, rows.obs.shape[-1])
+        normalizer.add(counted if rows.mask is None else counted[rows.mask.reshape(-1) != 0])
+    return rows._replace(obs=obs, last_obs=last, final_obs=final)
+
+
+def batch_of(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) -> Batch[NDArray[Any]]:
     """Return the rows in the form of the spaces, with what the policy and the value function say of them."""
     shape = rows.rewards.shape
     flat = rows.obs.reshape(-1, rows.obs.shape[-1])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fastpg import spaces
 from fastpg.networks.parametric import Activation
 from fastpg.torch.batch import Batch
-from fastpg.torch.reading import describe, read_anew
+from fastpg.torch.reading import NotCompiled, describe, read_anew
 
 
 def scalar(value: float) -> Tensor:
@@ -94,6 +94,18 @@ def _traced_parameters(module: nn.Module, found: list[Tensor]) -> list[Tensor]:
         for child in module:
             _traced_parameters(child, found)
     return found
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def kernels_run(where: str, module: nn.Module) -> bool:
+    """Return whether the kernels run a module, or torch has to; what is wrong with it is said later."""
+    try:
+        read_anew(where, module, None, None, None)
+    except NotCompiled:
+        return False
+    except (TypeError, ValueError):
+        pass
+    return True
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

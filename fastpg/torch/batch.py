@@ -23,12 +23,12 @@ class Batch:
         self.read = read
         self.numbers: dict[str, NDArray[np.float32]] = {}  # of the rows, (B,), by the arguments' names
         if read.observations.categories:
-            columns = [_array(where, "obs", one) for one in (obs if type(obs) in (tuple, list) else (obs,))]
+            columns = [array_of(where, "obs", one) for one in (obs if type(obs) in (tuple, list) else (obs,))]
             self.rows, self.shape = read.observations.rows(
                 where, tuple(columns) if type(obs) in (tuple, list) else columns[0]
             )
         else:
-            rows = _array(where, "obs", obs, torch.float32)
+            rows = array_of(where, "obs", obs, torch.float32)
             width = read.network.num_inputs
             if rows.ndim == 0 or rows.shape[-1] != width or rows.size == 0:
                 _check.observations(where, "obs", rows, width)
@@ -36,9 +36,9 @@ class Batch:
             self.rows = rows if rows.ndim == 2 else rows.reshape(-1, width)
         wanted = (*self.shape, *(read.actions.space.shape or ()))
         if read.actions.head == "gaussian":
-            taken = _array(where, "actions", actions, torch.float32)
+            taken = array_of(where, "actions", actions, torch.float32)
         else:
-            taken = _array(where, "actions", actions)
+            taken = array_of(where, "actions", actions)
             if taken.dtype != np.int64 and taken.dtype.kind in "iu":
                 taken = taken.astype(np.int64)
         if taken.shape != wanted or taken.dtype != read.actions.dtype:
@@ -49,7 +49,7 @@ class Batch:
     def take(self, **arguments: Any) -> None:
         """Take numbers of the rows: weights, log-probs."""
         for name, value in arguments.items():
-            values = _array(self.where, name, value, torch.float32)
+            values = array_of(self.where, name, value, torch.float32)
             if values.shape != self.shape:
                 raise ValueError(
                     f"{self.where}: {name} must have shape {self.shape} like obs' batch, got {values.shape}"
@@ -147,7 +147,7 @@ class Batch:
         return self.read.actions.shaped(self.actions, (len(self.rows),))
 
 
-def _array(where: str, name: str, value: Any, dtype: torch.dtype | None = None) -> NDArray[Any]:
+def array_of(where: str, name: str, value: Any, dtype: torch.dtype | None = None) -> NDArray[Any]:
     """Return a tensor's memory as an array, C-contiguous; copied only if it is not."""
     if not isinstance(value, Tensor):
         wanted = "tensor of integers" if dtype is None else f"{_name(dtype)} tensor"

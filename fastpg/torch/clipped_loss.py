@@ -9,10 +9,20 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from fastpg import _check
-from fastpg.torch.autograd import Loss, clipped_loss_operator, columns, scalar, traced_module, vector
+from fastpg.torch import any_module
+from fastpg.torch.any_module import is_outputs, rows_of
+from fastpg.torch.autograd import (
+    Loss,
+    clipped_loss_operator,
+    columns,
+    kernels_run,
+    scalar,
+    traced_module,
+    vector,
+)
 from fastpg.torch.batch import Batch
 from fastpg.torch.loss import REDUCTIONS, require_data
-from fastpg.torch.reading import read_module
+from fastpg.torch.reading import NotCompiled, read_if_compiled
 
 
 class PPOStats(NamedTuple):
@@ -152,13 +162,25 @@ def ppo_loss(
         return_stats = _check.boolean(where, "return_stats", return_stats)
     if torch.is_grad_enabled():
         require_data(where, obs=obs, actions=actions, advantages=advantages, old_log_probs=old_log_probs)
-    if torch.compiler.is_compiling():
+    by_torch = is_outputs(module) or (torch.compiler.is_compiling() and not kernels_run(where, module))
+    if torch.compiler.is_compiling() and not by_torch:
         traced = traced_module(where, module, action_space, observation_space, log_std)
-        loss, _, watched = clipped_loss_operator(
+        loss, _, seen = clipped_loss_operator(
             columns(obs), actions, advantages, old_log_probs, *traced, clip_range, entropy_coef, reduction
         )
-        return (loss, PPOStats(*watched.unbind())) if return_stats else loss
-    read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
+        return (loss, PPOStats(*seen.unbind())) if return_stats else loss
+    try:
+        if by_torch:
+            raise NotCompiled(TypeError())
+        read = read_if_compiled(
+            where, module, action_space, observation_space=observation_space, log_std=log_std
+        )
+    except NotCompiled:
+        rows = rows_of(where, module, obs, actions, action_space, log_std)
+        loss, watched = any_module.clipped_loss(
+            where, rows, advantages, old_log_probs, clip_range, entropy_coef, reduction
+        )
+        return (loss, PPOStats(*watched)) if return_stats else loss
     differentiable = torch.is_grad_enabled() and any(one.requires_grad for one in read.parameters)
     if differentiable:
         read.require_trainable(where)

@@ -12,9 +12,11 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from fastpg import _check
-from fastpg.torch.autograd import Loss, columns, loss_operator, scalar, traced_module
+from fastpg.torch import any_module
+from fastpg.torch.any_module import is_outputs, rows_of
+from fastpg.torch.autograd import Loss, columns, kernels_run, loss_operator, scalar, traced_module
 from fastpg.torch.batch import Batch
-from fastpg.torch.reading import read_module
+from fastpg.torch.reading import NotCompiled, read_if_compiled
 
 REDUCTIONS = ("mean", "sum")
 
@@ -39,9 +41,11 @@ def pg_loss(
 
     Parameters
     ----------
-    module : torch.nn.Linear or torch.nn.Sequential
-        As `from_module` takes it; its parameters need not share memory with a policy. Its outputs are logits,
-        or the means of a Gaussian. Hooks of its layers are not called.
+    module : torch.nn.Module, or tensor or tuple of tensors
+        As `from_module` takes it, it is run by the kernels; its parameters need not share memory with a
+        policy. Its outputs are logits, or the means of a Gaussian. Hooks of its layers are not called. Any
+        other module is called by torch, and returns what `collect` describes; autograd then makes the
+        gradient. What a module has returned for obs may be given in its place, as where one call makes V too.
     obs : float32 tensor, shape (..., D); or integer tensors where the observation space holds categories
     actions : integer or float32 tensor, shape (...) or (..., n)
         As `fastpg.Policy` describes them: float32 for a Gaussian, else integers.
@@ -89,12 +93,21 @@ def pg_loss(
         entropy_coef = _check.real(where, "entropy_coef", entropy_coef, "(-inf, inf)")
     if torch.is_grad_enabled():
         require_data(where, obs=obs, actions=actions, weights=weights)
+    if is_outputs(module) or (torch.compiler.is_compiling() and not kernels_run(where, module)):
+        rows = rows_of(where, module, obs, actions, action_space, log_std)
+        return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
     if torch.compiler.is_compiling():
         traced = traced_module(where, module, action_space, observation_space, log_std)
         traced_loss: Tensor
         traced_loss, _ = loss_operator(columns(obs), actions, weights, *traced, entropy_coef, reduction)
         return traced_loss
-    read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
+    try:
+        read = read_if_compiled(
+            where, module, action_space, observation_space=observation_space, log_std=log_std
+        )
+    except NotCompiled:
+        rows = rows_of(where, module, obs, actions, action_space, log_std)
+        return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
     batch = Batch(where, read, obs, actions)
     batch.take(weights=weights)
     if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in read.parameters)):
@@ -139,7 +152,16 @@ def log_prob_and_entropy(
     (torch.Size([3]), False)
     """
     where = "log_prob_and_entropy()"
-    read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
+    try:
+        if is_outputs(module):
+            raise NotCompiled(TypeError())
+        read = read_if_compiled(
+            where, module, action_space, observation_space=observation_space, log_std=log_std
+        )
+    except NotCompiled:
+        with torch.no_grad():
+            rows = rows_of(where, module, obs, actions, action_space, log_std)
+        return rows.log_prob.reshape(rows.shape), rows.entropy.reshape(rows.shape)
     batch = Batch(where, read, obs, actions)
     log_prob, entropy = batch.log_prob_and_entropy()
     return torch.from_numpy(log_prob.reshape(batch.shape)), torch.from_numpy(entropy.reshape(batch.shape))

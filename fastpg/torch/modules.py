@@ -94,7 +94,7 @@ def to_module(policy: Policy | ValueFunction) -> PolicyModule | ValueModule:
         parameters.append(module.log_std)
     module.set_observations(policy.observations)
     if isinstance(policy, Policy):
-        module.action_space = policy.action_space
+        module.action_space, module.action_scaling = policy.action_space, policy.action_scaling
     _share(parameters, policy.theta)
     _tell_of_writes(policy, module)
     return module
@@ -111,6 +111,7 @@ def from_module(
     *,
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
+    action_scaling: bool | None = None,
 ) -> Policy:
     """Return a policy whose `theta` is the memory of a module's parameters.
 
@@ -131,6 +132,8 @@ def from_module(
     log_std : Parameter, shape (n,) or (1, n), optional
         The logarithms of the standard deviations, for actions in a Box. By default the module's attribute of
         that name.
+    action_scaling : bool, optional
+        As in `fastpg.Policy`; by default as the module's attribute of that name says, else False.
 
     Returns
     -------
@@ -157,7 +160,11 @@ def from_module(
         raise TypeError(f"{where}: module is that of a value function; pass it to value_from_module()")
     read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
     spaces = read.observations.space, read.actions.space
-    policy = Policy.of_shape(where, spaces, read.hidden, read.activation, _shared_theta(where, read))
+    if action_scaling is None:
+        action_scaling = getattr(module, "action_scaling", False)
+    scales = _check.boolean(where, "action_scaling", action_scaling)
+    theta = _shared_theta(where, read)
+    policy = Policy.of_shape(where, spaces, read.hidden, read.activation, theta, action_scaling=scales)
     _tell_of_writes(policy, module)
     return policy
 

@@ -14,8 +14,11 @@ class PolicyModule(NetworkModule):
     ----------
     observation_space, action_space
         The policy's: what `pg_loss` and `log_prob_and_entropy` read observations and actions by.
+    action_scaling : bool
+        The policy's.
     log_std : Parameter, shape (n,)
         Only where actions are in a Box.
     """
 
     action_space: Space[Any]
+    action_scaling: bool

@@ -26,6 +26,14 @@ VALUE: Space[Any] = Discrete(1)  # stands for the action space where a module is
 SUPPORTED = "Linear layers with Tanh or ReLU between them, alone or in a Sequential"
 
 
+class NotCompiled(Exception):
+    """A module that the kernels do not run, though torch may; `error` says why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleParameters:
     """A module as the core takes it."""
@@ -86,7 +94,24 @@ def read_module(
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
 ) -> ModuleParameters:
-    """Return what the core needs to run a module; `from_module` has the arguments. `where` is the caller.
+    """Return what the core needs to run a module; `from_module` has the arguments. `where` is the caller."""
+    try:
+        return read_if_compiled(
+            where, module, action_space, observation_space=observation_space, log_std=log_std
+        )
+    except NotCompiled as found:
+        raise found.error from None
+
+
+def read_if_compiled(
+    where: str,
+    module: Any,
+    action_space: Space[Any] | None = None,
+    *,
+    observation_space: Space[Any] | None = None,
+    log_std: Tensor | None = None,
+) -> ModuleParameters:
+    """Do the work of `read_module`; where only torch can run the module, raise NotCompiled.
 
     What is found out is kept while the module lives, and checked to hold still: by the identity of its layers
     and parameters, and by the addresses of their data.
@@ -162,7 +187,9 @@ def describe(
     """Return what the core needs to run the parameters of a module; their names are for errors."""
     tensors = tuple(_tensor(where, name, value) for name, value in parameters.items())
     if len({tensor.data_ptr() for tensor in tensors}) < len(tensors):
-        raise ValueError(f"{where}: module uses one parameter in two places, which is not supported")
+        raise NotCompiled(
+            ValueError(f"{where}: module uses one parameter in two places, which is not supported")
+        )
     widths = tuple(tensor.shape[0] for tensor in tensors[: 2 * (len(tensors) // 2) : 2])
     outputs = widths[-1]
     if len(tensors) % 2 and tensors[-1].shape not in ((outputs,), (1, outputs)):
@@ -198,6 +225,16 @@ def describe(
 make_network: Callable[..., _core.Network] = functools.lru_cache(maxsize=64)(_core.Network)
 
 
+def with_scaling(where: str, read: ModuleParameters) -> _core.Network:
+    """Return the network of a module whose actions count from -1 to 1 between an environment's bounds."""
+    spaces.require_scalable(where, read.actions.space)
+    network, actions = read.network, read.actions
+    return make_network(
+        network.num_inputs, read.hidden, actions.num_outputs, read.activation, network.obs_categories,
+        actions.head, (), True,
+    )  # fmt: skip
+
+
 def _layers(
     where: str, path: str, module: nn.Module, members: list[dict[str, Any]]
 ) -> list[tuple[str, nn.Module]]:
@@ -224,14 +261,19 @@ def _layers(
         for name in ("weight", "bias"):
             if module._parameters.get(name) is None:
                 advice = "; make it with bias=True" if name == "bias" else ""
-                raise ValueError(
-                    f"{where}: {path} must be a Linear with a weight and a bias of its own, but its {name} "
-                    f"is {'None' if name in module._parameters else 'computed from other parameters'}{advice}"
+                own = name in module._parameters
+                raise NotCompiled(
+                    ValueError(
+                        f"{where}: {path} must be a Linear with a weight and a bias of its own, but its "
+                        f"{name} is {'None' if own else 'computed from other parameters'}{advice}"
+                    )
                 )
     elif type(module) not in ACTIVATIONS:
-        raise TypeError(
-            f"{where}: {path} is a {type(module).__name__}, which is not supported; the compiled kernels run "
-            f"{SUPPORTED}"
+        raise NotCompiled(
+            TypeError(
+                f"{where}: {path} is a {type(module).__name__}, which is not supported; the compiled kernels "
+                f"run {SUPPORTED}"
+            )
         )
     return [(path, module)]
 
@@ -243,14 +285,16 @@ def _alternating(
     linears: list[tuple[str, nn.Linear]] = []
     activations: dict[Activation, str] = {}
     if not layers:
-        raise ValueError(f"{where}: module has no layers; it must be {SUPPORTED}")
+        raise NotCompiled(ValueError(f"{where}: module has no layers; it must be {SUPPORTED}"))
     for k, (path, layer) in enumerate(layers):
         if isinstance(layer, nn.Linear) != (k % 2 == 0):
             before = layers[k - 1][0] if k else "the beginning"
             wanted = "a Linear" if k % 2 == 0 else "Tanh or ReLU"
-            raise ValueError(
-                f"{where}: {wanted} must follow {before}, but {path} is a {type(layer).__name__}; the "
-                f"compiled kernels run {SUPPORTED}"
+            raise NotCompiled(
+                ValueError(
+                    f"{where}: {wanted} must follow {before}, but {path} is a {type(layer).__name__}; the "
+                    f"compiled kernels run {SUPPORTED}"
+                )
             )
         if isinstance(layer, nn.Linear):
             if linears and layer.in_features != linears[-1][1].out_features:
@@ -263,22 +307,29 @@ def _alternating(
             activations.setdefault(ACTIVATIONS[type(layer)], path)
     path, last = layers[-1]
     if not isinstance(last, nn.Linear):
-        raise ValueError(
-            f"{where}: the last layer must be Linear, its outputs logits or means, but {path} is a "
-            f"{type(last).__name__}"
+        raise NotCompiled(
+            ValueError(
+                f"{where}: the last layer must be Linear, its outputs logits or means, but {path} is a "
+                f"{type(last).__name__}"
+            )
         )
     if len(activations) > 1:
         found = " and ".join(f"{kind} ({path})" for kind, path in activations.items())
-        raise ValueError(f"{where}: all activations must be of one kind, got {found}")
+        raise NotCompiled(ValueError(f"{where}: all activations must be of one kind, got {found}"))
     if len(linears) - 1 > _core.MAX_HIDDEN:
-        raise ValueError(
-            f"{where}: module has {len(linears) - 1} hidden layers; at most {_core.MAX_HIDDEN} are supported"
+        raise NotCompiled(
+            ValueError(
+                f"{where}: module has {len(linears) - 1} hidden layers; at most {_core.MAX_HIDDEN} are "
+                "supported"
+            )
         )
     for path, linear in linears[:-1]:
         if not 1 <= linear.out_features <= _core.MAX_WIDTH:
-            raise ValueError(
-                f"{where}: {path} has {linear.out_features} outputs; hidden layers of 1 to "
-                f"{_core.MAX_WIDTH} units are supported"
+            raise NotCompiled(
+                ValueError(
+                    f"{where}: {path} has {linear.out_features} outputs; hidden layers of 1 to "
+                    f"{_core.MAX_WIDTH} units are supported"
+                )
             )
     return linears, next(iter(activations), "tanh")
 

@@ -1,20 +1,31 @@
 """Rollouts as tensors: a torch module acts, the compiled core plays."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from fastpg import _check, spaces
+from fastpg import _check, acted, spaces
 from fastpg.batches import batch as batches
 from fastpg.batches import collect as rollouts
-from fastpg.batches.collect import Stage
+from fastpg.batches.stepped import normalized, play
 from fastpg.batches.values import Weights
-from fastpg.envs.native.registry import EnvLike
+from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
-from fastpg.torch.reading import ModuleParameters, read_module
+from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
+from fastpg.torch.outputs import require_module, warn_of_training
+from fastpg.torch.reading import (
+    ModuleParameters,
+    NotCompiled,
+    read_if_compiled,
+    read_module,
+    with_scaling,
+)
+from fastpg.torch.stepping import Called, Compiled, kernel_reader, module_reader, tensors_of, values_of
 
 
 class Batch(batches.Batch[Tensor]):
@@ -39,7 +50,7 @@ class Batch(batches.Batch[Tensor]):
 
 
 def collect(
-    env: VectorEnv | EnvLike,
+    env: AnyEnv,
     module: nn.Module,
     horizon: int,
     *,
@@ -47,35 +58,50 @@ def collect(
     seed: int | None = None,
     num_envs: int | None = None,
     log_std: Tensor | None = None,
+    action_scaling: bool | None = None,
+    normalizer: ObservationNormalizer | None = None,
     out: Batch | None = None,
     **env_params: Any,
 ) -> Batch:
     """Take `horizon` steps of every environment with the module's actions, and return them all as tensors.
 
-    `fastpg.collect` for a torch module: no Python between the steps, no copy of the module's parameters where
-    they lie in one piece of memory (`to_module`, `from_module`), and no copy of the results.
+    `fastpg.collect` for a torch module. Where the kernels run the module, and the environment is native:
+    no Python between the steps, no copy of the module's parameters where they lie in one piece of memory
+    (`to_module`, `from_module`), and no copy of the results. Any other module is called by torch, once a step
+    for all environments, which Python then steps: docs/torch.md says what that costs.
 
     Parameters
     ----------
-    env : VectorEnv, str, fastpg.exact.FiniteMDP, or what jit_env or load_env made
+    env : VectorEnv, str, fastpg.exact.FiniteMDP, what jit_env or load_env made, or callable
         As in `fastpg.collect`, which also says which random numbers are drawn, and how a VectorEnv goes on.
-    module : torch.nn.Linear or torch.nn.Sequential
-        What `from_module` takes, with the outputs that the environment's actions need. It reads one-hot
-        vectors where observations are categories.
+        Where Python steps a VectorEnv in autoreset mode "next_step", resets are rows, which `mask` marks; and
+        after an error it stands where it was stepped to.
+    module : torch.nn.Module
+        What `from_module` takes, with the outputs that the environment's actions need, is run by the kernels;
+        it reads one-hot vectors where observations are categories. Any other is called with observations as
+        the batch's `obs` has them, (N, ...), without a graph, and returns logits, or the means where it has
+        a `log_std`, (N, n); in a Box ``(mean, log_std)`` as well, log_std (n,) or (N, n). V may be the last
+        entry of what it returns, as ``(logits, v)``, (N,) or (N, 1), and is then in the batch's `values`. A
+        logit of -inf masks its action.
     horizon : int
         Steps of each environment, T.
-    value : torch.nn.Linear or torch.nn.Sequential, optional
-        Such a module with one output: V of `values`, `last_values` and `final_values`.
+    value : torch.nn.Module, optional
+        A module with one output: V of `values`, `last_values` and `final_values`. The kernels run it, or
+        torch, as above.
     seed : int, optional
         Decides, with the number of the step, what actions are drawn.
     num_envs : int, optional
-        How many environments, N; with an id only, 1024 by default.
+        How many environments, N; with an id only, 1024 by default, and 16 where they are not native.
     log_std : Parameter, shape (n,), optional
         The logarithms of the standard deviations, where actions are in a Box and the module has no attribute
         of that name.
+    action_scaling : bool, optional
+        As in `fastpg.Policy`; by default as the module's attribute of that name says, which `to_module` sets.
+    normalizer : ObservationNormalizer, optional
+        As in `fastpg.collect`.
     out : Batch, optional
-        An earlier one of the same shape, whose tensors are overwritten and returned again, unknown to
-        autograd: call ``backward`` of whatever was computed from them before.
+        Where nothing is stepped by Python: an earlier one of the same shape, whose tensors are overwritten
+        and returned again, unknown to autograd: call ``backward`` of whatever was computed from them before.
     **env_params
         Parameters of the environment; with an id only.
 
@@ -86,10 +112,14 @@ def collect(
     Raises
     ------
     TypeError, ValueError
-        An argument is of the wrong kind or out of range; a layer is not supported; the module does not fit
-        the environment.
+        An argument is of the wrong kind or out of range; the module does not fit the environment, or raises.
     FloatingPointError
-        An observation, a reward or a value is not finite.
+        An observation, a reward, an output or a value is not finite.
+
+    Warns
+    -----
+    UserWarning
+        A module that torch calls is in train mode and has layers that compute something else at each call.
 
     Examples
     --------
@@ -102,20 +132,77 @@ def collect(
     (torch.Size([100, 8, 4]), torch.float32)
     """
     where = "collect()"
-    stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
-    policy = _policy(where, stage, module, log_std)
-    critic = None if value is None else _critic(where, stage, value)
+    require_normalizer(where, normalizer)
+    if action_scaling is None and isinstance(module, nn.Module):
+        action_scaling = getattr(module, "action_scaling", None)
     if out is not None and not isinstance(out, Batch):
         raise TypeError(f"{where}: out must be a Batch of fastpg.torch.collect, got {_check.shown(out)}")
-    played = rollouts.collect_native(
-        where, stage, Weights(policy.network, policy.theta), critic, horizon, out
-    )
-    return Batch(**{name: _tensor(part) for name, part in _parts(played).items()})
+    kernels_act = _is_compiled(where, module, log_std)
+    kernels_read = value is None or _is_compiled(f"{where}: value", value)
+    if not kernels_act:
+        warn_of_training(where, "module", require_module(where, "module", module))
+    if value is not None and not kernels_read:
+        warn_of_training(where, "value", require_module(where, "value", value))
+    if kernels_act and (isinstance(env, VectorEnv) or is_native(env)):
+        stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
+        given = stage.env.observation_space, stage.env.action_space
+        policy = _policy(where, module, log_std, *given)
+        scales = acted.action_scaling(where, given[1], action_scaling, stacklevel=2)
+        weights = Weights(with_scaling(where, policy) if scales else policy.network, policy.theta)
+        critic = _critic(where, given[0], value) if value is not None and kernels_read else None
+        reader = None if critic is None else Weights(critic.network, critic.theta)
+        played = rollouts.collect_native(where, stage, weights, reader, horizon, out, normalizer)
+        fields = tensors_of(played)
+        if value is not None and not kernels_read:
+            fields |= values_of(fields, module_reader(where, value))
+        return Batch(**fields)
+    if out is not None:
+        raise ValueError(
+            f"{where}: out goes with native environments and modules that the kernels run; here Python steps"
+        )
+    actor: Compiled | Called
+    if kernels_act:
+        actor = Compiled(
+            where, functools.partial(_policy, where, module, log_std), action_scaling, normalizer
+        )
+    else:
+        actor = Called(where, module, log_std, action_scaling, normalizer)
+    if is_native(env):
+        stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
+        env = VectorEnv(
+            stage.env, stage.num_envs, autoreset="same_step", copy=False, seed=stage.seed, render_mode=None
+        )
+        num_envs, env_params = None, {}
+    rows = play(where, env, horizon, seed, num_envs, env_params, actor.begin)
+    fields = actor.batch(normalized(where, rows, normalizer))
+    if value is not None:
+        if kernels_read:
+            reader_of = kernel_reader(where, _critic(where, actor.observation_space, value))
+        else:
+            reader_of = module_reader(where, value)
+        fields |= values_of(fields, reader_of)
+    return Batch(**fields)
 
 
-def _policy(where: str, stage: Stage, module: Any, log_std: Tensor | None) -> ModuleParameters:
-    """Read a module as the environment's policy."""
-    observation_space, action_space = stage.env.observation_space, stage.env.action_space
+def _is_compiled(where: str, module: Any, log_std: Tensor | None = None) -> bool:
+    """Return whether the kernels run a module, if it is a right one; what is wrong is said later."""
+    try:
+        read_if_compiled(where, module, log_std=log_std)
+    except NotCompiled:
+        return False
+    except (TypeError, ValueError):
+        pass
+    return True
+
+
+def _policy(
+    where: str,
+    module: Any,
+    log_std: Tensor | None,
+    observation_space: Space[Any],
+    action_space: Space[Any],
+) -> ModuleParameters:
+    """Read a module as an environment's policy."""
     wanted = spaces.observations(where, observation_space).shape, spaces.actions(where, action_space).shape
     read = read_module(where, module, log_std=log_std)  # as other functions do: it is kept
     if (read.observations.shape, read.actions.shape) != wanted:
@@ -123,9 +210,8 @@ def _policy(where: str, stage: Stage, module: Any, log_std: Tensor | None) -> Mo
     return read
 
 
-def _critic(where: str, stage: Stage, module: Any) -> Weights:
+def _critic(where: str, observation_space: Space[Any], module: Any) -> ModuleParameters:
     """Read a module as a value function."""
-    observation_space: Space[Any] = stage.env.observation_space
     categories = spaces.observations(where, observation_space).categories
     read = read_module(f"{where}: value", module, observation_space=observation_space if categories else None)
     wanted = spaces.observations(where, observation_space)
@@ -134,18 +220,11 @@ def _critic(where: str, stage: Stage, module: Any) -> Weights:
             f"{where}: value must map {wanted.num_inputs} inputs to 1 output, got a module that maps "
             f"{read.network.num_inputs} to {read.network.num_outputs}"
         )
-    return Weights(read.network, read.theta)
+    return read
 
 
 def _parts(rollout: batches.Batch[Any]) -> dict[str, Any]:
     return {field.name: getattr(rollout, field.name) for field in dataclasses.fields(rollout)}
-
-
-def _tensor(part: Any) -> Any:
-    """Return a part of a rollout as a tensor over the same memory."""
-    if isinstance(part, rollouts.Buffers) or part is None or isinstance(part, float):
-        return part
-    return tuple(map(torch.from_numpy, part)) if isinstance(part, tuple) else torch.from_numpy(part)
 
 
 def _numpy(rollout: Batch) -> batches.Batch[Any]:
