@@ -93,9 +93,8 @@ def clipped_loss(
     # A clipped row has no part in the gradient, however large its ratio: its exponential is never taken.
     above, below = 1.0 + clip_range, 1.0 - clip_range
     is_above = (gain > 0) & (log_ratio > math.log(above))
-    is_below = (gain < 0) & (
-        log_ratio < math.log(below) if below > 0 else torch.zeros_like(gain, dtype=torch.bool)
-    )
+    lowest = math.log(below) if below > 0 else -math.inf
+    is_below = (gain < 0) & (log_ratio < lowest)
     inside = torch.exp(log_ratio.masked_fill(is_above | is_below, 0.0)) * gain
     surrogate = torch.where(is_above, above * gain, torch.where(is_below, below * gain, inside))
     loss = _reduced(where, surrogate + entropy_coef * rows.entropy, reduction)

@@ -51,6 +51,7 @@ class ModuleCollector(Collector):
         with torch.no_grad():
             returned = called(self._where, "module", self._module, obs)
             outputs = read_outputs(self._where, returned, self.actions, count, self._log_std)
+            outputs = Outputs(*(None if one is None else one.detach() for one in outputs))  # type: ignore[arg-type]
         require_finite(self._where, outputs)
         return outputs
 

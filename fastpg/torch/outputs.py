@@ -72,12 +72,17 @@ def read_actions(
     where: str, module: Any, action_space: Space[Any] | None, outputs: Any, is_real: bool
 ) -> spaces.Actions:
     """Return the form of actions: of the space given, the module's, or what fits numbers of this kind."""
+    first = outputs[0] if isinstance(outputs, tuple | list) and len(outputs) else outputs
+    if not isinstance(first, Tensor) or first.ndim == 0 or first.shape[-1] == 0:
+        raise TypeError(f"{where}: module must return {EXPECTED}, got {_check.shown(outputs)}")
     space = action_space if action_space is not None else getattr(module, "action_space", None)
+    form: spaces.Actions = _form(where, space, int(first.shape[-1]), is_real)
+    return form
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _form(where: str, space: Space[Any] | None, size: int, is_real: bool) -> spaces.Actions:
     if space is None:
-        first = outputs[0] if isinstance(outputs, tuple | list) and len(outputs) else outputs
-        if not isinstance(first, Tensor) or first.ndim == 0 or first.shape[-1] == 0:
-            raise TypeError(f"{where}: module must return {EXPECTED}, got {_check.shown(outputs)}")
-        size = first.shape[-1]
         space = Box(-math.inf, math.inf, (size,)) if is_real else Discrete(size)
     return spaces.actions(where, space)
 
