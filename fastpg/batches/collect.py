@@ -275,7 +275,7 @@ def collect_native(
         buffers.rows[...] = normalizer.scaled(where, buffers.rows)
         final_rows = normalizer.scaled(where, final_rows)
         if normalizer.training:
-            normalizer.add(rows[:-1].reshape(-1, rows.shape[-1]))
+            normalizer.add(where, rows[:-1].reshape(-1, rows.shape[-1]))
     if critic is not None:
         rows = buffers.rows
         if obs_space.categories:  # weights are found by them, and another thread may have the same `out`

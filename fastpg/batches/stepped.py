@@ -91,7 +91,7 @@ def play(
         except FloatingPointError as error:
             raise FloatingPointError(f"{where}: {without_place(error)}") from error
         if isinstance(env, VectorEnv):
-            env.count_collected(len(rows.rewards))
+            env.count_collected(where, len(rows.rewards))
         elif is_kept:
             _under_way[env] = collector.under_way()
     return rows
@@ -113,7 +113,7 @@ def normalized(where: str, rows: Rows, normalizer: ObservationNormalizer | None)
     obs, last, final = (normalizer.scaled(where, one) for one in (rows.obs, rows.last_obs, rows.final_obs))
     if normalizer.training:
         counted = rows.obs.reshape(-1, rows.obs.shape[-1])
-        normalizer.add(counted if rows.mask is None else counted[rows.mask.reshape(-1) != 0])
+        normalizer.add(where, counted if rows.mask is None else counted[rows.mask.reshape(-1) != 0])
     return rows._replace(obs=obs, last_obs=last, final_obs=final)
 
 

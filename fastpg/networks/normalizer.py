@@ -97,12 +97,16 @@ class ObservationNormalizer:
         TypeError, ValueError
             obs has the wrong dtype or shape, or is not finite.
         """
-        self.add(self._rows("ObservationNormalizer.update()", obs)[0])
+        where = "ObservationNormalizer.update()"
+        self.add(where, self._rows(where, obs)[0])
 
-    def add(self, rows: NDArray[np.float32]) -> None:
-        """Do the work of `update` with rows (B, D) that were checked."""
+    def add(self, where: str, rows: NDArray[np.float32]) -> None:
+        """Do the work of `update` with rows (B, D) that were checked; `where` is the caller."""
         numbers = rows.astype(np.float64)
-        self._core.add(len(rows), numbers.sum(axis=0), np.einsum("ij,ij->j", numbers, numbers))
+        squares = np.einsum("ij,ij->j", numbers, numbers)
+        if not np.isfinite(squares).all():
+            raise FloatingPointError(f"{where}: observations are too large for their variance")
+        self._core.add(len(rows), numbers.sum(axis=0), squares)
 
     def normalize(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return observations, (..., D) float32, as the policy reads them.

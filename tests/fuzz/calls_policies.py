@@ -326,6 +326,19 @@ def flatten_arguments(draw):
     return {"observation_space": space, "obs": space.sample()}
 
 
+@st.composite
+def normalizer_arguments(draw, name):
+    normalizer = fastpg.ObservationNormalizer(OBSERVATIONS[0])
+    normalizer.update(numbers((5, 4), np.float32, draw(st.integers(0, 99)), 1.0))
+    others = {
+        "obs": numbers((3, 4), np.float32, draw(st.integers(0, 99)), 1.0),
+        "network": fastpg.Policy(OBSERVATIONS[0], ACTIONS[0], hidden=()),
+        "state": normalizer.state(),
+    }
+    which = {"update": "obs", "normalize": "obs", "fold": "network", "set_state": "state"}.get(name)
+    return {"self": normalizer, **({} if which is None else {which: others[which]})}
+
+
 def check_flattened(given, result):
     assert given["observation_space"].contains(result) or isinstance(given["observation_space"], spaces.Box)
 
@@ -379,6 +392,22 @@ CALLS = {
         words=WORDS,
         repeatable=True,
     ),
+    "ObservationNormalizer": Call(
+        fastpg.ObservationNormalizer,
+        st.fixed_dictionaries({"observation_space": one_of([OBSERVATIONS[0], OBSERVATIONS[5]])}),
+        ("ObservationNormalizer()",),
+    ),
+    **{
+        f"ObservationNormalizer.{name}": Call(
+            getattr(fastpg.ObservationNormalizer, name),
+            normalizer_arguments(name),
+            (f"ObservationNormalizer.{name}()",),
+            fixed=frozenset({"self"}),
+            writes=frozenset({"self"}),
+            words={"network": ("observations", "theta"), "obs": ("normalised",)},
+        )
+        for name in ("update", "normalize", "fold", "state", "set_state")
+    },
     "flatten_observations": Call(
         fastpg.flatten_observations,
         flatten_arguments(),

@@ -303,8 +303,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             seen = self._results.observations(obs)
             return Standing(seen, elapsed, self._core.returns(), ended, int(self._seeds[0]), self._collected)
 
-    def count_collected(self, steps: int) -> None:
-        """Take note of steps whose actions were drawn with the numbers that follow those of before."""
+    def count_collected(self, where: str, steps: int) -> None:
+        """Take note of steps whose actions were drawn with the numbers that follow those of before.
+
+        `where` is the caller.
+        """
         self._collected += steps
 
     def collect_into(
