@@ -1,5 +1,8 @@
 """fastpg.flatten_observations: what policies read of observations, without fastpg's environments."""
 
+import re
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 import fastpg
 from tests.support.gymnasium_envs import Single
 
+ROOT = Path(__file__).parents[2]
 IMAGE = Box(0, 255, (2, 3), np.uint8)
 FLAT = [
     Box(-1.0, 1.0, (4,), np.float64),
@@ -63,6 +67,15 @@ def test_a_saved_policy_acts_elsewhere_as_it_was_trained_to(space, tmp_path):
     for step in range(4):
         action = policy.act(fastpg.flatten_observations(space, obs), seed=0, step=step)
         obs, *_ = env.step(policy.env_actions(action))  # Single asserts that its space holds it
+
+
+def test_what_docs_deploy_shows_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names = {}
+    exec(block, names)
+    assert names["env"].action_space.contains(names["policy"].env_actions(names["action"]))
 
 
 def test_batches_of_any_shape():
