@@ -14,7 +14,13 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.mark.parametrize(
     ("name", "steps", "below", "above"),
-    [("jit_double_integrator", 200_000, -20, -5), ("jit_gridworld", 300_000, -0.5, 0.6)],
+    [
+        ("jit_double_integrator", 200_000, -20, -5),
+        ("jit_gridworld", 300_000, -0.5, 0.6),
+        ("jit_quadrotor", 300_000, 30, 200),
+        ("jit_inventory", 300_000, 105, 110),
+        ("jit_random_walls", 300_000, -0.3, 0.6),
+    ],
 )
 def test_the_example_learns(name, steps, below, above, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTPG_CACHE_DIR", str(tmp_path))

@@ -132,7 +132,29 @@ class Rooms:
         obs[1] = state[1]
 
 
-ALL = [CartPole, Cart, Grid, Bits, Rooms]
+RATES = np.array([[0.5, 2.0, 5.0], [1.0, 1.0, 20.0]])  # two sets of parameters, one a row
+
+
+@fastpg.jit_env(**REAL, action_space=Discrete(3), noise_size=(2, 3), noise="normal", max_episode_steps=20)
+class Store:
+    """Normal and Poisson's noise, sets of parameters, a table, whole numbers in the state."""
+
+    def reset(state, noise):
+        state[0] = 0.1 * noise[0]
+        state[1] = 1.0 if noise[1] > 0.0 else 0.0
+
+    def step(state, action, noise):
+        share = 0.5 + 0.5 * nm.tanh(noise[2])
+        count = nm.poisson(RATES[int(state[1]), action], share)
+        state[0] += 0.01 * count + 0.1 * noise[0] - 0.05 * nm.normal(share)
+        return noise[1] - count, state[0] > 0.8
+
+    def observe(state, obs):
+        for k in range(2):
+            obs[k] = state[k]
+
+
+ALL = [CartPole, Cart, Grid, Bits, Rooms, Store]
 
 
 # Functions with assertions, which pytest rewrites in a test's own file.

@@ -21,6 +21,7 @@ def jit_env(
     action_space: Space[Any],
     state_size: int,
     noise_size: int | tuple[int, int] = 0,
+    noise: str = "uniform",
     max_episode_steps: int = 0,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
     name: str | None = None,
@@ -36,10 +37,11 @@ def jit_env(
         def observe(state, obs): ...          # write the observation
 
     `state` is a float64 array (state_size,), all zeros when `reset` is called. `noise` holds independent
-    uniform numbers in (0, 1), new ones in every call. `action` is an int for a Discrete space; otherwise an
-    array (n,), int64 or, for a Box, float64 within the Box's bounds. `obs` is a float32 array: the entries
-    of the Box, or a whole number for each category. `step` may return a third value, `truncated`, for a time
-    limit of its own: values bootstrap from a truncated state, and not from a terminated one.
+    random numbers, uniform in (0, 1) or standard normal, new ones in every call. `action` is an int for a
+    Discrete space; otherwise an array (n,), int64 or, for a Box, float64 within the Box's bounds. `obs` is a
+    float32 array: the entries of the Box, or a whole number for each category. `step` may return a third
+    value, `truncated`, for a time limit of its own: values bootstrap from a truncated state, and not from a
+    terminated one.
 
     The environment is compiled when it is first used, and kept on disk (in FASTPG_CACHE_DIR, or "fastpg" in
     the user's cache folder): it is compiled again only if the functions, or anything that they refer to, have
@@ -54,7 +56,10 @@ def jit_env(
     state_size : int
         Numbers in the state, 1 to 1024.
     noise_size : int or (int, int)
-        Uniform numbers that a call of `reset` and of `step` gets; a pair gives each its own.
+        Random numbers that a call of `reset` and of `step` gets; a pair gives each its own.
+    noise : {"uniform", "normal"}
+        Whether they are uniform in (0, 1) or standard normal. `fastpg.numba_math` has functions that make
+        a normal or a Poisson's number of a uniform one.
     max_episode_steps : int
         Episodes are truncated after so many steps; 0 is never.
     params : mapping or sequence, optional
@@ -133,6 +138,7 @@ def jit_env(
             action_space,
             state_size,
             noise_size,
+            noise,
             names,
             len(bounds),
         )

@@ -6,6 +6,7 @@ computed in vectors. Indices are checked: constant ones cost nothing. An excepti
 led to it left in env->data.
 """
 
+import inspect
 import pickle
 import re
 import sys
@@ -14,7 +15,6 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -193,6 +193,9 @@ def _versions() -> list[str]:
     import numba
     from numba.core.registry import cpu_target
 
+    from fastpg import numba_math
+    from fastpg.envs.custom import jit_intrinsics
+
     settings = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "USING_SVML")
     return [
         _core.version(),
@@ -201,7 +204,8 @@ def _versions() -> list[str]:
         np.__version__,
         repr(cpu_target.target_context.codegen().magic_tuple()),
         repr([getattr(numba.config, name, None) for name in settings]),
-        (Path(__file__).parent / "jit_intrinsics.py").read_text(encoding="utf-8"),
+        inspect.getsource(jit_intrinsics),
+        inspect.getsource(numba_math),
     ]
 
 
@@ -258,6 +262,7 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.sigutils import normalize_signature
 
+    from fastpg import numba_math
     from fastpg.envs.custom import jit_intrinsics
 
     double, integer = types.CPointer(types.float64), types.CPointer(types.int32)
@@ -278,6 +283,7 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
         intrinsics = ["float64_stack", "float32_stack", "int64_stack", "load_block", "store_block"]
         intrinsics += ["params_of", "data_of", "claim"]
         names |= {name: getattr(jit_intrinsics, name) for name in intrinsics}
+        names |= {"normal": numba.njit(**OPTIONS)(numba_math.normal)}
         exec(compile(source, f"<{definition.name} compiled by fastpg>", "exec"), names)
         for name in (*(f"call_{function}" for function in FUNCTIONS), "one_step", "one_observe"):
             names[name] = numba.njit(**OPTIONS)(names[name])
@@ -350,6 +356,9 @@ def generate(definition: Definition, returned: int) -> str:
             f"    load_block({to}, {BLOCK} * k, {source}_at, k * width + begin)",
         ]
 
+    def given_noise(uniform: str) -> str:
+        return f"normal({uniform})" if d.noise == "normal" else uniform
+
     is_nan = [
         f"for k in range({d.state_size}):",
         "    if state[k] != state[k]:",
@@ -378,7 +387,7 @@ def generate(definition: Definition, returned: int) -> str:
             f"for k in range({d.state_size}):",
             "    state[k] = 0.0",
             f"for k in range({d.reset_noise_size}):",
-            "    noise[k] = noises[k * width + lane]",
+            f"    noise[k] = {given_noise('noises[k * width + lane]')}",
             f"for k in range({d.num_params}):",
             f"    uniform = noises[({d.reset_noise_size} + k) * width + lane]",
             f"    params[k] = bounds[k] + (bounds[{d.num_params} + k] - bounds[k]) * uniform",
@@ -423,7 +432,7 @@ def generate(definition: Definition, returned: int) -> str:
             f"for k in range({d.state_size}):",
             f"    state[k] = fields[{BLOCK} * k + j]",
             f"for k in range({d.step_noise_size}):",
-            f"    noise[k] = uniforms[{BLOCK} * k + j]",
+            f"    noise[k] = {given_noise(f'uniforms[{BLOCK} * k + j]')}",
             *lines,
             *action,
             f"bad, reward, end = call_step(state, action, noise{argument})",

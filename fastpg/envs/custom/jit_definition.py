@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastpg import _check, spaces
 
 MAX_SIZE = 1024  # of a state, an observation or noise: a copy's lives on the stack
+NOISES = ("uniform", "normal")
 FUNCTIONS = ("reset", "step", "observe")
 ARGUMENTS = {"reset": ("state", "noise"), "step": ("state", "action", "noise"), "observe": ("state", "obs")}
 
@@ -29,6 +30,7 @@ class Definition:
     state_size: int
     reset_noise_size: int
     step_noise_size: int
+    noise: str  # the word of NOISES: what the functions are given
     num_params: int
     class_names: frozenset[str]  # what else stands in the class, which functions do not see
     Params: Any  # the class of `params` where they have names, a namedtuple; else None
@@ -73,6 +75,7 @@ def define(
     action_space: Space[Any],
     state_size: Any,
     noise_size: Any,
+    noise: Any,
     param_names: tuple[str, ...] | None,
     num_params: int,
 ) -> Definition:
@@ -108,6 +111,7 @@ def define(
         state_size=_check.integer(where, "state_size", state_size, 1, MAX_SIZE),
         reset_noise_size=reset_noise_size,
         step_noise_size=step_noise_size,
+        noise=_check.choice(where, "noise", noise, NOISES),
         num_params=num_params,
         class_names=frozenset(vars(cls)) - frozenset(FUNCTIONS),
         Params=None if param_names is None else namedtuple("Params", param_names),

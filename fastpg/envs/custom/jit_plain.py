@@ -25,7 +25,10 @@ _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
 class Plain:
-    """One copy of an environment, a call at a time. `params` is an array of all of the episode's values."""
+    """One copy of an environment, a call at a time.
+
+    `params` is an array of all of the episode's values. `noise` is uniform, as the core draws it.
+    """
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
@@ -35,7 +38,7 @@ class Plain:
     def reset(self, noise: Floats, params: Floats) -> Floats:
         """Return the first state of an episode, (state_size,)."""
         state = np.zeros(self._definition.state_size)
-        self._call("reset", params, state, noise)
+        self._call("reset", params, state, self._given(noise))
         self._check_state("reset", state)
         return state
 
@@ -48,7 +51,7 @@ class Plain:
             given = action.astype(np.float64)
             given = np.where(given < self._low, self._low, given)
             given = np.where(given > self._high, self._high, given)
-        returned = self._call("step", params, state, given, noise)
+        returned = self._call("step", params, state, given, self._given(noise))
         name = self._definition.name
         if not isinstance(returned, tuple) or len(returned) not in (2, 3):
             raise EnvError(
@@ -85,6 +88,14 @@ class Plain:
                     f"which must be a whole number in 0..{count - 1}"
                 )
         return obs
+
+    def _given(self, noise: Floats) -> Floats:
+        """Return the noise as the functions get it."""
+        if self._definition.noise == "normal":
+            from fastpg import numba_math  # imports numba
+
+            return np.array([numba_math.normal(one) for one in noise.tolist()])
+        return noise
 
     def _call(self, function: str, params: Floats, *arguments: Any) -> Any:
         """Call a function of the user's; an exception in it is an EnvError that names its line."""
