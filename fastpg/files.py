@@ -5,6 +5,7 @@ lock on it for as long as it lives: a file of such a name that nobody has locked
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -42,6 +43,14 @@ def output_folder(where: str, name: str, value: Any) -> Path:
         what = "link that leads nowhere" if path.is_symlink() and not path.exists() else kind
         raise ValueError(f"{where}: {name} must be a folder, but {str(path)!r} is a {what}")
     return path
+
+
+def require_writable(where: str, folder: Path) -> None:
+    """Raise SaveError if a folder could not be written into, or not be made; nothing is made."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        with saving(where, folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _looked_up(where: str, name: str, value: Any, wanted: str) -> tuple[Path, str, bool]:
