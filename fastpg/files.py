@@ -5,7 +5,6 @@ lock on it for as long as it lives: a file of such a name that nobody has locked
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -45,14 +44,6 @@ def output_folder(where: str, name: str, value: Any) -> Path:
     return path
 
 
-def require_writable(where: str, folder: Path) -> None:
-    """Raise SaveError if a folder could not be written into, or not be made; nothing is made."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        with saving(where, folder):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
 def _looked_up(where: str, name: str, value: Any, wanted: str) -> tuple[Path, str, bool]:
     """Return a path to write to, what is there, and whether the folder that it is in exists."""
     path = _check.file_path(where, name, value)
@@ -70,6 +61,23 @@ def probe(where: str, path: Path, size: int) -> None:
     """Raise SaveError if so many bytes cannot be written; what is there stays."""
     with saving(where, path), _temporary(_target(path), bytes(size)):
         pass
+
+
+def probe_folder(where: str, folder: Path) -> None:
+    """Raise SaveError if files cannot be written into a folder, or it cannot be made; what was made goes."""
+    made: list[Path] = []
+    try:
+        with saving(where, folder):
+            for one in reversed([folder, *folder.parents]):
+                if not one.exists():
+                    one.mkdir()
+                    made.append(one)
+            with _temporary(folder / "probe", bytes(1)):
+                pass
+    finally:
+        for one in reversed(made):
+            with contextlib.suppress(OSError):  # somebody else writes into it
+                one.rmdir()
 
 
 def write(where: str, path: Path, data: bytes, *, lasting: bool = True) -> None:

@@ -54,7 +54,7 @@ class TensorBoard(Callback):
         self._folder = None
         if folder is not None:
             self._folder = files.output_folder(where, "folder", folder)
-            files.require_writable(where, self._folder)
+            files.probe_folder(where, self._folder)
         self.every = None if every is None else _check.integer(where, "every", every, 1, _check.MAX_COUNT)
         try:
             from tensorboardX import event_file_writer
