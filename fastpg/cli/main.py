@@ -234,7 +234,7 @@ def _train(options: Any) -> int:
         )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
-    settings["callback"] = _tensorboard(settings.pop("tensorboard"), options.run, env_id)
+    settings |= _tensorboard(settings.pop("tensorboard"), options.run, env_id)
     code = 0
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
@@ -250,7 +250,7 @@ def _resume(options: ResumeOptions) -> int:
     path: Path = options.run
     if options.env is not None:
         settings["env"] = environment(options.env)
-    settings["callback"] = _tensorboard(settings.pop("tensorboard"), path, options.env)
+    settings |= _tensorboard(settings.pop("tensorboard"), path, options.env)
     code = 0
     try:
         run = resume(**settings, progress=True)
@@ -262,11 +262,11 @@ def _resume(options: ResumeOptions) -> int:
     return code
 
 
-def _tensorboard(folder: str | None, run: Path | None, env_id: Any) -> TensorBoard | None:
-    """Return the callback that is asked for; an empty folder stands for the usual one."""
+def _tensorboard(folder: str | None, run: Path | None, env_id: Any) -> dict[str, TensorBoard]:
+    """Return the callback that is asked for, as an argument; an empty folder stands for the usual one."""
     if folder is None:
-        return None
-    return TensorBoard(folder or (None if run else f"{file_stem(env_id)}-tensorboard"))
+        return {}
+    return {"callback": TensorBoard(folder or (None if run else f"{file_stem(env_id)}-tensorboard"))}
 
 
 def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:

@@ -396,7 +396,7 @@ def test_a_run_of_ppo_collects_and_shows_what_is_its_own(tmp_path, monkeypatch, 
     assert cli.main(arguments.split()) == 0
     (one,) = runs
     assert (one.config["num_envs"], one.config["horizon"], one.config["episodes"]) == (16, 128, 0)
-    shown = f" | KL {one.history['approx_kl'][-1]:.2g} | "
+    shown = f" | KL {one.history['approx_kl'][-1]:.2g}\n"
     assert shown in capsys.readouterr().err
 
 
