@@ -884,6 +884,7 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
 # ---- TensorBoard ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # tensorboardX imports torch
 def test_tensorboard_gets_a_folder_with_and_without_a_name(tmp_path, monkeypatch):
     pytest.importorskip("tensorboardX")
     monkeypatch.chdir(tmp_path)
@@ -899,6 +900,7 @@ def test_tensorboard_gets_a_folder_with_and_without_a_name(tmp_path, monkeypatch
     assert count == {tmp_path / name: number for name, number in folders.items()}
 
 
+@pytest.mark.slow  # tensorboardX imports torch
 def test_a_tensorboard_that_cannot_be_written_is_found_out_before_the_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboardX")
     monkeypatch.chdir(tmp_path)

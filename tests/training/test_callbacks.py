@@ -284,6 +284,7 @@ def board():
     return TensorBoard
 
 
+@pytest.mark.slow  # tensorboardX imports torch
 def test_tensorboard_has_the_numbers_of_the_metrics_file(board, tmp_path):
     train(board(), run=tmp_path / "run", callback_every="iteration")
     points = [one for one in events(tmp_path / "run" / "tensorboard") if one.HasField("summary")]
@@ -296,6 +297,7 @@ def test_tensorboard_has_the_numbers_of_the_metrics_file(board, tmp_path):
         np.testing.assert_allclose(shown[name], last[name], rtol=1e-6)
 
 
+@pytest.mark.slow  # tensorboardX imports torch
 def test_a_run_that_goes_on_hides_what_tensorboard_has_of_later_steps(board, tmp_path):
     folder = tmp_path / "run" / "tensorboard"
     train(board(every=256), run=tmp_path / "run", checkpoint_every=128, keep_checkpoints=100)
@@ -311,6 +313,7 @@ def test_a_run_that_goes_on_hides_what_tensorboard_has_of_later_steps(board, tmp
     assert shown == [256, 512, 768, 1024, 1280]
 
 
+@pytest.mark.slow  # tensorboardX imports torch
 def test_a_place_that_tensorboard_cannot_write_to_is_found_out_before_the_run(board, tmp_path):
     (tmp_path / "file").write_text("")
     for folder, error in (
@@ -330,7 +333,7 @@ def test_a_place_that_tensorboard_cannot_write_to_is_found_out_before_the_run(bo
         train([board(), lambda progress: pytest.fail("it trained")])
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # tensorboardX imports torch
 def test_a_run_goes_on_without_tensorboard_when_its_disk_is_full(board, tmp_path):
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as disk:
         with pytest.warns(RuntimeWarning, match="No space left on device; the run goes on without") as warned:
