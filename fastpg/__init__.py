@@ -1,6 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
-from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
+from fastpg import _built, callbacks, diagnostics, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Reinforce
 from fastpg.batches.batch import Batch
@@ -34,12 +34,13 @@ from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.training.agent import Agent
+from fastpg.training.callbacks import TrainProgress
 from fastpg.training.many import train_many
 from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
 from fastpg.training.runs import Runs
 from fastpg.training.search import grid, sample
-from fastpg.training.train import TrainProgress, TrainResult, train
+from fastpg.training.train import TrainResult, train
 
 __version__ = _version()
 
@@ -70,6 +71,7 @@ __all__ = [
     "VectorEnv",
     "__version__",
     "build_info",
+    "callbacks",
     "collect",
     "diagnostics",
     "done_from_cleanrl",

@@ -16,6 +16,8 @@ from typing import Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from fastpg.envs.native.registry import is_native
+
 WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole numbers
 NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
 WHOLE_NUMBER = "must be a whole number"
@@ -114,6 +116,29 @@ def joined_widths(arguments: Sequence[str]) -> list[str]:
             widths = list(itertools.takewhile(NUMBER.fullmatch, rest))
             del rest[: len(widths)]
             word = f"{word}={','.join(widths)}"
+        joined.append(word)
+    return joined
+
+
+def joined_folder(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--tensorboard` and its folder, which may be left out, as one word.
+
+    An option is no folder, nor is the id of a native environment.
+
+    Examples
+    --------
+    >>> joined_folder(["train", "--tensorboard", "CartPole-v1", "--seed", "1"])
+    ['train', '--tensorboard=', 'CartPole-v1', '--seed', '1']
+    >>> joined_folder(["train", "CartPole-v1", "--tensorboard", "runs/a"])
+    ['train', 'CartPole-v1', '--tensorboard=runs/a']
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--tensorboard":
+            given = bool(rest) and not rest[0].startswith("-") and not is_native(rest[0])
+            word = f"{word}={rest.pop(0) if given else ''}"
         joined.append(word)
     return joined
 

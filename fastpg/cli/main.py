@@ -26,7 +26,8 @@ from fastpg import _check, diagnostics
 from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
-from fastpg.cli.arguments import one_line, parse
+from fastpg.callbacks import TensorBoard
+from fastpg.cli.arguments import joined_folder, one_line, parse
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
@@ -194,6 +195,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     if arguments == ["--version"]:
         print(f"fastpg {build_info()['version']}")
         raise SystemExit(0)
+    arguments = joined_folder(arguments)
     algorithm, defaults = chosen_defaults(arguments)
     commands: dict[str, Any] = {
         "train": train_options(algorithm, defaults, sweeps=False),
@@ -232,6 +234,7 @@ def _train(options: Any) -> int:
         )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
+    settings |= _tensorboard(settings.pop("tensorboard"), options.run, env_id)
     code = 0
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
@@ -247,6 +250,7 @@ def _resume(options: ResumeOptions) -> int:
     path: Path = options.run
     if options.env is not None:
         settings["env"] = environment(options.env)
+    settings |= _tensorboard(settings.pop("tensorboard"), path, options.env)
     code = 0
     try:
         run = resume(**settings, progress=True)
@@ -256,6 +260,13 @@ def _resume(options: ResumeOptions) -> int:
     mode = run.config.get("vectorization_mode")
     _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
     return code
+
+
+def _tensorboard(folder: str | None, run: Path | None, env_id: Any) -> dict[str, TensorBoard]:
+    """Return the callback that is asked for, as an argument; an empty folder stands for the usual one."""
+    if folder is None:
+        return {}
+    return {"callback": TensorBoard(folder or (None if run else f"{file_stem(env_id)}-tensorboard"))}
 
 
 def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:

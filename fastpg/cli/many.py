@@ -17,8 +17,8 @@ from fastpg.training.search import grid
 
 def train_seeds(options: Any) -> int:
     """Do `fastpg train --seeds`."""
-    for name in ("checkpoint", "overwrite"):
-        if getattr(options, name):
+    for name in ("checkpoint", "overwrite", "tensorboard"):
+        if getattr(options, name) not in (None, False):
             raise ValueError(f"--{name} goes with one run; with --seeds, --run is a folder for all of them")
     threshold = reward_threshold("train()", environment(options.env_id))
     target = threshold if options.target_return is None else options.target_return

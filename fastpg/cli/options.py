@@ -40,7 +40,22 @@ ENV_ID_HELP = (
 NOT_GIVEN = object()
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
-OF_ONE_RUN = ("checkpoint", "checkpoint_every", "keep_checkpoints", "callback_every", "overwrite")
+OF_ONE_RUN = (
+    "checkpoint",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "callback_every",
+    "overwrite",
+    "tensorboard",
+)
+TENSORBOARD = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="[DIR]",
+        help="Write the metrics for TensorBoard; without DIR into tensorboard in the folder of the run, or "
+        "ENV_ID-tensorboard.",
+    ),
+]
 
 
 def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> type[Any]:
@@ -82,6 +97,7 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    fields.append(("tensorboard", TENSORBOARD, dataclasses.field(default=None)))
     env = Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         arg(metavar="KEY=VALUE", help="A parameter of the environment; once for each."),
@@ -161,6 +177,8 @@ class ResumeOptions:
         Steps between checkpoints, or a time as 60s, 10min, 2h; by default as before.
     keep_checkpoints
         How many of the newest are kept; by default as before.
+    tensorboard
+        Write the metrics for TensorBoard.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
@@ -169,6 +187,7 @@ class ResumeOptions:
     target_return: float | None = None
     checkpoint_every: int | str | None = None
     keep_checkpoints: int | None = None
+    tensorboard: TENSORBOARD = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Many runs in one call: every setting with every seed, each run serial, on all threads."""
 
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -20,6 +21,7 @@ from fastpg.errors import SaveError
 from fastpg.networks.policy import Activation, Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import core_arguments
+from fastpg.training.callbacks import Callbacks, TrainProgress
 from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine, runs_text
 from fastpg.training.runs import Runs, new_folder
@@ -232,7 +234,7 @@ def _stepped(
                 algorithm, policy, value, config, given = plan.begin(where, env, k)
                 trainer = make_trainer(env, algorithm, policy, value, config, **given)
                 loop = Loop(f"{where}: run {k}", trainer, policy, value, config)
-                loop.callback = lambda state, done=done: report(done + state.num_steps, len(results))
+                loop.callbacks = Callbacks(where, functools.partial(_reported, report, done, len(results)))
                 stopped_because, failure = "interrupted", None
                 try:
                     stopped_because = loop.run().stopped_because
@@ -244,6 +246,10 @@ def _stepped(
         report(sum(run.num_steps for run in results), len(results))
 
     return train_all
+
+
+def _reported(report: Report, done: int, num_ended: int, progress: TrainProgress) -> None:
+    report(done + progress.num_steps, num_ended)
 
 
 def _result(

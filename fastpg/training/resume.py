@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fastpg import _check, files
@@ -12,10 +12,11 @@ from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import check_state
+from fastpg.training.callbacks import AnyCallback, Callbacks
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.run_folder import MAX_KEPT, POLICY, VALUE, Interval, RunFolder
 from fastpg.training.settings import algorithm_of, check_machine, env_params_of, run_config
-from fastpg.training.train import COLLECTIONS, Loop, TrainProgress, TrainResult, make_trainer
+from fastpg.training.train import COLLECTIONS, Loop, TrainResult, make_trainer
 
 
 def resume(
@@ -26,7 +27,7 @@ def resume(
     target_return: float | None = None,
     checkpoint_every: int | str | None = None,
     keep_checkpoints: int | None = None,
-    callback: Callable[[TrainProgress], bool | None] | None = None,
+    callback: AnyCallback | Sequence[AnyCallback] | None = None,
     callback_every: Literal["slice", "iteration"] = "slice",
     progress: bool = False,
 ) -> TrainResult:
@@ -86,9 +87,7 @@ def resume(
     """
     where = "resume()"
     path = files.output_folder(where, "run", run)
-    _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
-    if callback is not None and not callable(callback):
-        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+    callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
     changed: dict[str, Any] = {}
     if total_steps is not None:
@@ -122,7 +121,7 @@ def resume(
                 )
             folder.change(where, changed)
             loop = _restored(where, folder, environment)
-            loop.callback, loop.callback_every, loop.show = callback, callback_every, show
+            loop.env, loop.callbacks, loop.show = env_id, callbacks, show
             return loop.run()
 
 

@@ -4,6 +4,7 @@
     metrics.csv           one line an iteration
     checkpoints/          the whole state, the newest ones
     policy.safetensors    and value.safetensors: as they were begun with, then as they are when the run ends
+    learning_curve.txt    when the run ends
     lock                  held by the process that is at work
 
 Every file but the metrics appears whole or not at all. A checkpoint says how many bytes of metrics come
@@ -37,8 +38,8 @@ except ImportError:  # on Windows there is no lock that a killed process does no
     fcntl = None  # type: ignore[assignment]
 
 SETTINGS, METRICS, CHECKPOINTS, LOCK = "settings.toml", "metrics.csv", "checkpoints", "lock"
-POLICY, VALUE = "policy.safetensors", "value.safetensors"
-OWN = {SETTINGS, METRICS, CHECKPOINTS, LOCK, POLICY, VALUE}
+POLICY, VALUE, LEARNING_CURVE = "policy.safetensors", "value.safetensors", "learning_curve.txt"
+OWN = {SETTINGS, METRICS, CHECKPOINTS, LOCK, POLICY, VALUE, LEARNING_CURVE}
 DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT = "60s", 3, 1_000_000
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 HEAD = "# A run of fastpg. To go on with it: fastpg resume FOLDER, or fastpg.resume(FOLDER).\n"

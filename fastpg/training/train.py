@@ -4,7 +4,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,9 @@ from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
-from fastpg.training.metrics import history
+from fastpg.training.callbacks import AnyCallback, Callbacks, TrainProgress
+from fastpg.training.curves import write_curve
+from fastpg.training.metrics import Newest, history
 from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
 from fastpg.training.settings import run_config, run_settings
@@ -41,32 +43,6 @@ COLLECTIONS = (
 )  # one of them says how much an iteration collects
 DRAWS = "collector.draws"  # in the state of a run on environments that Python steps
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainProgress:
-    """Where a run stands; `train` hands it to its callback about every 0.1 s.
-
-    Attributes
-    ----------
-    num_steps, num_iterations : int
-        So far.
-    total_steps : int
-        Where the run ends at the latest.
-    seconds : float
-        Wall time so far.
-    mean_return : float
-        Mean undiscounted return of the last 100 or more episodes; NaN while there is none.
-    policy : Policy
-        The policy itself, not a copy: it goes on learning after the callback returns.
-    """
-
-    num_steps: int
-    num_iterations: int
-    total_steps: int
-    seconds: float
-    mean_return: float
-    policy: Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -125,7 +101,7 @@ def train(
     total_steps: int = 1_000_000,
     target_return: float | None = None,
     seed: int = 0,
-    callback: Callable[[TrainProgress], bool | None] | None = None,
+    callback: AnyCallback | Sequence[AnyCallback] | None = None,
     callback_every: Literal["slice", "iteration"] = "slice",
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -177,11 +153,11 @@ def train(
         Stop when the mean return of the last 100 or more episodes reaches this.
     seed : int
         Seeds the initial policy and every episode.
-    callback : callable, optional
-        Called with a TrainProgress; stops the run by returning True.
+    callback : callable or list of callables, optional
+        Called with a TrainProgress; stops the run by returning True. `fastpg.callbacks` has some.
     callback_every : {"slice", "iteration"}
         Call it about every 0.1 s, or after every iteration: then Python is entered once an iteration, which
-        takes some microseconds.
+        takes some microseconds. Callbacks that have an `every` of their own go by that.
     progress : bool
         Show a live line on stderr.
     checkpoint : path, optional
@@ -191,8 +167,8 @@ def train(
         written to is tried out before the run.
     run : path, optional
         A new folder for the run: settings.toml, metrics.csv with one line an iteration, checkpoints, the
-        policy and the value function (docs/runs.md). Killed at any moment, the run goes on by
-        `fastpg.resume`, and what comes of it is the same to the last bit.
+        policy, the value function and the learning curve (docs/runs.md). Killed at any moment, the run goes
+        on by `fastpg.resume`, and what comes of it is the same to the last bit.
     checkpoint_every : int or str
         Of a run with a folder: steps between checkpoints, or a time as "60s", "10min", "2h".
     keep_checkpoints : int
@@ -242,9 +218,7 @@ def train(
     if target_return is not None:
         target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
     seed = _check.seed(where, seed)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
-    _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
+    callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
     save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
     run_path = None if run is None else files.output_folder(where, "run", run)
@@ -264,7 +238,7 @@ def train(
             files.probe(where, save_to, len(learner.file_content(where)))
         trainer = make_trainer(env, algorithm, learner, critic, config, **given)
         loop = Loop(where, trainer, learner, critic, config)
-        loop.callback, loop.callback_every, loop.show, loop.save_to = callback, callback_every, show, save_to
+        loop.env, loop.callbacks, loop.show, loop.save_to = env_id, callbacks, show, save_to
         if run_path is None:
             return loop.run()
         settings = run_settings(where, env_id, env, algorithm, config, given)
@@ -371,10 +345,12 @@ class GymnasiumTrainer:
 
 
 class Loop:
-    """A trainer on its way to the end, whichever it is: progress, callback, files, exceptions.
+    """A trainer on its way to the end, whichever it is: progress, callbacks, files, exceptions.
 
     Attributes
     ----------
+    env : as in `train`
+        What callbacks are told of the environment.
     folder : RunFolder or None
         Where the run is kept.
     records : list of arrays
@@ -383,8 +359,7 @@ class Loop:
         What the run has taken so far.
     """
 
-    callback: Callable[[TrainProgress], bool | None] | None = None
-    callback_every: str = "slice"
+    env: Any = None
     show: bool = False
     save_to: Path | None = None
     folder: RunFolder | None = None
@@ -399,6 +374,7 @@ class Loop:
         config: dict[str, Any],
     ) -> None:
         self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
+        self.callbacks = Callbacks(where, None)
         self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
 
     def run(self) -> TrainResult:
@@ -411,7 +387,7 @@ class Loop:
         except BaseException as error:
             # An iteration that fails changes nothing, so what there is to save is the last good policy.
             self.seconds = time.perf_counter() - start
-            if not isinstance(error, SaveError):
+            if not (isinstance(error, SaveError) and error.result is not None):
                 saved = "; ".join(self._rescued())
                 if saved:
                     error.add_note(f"after {self.trainer.agent.num_steps:,} steps; {saved}")
@@ -419,49 +395,64 @@ class Loop:
 
     def _iterate(self, start: float) -> str:
         """Run iterations until the run is over; return why it is."""
-        agent, total_steps, folder = self.trainer.agent, self.config["total_steps"], self.folder
-        most = 1 if self.callback is not None and self.callback_every == "iteration" else 16384
+        agent, folder = self.trainer.agent, self.folder
+        newest = Newest()
+        newest.add(self.records[0])
+
+        def progress() -> TrainProgress:
+            return TrainProgress(
+                agent.num_steps,
+                agent.num_iterations,
+                self.config["total_steps"],
+                time.perf_counter() - start,
+                agent.mean_return,
+                self.policy,
+                self.value,
+                newest.values,
+                self.env,
+                self.config,
+                None if folder is None else folder.path,
+            )
+
         shown = -math.inf
         stopped_because = agent.stopped_because
-        with ProgressLine(enabled=self.show) as line:
+        with self.callbacks.watching(progress), ProgressLine(enabled=self.show) as line:
             while not stopped_because:
-                self.trainer.run(SLICE_SECONDS, self._capacity(most), self.records)
+                before = agent.num_steps
+                self.trainer.run(SLICE_SECONDS, self._capacity(before), self.records)
                 self.policy.written()  # a callback may have made a torch module of it
                 if self.value is not None:
                     self.value.written()
                 stopped_because = agent.stopped_because
-                seconds = time.perf_counter() - start
+                newest.add(self.records[-1])
                 if folder is not None:
                     folder.add(self.where, self.records)
-                    if folder.is_due(agent.num_steps) and not stopped_because:
-                        folder.try_save(self.where, self.trainer.state(), seconds)
-                state = TrainProgress(
-                    agent.num_steps,
-                    agent.num_iterations,
-                    total_steps,
-                    seconds,
-                    agent.mean_return,
-                    self.policy,
-                )
-                if seconds - shown >= SLICE_SECONDS or stopped_because:
-                    shown = seconds
-                    approx_kl = float(self.records[-1]["approx_kl"][-1])
-                    text = progress_text(state.num_steps, total_steps, seconds, state.mean_return, approx_kl)
+                state = progress()
+                if state.seconds - shown >= SLICE_SECONDS or stopped_because:
+                    shown = state.seconds
+                    text = progress_text(
+                        state.num_steps, state.total_steps, shown, state.mean_return, state.metrics
+                    )
                     line.update(text, last=bool(stopped_because))
-                if self.callback is not None and self.callback(state) and not stopped_because:
+                # Before the checkpoint, so that a run that goes on from it has done what was due.
+                if self.callbacks(state, before, last=bool(stopped_because)) and not stopped_because:
                     stopped_because = "callback"
+                if folder is not None and folder.is_due(agent.num_steps) and not stopped_because:
+                    folder.try_save(self.where, self.trainer.state(), time.perf_counter() - start)
         return stopped_because
 
-    def _capacity(self, most: int) -> int:
+    def _capacity(self, num_steps: int) -> int:
         """Return how many iterations there may be until Python is needed."""
-        left = math.inf if self.folder is None else self.folder.steps_left(self.trainer.agent.num_steps)
+        most = 1 if self.callbacks.each_iteration else 16384
+        left = self.callbacks.steps_left(num_steps)
+        if self.folder is not None:
+            left = min(left, self.folder.steps_left(num_steps))
         if left == math.inf:
             return most
-        last = self.records[-1]
-        if not len(last):  # then nobody knows yet how many steps an iteration takes
+        if not self.config["horizon"]:  # then nobody knows how many steps an iteration will take
             return 1
-        steps = max(int(last["num_steps"][-1]), self.config["steps_per_iteration"])
-        return max(1, min(most, int(left) // int(steps)))
+        most_steps: int = self.config["horizon"] * self.config["num_envs"]  # of an iteration
+        return max(1, min(most, math.ceil(left / most_steps)))
 
     def _finished(self, stopped_because: str) -> TrainResult:
         """Save what there is, and return it."""
@@ -478,13 +469,17 @@ class Loop:
         try:
             if self.folder is not None:
                 self.folder.save(self.where, self.trainer.state(), self.seconds)
-                self.folder.save_networks(self.where, self.policy, self.value)
+                self._save_what_was_learnt(self.folder)
             if self.save_to is not None:
                 self.policy.save_as(self.where, self.save_to)
         except SaveError as error:
             error.result = result
             raise
         return result
+
+    def _save_what_was_learnt(self, folder: RunFolder) -> None:
+        folder.save_networks(self.where, self.policy, self.value)
+        write_curve(self.where, folder.path, folder.settings, np.concatenate(self.records))
 
     def _rescued(self) -> Iterator[str]:
         """Save the policy, and the state, of a run that failed; return what to say of it."""
@@ -498,7 +493,7 @@ class Loop:
             try:
                 self.folder.add(self.where, self.records)
                 self.folder.save(self.where, self.trainer.state(), self.seconds)
-                self.folder.save_networks(self.where, self.policy, self.value)
+                self._save_what_was_learnt(self.folder)
                 yield f"fastpg resume {shlex.quote(str(self.folder.path))} goes on"
             except (SaveError, ValueError) as error:
                 yield f"run not saved: {error}"

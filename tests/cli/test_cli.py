@@ -396,7 +396,7 @@ def test_a_run_of_ppo_collects_and_shows_what_is_its_own(tmp_path, monkeypatch, 
     assert cli.main(arguments.split()) == 0
     (one,) = runs
     assert (one.config["num_envs"], one.config["horizon"], one.config["episodes"]) == (16, 128, 0)
-    shown = f" | KL {one.history['approx_kl'][-1]:.2g} | "
+    shown = f" | KL {one.history['approx_kl'][-1]:.2g}\n"
     assert shown in capsys.readouterr().err
 
 
@@ -881,6 +881,36 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
         assert sentence in capsys.readouterr().err
 
 
+# ---- TensorBoard ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow  # tensorboardX imports torch
+def test_tensorboard_gets_a_folder_with_and_without_a_name(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.chdir(tmp_path)
+    short = ["--algorithm", "vpg", "--hidden", "8", "--total-steps", "2000", "--target-return", "inf"]
+    assert cli.main(["train", "--tensorboard", "CartPole-v1", *short]) == 0
+    assert cli.main(["train", "CartPole-v1", *short, "--run", "run", "--tensorboard"]) == 0
+    assert cli.main(["resume", "run", "--total-steps", "4000", "--tensorboard"]) == 0
+    assert cli.main(["train", "CartPole-v1", *short, "--run", "other", "--tensorboard", "boards/a"]) == 0
+    count = {path.parent: 0 for path in tmp_path.rglob("events.*")}
+    for path in tmp_path.rglob("events.*"):
+        count[path.parent] += 1
+    folders = {"CartPole-v1-tensorboard": 1, "run/tensorboard": 2, "boards/a": 1}
+    assert count == {tmp_path / name: number for name, number in folders.items()}
+
+
+@pytest.mark.slow  # tensorboardX imports torch
+def test_a_tensorboard_that_cannot_be_written_is_found_out_before_the_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert cli.main(["train", "CartPole-v1", "--run", "run", "--tensorboard", "file/board"]) == 2
+    says = "fastpg: TensorBoard(): 'file/board' cannot be written: Not a directory\n"
+    assert capsys.readouterr().err == says
+    assert not (tmp_path / "run").exists()
+
+
 # ---- many runs --------------------------------------------------------------------------------------------
 
 
@@ -938,6 +968,7 @@ def test_sweep_shows_a_row_for_every_combination(tmp_path):
             ("train", "--seeds", "2", "--overwrite"),
             "--overwrite goes with one run; with --seeds, --run is a folder",
         ),
+        (("train", "--seeds", "2", "--tensorboard"), "--tensorboard goes with one run"),
     ],
 )
 def test_bad_sweeps_get_a_sentence(arguments, says, capsys, tmp_path, monkeypatch):

@@ -5,18 +5,19 @@ import dataclasses
 import functools
 import pickle
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
 import fastpg
-from fastpg import diagnostics, exact
+from fastpg import callbacks, diagnostics, exact
 
 from .calls_envs import MDP, ODD_ENVS, PLAIN, no_arguments
 from .calls_policies import ODD_HIDDEN
 from .judge import Call, same
-from .values import NAN, one_of
+from .values import ASAN, NAN, one_of
 
 ENVS = [
     "CartPole-v1",
@@ -180,7 +181,10 @@ def check_train(given, run):
     assert run.num_steps == run.history["num_steps"].sum()
 
 
-ODD_CALLBACKS = one_of([lambda state: "yes", lambda state: 1 / 0, 3, "x"])
+ODD_CALLBACKS = one_of(
+    [lambda state: "yes", lambda state: 1 / 0, 3, "x", [], [lambda state: None, lambda state: True], [3],
+     callbacks.Evaluate, callbacks.Callback(), lambda: None, {}, (callbacks.EarlyStopping(1), print)]
+)  # fmt: skip
 ODD_FOLDERS = one_of(
     ["", "/", "\0", "x" * 5000, b"x", Path("/proc"), 3, None, ["a"], "/dev/null", "/dev/null/x"]
 )
@@ -226,6 +230,21 @@ algorithm_fields = {
 algorithm_fields["TRPO"] = algorithm_fields["NPG"] | {
     "backtracks": one_of([0, 3]), "backtrack_factor": one_of([1e-300, 0.5]), "accept_ratio": one_of([0.0, 0.5, 1.0]),
 }  # fmt: skip
+
+
+def callback(kind, fields, odd, raises=()):
+    """Return the call that makes a callback, and trains with it."""
+
+    def make_and_use(**given):
+        made = kind(**given)
+        with tempfile.TemporaryDirectory(dir=RUNS.name) as folder:
+            fastpg.train(
+                "CartPole-v1", callback=made, num_envs=1, horizon=8, total_steps=64, hidden=(), run=folder
+            )
+        return made
+
+    where = (f"{kind.__name__}()", "train()", "evaluate()")
+    return Call(make_and_use, st.fixed_dictionaries(fields), where, odd=odd, raises=raises, share=0.5)
 
 
 def algorithm(kind, fields):
@@ -382,6 +401,30 @@ CALLS = {
         raises=(ZeroDivisionError,),
         share=0.5,
     ),
+    "callbacks.Evaluate": callback(
+        callbacks.Evaluate,
+        {
+            "every": one_of([1, 16, 10**6]),
+            "episodes": one_of([1, 3]),
+            "deterministic": st.booleans(),
+            "seed": st.integers(0, 2**64 - 1),
+            "max_steps": one_of([None, 10]),
+            "env": one_of([None, "CartPole-v1"]),
+            "env_params": st.none(),
+        },
+        {"env": ODD_ENVS},
+    ),
+    "callbacks.EarlyStopping": callback(
+        callbacks.EarlyStopping,
+        {
+            "patience": one_of([1, 100]),
+            "min_delta": one_of([0.0, 5]),
+            "monitor": one_of([None, "train/entropy"]),
+            "mode": one_of(["max", "min"]),
+        },
+        {"monitor": one_of(["", "nothing", 3, b"x", ["train/entropy"]])},
+        raises=(RuntimeWarning,),  # there is no such metric
+    ),
     "Reinforce": algorithm(fastpg.Reinforce, algorithm_fields["Reinforce"]),
     "VPG": algorithm(fastpg.VPG, algorithm_fields["VPG"]),
     "A2C": algorithm(fastpg.A2C, algorithm_fields["VPG"]),
@@ -457,3 +500,9 @@ CALLS = {
     "get_num_threads": no_arguments(fastpg.get_num_threads),
     "build_info": no_arguments(fastpg.build_info),
 }  # fmt: skip
+if not ASAN and find_spec("tensorboardX"):  # which imports torch
+    CALLS["callbacks.TensorBoard"] = callback(
+        callbacks.TensorBoard,
+        {"folder": one_of([None, f"{RUNS.name}/board"]), "every": one_of([None, 1, 16])},
+        {"folder": one_of(["", "\0", "x" * 5000, b"x", Path("/proc"), 3, ["a"], "/dev/null", "/dev/null/x"])},
+    )
