@@ -1,4 +1,4 @@
-"""The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `eval PATH` and others.
+"""The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `render PATH` and others.
 
 The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass. Where no algorithm
 is named, a native environment's defaults are those of `fastpg.recommended`.
@@ -10,7 +10,6 @@ import dataclasses
 import io
 import math
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -38,10 +37,12 @@ from fastpg.cli.options import (
     EvalOptions,
     InfoOptions,
     PlotOptions,
+    RenderOptions,
     ResumeOptions,
     chosen_defaults,
     train_options,
 )
+from fastpg.cli.play import eval_policy, render_policy
 from fastpg.cli.says import fail, say
 from fastpg.cli.verdict import (
     DETERMINISTIC,
@@ -53,13 +54,12 @@ from fastpg.cli.verdict import (
     what_to_try,
 )
 from fastpg.envs import env_spec, list_envs, native_env
-from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
+from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
 from fastpg.training.curves import curves, draw, in_characters
 from fastpg.training.resume import resume
-from fastpg.training.run_folder import load_policy
 from fastpg.training.train import TrainResult, train
 
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
@@ -143,7 +143,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(options, PlotOptions):
         return _plot(options)
     if isinstance(options, EvalOptions):
-        return _eval(options)
+        return eval_policy(options)
+    if isinstance(options, RenderOptions):
+        return render_policy(options)
     if isinstance(options, DiagnoseOptions):
         return _diagnose(options)
     if isinstance(options, EnvsOptions):
@@ -201,6 +203,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         "resume": ResumeOptions,
         "plot": PlotOptions,
         "eval": EvalOptions,
+        "render": RenderOptions,
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
         "info": InfoOptions,
@@ -316,32 +319,6 @@ def _plot(options: PlotOptions) -> int:
         print(in_characters(found))
     else:
         draw("plot", found, options.out)
-    return 0
-
-
-def _eval(options: EvalOptions) -> int:
-    is_run = options.path.is_dir()
-    policy = load_policy("eval", options.path) if is_run else Policy.load(options.path)
-    env_id = policy.env_id if options.env is None else environment(options.env)
-    if env_id is None:
-        raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
-    if options.env is None and ":" in env_id.removeprefix(FORCED):  # only what the user typed is imported
-        raise ValueError(
-            f"{os.fspath(options.path)!r} names the environment {env_id!r}, which would import a module; "
-            f"pass --env {shlex.quote(env_id)} if you trust it"
-        )
-    returns, lengths = evaluate(
-        env_id,
-        policy,
-        episodes=options.episodes,
-        deterministic=not options.stochastic,
-        seed=options.seed,
-        max_steps=options.max_steps,
-    )
-    print(f"{environment_name(env_id)}: {len(returns)} episodes")
-    spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"
-    print(f"  return  mean {returns.mean():.1f}, {spread}")
-    print(f"  length  mean {lengths.mean():.1f}")
     return 0
 
 

@@ -20,6 +20,7 @@ from fastpg.envs import env_spec
 from fastpg.envs.native.registry import is_native
 from fastpg.training.recommended import recommended
 from fastpg.training.train import train
+from fastpg.video.render import DEFAULT_MAX_STEPS
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -213,6 +214,40 @@ class EvalOptions:
     seed: int = 0
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
     max_steps: int = EVALUATION_MAX_STEPS
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """Show episodes of a saved policy, drawn by Gymnasium's renderers.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved, or the folder of a run.
+    out
+        The file to make: .gif (needs Pillow), .mp4 or .webm (need ffmpeg). One that is there is replaced.
+    env
+        Environment; by default the one that the policy was trained in.
+    episodes
+        How many.
+    seed
+        Seeds the episodes.
+    stochastic
+        Draw the actions instead of taking the most likely one.
+    max_steps
+        End an episode here.
+    fps
+        Steps shown in a second; by default as many as the environment takes.
+    """
+
+    path: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    env: str | None = None
+    episodes: int = 1
+    seed: int = 0
+    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    max_steps: int = DEFAULT_MAX_STEPS
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
