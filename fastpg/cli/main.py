@@ -26,6 +26,7 @@ from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
+from fastpg.cli.config import with_config
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
@@ -196,7 +197,9 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     if arguments == ["--version"]:
         print(f"fastpg {build_info()['version']}")
         raise SystemExit(0)
-    algorithm, defaults = chosen_defaults(arguments)
+    arguments, from_file = with_config(arguments)
+    algorithm, defaults = chosen_defaults(arguments, from_file.get("env_id"))
+    defaults |= from_file
     commands: dict[str, Any] = {
         "train": train_options(algorithm, defaults, sweeps=False),
         "sweep": train_options(algorithm, defaults, sweeps=True),
@@ -224,9 +227,10 @@ def _train(options: Any) -> int:
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     env_id = environment(settings.pop("env_id"))
     threshold = reward_threshold("train()", env_id)
-    settings["env_params"] = env_params(settings.pop("env"))
+    settings["env_params"] = settings["env_params"] | env_params(settings.pop("env"))
+    settings["reset_options"] = settings["reset_options"] or None
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    del settings["seeds"]
+    del settings["seeds"], settings["config"]
     path = settings.pop("checkpoint") or (None if options.run else Path(f"{file_stem(env_id)}.safetensors"))
     overwrite = settings.pop("overwrite")
     if path is not None and path.is_file() and not overwrite:
