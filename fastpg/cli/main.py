@@ -26,13 +26,16 @@ from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import one_line, parse
+from fastpg.cli.completion import completion_script
 from fastpg.cli.config import with_config
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
     ALGORITHMS,
+    DEFAULT_ALGORITHM,
     EVALUATION_EPISODES,
     EVALUATION_MAX_STEPS,
+    CompletionOptions,
     DiagnoseOptions,
     EnvsOptions,
     EvalOptions,
@@ -149,6 +152,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return render_policy(options)
     if isinstance(options, DiagnoseOptions):
         return _diagnose(options)
+    if isinstance(options, CompletionOptions):
+        print(completion_script(_commands(DEFAULT_ALGORITHM, {}), options.shell))
+        return 0
     if isinstance(options, EnvsOptions):
         return _envs()
     if isinstance(options, InfoOptions):
@@ -200,7 +206,20 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     arguments, from_file = with_config(arguments)
     algorithm, defaults = chosen_defaults(arguments, from_file.get("env_id"))
     defaults |= from_file
-    commands: dict[str, Any] = {
+    commands = _commands(algorithm, defaults)
+    panel = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(panel):
+            return parse(commands, arguments, "Policy gradients on CPUs. fastpg --version shows the version.")
+    except SystemExit as exit_:
+        if exit_.code:
+            raise ValueError(one_line(panel.getvalue(), ALGORITHMS, algorithm)) from None
+        raise
+
+
+def _commands(algorithm: str, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of every command."""
+    return {
         "train": train_options(algorithm, defaults, sweeps=False),
         "sweep": train_options(algorithm, defaults, sweeps=True),
         "resume": ResumeOptions,
@@ -210,15 +229,8 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
         "info": InfoOptions,
+        "completion": CompletionOptions,
     }
-    panel = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(panel):
-            return parse(commands, arguments, "Policy gradients on CPUs. fastpg --version shows the version.")
-    except SystemExit as exit_:
-        if exit_.code:
-            raise ValueError(one_line(panel.getvalue(), ALGORITHMS, algorithm)) from None
-        raise
 
 
 def _train(options: Any) -> int:

@@ -300,6 +300,22 @@ class DiagnoseOptions:
 
 
 @dataclass(frozen=True)
+class CompletionOptions:
+    """Print a script for a shell, which then completes commands, options and environments with the Tab key.
+
+    Parameters
+    ----------
+    shell
+        bash: fastpg completion bash > ~/.local/share/bash-completion/completions/fastpg.
+        zsh: to a file _fastpg in a folder of $fpath.
+    """
+
+    shell: Annotated[
+        tyro.conf.Positional[Literal["bash", "zsh", "fish", "tcsh"]], tyro.conf.arg(metavar="SHELL")
+    ]
+
+
+@dataclass(frozen=True)
 class EnvsOptions:
     """List the native environments: spaces, step limit, reward threshold."""
 

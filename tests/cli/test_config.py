@@ -83,7 +83,14 @@ def test_without_an_algorithm_it_is_what_is_recommended(trained):
         ("FrozenLake-v1", fastpg.Reinforce(), {"env_params": {"desc": None}, "checkpoint_every": 1000}),
         ("CartPole-v1", fastpg.PPO(value_clip_range=0.2, max_grad_norm=None), {"steps_per_iteration": 500}),
         ("CartPole-v1", fastpg.TRPO(value_hidden=(8,)), {"activation": "relu", "target_return": 400.0}),
-        ("gym:CartPole-v1", fastpg.A2C(), {"num_envs": 2, "reset_options": {"low": -0.01, "high": 0.01}}),
+        pytest.param(
+            *(
+                "gym:CartPole-v1",
+                fastpg.A2C(),
+                {"num_envs": 2, "reset_options": {"low": -0.01, "high": 0.01}},
+            ),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_settings_of_a_run_repeat_it_to_the_bit(env_id, algorithm, settings, tmp_path, monkeypatch):
