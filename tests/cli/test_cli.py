@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import math
 import multiprocessing
 import os
@@ -510,6 +511,23 @@ def test_a_bad_value_is_one_line_and_code_2(arguments, words, tmp_path, policy, 
     (line,) = shown.err.splitlines()
     assert line.startswith("fastpg: ")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train", "Missing from fastpg train: ENV_ID"),
+        (
+            "train CartPole-v1 --gamma high",
+            "Error parsing --gamma: could not convert string to float: 'high'",
+        ),
+        ("train CartPole-v1 --learning-rte 1", "options: --learning-rte, 1; did you mean --learning-rate?"),
+    ],
+)
+def test_a_bad_value_is_one_line_where_the_output_takes_no_frames(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert cli.main(arguments.split()) == 2
+    assert capsys.readouterr().err.endswith(f"{words}; see fastpg --help\n")
 
 
 @pytest.mark.parametrize(
