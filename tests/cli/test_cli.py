@@ -584,12 +584,21 @@ def test_a_signal_saves_the_policy(number, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "algorithm"),
+    [
+        (signal.SIGINT, "reinforce"),
+        (signal.SIGTERM, "ppo"),
+        (signal.SIGINT, "trpo"),
+        (signal.SIGTERM, "trpo"),
+    ],
+)
+def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, algorithm, tmp_path):
     """The uninterrupted run takes as many steps as the one that a signal ends, and then some."""
     talkative = "import sys; from fastpg.cli import main; from fastpg.training import progress; "
     talkative += "progress.LOG_SECONDS = 0; sys.exit(main.main())"
-    command = [sys.executable, "-c", talkative, *ENDLESS, "--run", "run", "--checkpoint-every", "1h"]
+    command = [sys.executable, "-c", talkative, *ENDLESS, "--algorithm", algorithm]
+    command += ["--run", "run", "--checkpoint-every", "1h"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         try:
             assert "steps/s" in running.stderr.readline()
@@ -604,7 +613,8 @@ def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tm
     assert saved > 0
     resumed = fastpg.resume(tmp_path / "run", total_steps=saved + 20_000)
     settings = {"hidden": resumed.config["hidden"], "total_steps": saved + 20_000}
-    whole = fastpg.train("CartPole-v1", run=tmp_path / "whole", **settings)
+    kind = options.ALGORITHMS[algorithm]
+    whole = fastpg.train("CartPole-v1", kind(), run=tmp_path / "whole", **settings)
     check_equal(resumed, tmp_path / "run", whole, tmp_path / "whole")
 
 
