@@ -41,6 +41,7 @@ from fastpg.training.resume import resume
 from fastpg.training.runs import Runs
 from fastpg.training.search import grid, sample
 from fastpg.training.train import TrainResult, train
+from fastpg.video.render import render
 
 __version__ = _version()
 
@@ -92,6 +93,7 @@ __all__ = [
     "nstep_returns",
     "policy_gradient",
     "recommended",
+    "render",
     "resume",
     "returns",
     "sample",

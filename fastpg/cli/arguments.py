@@ -163,7 +163,10 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
 
     `algorithms` are dataclasses by name: an option of another one than the chosen is said to be that.
     """
-    rows = [row.strip("│").rstrip() for row in panel.splitlines() if not row.startswith(("╭", "╰"))]
+    lines = panel.splitlines()
+    if lines[1:] and set(lines[1].strip()) == {"-"}:  # stdout takes no frames: a heading, underlined
+        lines = [line[1:].replace("--", "──") if not line.strip("- ") else line[1:] for line in lines[2:]]
+    rows = [row.strip("│").rstrip() for row in lines if not row.startswith(("╭", "╰"))]
     message = [row.strip() for row in _first_part(rows) if not row.startswith(" " * 8)]
     # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
     text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message)).rstrip(".")

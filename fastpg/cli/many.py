@@ -40,7 +40,8 @@ def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
     taken = inspect.signature(train_many).parameters.keys() - {"env_id", "seeds", "target_return"}
     settings = {name: getattr(options, name) for name in taken if hasattr(options, name)}
     settings |= {"target_return": target_return, "seeds": range(options.seed, options.seed + options.seeds)}
-    settings["env_params"] = env_params(options.env)
+    settings["env_params"] = options.env_params | env_params(options.env)
+    settings["reset_options"] = options.reset_options or None
     path = options.run or Path(f"{file_stem(env_id)}-runs")
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")

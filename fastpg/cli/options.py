@@ -20,6 +20,7 @@ from fastpg.envs import env_spec
 from fastpg.envs.native.registry import is_native
 from fastpg.training.recommended import recommended
 from fastpg.training.train import train
+from fastpg.video.render import DEFAULT_MAX_STEPS
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -61,7 +62,7 @@ TENSORBOARD = Annotated[
 def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> type[Any]:
     """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of.
 
-    `defaults` are arguments of train() that replace its own, `algorithm` among them.
+    `defaults` are arguments of train() that replace its own, `algorithm` and `env_id` among them.
     """
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
@@ -107,6 +108,14 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     if not sweeps:
         seeds += " The results are then in the folder --run, by default ENV_ID-runs."
     fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
+    config = (
+        "A TOML file with options under the names of train(), env_id, [algorithm] and [env_params]; the "
+        "settings.toml of a run repeats it. What is typed wins."
+    )
+    fields.append(("config", Annotated[Path | None, arg(help=config)], dataclasses.field(default=None)))
+    for table in ("env_params", "reset_options"):  # only a file has them
+        hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]
+        fields.append((table, hidden, dataclasses.field(default_factory=dict(defaults.get(table, {})).copy)))
     if sweeps:
         fields = [one for one in fields if one[0] not in OF_ONE_RUN]
         help_ = (
@@ -117,7 +126,7 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
             tyro.conf.UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,...", help=help_)
         ]
         fields.append(("grid", words, dataclasses.field(default=())))
-    required = [("env_id", types["env_id"])]
+    env_id = dataclasses.field(**({"default": defaults["env_id"]} if "env_id" in defaults else {}))
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=name)),
         (
@@ -131,11 +140,15 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
         parameters_of = inspect.getdoc(train).partition("\n\n")[2]  # type: ignore[union-attr]
         doc = f"Compare settings over seeds: a table of returns at the end.\n\n{parameters_of}"
     kind = "SweepOptions" if sweeps else "TrainOptions"
-    return dataclasses.make_dataclass(kind, [*required, *chosen, *fields], namespace={"__doc__": doc})
+    return dataclasses.make_dataclass(
+        kind, [("env_id", types["env_id"], env_id), *chosen, *fields], namespace={"__doc__": doc}
+    )
 
 
-def chosen_defaults(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def chosen_defaults(arguments: Sequence[str], env_id: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the algorithm's name, and arguments of train() that are its defaults on this command line.
+
+    `env_id` is the environment where none is typed.
 
     Looked for before there are the options that they decide on. Where no algorithm is named, they are what is
     recommended for a native environment; a wrong name is left to tyro.
@@ -144,13 +157,17 @@ def chosen_defaults(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     parser.add_argument("--algorithm", nargs="?", default=NOT_GIVEN)
     for options in (("--episodes",), ("--steps-per-iteration", "--steps_per_iteration")):
         parser.add_argument(*options, nargs="?", default=NOT_GIVEN)
-    for option in ("--checkpoint", "--run"):  # a file of an environment's name is not the environment
+    for option in (
+        "--checkpoint",
+        "--run",
+        "--config",
+    ):  # a file of an environment's name is not the environment
         parser.add_argument(option, nargs="?")
     given, others = parser.parse_known_args(arguments)
     if given.algorithm != NOT_GIVEN:
         return given.algorithm if given.algorithm in ALGORITHMS else DEFAULT_ALGORITHM, {}
-    env_id = next(filter(is_native, others), None)
-    if env_id is None:
+    env_id = next(filter(is_native, others), env_id)
+    if env_id is None or not is_native(env_id):
         return DEFAULT_ALGORITHM, {}
     defaults: dict[str, Any] = {**recommended(env_spec("train", env_id).id), "target_return": math.inf}
     if {given.episodes, given.steps_per_iteration} != {NOT_GIVEN}:
@@ -235,6 +252,40 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
+class RenderOptions:
+    """Show episodes of a saved policy, drawn by Gymnasium's renderers.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved, or the folder of a run.
+    out
+        The file to make: .gif (needs Pillow), .mp4 or .webm (need ffmpeg). One that is there is replaced.
+    env
+        Environment; by default the one that the policy was trained in.
+    episodes
+        How many.
+    seed
+        Seeds the episodes.
+    stochastic
+        Draw the actions instead of taking the most likely one.
+    max_steps
+        End an episode here.
+    fps
+        Steps shown in a second; by default as many as the environment takes.
+    """
+
+    path: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    env: str | None = None
+    episodes: int = 1
+    seed: int = 0
+    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    max_steps: int = DEFAULT_MAX_STEPS
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
 class DiagnoseOptions:
     """Compare the forms of the policy gradient: variance, signal to noise, direction.
 
@@ -265,6 +316,22 @@ class DiagnoseOptions:
     gamma: float = 1.0
     seed: int = 0
     plot: Path | None = None
+
+
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Print a script for a shell, which then completes commands, options and environments with the Tab key.
+
+    Parameters
+    ----------
+    shell
+        bash: fastpg completion bash > ~/.local/share/bash-completion/completions/fastpg.
+        zsh: to a file _fastpg in a folder of $fpath.
+    """
+
+    shell: Annotated[
+        tyro.conf.Positional[Literal["bash", "zsh", "fish", "tcsh"]], tyro.conf.arg(metavar="SHELL")
+    ]
 
 
 @dataclass(frozen=True)

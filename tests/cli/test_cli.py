@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import math
 import multiprocessing
 import os
@@ -415,7 +416,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, sweep, resume, plot, eval, diagnose, envs, info}"),
+        ("", "{train, sweep, resume, plot, eval, render, diagnose, envs, info, completion}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -513,6 +514,23 @@ def test_a_bad_value_is_one_line_and_code_2(arguments, words, tmp_path, policy, 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train", "Missing from fastpg train: ENV_ID"),
+        (
+            "train CartPole-v1 --gamma high",
+            "Error parsing --gamma: could not convert string to float: 'high'",
+        ),
+        ("train CartPole-v1 --learning-rte 1", "options: --learning-rte, 1; did you mean --learning-rate?"),
+    ],
+)
+def test_a_bad_value_is_one_line_where_the_output_takes_no_frames(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert cli.main(arguments.split()) == 2
+    assert capsys.readouterr().err.endswith(f"{words}; see fastpg --help\n")
+
+
+@pytest.mark.parametrize(
     "arguments", few(["trian CartPole-v1", "train Pong", "eval missing.safetensors"], {"train Pong"})
 )
 def test_the_code_is_the_exit_code_of_the_process(arguments, tmp_path):
@@ -566,12 +584,21 @@ def test_a_signal_saves_the_policy(number, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "algorithm"),
+    [
+        (signal.SIGINT, "reinforce"),
+        (signal.SIGTERM, "ppo"),
+        (signal.SIGINT, "trpo"),
+        (signal.SIGTERM, "trpo"),
+    ],
+)
+def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, algorithm, tmp_path):
     """The uninterrupted run takes as many steps as the one that a signal ends, and then some."""
     talkative = "import sys; from fastpg.cli import main; from fastpg.training import progress; "
     talkative += "progress.LOG_SECONDS = 0; sys.exit(main.main())"
-    command = [sys.executable, "-c", talkative, *ENDLESS, "--run", "run", "--checkpoint-every", "1h"]
+    command = [sys.executable, "-c", talkative, *ENDLESS, "--algorithm", algorithm]
+    command += ["--run", "run", "--checkpoint-every", "1h"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         try:
             assert "steps/s" in running.stderr.readline()
@@ -586,7 +613,8 @@ def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tm
     assert saved > 0
     resumed = fastpg.resume(tmp_path / "run", total_steps=saved + 20_000)
     settings = {"hidden": resumed.config["hidden"], "total_steps": saved + 20_000}
-    whole = fastpg.train("CartPole-v1", run=tmp_path / "whole", **settings)
+    kind = options.ALGORITHMS[algorithm]
+    whole = fastpg.train("CartPole-v1", kind(), run=tmp_path / "whole", **settings)
     check_equal(resumed, tmp_path / "run", whole, tmp_path / "whole")
 
 

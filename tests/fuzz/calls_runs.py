@@ -111,6 +111,13 @@ def evaluate_arguments(draw):
     return given | {"max_steps": draw(one_of([1, 30]))}
 
 
+def render_arguments():
+    """Draw arguments of `render`, of few steps: pictures take time."""
+    return evaluate_arguments().map(
+        lambda given: given | {"max_steps": 2, "out": f"{TEMPORARY.name}/a.gif", "fps": 20.0, "episodes": 1}
+    )
+
+
 def check_evaluate(given, result):
     returns, lengths = result
     assert returns.shape == lengths.shape == (given["episodes"],)
@@ -371,6 +378,17 @@ CALLS = {
         words=WORDS,
         odd={"env_id": ODD_ENVS},
         repeatable=True,
+    ),
+    "render": Call(
+        fastpg.render,
+        render_arguments(),
+        ("render()",),
+        check_evaluate,
+        words=WORDS | {"env_id": ("no renderer", *WORDS.get("env_id", ()))},
+        odd={"env_id": ODD_ENVS, "out": ODD_PATHS},
+        fixed=frozenset(["max_steps", "episodes"]),
+        raises=(ImportError,),
+        share=0.1,
     ),
     "train": Call(
         fastpg.train,

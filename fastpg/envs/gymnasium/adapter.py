@@ -358,7 +358,7 @@ def _registered(
     where: str, env_id: str, params: Mapping[str, Any], num_envs: int, vectorization_mode: Any
 ) -> VectorEnv[Any, Any, Any]:
     """Make an environment of Gymnasium's registry."""
-    with _naming(where, env_id):
+    with naming(where, env_id):
         made: VectorEnv[Any, Any, Any] = gymnasium.make_vec(
             env_id.removeprefix(FORCED), num_envs=num_envs, vectorization_mode=vectorization_mode, **params
         )
@@ -366,7 +366,7 @@ def _registered(
 
 
 @contextlib.contextmanager
-def _naming(where: str, env_id: str) -> Iterator[None]:
+def naming(where: str, env_id: str) -> Iterator[None]:
     """Turn Gymnasium's errors about an id into sentences."""
     name = env_id.removeprefix(FORCED)
     module, _, registered = name.rpartition(":")  # importing the module registers the id
@@ -498,9 +498,14 @@ def reward_threshold(where: str, env_id: Any) -> float | None:
     if is_native(env_id):
         threshold = native_env(where, env_id, {}).spec.gymnasium_spec.reward_threshold
         return threshold
-    with _naming(where, env_id):
-        module, _, name = env_id.removeprefix(FORCED).rpartition(":")
-        if module:  # which registers the id
-            importlib.import_module(module)
-        threshold = gymnasium.spec(name).reward_threshold
+    with naming(where, env_id):
+        threshold = spec_of(env_id).reward_threshold
     return threshold
+
+
+def spec_of(env_id: str) -> Any:
+    """Return what Gymnasium's registry says of an id."""
+    module, _, name = env_id.removeprefix(FORCED).rpartition(":")
+    if module:  # which registers the id
+        importlib.import_module(module)
+    return gymnasium.spec(name)
