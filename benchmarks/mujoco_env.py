@@ -1,6 +1,6 @@
 """MuJoCo: steps a second with random actions, and of training, beside the engine alone and its peers.
 
-    python benchmarks/mujoco_env.py [--env HalfCheetah-v5] [--num-envs 64] [--seconds 3] [--rounds 5]
+    python benchmarks/mujoco_env.py [--env HalfCheetah-v5] [--num-envs 64] [--seconds 3] [--write]
 
 Every contender works on the same task in turns, so that a machine that slows down slows all of them; a
 rate is the median of the rounds. "engine" is `mujoco.batch.Batch` stepping the model with the same
@@ -20,6 +20,7 @@ import warnings
 import gymnasium
 import mujoco.batch
 import numpy as np
+from learning import write
 
 import fastpg
 
@@ -186,6 +187,7 @@ def main():
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="put the table in docs/mujoco.md")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rates = {}
@@ -199,19 +201,24 @@ def main():
         for name, contender in made.items():
             rates.setdefault(name, []).append(measured(contender, options.seconds))
     threads = fastpg.get_num_threads()
-    print(f"{options.env}, N={options.num_envs}, {threads} threads, MuJoCo {mujoco.__version__}\n")
-    print("| what | steps/s | of the engine | of fastpg's stepping | target | processor µs a step | spread |")
-    print("|---|---|---|---|---|---|---|")
+    lines = [f"{options.env}, N={options.num_envs}, {threads} threads, MuJoCo {mujoco.__version__}.", ""]
+    lines += [
+        "| what | steps/s | of the engine | of fastpg's stepping | target | processor µs a step | spread |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
     median = {name: statistics.median(rate for rate, _ in rounds) for name, rounds in rates.items()}
     for name, rounds in rates.items():
         every = [rate for rate, _ in rounds]
         spread = (max(every) - min(every)) / median[name]
         ratios = (f"{median[name] / median[other]:.2f}" for other in ("stepping, engine", "stepping, fastpg"))
         processor = statistics.median(seconds for _, seconds in rounds) * 1e6
-        print(
+        lines.append(
             f"| {name} | {median[name]:,.0f} | {' | '.join(ratios)} | {TARGETS.get(name, '')} | "
             f"{processor:.1f} | {spread:.0%} |"
         )
+    print(*lines, sep="\n")
+    if options.write:
+        write("mujoco_env.py", lines, "mujoco.md")
     for contender in made.values():
         with contextlib.suppress(AttributeError):
             contender.env.close()
