@@ -25,6 +25,7 @@ from fastpg.system import get_num_threads
 
 MAX_NUM_ENVS = 2**20
 MAX_LIMIT = 2**31 - 1
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 Array = NDArray[Any]
 
 
@@ -154,7 +155,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._generators: list[np.random.Generator] = []
         self._elapsed = np.zeros(self.num_envs, np.int32)
-        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._ended, self._any_ended = np.zeros(self.num_envs, np.bool_), False
+        self._everyone = np.ones(self.num_envs, np.bool_)
         self.metadata = {  # type: ignore[misc]
             "render_modes": list(RENDER_MODES),
             "render_fps": int(np.round(1.0 / self.dt)),
@@ -296,30 +298,30 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         with self._in_turn(where):
             self._check_reset(where)
             actions = self._actions(where, actions)
-            again = self._ended.copy()  # whose step is a reset
-            resets = results.some(again)
-            if resets and self._mode != "next_step":
+            again = self._ended.copy() if self._any_ended else None  # whose step is a reset
+            if again is not None and self._mode != "next_step":
                 raise ResetNeeded(
                     f"{where}: the episodes of environments {np.flatnonzero(again)[:8].tolist()} have ended; "
                     "with autoreset='disabled' reset them first: "
                     "reset(options={'reset_mask': terminated | truncated})"
                 )
-            stepped = ~again
+            stepped = self._everyone if again is None else ~again
             before = np.array(self.before(self.data))
             self._advance(where, stepped, actions)
-            if resets:
+            if again is not None:
                 self._begin(where, again)
             rewards, terms = self._reward(where, before, actions)
             terminated = results.column(where, "terminated", self.terminated(self.data), n, "b")
             truncated = self._elapsed >= self._limit if self._limit else np.zeros(n, np.bool_)
-            if resets:
+            if again is not None:
                 rewards[again] = 0.0
                 terminated &= stepped
                 truncated &= stepped
             info = self._info(where)
             obs = results.rows(where, self.observe(self.data), n)
             done = terminated | truncated
-            if self._mode == "same_step" and results.some(done):
+            any_done = results.some(done)
+            if any_done and self._mode == "same_step":
                 final_info = results.infos([(_copies(info | terms), done)])
                 final_obs = obs
                 self._begin(where, done)
@@ -327,8 +329,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 infos = results.infos([(self._info(where), stepped), (terms, ~done)])
                 results.add_final(infos, done, final_obs, final_info)
             else:
-                self._ended = done
-                infos = results.infos([(info, np.ones(n, np.bool_)), (terms, stepped)])
+                self._ended, self._any_ended = done, any_done
+                infos = results.infos([(info, self._everyone), (terms, stepped)])
             return obs, rewards, terminated, truncated, infos
 
     def get_state(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -373,7 +375,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 raise ValueError(f"{where}: elapsed must lie in 0..{MAX_LIMIT - 1}")
             self._simulations.load(rows)
             self._elapsed[...] = steps
-            self._ended[...] = False
+            self._ended[...] = self._any_ended = False
             return results.rows(where, self.observe(self.data), self.num_envs)
 
     def render(self) -> tuple[NDArray[Any], ...] | None:
@@ -446,12 +448,12 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             array = _check.as_array(where, "actions", actions)
         if array.shape != self._ctrl.shape:
             raise ValueError(f"{where}: actions must have shape {self._ctrl.shape}, got {array.shape}")
-        if array.dtype not in (np.float32, np.float64):
+        if array.dtype not in FLOATS:
             raise TypeError(
                 f"{where}: actions must be float32 or float64, got {array.dtype}; "
                 "convert them with actions.astype(numpy.float32)"
             )
-        if results.some(~np.isfinite(array)):
+        if np.count_nonzero(np.isfinite(array)) != array.size:
             i = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
             raise InvalidAction(
                 f"{where}: the action of environment {i} must be finite, got {array[i].tolist()}"
@@ -482,6 +484,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._simulations.forward(where, ids)
         self._elapsed[chosen] = 0
         self._ended[chosen] = False
+        self._any_ended = results.some(self._ended)
 
     def _initial_state(self, where: str, rng: np.random.Generator) -> tuple[Array, Array]:
         state = self.initial_state(rng)
