@@ -47,6 +47,7 @@ _FROZEN_LAKE = Settings(
 )
 _MUJOCO = Settings(
     algorithm=PPO(
+        initial_log_std=-0.5,
         recompute_advantages=True,
         standardize_advantages="none",
         linear_schedule=True,
@@ -189,6 +190,8 @@ _RECOMMENDED: dict[str, Settings] = {
         total_steps=4_000_000,
     ),
 }
+# The ids that older versions of Gymnasium have.
+_RECOMMENDED |= {"CliffWalking-v0": _RECOMMENDED["CliffWalking-v1"], "Taxi-v3": _RECOMMENDED["Taxi-v4"]}
 
 
 def has_settings(env_id: Any) -> bool:
