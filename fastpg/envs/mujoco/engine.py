@@ -138,6 +138,8 @@ class Simulations:
         self._row_size = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         shape = (count, self._row_size)
         self.rows: NDArray[np.float64] = self._array(library.mjb_state(self._batch), shape, np.dtype(float))
+        is_persistent = persistent or self._wants_after_step
+        self._first_row = None if is_persistent else self.rows[0].copy()
         self.outputs: dict[str, NDArray[Any]] = {}
         self._finds_out = outputs is None
         for name in outputs or ():
@@ -192,8 +194,14 @@ class Simulations:
         return True
 
     def begin(self, where: str, ids: NDArray[np.int32] | None) -> None:
-        """Put simulations into the model's first state, for a caller who then writes qpos and qvel."""
-        self._call(where, "reset", ids, None, 0)
+        """Put simulations into the model's first state, for a caller who then writes qpos and qvel.
+
+        Where no simulation has an mjData, its row is all that it is, and is copied.
+        """
+        if self._first_row is None:
+            self._call(where, "reset", ids, None, 0)
+        else:
+            self.rows[slice(None) if ids is None else ids] = self._first_row
 
     def forward(self, where: str, ids: NDArray[np.int32] | None) -> None:
         """Compute what follows from the states that were written."""
