@@ -1,7 +1,7 @@
 """The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `render PATH` and others.
 
 The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass. Where no algorithm
-is named, a native environment's defaults are those of `fastpg.recommended`.
+is named, the defaults of native environments and MuJoCo tasks are those of `fastpg.recommended`.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 

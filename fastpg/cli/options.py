@@ -16,9 +16,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
-from fastpg.envs import env_spec
-from fastpg.envs.native.registry import is_native
-from fastpg.training.recommended import recommended
+from fastpg.training.recommended import has_settings, recommended
 from fastpg.training.train import train
 from fastpg.video.render import DEFAULT_MAX_STEPS
 
@@ -68,7 +66,8 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
     choose = (
-        "By default what is recommended for a native environment: fastpg train ENV_ID --help shows it. "
+        "By default what is recommended for a native environment or a MuJoCo task: "
+        "fastpg train ENV_ID --help shows it. "
         f"Its options are below: those of {name}. For another's: "
         f"fastpg {'sweep' if sweeps else 'train'} --algorithm NAME --help."
     )
@@ -151,7 +150,7 @@ def chosen_defaults(arguments: Sequence[str], env_id: str | None = None) -> tupl
     `env_id` is the environment where none is typed.
 
     Looked for before there are the options that they decide on. Where no algorithm is named, they are what is
-    recommended for a native environment; a wrong name is left to tyro.
+    recommended for the environment; a wrong name is left to tyro.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--algorithm", nargs="?", default=NOT_GIVEN)
@@ -166,10 +165,10 @@ def chosen_defaults(arguments: Sequence[str], env_id: str | None = None) -> tupl
     given, others = parser.parse_known_args(arguments)
     if given.algorithm != NOT_GIVEN:
         return given.algorithm if given.algorithm in ALGORITHMS else DEFAULT_ALGORITHM, {}
-    env_id = next(filter(is_native, others), env_id)
-    if env_id is None or not is_native(env_id):
+    env_id = next(filter(has_settings, others), env_id)
+    if env_id is None or not has_settings(env_id):
         return DEFAULT_ALGORITHM, {}
-    defaults: dict[str, Any] = {**recommended(env_spec("train", env_id).id), "target_return": math.inf}
+    defaults: dict[str, Any] = {**recommended(env_id), "target_return": math.inf}
     if {given.episodes, given.steps_per_iteration} != {NOT_GIVEN}:
         del defaults["horizon"]  # at most one of them says how much an iteration collects
     (name,) = (name for name, one in ALGORITHMS.items() if one is type(defaults["algorithm"]))

@@ -265,6 +265,8 @@ def begin(
 ) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
     """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
     learner = _initial_policy(where, env, policy, hidden, activation, seed)
+    if policy is None and "log_std" in learner.parameters():
+        learner.parameters()["log_std"][:] = getattr(algorithm, "initial_log_std", 0.0)
     critic = value_for(where, algorithm, learner, value, seed)
     if critic is not None and critic is value:
         critic = critic.copy()

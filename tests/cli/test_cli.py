@@ -315,13 +315,13 @@ def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "changed"),
     [
-        ("Taxi-v4", {}),
-        ("fastpg/Taxi-v4 --gamma 0.9 --hidden 8", {"algorithm": {"gamma": 0.9}, "hidden": (8,)}),
-        ("--target-return 3 --num-envs 2 Taxi-v4", {"num_envs": 2, "target_return": 3.0}),
-        ("Taxi-v4 --episodes 4", {"horizon": None, "episodes": 4}),
-        ("Taxi-v4 --steps_per_iteration=50", {"horizon": None, "steps_per_iteration": 50}),
-        ("--checkpoint CartPole-v1 Taxi-v4", {}),
-        ("--run=CartPole-v1 --seed 3 Taxi-v4", {"seed": 3}),
+        ("FrozenLake-v1", {}),
+        ("fastpg/FrozenLake-v1 --gamma 0.9 --hidden 8", {"algorithm": {"gamma": 0.9}, "hidden": (8,)}),
+        ("--target-return 3 --num-envs 2 FrozenLake-v1", {"num_envs": 2, "target_return": 3.0}),
+        ("FrozenLake-v1 --episodes 4", {"horizon": None, "episodes": 4}),
+        ("FrozenLake-v1 --steps_per_iteration=50", {"horizon": None, "steps_per_iteration": 50}),
+        ("--checkpoint CartPole-v1 FrozenLake-v1", {}),
+        ("--run=CartPole-v1 --seed 3 FrozenLake-v1", {"seed": 3}),
     ],
 )
 def test_a_native_environment_is_trained_as_recommended_but_for_what_is_said(
@@ -337,9 +337,9 @@ def test_a_native_environment_is_trained_as_recommended_but_for_what_is_said(
     monkeypatch.setattr(cli, "train", remember)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", *arguments.split()]) == 130
-    expected = fastpg.recommended("Taxi-v4") | {"target_return": math.inf} | changed
+    expected = fastpg.recommended("FrozenLake-v1") | {"target_return": math.inf} | changed
     if "algorithm" in changed:
-        algorithm = fastpg.recommended("Taxi-v4")["algorithm"]
+        algorithm = fastpg.recommended("FrozenLake-v1")["algorithm"]
         expected["algorithm"] = dataclasses.replace(algorithm, **changed["algorithm"])
     assert {name: seen[0][name] for name in expected} == expected
 
