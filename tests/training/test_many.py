@@ -16,6 +16,7 @@ from fastpg.training import metrics
 from tests.support.finite_mdps import random_mdp
 from tests.support.jit_envs import Cart, Rooms
 from tests.support.quick import few
+from tests.support.runs import check_equal
 
 SHORT = {"num_envs": 9, "total_steps": 900, "hidden": (6,)}
 # Of different shapes and ways to collect, that end after different numbers of iterations.
@@ -45,20 +46,6 @@ def alone(env, setting, seed, **common):
     counts = ("horizon", "episodes", "steps_per_iteration")
     common = {name: one for name, one in common.items() if name not in counts or not set(counts) & set(own)}
     return fastpg.train(env, **{**common, **own}, seed=seed)
-
-
-def check_equal(run, other):
-    """Require the same bits, but for the time that was taken."""
-    assert run.policy.theta.tobytes() == other.policy.theta.tobytes()
-    assert (run.value is None) == (other.value is None)
-    if run.value is not None:
-        assert run.value.theta.tobytes() == other.value.theta.tobytes()
-    assert (run.config, run.stopped_because, run.num_steps, run.error) == (
-        other.config, other.stopped_because, other.num_steps, None
-    )  # fmt: skip
-    assert run.history.keys() == other.history.keys()
-    for name in run.history.keys() - {"seconds"}:
-        assert run.history[name].tobytes() == other.history[name].tobytes(), name
 
 
 @functools.cache
