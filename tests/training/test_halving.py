@@ -1,6 +1,8 @@
 """Runs that pause go on as if they had not: callbacks, successive halving, population-based training."""
 
 import csv
+import dataclasses
+import itertools
 import os
 import re
 import signal
@@ -17,14 +19,15 @@ from tests.support.quick import few
 from tests.support.runs import check_equal
 
 SHORT = {"num_envs": 9, "total_steps": 1500, "hidden": (6,)}
+NORMALIZED = PPO(epochs=2, minibatches=2, normalize_rewards=True, normalize_observations=True)
 # Each with what an agent can remember; that end after different numbers of iterations.
 SETTINGS = [
-    Reinforce(form="total", baseline="timestep_mean", linear_schedule=True),
-    {"algorithm": Reinforce(normalize_observations=True), "episodes": 20},
+    Reinforce(form="total", baseline="timestep_mean"),
+    {"algorithm": Reinforce(optimizer="sgd", momentum=0.9), "episodes": 20},
     VPG(value_hidden=(7,), value_epochs=2, value_minibatches=3, linear_schedule=True),
     {"algorithm": A2C(value_hidden=(5, 6), linear_schedule=True), "hidden": (8, 7), "horizon": 5},
     {"algorithm": PPO(epochs=2, minibatches=3, linear_clip_range=True, desired_kl=0.01), "horizon": 15},
-    {"algorithm": PPO(epochs=2, minibatches=2, normalize_rewards=True, normalize_observations=True), "horizon": 20},
+    {"algorithm": NORMALIZED, "horizon": 20},
     {"algorithm": NPG(value_hidden=(), linear_schedule=True), "horizon": 15},
     {"algorithm": TRPO(value_hidden=(3,)), "horizon": 15, "hidden": ()},
 ]  # fmt: skip
@@ -49,8 +52,8 @@ def alone(env, setting, seed, **common):
 @pytest.mark.parametrize("num_threads", few([1, 2, 3, 8], {3}))
 @pytest.mark.parametrize("name", few(ENVS, {"native"}))
 def test_runs_that_pause_are_to_the_bit_what_they_are_without(name, num_threads):
-    settings = [one for one in SETTINGS if name != "table" or "normalize_obs" not in str(one)]
-    settings = [one for one in settings if name != "table" or "normalize_observations=True" not in str(one)]
+    normalized = [one for one in SETTINGS if NORMALIZED in getattr(one, "values", tuple)()]
+    settings = [one for one in SETTINGS if name != "table" or one not in normalized]
     expected = fastpg.train_many(ENVS[name], settings, seeds=[3, 2**63], **SHORT)
     fastpg.set_num_threads(num_threads)
     paused = []
@@ -97,7 +100,7 @@ def test_a_callback_stops_the_runs_that_it_names():
 def test_a_callback_that_raises_leaves_the_runs():
     with pytest.raises(ZeroDivisionError) as raised:
         fastpg.train_many(
-            "CartPole-v1", Reinforce(), seeds=2, callback=lambda runs: 1 / 0, callback_every=500, **SHORT
+            "CartPole-v1", VPG(), seeds=2, horizon=20, callback=lambda _: 1 / 0, callback_every=500, **SHORT
         )
     assert [run.stopped_because for run in raised.value.runs] == ["interrupted"] * 2
     assert all(500 <= run.num_steps < 1500 for run in raised.value.runs)
@@ -122,10 +125,8 @@ def test_environments_that_python_steps_pause_as_well():
         seen.append([run.num_steps for run in runs])
         return [1] if len(seen) == 2 else []
 
-    runs = fastpg.train_many(
-        "gym:CartPole-v1", settings, seeds=2, callback=look, callback_every=30, **short
-    )
-    assert seen == [[40] * 4]
+    runs = fastpg.train_many("gym:CartPole-v1", settings, seeds=2, callback=look, callback_every=30, **short)
+    assert len(seen) == 1 and all(30 <= steps < 60 for steps in seen[0])
     for k, run in enumerate(runs):
         check_equal(run, alone("gym:CartPole-v1", settings[k // 2], k % 2, **short))
 
@@ -158,7 +159,9 @@ def test_survivors_of_halving_are_their_solo_runs_and_the_others_their_beginning
     # The order is that of the returns at each rung.
     reached = [steps[3 * setting] for setting in runs.ranking]
     assert reached == sorted(reached, reverse=True)
-    first = fastpg.train_many("CartPole-v1", RATES, seeds=3, callback=lambda _: range(18), callback_every=2048, **HALVED)
+    first = fastpg.train_many(
+        "CartPole-v1", RATES, seeds=3, callback=lambda _: range(18), callback_every=2048, **HALVED
+    )
     assert set(runs.ranking[:3]) == set(first.ranking[:3])
 
 
@@ -202,13 +205,16 @@ def test_ctrl_c_keeps_what_halving_has(tmp_path):
 
 # ---- population-based training ---------------------------------------------------------------------------
 
-EXPLORE = {"learning_rate": ("log_uniform", 1e-5, 1e-2), "epochs": ("integers", 1, 4), "gamma": [0.9, 0.95, 0.99]}
-GROWN = {"num_envs": 8, "horizon": 16, "hidden": (8,), "total_steps": 3000, "explore": EXPLORE, "explore_every": 500}
+EXPLORE = {
+    "learning_rate": ("log_uniform", 1e-5, 1e-2), "epochs": ("integers", 1, 4), "gamma": [0.9, 0.95, 0.99]
+}  # fmt: skip
+LEARNER = PPO(minibatches=2, value_hidden=(4,), normalize_rewards=True, normalize_observations=True)
+SMALL = {"num_envs": 8, "horizon": 16, "hidden": (8,)}
 
 
 def grown(**others):
-    algorithm = PPO(minibatches=2, value_hidden=(4,), normalize_rewards=True, normalize_observations=True)
-    return fastpg.train_population("CartPole-v1", algorithm, 9, **{**GROWN, "seed": 5, **others})
+    given = {"explore": EXPLORE, "explore_every": 500, "total_steps": 3000, "seed": 5, **SMALL, **others}
+    return fastpg.train_population("CartPole-v1", LEARNER, 9, **given)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
@@ -229,7 +235,7 @@ def test_copies_go_on_from_the_best_with_options_changed_a_little():
     pauses = [rows[i : i + 9] for i in range(0, len(rows), 9)]
     assert len(pauses) == 5
     assert [pause[0]["steps"] for pause in pauses] == [512, 1024, 1536, 2048, 2560]
-    for pause, after in zip(pauses, pauses[1:], strict=False):
+    for pause, after in itertools.pairwise(pauses):
         order = sorted(range(9), key=lambda k: -pause[k]["mean_return"])
         for k, row in enumerate(pause):
             if row["copied"] is None:
@@ -238,7 +244,8 @@ def test_copies_go_on_from_the_best_with_options_changed_a_little():
             assert k in order[-2:] and row["copied"] in order[:2]
             source = pause[row["copied"]]
             factor = after[k]["learning_rate"] / source["learning_rate"]
-            assert min(abs(factor - 0.8), abs(factor - 1.2)) < 1e-12 or after[k]["learning_rate"] in (1e-5, 1e-2)
+            is_at_an_end = after[k]["learning_rate"] in (1e-5, 1e-2)
+            assert min(abs(factor - 0.8), abs(factor - 1.2)) < 1e-12 or is_at_an_end
             assert abs(after[k]["epochs"] - source["epochs"]) <= 1
         assert sum(row["copied"] is not None for row in pause) == 2
     for k, run in enumerate(runs):
@@ -264,34 +271,29 @@ def test_a_copy_is_the_whole_state_with_a_seed_of_its_own():
     assert runs[k].policy.theta.tobytes() != runs[source].policy.theta.tobytes()
 
 
-def test_members_before_their_first_copy_are_solo_runs():
+def test_members_are_solo_runs_until_they_become_copies():
     runs, history = grown(total_steps=600)
-    assert not any(one is not None for one in history["copied"][9:])
-    rate, epochs, gamma = (history[name][3] for name in EXPLORE)
-    algorithm = PPO(
-        minibatches=2, value_hidden=(4,), normalize_rewards=True, normalize_observations=True,
-        learning_rate=rate, epochs=epochs, gamma=gamma,
-    )  # fmt: skip
-    common = {name: one for name, one in GROWN.items() if not name.startswith("explore")}
-    k = next(k for k in range(9) if history["copied"][k] is None)
-    assert k == 3 or True
-    if history["copied"][3] is None:
-        check_equal(runs[3], fastpg.train("CartPole-v1", algorithm, seed=8, **{**common, "total_steps": 600}))
+    assert history["member"] == list(range(9))
+    drawn = fastpg.sample(LEARNER, 9, seed=5, **EXPLORE)
+    for k, copied in enumerate(history["copied"]):
+        options = {name: history[name][k] for name in EXPLORE}
+        assert dataclasses.replace(LEARNER, **options) == drawn[k]
+        if copied is None:
+            check_equal(runs[k], fastpg.train("CartPole-v1", drawn[k], seed=5 + k, total_steps=600, **SMALL))
 
 
 def test_members_that_fail_become_copies(tmp_path):
-    with pytest.raises(ValueError, match=r"^train_population\(\): explore cannot have 'value_hidden'; it can"):
-        grown(explore={"value_hidden": [(3,), (4,)]})
     runs, history = fastpg.train_population(
-        "CartPole-v1", Reinforce(), 6, explore={"learning_rate": [1e-3, 1e38]}, explore_every=4000, quantile=0.17,
-        total_steps=16_000, num_envs=9, hidden=(4,), save=tmp_path / "saved", seed=1,
+        "CartPole-v1", Reinforce(), 6, explore={"learning_rate": [1e-3, 1e38]}, explore_every=1000,
+        quantile=0.17, total_steps=3000, num_envs=9, horizon=10, hidden=(4,), save=tmp_path / "saved", seed=1,
     )  # fmt: skip
-    rates = history["learning_rate"][:6]
-    assert 0 < rates.count(1e38) < 6
-    copied = [k for k in range(6) if history["copied"][k] is not None]
-    assert copied == [k for k in range(6) if rates[k] == 1e38] or len(copied) >= 1
+    rates, copied = history["learning_rate"][:6], history["copied"][:6]
+    assert 1 < rates.count(1e38) < 6
+    assert all(source is not None for rate, source in zip(rates, copied, strict=True) if rate == 1e38)
+    assert all(rates[source] == 1e-3 for source in copied if source is not None)
+    assert runs.ranking[0] in [k for k, run in enumerate(runs) if run.error is None]
     with open(tmp_path / "saved" / "history.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(history["copied"])
+        assert [int(row["member"]) for row in csv.DictReader(file)] == history["member"]
 
 
 def test_a_population_in_environments_that_python_steps():
@@ -302,7 +304,8 @@ def test_a_population_in_environments_that_python_steps():
         )  # fmt: skip
 
     (runs, history), (again, _) = make(), make()
-    assert sum(one is not None for one in history["copied"]) == 2
+    assert sum(one is not None for one in history["copied"]) >= 2
     for run, other in zip(runs, again, strict=True):
         check_equal(run, other)
-        assert run.num_steps == run.history["num_steps"].sum() == 120
+        assert run.num_steps == run.history["num_steps"].sum() >= 120
+        assert run.config["learning_rate"] in (1e-3, 1e-2)
