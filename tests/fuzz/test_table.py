@@ -21,7 +21,7 @@ LEFT_OUT = {
     **dict.fromkeys(
         ["GradientEstimate", "TrainProgress", "TrainResult", "Batch", "torch.Batch", "exact.ExactGradient", "diagnostics.FormRecord",
          "diagnostics.FormComparison", "VectorEnv", "LoadedEnv", "JitEnv", "sb3.SB3VecEnv", "torch.PolicyModule",
-         "torch.ValueModule", "torch.PPOStats", "Runs"],
+         "torch.ValueModule", "torch.PPOStats", "Runs", "Population"],
         "another function makes it",
     ),
     **dict.fromkeys(
