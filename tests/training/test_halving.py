@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -309,3 +310,116 @@ def test_a_population_in_environments_that_python_steps():
         check_equal(run, other)
         assert run.num_steps == run.history["num_steps"].sum() >= 120
         assert run.config["learning_rate"] in (1e-3, 1e-2)
+
+
+# ---- arguments -------------------------------------------------------------------------------------------
+
+BAD = [
+    (lambda: many(callback=print), r"ValueError: train_many\(\): callback and callback_every go together"),
+    (lambda: many(callback_every=3), r"ValueError: train_many\(\): callback and callback_every go together"),
+    (
+        lambda: many(callback=print, callback_every=0),
+        r"ValueError: train_many\(\): callback_every must be an",
+    ),
+    (
+        lambda: many(callback=3, callback_every=9),
+        r"TypeError: train_many\(\): callback must be callable, got 3",
+    ),
+    (lambda: many(callback=dict.get, callback_every=9), r"TypeError: train_many\(\): callback"),
+    (
+        lambda: many(callback=lambda: 1, callback_every=9),
+        r"TypeError: train_many\(\): callback cannot be calle",
+    ),
+    (
+        lambda: many(callback=lambda _: True, callback_every=9),
+        r"TypeError: .*callback must return the numbers",
+    ),
+    (
+        lambda: many(callback=lambda _: "0", callback_every=9),
+        r"TypeError: .*callback must return the numbers",
+    ),
+    (
+        lambda: many(callback=lambda _: [2], callback_every=9),
+        r"ValueError: .*a number that callback returns must",
+    ),
+    (
+        lambda: many(callback=lambda _: [0.5], callback_every=9),
+        r"TypeError: .*a number that callback returns",
+    ),
+    (lambda: halve(keep=1.0), r"ValueError: halving\(\): keep must be a number in \(0, 1\), got 1.0"),
+    (lambda: halve(rungs=0), r"ValueError: halving\(\): rungs must be an integer from 1"),
+    (lambda: halve(rungs=[]), r"TypeError: halving\(\): rungs must be a number or a sequence of steps"),
+    (lambda: halve(rungs="ab"), r"TypeError: halving\(\): rungs must be a number or a sequence of steps"),
+    (lambda: halve(rungs=[20, 20]), r"ValueError: halving\(\): rungs must rise, got \[20, 20\]"),
+    (lambda: halve(rungs=[200]), r"ValueError: halving\(\): rungs must be an integer from 1 to 100"),
+    (
+        lambda: halve(horizons=3),
+        r"TypeError: halving\(\): there is no argument 'horizons'; of train",
+    ),
+    (
+        lambda: halve([{"algorithm": PPO(), "total_steps": 9}]),
+        r"ValueError: halving\(\): algorithms\[0\] has tot",
+    ),
+    (lambda: halve([]), r"TypeError: halving\(\): algorithms must be an algorithm or a sequence"),
+    (lambda: grow(size=1), r"ValueError: train_population\(\): size must be an integer from 2"),
+    (lambda: grow(algorithm="ppo"), r"TypeError: train_population\(\): algorithm must be"),
+    (
+        lambda: grow(quantile=0.6),
+        r"ValueError: train_population\(\): quantile must be a number in \(0, 0.5\]",
+    ),
+    (lambda: grow(resample=-1), r"ValueError: train_population\(\): resample must be a number in \[0, 1\]"),
+    (lambda: grow(explore={}), r"ValueError: train_population\(\): explore needs an option of PPO"),
+    (lambda: grow(explore={"rate": [1]}), r"TypeError: train_population\(\): there is no setting 'rate'"),
+    (
+        lambda: grow(explore={"value_hidden": [()]}),
+        r"ValueError: .*explore cannot have 'value_hidden'; it can",
+    ),
+    (
+        lambda: grow(explore={"desired_kl": [0.1]}),
+        r"ValueError: .*explore cannot have 'desired_kl'; it can have",
+    ),
+    (
+        lambda: grow(explore={"num_envs": [1, 2]}),
+        r"ValueError: .*explore cannot have 'num_envs'; it can have g",
+    ),
+    (lambda: grow(explore={"gamma": ("uniform", 0.9, 1.1)}), r"ValueError: PPO\(\): gamma must"),
+    (
+        lambda: grow(explore={"gamma": 0.9}),
+        r"TypeError: train_population\(\): gamma must be a sequence of val",
+    ),
+    (
+        lambda: grow(explore_every=0),
+        r"ValueError: train_population\(\): explore_every must be an integer from",
+    ),
+    (lambda: grow(zipped=True), r"TypeError: train_population\(\): there is no argument 'zipped'; of train"),
+]
+
+
+def many(**given):
+    return fastpg.train_many(
+        "CartPole-v1", [VPG()] * 2, seeds=1, horizon=4, total_steps=200, hidden=(), **given
+    )
+
+
+def halve(algorithms=RATES, **given):
+    return fastpg.halving("CartPole-v1", algorithms, **{"seeds": 1, "total_steps": 100, **given})
+
+
+def grow(algorithm=PPO, size=4, **given):
+    given = {"explore": {"gamma": [0.9, 1.0]}, "explore_every": 100, "total_steps": 100, **given}
+    return fastpg.train_population("CartPole-v1", algorithm, size, **given)
+
+
+@pytest.mark.parametrize(("call", "says"), BAD)
+def test_bad_arguments_get_a_sentence(call, says):
+    with pytest.raises((TypeError, ValueError)) as refused:
+        call()
+    assert re.match(says, f"{refused.type.__name__}: {refused.value}"), refused.value
+
+
+def test_runs_that_pause_cannot_share_a_vector_environment():
+    vector = gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    says = r"^halving\(\): runs that pause cannot share one vector environment; pass a"
+    with pytest.raises(ValueError, match=says):
+        fastpg.halving(vector, RATES, seeds=1, total_steps=100)
+    vector.close()

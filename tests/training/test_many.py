@@ -64,7 +64,7 @@ def test_every_run_is_what_train_gives_alone_on_any_number_of_threads(name, num_
         check_equal(run, other)
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [1, 2, 3, 8])
 def test_the_order_of_runs_does_not_matter(num_threads):
     fastpg.set_num_threads(num_threads)
     expected = each_alone("native")[::2]
