@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 
 import gymnasium
 import numpy as np
@@ -193,7 +194,13 @@ def python_handles_sigint():
 
 @pytest.mark.usefixtures("python_handles_sigint")
 def test_ctrl_c_keeps_what_halving_has(tmp_path):
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def interrupt():
+        while not (tmp_path / "kept").exists():  # it is made just before the runs begin
+            time.sleep(0.01)
+        time.sleep(0.7)  # the first rung is a few milliseconds away
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt) as stopped:
         fastpg.halving(
             "CartPole-v1", RATES, seeds=1, keep=0.5, rungs=[1000], save=tmp_path / "kept",
