@@ -529,9 +529,14 @@ fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net,
 void fpg_trainer_free(fpg_trainer *trainer);
 /* What its environments are, as fpg_agent_state. The first entry, their states, has blocks of (state_size + 1, *width). */
 int32_t fpg_trainer_environments(fpg_trainer *trainer, fpg_entry *entries, int32_t *width);
-/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. An iteration that fails
- * or is interrupted has not happened: neither the agent nor the environments have moved. */
-fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll);
+/* Runs iterations for about `seconds`, at most `capacity` of them, and none once the agent has pause_at steps; *count records are
+ * written to stats. An iteration that fails or is interrupted has not happened: neither the agent nor the environments have moved. */
+fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, int64_t pause_at, fpg_stats *stats, int64_t *count,
+                           fpg_poll poll);
+/* All that the agent and its environments are, as bytes that fpg_free frees, and their number; the trainer is then only to be freed. */
+char *fpg_trainer_take_state(fpg_trainer *trainer, size_t *size);
+/* Goes on where a trainer of the same shapes stood; the bytes are then the trainer's. */
+void fpg_trainer_give_state(fpg_trainer *trainer, char *state);
 /* One of many runs: the arguments of fpg_agent_new and fpg_trainer_new, and what has become of it. */
 typedef struct {
     const fpg_environment *env;
@@ -540,10 +545,13 @@ typedef struct {
     uint64_t seed;
     int64_t num_envs;
     float *theta, *value_theta; /* no other run's; as the last whole iteration has left them */
+    int64_t pause_at;           /* the run goes no further in this call once it has so many steps; INT64_MAX: it goes to its end */
     fpg_status status;          /* why the run failed, if it did; FPG_INTERRUPTED: the call ended before the run */
-    fpg_stopped stopped;
+    fpg_stopped stopped;        /* FPG_RUNNING: it has paused */
     int64_t num_iterations, total_steps, capacity;
-    fpg_stats *stats; /* (num_iterations,), with room for `capacity`; fpg_run_free gives it back, and nothing else */
+    fpg_stats *stats; /* (num_iterations,), with room for `capacity` */
+    char *state;      /* where a run with a pause stands; NULL: at the beginning, or it is not to go on */
+    size_t state_size;
 } fpg_run;
 
 /* Of all runs together, as the poll finds it. */
@@ -551,10 +559,14 @@ typedef struct {
     int64_t num_steps, num_ended;
 } fpg_runs_progress;
 
-/* Trains them to their ends. Each is serial, and to the bit what fpg_trainer_run does alone; threads go from one to the next, in
- * the order of `runs`, and share the last ones in turns. Only as many as two for each thread have more memory than their theta and
- * stats at a time. One that fails ends alone. FPG_OK, FPG_NO_MEMORY, or FPG_INTERRUPTED. */
+/* Trains them to their ends or pauses, from where they stand. Each is serial, and to the bit what fpg_trainer_run does alone; threads
+ * go from one to the next, in the order of `runs`, and share the last ones in turns. Only as many as two for each thread have more
+ * memory than their theta, stats and state at a time. One that fails ends alone. FPG_OK, FPG_NO_MEMORY, or FPG_INTERRUPTED. */
 fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progress *progress, fpg_poll poll);
+/* Makes a run that has not begun stand where a paused one of the same shapes does, whose seed and options may be others: parameters,
+ * moments, environments, counters and stats. FPG_OK or FPG_NO_MEMORY. */
+fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused);
+/* Gives back stats and state, and nothing else. */
 void fpg_run_free(fpg_run *run);
 
 /* How many of `episodes` environment `env` of num_envs plays. */

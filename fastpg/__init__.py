@@ -35,7 +35,9 @@ from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.training.agent import Agent
 from fastpg.training.callbacks import TrainProgress
+from fastpg.training.halving import halving
 from fastpg.training.many import train_many
+from fastpg.training.population import Population, train_population
 from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
 from fastpg.training.runs import Runs
@@ -62,6 +64,7 @@ __all__ = [
     "LoadedEnv",
     "MujocoEnv",
     "Policy",
+    "Population",
     "Reinforce",
     "ResetNeeded",
     "Runs",
@@ -85,6 +88,7 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "grid",
+    "halving",
     "jit_env",
     "list_envs",
     "load_env",
@@ -101,6 +105,7 @@ __all__ = [
     "td_errors",
     "train",
     "train_many",
+    "train_population",
     "vtrace",
 ]
 

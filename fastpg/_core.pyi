@@ -421,6 +421,8 @@ class Trainer(Exclusive):
         interrupted has not happened: neither the agent nor the environments have moved.
         """
 
+WITH_STATE: tuple[str, ...]  # options that an agent remembers something for
+
 @final
 class Run(Exclusive):
     """One of many: what it begins with, and, after `train_many`, what has become of it."""
@@ -438,12 +440,16 @@ class Run(Exclusive):
         **options: Any,  # OPTIONS
     ) -> None: ...
     num_steps: int
-    stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted"
+    stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted", or "": it has paused
     def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
-    def take_records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations; only once
+    def records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations
+    def take_records(self) -> NDArray[np.void]: ...  # and give their memory back: only once
+    def copy(self, paused: Run) -> None: ...  # begin where that one of the same shapes stands
 
-def train_many(runs: list[Run], report: Callable[[int, int], None]) -> None:
+def train_many(runs: list[Run], report: Callable[[int, int], None], pause_at: int | None = None) -> None:
     """Bring runs to their ends, each serial, on all threads, without the GIL.
+
+    With ``pause_at`` a run goes no further once it has so many steps; another call goes on with it.
 
     ``report`` hears about every 0.05 s how many steps are done, and how many runs have ended. What it raises,
     or a signal handler, ends the call: runs then stand after their last whole iteration.

@@ -64,11 +64,28 @@ static fpg_status learn(fpg_trainer *t, fpg_stats *stats, fpg_poll poll)
     return status == FPG_OK ? fpg_agent_learn(a, stats, poll) : status;
 }
 
-fpg_status fpg_trainer_run(fpg_trainer *t, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll)
+char *fpg_trainer_take_state(fpg_trainer *t, size_t *size)
+{
+    char *state = t->before.copy;
+    *size = fpg_state_save(&t->before);
+    t->before.copy = NULL;
+    return state;
+}
+
+void fpg_trainer_give_state(fpg_trainer *t, char *state)
+{
+    fpg_state_free(&t->before);
+    t->before.copy = state;
+    fpg_state_restore(&t->before);
+}
+
+fpg_status fpg_trainer_run(fpg_trainer *t, double seconds, int64_t capacity, int64_t pause_at, fpg_stats *stats, int64_t *count,
+                           fpg_poll poll)
 {
     const double end = fpg_now() + seconds;
     *count = 0;
-    while (fpg_agent_stopped(t->agent) == FPG_RUNNING && *count < capacity && (*count == 0 || fpg_now() < end)) {
+    while (fpg_agent_stopped(t->agent) == FPG_RUNNING && t->agent->total_steps < pause_at && *count < capacity &&
+           (*count == 0 || fpg_now() < end)) {
         const double start = fpg_now();
         fpg_state_save(&t->before);
         const fpg_status status = learn(t, &stats[*count], poll);

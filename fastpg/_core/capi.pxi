@@ -219,7 +219,7 @@ cdef extern from "fastpg.h" nogil:
     fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, fpg_agent *, int64_t, uint64_t)
     void fpg_trainer_free(fpg_trainer *)
     int32_t fpg_trainer_environments(fpg_trainer *, fpg_entry *, int32_t *)
-    fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, fpg_stats *, int64_t *, fpg_poll)
+    fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, int64_t, fpg_stats *, int64_t *, fpg_poll)
 
     ctypedef struct fpg_run:
         const fpg_environment *env
@@ -230,15 +230,19 @@ cdef extern from "fastpg.h" nogil:
         int64_t num_envs
         float *theta
         float *value_theta
+        int64_t pause_at
         fpg_status status
         fpg_stopped stopped
         int64_t num_iterations, total_steps
         fpg_stats *stats
+        char *state
+        size_t state_size
 
     ctypedef struct fpg_runs_progress:
         int64_t num_steps, num_ended
 
     fpg_status fpg_train_many(fpg_run *const *, int64_t, fpg_runs_progress *, fpg_poll)
+    fpg_status fpg_run_copy(fpg_run *, const fpg_run *)
     void fpg_run_free(fpg_run *)
 
     fpg_status fpg_batch_gradient(const fpg_network *, const fpg_network *, const float *, const float *, const fpg_batch *,

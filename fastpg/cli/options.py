@@ -125,6 +125,16 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
             tyro.conf.UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,...", help=help_)
         ]
         fields.append(("grid", words, dataclasses.field(default=())))
+        halving = Annotated[
+            tyro.conf.FlagCreatePairsOff[bool],
+            arg(help="Stop the worse settings on the way (successive halving), so that many can be tried."),
+        ]
+        fields.append(("halving", halving, dataclasses.field(default=False)))
+        keep = Annotated[
+            float | None,
+            arg(help="With --halving: the share of the settings that goes on each time; by default 1/3."),
+        ]
+        fields.append(("keep", keep, dataclasses.field(default=None)))
     env_id = dataclasses.field(**({"default": defaults["env_id"]} if "env_id" in defaults else {}))
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=name)),

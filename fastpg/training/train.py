@@ -66,8 +66,9 @@ class TrainResult(Brief):
         KL(old | new) itself; num_backtracks is how often TRPO has shortened the step.
     config : dict
         Every setting of the run, the defaults filled in.
-    stopped_because : {"total_steps", "target_return", "callback", "error", "interrupted"}
-        The last two: of `train_many`.
+    stopped_because : {"total_steps", "target_return", "callback", "error", "interrupted", "halving"}
+        The last three: of `train_many` and what is made of it. "" in the callback of `train_many`, of a run
+        that has paused.
     num_steps : int
         Environment steps taken.
     seconds : float

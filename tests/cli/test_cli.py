@@ -982,9 +982,23 @@ def test_sweep_shows_a_row_for_every_combination(tmp_path):
     assert len(list((tmp_path / "sw").iterdir())) == 9
 
 
+def test_sweep_with_halving_stops_the_worse_settings(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = ("--grid", "learning_rate=1e-5,1e-4,1e-3,1e-2", "--hidden", "8", "--horizon", "32")
+    command = ("sweep", "CartPole-v1", "--algorithm", "ppo", *grid, "--total-steps", "4096", "--run", "sw")
+    assert cli.main([*command, "--halving", "--keep", "0.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines[2:6]]
+    assert sorted(row[-1] for row in rows) == ["1,024", "1,024", "2,048", "4,096"]
+    best = max(rows, key=lambda row: row[-1])
+    assert f"best: setting {best[0]}" in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("sweep", "--keep", "0.5"), "--keep goes with --halving"),
+        (("sweep", "--halving", "--keep", "1.5"), "halving(): keep must be a number in (0, 1), got 1.5"),
         (("sweep", "--grid", "rate=1"), "--grid: there is no setting 'rate'; there are form, "),
         (("sweep", "--grid", "gamma"), "--grid must be a setting and its values, as learning_rate=1e-4,3e-4"),
         (("sweep", "--grid", "gamma=x"), "--grid: gamma must be a number or none, got 'x'"),

@@ -8,8 +8,14 @@ from tests import ROOT
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("numba")
 EXAMPLES = ROOT / "examples"
+
+
+def load(name):
+    example = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(example)
+    example.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(
@@ -23,10 +29,19 @@ EXAMPLES = ROOT / "examples"
     ],
 )
 def test_the_example_learns(name, steps, below, above, tmp_path, monkeypatch):
+    pytest.importorskip("numba")
     monkeypatch.setenv("FASTPG_CACHE_DIR", str(tmp_path))
-    example = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(example)
-    example.loader.exec_module(module)
-    before, after = module.main(steps)
+    before, after = load(name).main(steps)
     assert before < below
     assert after > above
+
+
+def test_the_search_prunes_trials_and_is_repeatable():
+    pytest.importorskip("optuna")
+    search = load("optuna_search")
+    study, share = search.main(batches=2, size=6, total_steps=10_000)
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED"}
+    assert share < 0.9
+    again, _ = search.main(batches=2, size=6, total_steps=10_000)
+    assert [trial.params for trial in again.trials] == [trial.params for trial in study.trials]
+    assert again.best_value == study.best_value

@@ -22,7 +22,7 @@ LEFT_OUT = {
     **dict.fromkeys(
         ["GradientEstimate", "TrainProgress", "TrainResult", "Batch", "torch.Batch", "exact.ExactGradient", "diagnostics.FormRecord",
          "diagnostics.FormComparison", "VectorEnv", "LoadedEnv", "JitEnv", "sb3.SB3VecEnv", "torch.PolicyModule",
-         "torch.ValueModule", "torch.PPOStats", "Runs", "callbacks.Evaluation"],
+         "torch.ValueModule", "torch.PPOStats", "Runs", "callbacks.Evaluation", "Population"],
         "another function makes it",
     ),
     **dict.fromkeys(
