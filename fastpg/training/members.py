@@ -278,10 +278,12 @@ def run_all(
     progress: bool,
     save: str | os.PathLike[str] | None,
     tables: Mapping[str, Table] = MappingProxyType({}),
+    begin: Callable[[str, Plan, contextlib.ExitStack], Members] | None = None,
 ) -> Runs:
     """Train the runs of a plan in rounds; after each, `judge` may stop and copy those that are going.
 
-    `tables`, which it may write to, are saved under their names beside the runs.
+    `tables`, which it may write to, are saved under their names beside the runs. `begin` makes the members
+    where they are not to be of this process.
     """
     if isinstance(plan.env_id, VectorEnv) and pauses is not to_the_ends and len(plan.runs) > 1:
         raise ValueError(
@@ -298,7 +300,7 @@ def run_all(
                     text = runs_text(num_ended, len(plan.runs), num_steps, time.perf_counter() - start)
                     line.update(text, last=num_ended == len(plan.runs))
 
-                members = (Compiled if is_native(plan.env_id) else Stepped)(where, plan, stack)
+                members = (begin or begin_here)(where, plan, stack)
                 if save is not None:  # after all that may be wrong with other arguments
                     folder = new_folder(where, "save", save)
                 start = time.perf_counter()
@@ -326,6 +328,11 @@ def run_all(
             error.result = runs
             raise
     return runs
+
+
+def begin_here(where: str, plan: Plan, stack: contextlib.ExitStack) -> Members:
+    """Begin the runs of a plan in this process."""
+    return (Compiled if is_native(plan.env_id) else Stepped)(where, plan, stack)
 
 
 def to_the_ends(_: Members) -> Iterable[None]:
