@@ -112,7 +112,7 @@ def play_stepped(
     """Do the work of `evaluate` where Python steps; episode k of environment i is entry k N + i."""
     count = env.num_envs
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
-    stepper = Stepper(env)
+    stepper = Stepper(env, squash=network.squashed)
     obs = np.empty((count, env.observed.size), np.float32)
     action = np.empty(count * env.acted.size, env.acted.dtype)
     reward, flags = np.empty(count), np.empty((2, count), np.bool_)
