@@ -287,8 +287,8 @@ class Policy(Parametric):
         >>> import numpy as np
         >>> from gymnasium.spaces import Box
         >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 8.0, (1,)), squash=True)
-        >>> policy.env_actions(np.array([[-50.0], [0.0], [0.5]], np.float32)).round(3).tolist()
-        [[0.0], [4.0], [5.848000049591064]]
+        >>> policy.env_actions(np.array([[-0.5], [0.0], [50.0]], np.float32)).ravel().round(3)
+        array([2.152, 4.   , 8.   ], dtype=float32)
         """
         where = "Policy.env_actions()"
         given, batch_shape = self._batch_of(where, actions)

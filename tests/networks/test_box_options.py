@@ -9,10 +9,10 @@ from gymnasium.spaces import Box, Discrete
 
 import fastpg
 from fastpg import reference
-from tests.networks.test_heads import core_estimate, replay
 from tests.support.differences import central_differences
 from tests.support.heads import BOTH, SQUASHED, STATE_STD, batch, exact, make, oracle_of
 from tests.support.oracle import relative_error
+from tests.support.replays import core_estimate, replay
 
 OBS = Box(-np.inf, np.inf, (3,))
 OPTIONS = [{"squash": True}, {"state_dependent_std": True}, {"squash": True, "state_dependent_std": True}]
