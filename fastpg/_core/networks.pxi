@@ -37,8 +37,8 @@ cdef class Network:
         else:
             self.net.action_size = num_outputs // 2 if state_std else num_outputs
             _require(self.net.action_size <= FPG_MAX_COMPONENTS and not action_categories,
-                     f"a {head} head has at most {FPG_MAX_COMPONENTS} components and no action_categories, got {num_outputs} outputs "
-                     f"and {action_categories}")
+                     f"a {head} head has at most {FPG_MAX_COMPONENTS} components and no action_categories, got {num_outputs} "
+                     f"outputs and {action_categories}")
             action_categories = (2,) * num_outputs if head == "bernoulli" else ()
         _require(head == "gaussian" or not (state_std or squash_log_scale is not None),
                  f"a {head} head has neither state_std nor squash_log_scale")

@@ -278,17 +278,7 @@ def test_train_saves_the_policy_of_every_algorithm(algorithm, tmp_path):
 
 
 def test_train_saves_a_policy_with_its_options(tmp_path):
-    words = [
-        "Pendulum-v1",
-        "--squash",
-        "--state-dependent-std",
-        "--hidden",
-        "8",
-        "--algorithm",
-        "ppo",
-        "--num-envs",
-        "4",
-    ]
+    words = ["Pendulum-v1", "--squash", "--state-dependent-std", "--hidden", "8", "--algorithm", "ppo"]
     trained = run("train", *words, "--total-steps", "4096", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     policy = fastpg.Policy.load(tmp_path / "Pendulum-v1.safetensors")
