@@ -33,7 +33,6 @@ SPACES = [
     STATE_STD,
     BOTH,
     OptionsBox(-0.001, 100, (7,), squash=True, state_dependent_std=True),
-    OptionsBox(-np.inf, 2, (1,), state_dependent_std=True),
 ]
 HIDDEN = [(), (5,), (33,), (130,), (64, 64), (17, 5, 33)]
 
