@@ -19,6 +19,8 @@
 #define FPG_MAX_PARAMS 64
 #define FPG_MAX_COMPONENTS 32
 #define FPG_MAX_LOG_STD 87 /* beyond it the standard deviation or its inverse is no normal float32 */
+#define FPG_LOWEST_LOG_STD -20.0f /* of outputs; Haarnoja et al., "Soft actor-critic algorithms and applications", 2018, hold them so */
+#define FPG_HIGHEST_LOG_STD 2.0f
 
 typedef enum {
     FPG_OK = 0,
@@ -75,7 +77,10 @@ typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
 /* What the outputs of a policy mean. An action has action_size independent components, so log-probs and entropies add up.
  * FPG_CATEGORICAL: component k is in [0, action_categories[k]) by a softmax of as many outputs, one component's after the
  * other's. FPG_BERNOULLI: component k is 1 with the probability sigmoid(output k), else 0. FPG_GAUSSIAN: component k is
- * normal with the mean output k and the standard deviation exp(log_std[k]), (action_size,) parameters at the end of theta. */
+ * normal with the mean output k and the standard deviation exp(log_std[k]), (action_size,) parameters at the end of theta; with
+ * state_std, log_std[k] is output action_size + k instead, held in FPG_LOWEST_LOG_STD .. FPG_HIGHEST_LOG_STD. Where it is squashed,
+ * arrays of actions hold the normal numbers u, and what the environment gets of them is tanh(u), scaled to its bounds. Log-probs are
+ * densities of the latter; entropies are those of u. */
 typedef enum { FPG_CATEGORICAL = 0, FPG_BERNOULLI = 1, FPG_GAUSSIAN = 2 } fpg_head;
 
 /* Observations are rows of num_inputs numbers; or, where num_factors is positive, of that many categories, each an
@@ -85,10 +90,12 @@ typedef struct {
     int32_t num_factors, factors[FPG_MAX_COMPONENTS];
     int32_t num_hidden; /* 0: linear */
     int32_t hidden[FPG_MAX_HIDDEN];
-    int32_t num_outputs; /* the sum of action_categories, or action_size */
+    int32_t num_outputs; /* the sum of action_categories, or action_size, twice that with state_std */
     fpg_activation activation;
     fpg_head head;
     int32_t action_size, action_categories[FPG_MAX_COMPONENTS]; /* categories: of FPG_CATEGORICAL only */
+    int32_t state_std, squashed; /* of FPG_GAUSSIAN only, as the next */
+    float log_scale; /* squashed: the sum of log((high - low) / 2) over an action's components */
 } fpg_network;
 
 int64_t fpg_num_parameters(const fpg_network *net);
@@ -105,7 +112,8 @@ enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
  *
  * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
  * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
- * int32 (action_size, width) in range, real ones as float32; what a policy draws is clipped to action_low .. action_high. */
+ * int32 (action_size, width) in range, real ones as float32; what a policy draws is clipped to action_low .. action_high, or squashed
+ * to the numbers between them. */
 typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI: the first field in every version */
     int32_t state_size, obs_size, action_size;
@@ -217,7 +225,7 @@ void fpg_model_free(fpg_model *b);
 /* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
 fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
 /* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
- * is clipped. entropy (B,) of each row's distribution; NULL: not wanted. */
+ * is clipped or squashed. entropy (B,) of each row's distribution; NULL: not wanted. */
 fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
                    int deterministic, void *actions, float *entropy, fpg_poll poll);
 fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t batch,
@@ -398,7 +406,7 @@ void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs);
 fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, const float *baseline,
                                          float *gradient, fpg_stats *stats, fpg_poll poll);
 /* A batch: T = num_steps steps of N = num_envs environments, time first, arrays of the caller's. actions are int64, or float32 of
- * FPG_GAUSSIAN: as they are drawn, before they are clipped for the environment; log_probs are theirs. obs are rows as fpg_logits
+ * FPG_GAUSSIAN: as they are drawn, before they are clipped or squashed for the environment; log_probs are theirs. obs are rows as fpg_logits
  * takes them. Flags are 0 or 1, both where a time limit met an absorbing state. last_obs is what step T would see: the next
  * episode's first observation where one has ended. */
 typedef struct {
@@ -577,7 +585,7 @@ fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, 
                               const fpg_batch *batch, const fpg_collect *collect, const float *baseline, float *gradient,
                               fpg_stats *stats, fpg_poll poll);
 
-/* ---- for tests ----------------------------------------------------------------------------------------------------- */
+/* ---- for tests, and where Python has to have the kernels' bits ------------------------------------------------------ */
 
 /* Philox4x32-10 of one counter (4 words) and key (2 words). */
 void fpg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

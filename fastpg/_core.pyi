@@ -61,6 +61,10 @@ class Network:
         head: str = "categorical",  # | "bernoulli" | "gaussian"
         # Of a categorical head: their sum is num_outputs; by default one component.
         action_categories: tuple[int, ...] = (),
+        # Of a gaussian head: log_std are outputs, the second half of them.
+        state_std: bool = False,
+        # Of a squashed one: the sum of log((high - low) / 2) over an action's components.
+        squash_log_scale: float | None = None,
     ) -> None: ...
     num_inputs: int
     obs_size: int  # columns of obs: num_inputs, or one a category
@@ -70,6 +74,8 @@ class Network:
     head: str
     action_size: int  # components of an action
     action_categories: tuple[int, ...]  # of each; () if they are real numbers
+    state_std: bool
+    squashed: bool
     activation: str
     num_parameters: int
 

@@ -13,6 +13,8 @@
 #include "heads/bernoulli.h"
 #include "heads/categorical.h"
 #include "heads/gaussian.h"
+#include "heads/squash.h"
+#include "heads/state_std.h"
 
 /* The random words of the four steps that `step` belongs to, (num_draws, 4, width): uniform k of an action at `step` is that of
  * words[(4 * k + step % 4) * width + i]. */
@@ -32,8 +34,11 @@ static void fpg_head_sample(const fpg_layout *layout, const float *packed, int32
     const ptrdiff_t stride = 4 * (ptrdiff_t)width;
     switch (layout->kind) {
     case FPG_GAUSSIAN:
-        fpg_gaussian_sample(layout->action_size, packed + layout->log_std_packed, width, ld, words, stride, deterministic, outputs,
-                            action, entropy);
+        if (layout->state_std)
+            fpg_state_std_sample(layout->action_size, width, ld, words, stride, deterministic, outputs, action, entropy);
+        else
+            fpg_gaussian_sample(layout->action_size, packed + layout->log_std_packed, width, ld, words, stride, deterministic, outputs,
+                                action, entropy);
         return;
     case FPG_BERNOULLI:
         fpg_bernoulli_sample(layout->action_size, width, ld, words, stride, deterministic, outputs, action, entropy);
@@ -57,7 +62,10 @@ static void fpg_head_score(const fpg_layout *layout, const float *packed, int32_
 {
     switch (layout->kind) {
     case FPG_GAUSSIAN:
-        fpg_gaussian_score(layout->action_size, packed + layout->log_std_packed, width, ld, action, weight, outputs);
+        if (layout->state_std)
+            fpg_state_std_score(layout->action_size, width, ld, action, weight, outputs);
+        else
+            fpg_gaussian_score(layout->action_size, packed + layout->log_std_packed, width, ld, action, weight, outputs);
         return;
     case FPG_BERNOULLI:
         fpg_bernoulli_score(layout->action_size, width, ld, action, weight, outputs);
@@ -77,7 +85,12 @@ static void fpg_head_log_prob(const fpg_layout *layout, const float *packed, int
 {
     switch (layout->kind) {
     case FPG_GAUSSIAN:
-        fpg_gaussian_log_prob(layout->action_size, packed + layout->log_std_packed, width, ld, action, outputs, log_prob, entropy);
+        if (layout->state_std)
+            fpg_state_std_log_prob(layout->action_size, width, ld, action, outputs, log_prob, entropy);
+        else
+            fpg_gaussian_log_prob(layout->action_size, packed + layout->log_std_packed, width, ld, action, outputs, log_prob, entropy);
+        if (layout->squashed)
+            fpg_squash_log_prob(layout->action_size, layout->log_scale, width, ld, action, log_prob);
         return;
     case FPG_BERNOULLI:
         fpg_bernoulli_log_prob(layout->action_size, width, ld, action, outputs, log_prob, entropy);
@@ -100,6 +113,10 @@ static void fpg_head_log_prob(const fpg_layout *layout, const float *packed, int
 static void fpg_head_entropy_gradient(const fpg_layout *layout, int32_t rows, ptrdiff_t score_ld, const float *FPG_RESTRICT score,
                                       const float *FPG_RESTRICT active, float coefficient, ptrdiff_t ld, float *FPG_RESTRICT dscores)
 {
+    if (layout->state_std) {
+        fpg_state_std_entropy_gradient(layout->action_size, rows, score_ld, score, active, coefficient, ld, dscores);
+        return;
+    }
     if (layout->kind == FPG_GAUSSIAN) { /* entropy is the sum of log_std, but for a constant */
         for (int32_t k = layout->action_size; k < 2 * layout->action_size; k++)
             for (int32_t i = 0; i < rows; i++)

@@ -121,11 +121,15 @@ static int fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fir
     return fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
 }
 
-/* Real actions, (action_size, width), as the environment allows them; NaN stays. */
-static void fpg_clip_actions(const fpg_environment *env, int32_t width, float *FPG_RESTRICT action)
+/* Real actions, (action_size, width), as the environment allows them: squashed where the policy is, else clipped; NaN stays. */
+static void fpg_bound_actions(const fpg_layout *layout, const fpg_environment *env, int32_t width, float *FPG_RESTRICT action)
 {
     for (int32_t k = 0; k < env->action_size; k++, action += width) {
         const float low = env->action_low[k], high = env->action_high[k];
+        if (layout->squashed) {
+            fpg_squash_actions(low, high, width, action);
+            continue;
+        }
         FPG_SIMD for (int32_t i = 0; i < width; i++)
             action[i] = action[i] < low ? low : action[i] > high ? high : action[i];
     }
@@ -272,7 +276,7 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         if (shard)
             fpg_write_draw(pass, shard, t, x, worker->action, worker->backward, &lane->zeros);
         if (layout->kind == FPG_GAUSSIAN)
-            fpg_clip_actions(pass->env, width, worker->action);
+            fpg_bound_actions(layout, pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
             fpg_step_noise(pass, tile, first_env, step, worker->noise);
         const int any_done = fpg_step_lanes(pass, tile, lane, worker->action, worker->noise);

@@ -21,7 +21,7 @@ static void fpg_write_obs(const fpg_pass *pass, int32_t real, const float *lanes
             zero[i] += lanes[d * width + i] * 0.0f;
 }
 
-/* Step t before it is taken: what the policy saw, x (obs_size, width), and drew, not clipped yet. outputs (num_outputs, width)
+/* Step t before it is taken: what the policy saw, x (obs_size, width), and drew, not bounded yet. outputs (num_outputs, width)
  * are the network's, and consumed where log-probs are wanted. */
 static void fpg_write_draw(const fpg_pass *pass, const fpg_shard *shard, int64_t t, const float *x, const void *action, float *outputs,
                              fpg_zeros *zeros)

@@ -45,6 +45,8 @@ cdef extern from "fastpg.h" nogil:
         fpg_head head
         int32_t action_size
         int32_t *action_categories
+        int32_t state_std, squashed
+        float log_scale
 
     int64_t fpg_num_parameters(const fpg_network *net)
 

@@ -6,9 +6,10 @@ cdef class Network:
     cdef readonly tuple hidden, obs_categories, action_categories
     cdef readonly str activation, head
     cdef readonly int64_t num_parameters
+    cdef readonly bint state_std, squashed
 
     def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=(),
-                 str head="categorical", tuple action_categories=()):
+                 str head="categorical", tuple action_categories=(), bint state_std=False, squash_log_scale=None):
         _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
         _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
         _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
@@ -34,11 +35,17 @@ cdef class Network:
             for k, categories in enumerate(action_categories):
                 self.net.action_categories[<int>k] = categories
         else:
-            _require(num_outputs <= FPG_MAX_COMPONENTS and not action_categories,
-                     f"a {head} head has at most {FPG_MAX_COMPONENTS} outputs and no action_categories, got {num_outputs} and "
-                     f"{action_categories}")
-            self.net.action_size = num_outputs
+            self.net.action_size = num_outputs // 2 if state_std else num_outputs
+            _require(self.net.action_size <= FPG_MAX_COMPONENTS and not action_categories,
+                     f"a {head} head has at most {FPG_MAX_COMPONENTS} components and no action_categories, got {num_outputs} "
+                     f"outputs and {action_categories}")
             action_categories = (2,) * num_outputs if head == "bernoulli" else ()
+        _require(head == "gaussian" or not (state_std or squash_log_scale is not None),
+                 f"a {head} head has neither state_std nor squash_log_scale")
+        _require(not state_std or num_outputs % 2 == 0, f"num_outputs must be even with state_std, got {num_outputs}")
+        self.net.state_std = self.state_std = state_std
+        self.net.squashed = self.squashed = squash_log_scale is not None
+        self.net.log_scale = 0 if squash_log_scale is None else squash_log_scale
         self.net.head = HEADS[head]
         self.head = head
         self.action_categories = action_categories

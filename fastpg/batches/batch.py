@@ -24,9 +24,10 @@ class Batch(Brief, Generic[Array]):
     obs : float32, (T, N, D); int64 (T, N) for Discrete, (T, N, k) for MultiDiscrete; a tuple of k for a Tuple
         What the policy saw.
     actions : int64, (T, N) or (T, N, n); float32, (T, N, n) for a Box
-        What it drew. In a Box they are not clipped; the environment got them clipped.
+        What it drew. In a Box they are neither clipped nor squashed: the environment got
+        ``policy.env_actions(actions)``.
     log_probs : float32, (T, N), or None
-        log pi(actions|obs).
+        log pi(actions|obs), as `Policy.log_prob` says.
     rewards : float32, (T, N)
     terminated, truncated : bool, (T, N)
         Of the transition t; both are True where a time limit met an absorbing state, as in Gymnasium.

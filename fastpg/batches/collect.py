@@ -39,12 +39,12 @@ def collect(
     A `VectorEnv` goes on where it stands, in any autoreset mode, and stands after the last row afterwards:
     stepping by hand, `VectorEnv.reset` and this function can be mixed, and one call of 2 T steps equals two
     of T. The environments draw what they would draw for who steps them by hand. So a rollout is what this
-    loop does, with the actions clipped to the space where it is a Box::
+    loop does::
 
         env = fastpg.make(..., autoreset="same_step")
         obs, _ = env.reset(seed=s)
         for t in range(horizon):
-            obs, *_ = env.step(policy.act(obs, seed=s, step=t))
+            obs, *_ = env.step(policy.env_actions(policy.act(obs, seed=s, step=t)))
 
     With an id, fresh episodes begin, those of `estimate_gradient`: its estimate with the same seed and
     horizon is that of this batch.

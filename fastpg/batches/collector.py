@@ -83,7 +83,7 @@ class Collector:
         self._reset_seed: int | None
         self._reset_seed, self._action_seed = seeds_for(seed, TRAINING)
         self._draws = 0
-        self._stepper = Stepper(env, wants_final=wants_final, all_ends=all_ends)
+        self._stepper = Stepper(env, squash=network.squashed, wants_final=wants_final, all_ends=all_ends)
         self._wants_final, self._all_ends = wants_final, all_ends
         self._fresh = True  # what is under way cannot be continued
         self._age = np.zeros(env.num_envs, np.int64)  # steps of the episodes under way, and their rewards

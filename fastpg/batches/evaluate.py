@@ -135,7 +135,7 @@ def played(
     Yields after each reset and each step, whether an episode has just ended.
     """
     count = env.num_envs
-    stepper = Stepper(env)
+    stepper = Stepper(env, squash=network.squashed)
     obs = np.empty((count, env.observed.size), np.float32)
     action = np.empty(count * env.acted.size, env.acted.dtype)
     reward, flags = np.empty(count), np.empty((2, count), np.bool_)

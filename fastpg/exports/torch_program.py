@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg.exports.check import check
-from fastpg.exports.plan import Plan
+from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
 try:
@@ -29,6 +29,8 @@ class Acting(nn.Module):
 
     low: Tensor
     high: Tensor
+    middle: Tensor
+    half_width: Tensor
     std: Tensor
     offsets: Tensor
 
@@ -45,8 +47,10 @@ class Acting(nn.Module):
         self.linear: Sequence[Any] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.requires_grad_(False)
         if plan.head == "gaussian":
-            for name, array in (("low", plan.low), ("high", plan.high), ("std", np.exp(plan.log_std))):
-                self.register_buffer(name, torch.from_numpy(array.copy()))
+            arrays = {"low": plan.low, "high": plan.high, "middle": plan.middle, "half_width": plan.half}
+            for name, array in (arrays | {"std": np.exp(plan.log_std)}).items():
+                if len(array):
+                    self.register_buffer(name, torch.from_numpy(array.copy()))
         if plan.obs_categories:
             self.register_buffer("offsets", torch.tensor(plan.obs_offsets))
 
@@ -63,11 +67,17 @@ class Acting(nn.Module):
                 x = torch.tanh(x) if self.plan.activation == "tanh" else torch.relu(x)
         return x
 
+    def bounded(self, x: Tensor) -> Tensor:
+        """Return actions of a Box as the environment takes them."""
+        if len(self.plan.half):
+            x = self.middle + self.half_width * torch.tanh(x)
+        return torch.clip(x, self.low, self.high)
+
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Take the most likely actions."""
         plan, x = self.plan, self.outputs(obs)
         if plan.head == "gaussian":
-            actions = torch.clip(x, self.low, self.high)
+            actions = self.bounded(x[:, : plan.action_size])
         elif plan.head == "bernoulli":
             actions = (x > 0).long()
         else:
@@ -85,7 +95,9 @@ class Sampling(Acting):
         if plan.head == "gaussian":
             radius, angle = torch.sqrt(-2 * torch.log(uniforms[:, ::2])), 2 * math.pi * uniforms[:, 1::2]
             normal = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2).flatten(1)
-            actions = torch.clip(x + self.std * normal[:, : plan.action_size], self.low, self.high)
+            size = plan.action_size
+            std = torch.exp(torch.clip(x[:, size:], *LOG_STD_RANGE)) if plan.state_std else self.std
+            actions = self.bounded(x[:, :size] + std * normal[:, :size])
         elif plan.head == "bernoulli":
             actions = (uniforms > torch.sigmoid(-x)).long()
         else:

@@ -16,7 +16,7 @@ from safetensors.numpy import save as serialized
 
 from fastpg import _check, _core, files, spaces
 from fastpg.errors import CheckpointError
-from fastpg.networks.parametric import ACTIVATIONS, Kind, Parametric, labels_in, spaces_in
+from fastpg.networks.parametric import ACTIVATIONS, Kind, Parametric, labels_in, options_in, spaces_in
 
 # The formats that there are, for who loads one as another; a network's class says which its own is.
 FORMATS = {
@@ -47,6 +47,7 @@ def content(where: str, network: Parametric) -> bytes:
         **{name: json.dumps(spaces.to_json(space)) for name, space in described},
         "hidden": json.dumps(network.hidden),
         "activation": network.activation,
+        **{name: json.dumps(value) for name, value in options_in(network).items()},
         **labels_in(network),
     }
     return serialized(network.parameters(), metadata | {CHECKSUM: _checksum(metadata, network)})
@@ -122,7 +123,7 @@ def _metadata(problem: str, kind: type[Parametric], metadata: Any) -> dict[str, 
             f"this fastpg reads {FORMAT_VERSION!r}"
         )
     required = REQUIRED.union(kind.SPACES)
-    unknown = sorted(metadata.keys() - required.union(kind.LABELS, [CHECKSUM]))
+    unknown = sorted(metadata.keys() - required.union(kind.LABELS, kind.OPTIONS, [CHECKSUM]))
     missing = sorted(required - metadata.keys())
     if unknown or missing:
         wrong = f"unknown {unknown}" if unknown else f"without {missing}"
@@ -147,7 +148,11 @@ def _empty(problem: str, kind: type[Kind], metadata: dict[str, str]) -> Kind:
         activation = _check.choice(problem, "activation", metadata["activation"], ACTIVATIONS)
         with np.errstate(all="ignore"):  # of bounds that are too large for their dtype
             given = [spaces.from_json(json.loads(metadata[name])) for name in kind.SPACES]
-        network = kind.of_shape(f"{kind.__name__}()", given, widths, activation)
+        options = {name: json.loads(metadata[name]) for name in kind.OPTIONS if name in metadata}
+        for name, value in options.items():
+            if type(value) is not type(kind.OPTIONS[name]):
+                raise TypeError(f"{name} is {_check.shown(value)}")
+        network = kind.of_shape(f"{kind.__name__}()", given, widths, activation, **options)
         for name in kind.LABELS:
             setattr(network, name, metadata.get(name))
         return network

@@ -9,9 +9,9 @@ Floats = NDArray[np.float64]
 
 
 def kl(actions: Actions, p: Floats, p_log_std: Floats, q: Floats, q_log_std: Floats) -> Floats:
-    """Return KL(P || Q), summed over an action's components, (B,), for outputs p, q (B, num_outputs).
+    """Return KL(P || Q), summed over an action's components, (B,), for logits or means p, q (B, ...).
 
-    log_std (n,) counts for a Gaussian only.
+    log_std, (n,) or (B, n), counts for a Gaussian only.
     """
     total: Floats
     if actions.head == "gaussian":

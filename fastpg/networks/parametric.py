@@ -2,7 +2,7 @@
 
 import copy as copying
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -31,6 +31,7 @@ class Parametric:
     THETA: ClassVar[str]  # what errors call its parameters
     SPACES: ClassVar[tuple[str, ...]]  # the attributes that are spaces, in the order of the constructor
     LABELS: ClassVar[tuple[str, ...]] = ()  # the attributes that are a word or None
+    OPTIONS: ClassVar[Mapping[str, Any]] = {}  # what else the constructor takes, with what is usual
 
     network: _core.Network
     observations: spaces.Observations
@@ -47,24 +48,31 @@ class Parametric:
         hidden: tuple[int, ...],
         activation: str,
         theta: NDArray[np.float32] | None = None,
+        **options: Any,
     ) -> Self:
         """Make one of a shape that was checked; `where` is the caller, `given` the spaces.
 
         Its parameters are zeros, or `theta`, (P,) contiguous, memory that exists: they stay there.
         """
         made = cls.__new__(cls)
-        made._set_shape(where, given, hidden, activation, theta)
+        made._set_shape(where, given, hidden, activation, theta, **options)
         return made
 
     def _begin(
-        self, given: Sequence[Space[Any]], hidden: Sequence[int], activation: str, seed: int, head_gain: float
+        self,
+        given: Sequence[Space[Any]],
+        hidden: Sequence[int],
+        activation: str,
+        seed: int,
+        head_gain: float,
+        **options: Any,
     ) -> None:
         """Do the work of a constructor: check its arguments, draw the first parameters."""
         where = f"{type(self).__name__}()"
         widths = _check.widths(where, "hidden", hidden, _core.MAX_HIDDEN, _core.MAX_WIDTH)
         activation = _check.choice(where, "activation", activation, ACTIVATIONS)
         seed = _check.seed(where, seed)
-        self._set_shape(where, given, widths, activation)
+        self._set_shape(where, given, widths, activation, **options)
         draw_weights(self.parameters(), seed, head_gain)
 
     def _set_shape(
@@ -74,11 +82,14 @@ class Parametric:
         hidden: tuple[int, ...],
         activation: str,
         theta: NDArray[np.float32] | None = None,
+        **options: Any,
     ) -> None:
         for name, space in zip(self.SPACES, given, strict=True):
             setattr(self, name, space)
         for name in self.LABELS:
             setattr(self, name, None)
+        for name, usual in self.OPTIONS.items():
+            setattr(self, name, options.get(name, usual))
         self.observations = spaces.observations(where, self.observation_space)
         self.hidden = hidden
         self.activation = activation
@@ -130,10 +141,11 @@ class Parametric:
 
     def __reduce__(self) -> tuple[Any, ...]:
         shape = (spaces_in(self), self.hidden, self.activation)
-        return restore, (type(self), *shape, self._theta), labels_in(self)
+        return restore, (type(self), *shape, self._theta, options_in(self)), labels_in(self)
 
     def __repr__(self) -> str:
-        labels = "".join(f", {name}={label!r}" for name, label in labels_in(self).items())
+        named = options_in(self) | labels_in(self)
+        labels = "".join(f", {name}={label!r}" for name, label in named.items())
         return (
             f"{type(self).__name__}({self._mapping()}, hidden={self.hidden}, "
             f"activation={self.activation!r}, {self._theta.size} parameters{labels})"
@@ -226,15 +238,23 @@ def labels_in(network: Parametric) -> dict[str, str]:
     return {name: label for name in network.LABELS if (label := getattr(network, name)) is not None}
 
 
+def options_in(network: Parametric) -> dict[str, Any]:
+    """Return the options of a network that are not as usual, by name."""
+    return {
+        name: value for name, usual in network.OPTIONS.items() if (value := getattr(network, name)) != usual
+    }
+
+
 def restore(
     kind: type[Kind],
     given: tuple[Space[Any], ...],
     hidden: tuple[int, ...],
     activation: str,
     theta: NDArray[np.float32],
+    options: Mapping[str, Any],
 ) -> Kind:
     """Make one with a copy of parameters that exist: what copying and unpickling do."""
-    made = kind.of_shape(f"{kind.__name__}()", given, hidden, activation)
+    made = kind.of_shape(f"{kind.__name__}()", given, hidden, activation, **options)
     made.theta[:] = theta
     return made
 

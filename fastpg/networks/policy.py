@@ -1,14 +1,14 @@
 """The policy: a distribution of actions for each observation, from the outputs of a compiled network."""
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
-from fastpg import _check, _core, spaces
+from fastpg import _check, _core, acted, spaces
 from fastpg.errors import named
 from fastpg.networks import distributions
 from fastpg.networks.parametric import Activation, Parametric, spaces_of
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastpg.envs.gymnasium.adapter import AnyEnv
 
 __all__ = ["Activation", "HasSpaces", "Policy", "require_policy"]
+
+LOG_STD_RANGE = -20.0, 2.0  # in which csrc/heads/state_std.h holds outputs
 
 
 class HasSpaces(Protocol):
@@ -45,6 +47,15 @@ class Policy(Parametric):
     fastpg runs an environment, it clips them on their way there; the log-probability stays that of the
     unclipped action.
 
+    With `squash`, the environment gets ``tanh`` of what was drawn, scaled to the Box, so that it is always
+    strictly inside the bounds. Arrays of actions hold the number u that was drawn, before the tanh:
+    `env_actions` makes the environment's action of it, `from_env_actions` goes back. Near a bound, rounding
+    leaves nothing of u in the action; so u is what `act` returns, what batches hold and what is learnt from.
+    Log-probabilities are those of the environment's action, the change of variables included.
+    `entropy`, and so the bonus that an algorithm's entropy_coef gives, is that of u, which grows with the
+    standard deviation without end: with much of it, actions crowd at the bounds. (That of the squashed action
+    has no closed form.) Divergences and Fisher matrices are the same for both.
+
     Parameters
     ----------
     observation_space : gymnasium.spaces.Box, Discrete, MultiDiscrete, or Tuple of Discrete
@@ -62,14 +73,19 @@ class Policy(Parametric):
     seed : int
         Seeds the initial parameters: orthogonal weights with gain sqrt(2), and 0.01 in the head so that the
         first policy is nearly uniform; zero biases and log_std.
+    squash : bool
+        Squash actions into a Box, which has to have finite bounds.
+    state_dependent_std : bool
+        In a Box of n components: the network has 2 n outputs, the means and then `log_std`, which is held in
+        [-20, 2]; beyond, its gradient is 0. There is no parameter `log_std` then.
 
     Attributes
     ----------
     theta : float32 array, shape (P,)
         The parameters, the storage of record: write into it, or assign to it to copy another vector in.
         Per layer the weight (out, in) row-major, then the bias (out,); hidden layers first, then the head,
-        then log_std (n,) where actions are in a Box.
-    observation_space, action_space, hidden, activation
+        then log_std (n,) where actions are in a Box, unless it depends on the state.
+    observation_space, action_space, hidden, activation, squash, state_dependent_std
         As given.
     env_id : str or None
         The environment that the policy was made for, if known; `save` keeps it.
@@ -81,7 +97,8 @@ class Policy(Parametric):
 
     References
     ----------
-    Saxe, McClelland and Ganguli, 2014 (orthogonal initialisation).
+    Saxe, McClelland and Ganguli, 2014 (orthogonal initialisation); Haarnoja et al., "Soft actor-critic
+    algorithms and applications", 2018, appendix C (squashing), and their code (the range of `log_std`).
 
     Examples
     --------
@@ -103,8 +120,11 @@ class Policy(Parametric):
     THETA = "theta"
     SPACES = ("observation_space", "action_space")
     LABELS = ("env_id",)
+    OPTIONS: ClassVar[Mapping[str, Any]] = {"squash": False, "state_dependent_std": False}
 
     action_space: Space[Any]
+    squash: bool
+    state_dependent_std: bool
     env_id: str | None
 
     def __init__(
@@ -115,11 +135,18 @@ class Policy(Parametric):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
+        squash: bool = False,
+        state_dependent_std: bool = False,
     ) -> None:
-        self._begin((observation_space, action_space), hidden, activation, seed, head_gain=0.01)
+        options = {
+            "squash": _check.boolean("Policy()", "squash", squash),
+            "state_dependent_std": _check.boolean("Policy()", "state_dependent_std", state_dependent_std),
+        }
+        given = observation_space, action_space
+        self._begin(given, hidden, activation, seed, head_gain=0.01, **options)
 
     def _make_network(self, where: str) -> _core.Network:
-        self.actions = spaces.actions(where, self.action_space)
+        self.actions = self._actions_of(where, self.action_space)
         return _core.Network(
             self.observations.num_inputs,
             self.hidden,
@@ -128,7 +155,13 @@ class Policy(Parametric):
             self.observations.categories,
             self.actions.head,
             self.actions.categories if self.actions.head == "categorical" else (),
+            self.state_dependent_std,
+            self.actions.log_scale,
         )
+
+    def _actions_of(self, where: str, space: Space[Any]) -> spaces.Actions:
+        """Return how this policy's options draw actions of a space."""
+        return spaces.actions(where, space, squash=self.squash, state_dependent_std=self.state_dependent_std)
 
     @classmethod
     def for_env(
@@ -138,6 +171,8 @@ class Policy(Parametric):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
+        squash: bool = False,
+        state_dependent_std: bool = False,
     ) -> Self:
         """Return a new policy with the spaces of an environment.
 
@@ -146,7 +181,7 @@ class Policy(Parametric):
         env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
             As in `fastpg.train`. One that is not native is made for a moment; spaces that `Policy` does not
             read are flattened, as docs/gymnasium.md says.
-        hidden, activation, seed
+        hidden, activation, seed, squash, state_dependent_std
             As in `Policy`.
 
         Raises
@@ -164,7 +199,10 @@ class Policy(Parametric):
         where = "Policy.for_env()"
         observations, actions, known_as = spaces_of(where, env_id)
         with named(where):
-            policy = cls(observations, actions, hidden=hidden, activation=activation, seed=seed)
+            policy = cls(
+                observations, actions, hidden=hidden, activation=activation, seed=seed, squash=squash,
+                state_dependent_std=state_dependent_std,
+            )  # fmt: skip
         policy.env_id = known_as
         return policy
 
@@ -185,13 +223,14 @@ class Policy(Parametric):
         step : int
             Count it up over time so that the draws of successive calls are independent.
         deterministic : bool
-            Take the most likely action (the first of equals; in a Box the mean) instead of drawing one.
+            Take the most likely action (the first of equals; in a Box the mean) instead of drawing one. With
+            `squash` the environment then gets the tanh of the mean.
 
         Returns
         -------
         int64 or float32 array, shape (...) or (..., n)
-            A NumPy scalar for a single observation and a Discrete action. Actions in a Box are not clipped:
-            ``numpy.clip(action, space.low, space.high)`` is what an environment should get.
+            A NumPy scalar for a single observation and a Discrete action. Actions in a Box are as drawn,
+            neither clipped nor squashed: `env_actions` makes of them what an environment should get.
 
         Raises
         ------
@@ -222,14 +261,99 @@ class Policy(Parametric):
             drawn = _core.act(self.network, theta, rows, seed, step, deterministic)
         return self.actions.shaped(drawn, batch_shape)
 
+    def env_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return actions as the environment takes them, in its own numbers.
+
+        In a Box they are clipped to the bounds; or, if the policy was made with `squash`, strictly inside of
+        them: ``tanh(actions)``, scaled. Others are in the space already, and only get its dtype.
+
+        Parameters
+        ----------
+        actions : integer or float32 array, shape (...) or (..., n)
+            Of `act`: one or many.
+
+        Returns
+        -------
+        array of the same shape
+            In the dtype of `action_space`: elements of it, one or many.
+
+        Raises
+        ------
+        TypeError, ValueError
+            actions have the wrong dtype or shape, or are out of range or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gymnasium.spaces import Box
+        >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 8.0, (1,)), squash=True)
+        >>> policy.env_actions(np.array([[-0.5], [0.0], [50.0]], np.float32)).ravel().round(3)
+        array([2.152, 4.   , 8.   ], dtype=float32)
+        """
+        where = "Policy.env_actions()"
+        given, batch_shape = self._batch_of(where, actions)
+        flat = self.actions.flat(where, given, batch_shape)
+        count = flat.size // self.actions.size
+        prepared = acted.Acted(where, self.action_space, count, squash=self.squash).prepare(flat)
+        return prepared.reshape(given.shape)[()]
+
+    def from_env_actions(self, actions: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what a squashed policy would have drawn to act so: what `log_prob` and others take.
+
+        The inverse of `env_actions`, as far as rounding has left one: half a unit in the last place of an
+        action moves the result by up to 0.1 where it is 8, and by more beyond. Actions on the bounds become
+        the numbers next to them.
+
+        Parameters
+        ----------
+        actions : float array, shape (..., n)
+            In the Box, bounds included.
+
+        Returns
+        -------
+        float32 array of the same shape
+
+        Raises
+        ------
+        TypeError, ValueError
+            The policy does not squash; actions have the wrong dtype or shape, or lie outside of the Box.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gymnasium.spaces import Box
+        >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 8.0, (1,)), squash=True)
+        >>> policy.from_env_actions(np.array([[4.0], [5.848]], np.float32)).round(3).tolist()
+        [[0.0], [0.5]]
+        """
+        where = "Policy.from_env_actions()"
+        if not self.squash:
+            raise ValueError(f"{where}: the policy does not squash its actions: it takes them as they are")
+        given, _ = self._batch_of(where, actions)
+        if given.dtype.kind != "f":
+            raise TypeError(f"{where}: actions must be floats, got {given.dtype}")
+        drawn = acted.unsquashed(where, self.action_space, given)
+        return np.asarray(drawn, np.float32)
+
+    def _batch_of(self, where: str, actions: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
+        """Return actions as an array, and the shape of the batch that they are."""
+        given = np.asarray(actions) if isinstance(actions, np.generic) else actions
+        given = _check.as_array(where, "actions", given)
+        inner = self.action_space.shape or ()
+        batch_shape = given.shape[: given.ndim - len(inner)]
+        if given.size == 0 or given.shape != (*batch_shape, *inner):
+            wanted = ", ".join(["...", *map(str, inner)])
+            raise ValueError(f"{where}: actions must have shape ({wanted}), got {given.shape}")
+        return given, batch_shape
+
     def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
         """Write the policy for where there is no fastpg, in the form that the ending of path says.
 
-        Observation normalisation is part of the first layer, and actions in a Box are clipped to it. What is
+        Observation normalisation is part of the first layer; actions are those of `env_actions`. What is
         written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
         ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
-        independent numbers inside (0, 1); "action", (B, ...), as `act` returns it, and "outputs", the logits
-        or means. The same uniforms draw the same actions in all forms.
+        independent numbers inside (0, 1); "action", (B, ...), and "outputs", those of the network: logits, or
+        means. The same uniforms draw the same actions in all forms.
 
         Parameters
         ----------
@@ -273,6 +397,7 @@ class Policy(Parametric):
         ----------
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
         actions : integer or float32 array, shape (...) or (..., n)
+            As `act` returns them. With `squash` the density is that of ``env_actions(actions)``.
 
         Returns
         -------
@@ -296,6 +421,8 @@ class Policy(Parametric):
 
     def entropy(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the entropy of pi(.|obs) in nats; in a Box it is the differential entropy.
+
+        With `squash` it is that of what is drawn, before the tanh.
 
         Parameters
         ----------
@@ -437,9 +564,12 @@ class Policy(Parametric):
     def _outputs(
         self, where: str, rows: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the network's outputs (B, num_outputs), and log_std (n,), of length 0 if there is none."""
+        """Return logits or means (B, ...), and log_std, (n,) or (B, n), of length 0 if there is none."""
         with named(where):
             outputs = _core.logits(self.network, self.checked_theta(where), rows).astype(np.float64)
+        if self.state_dependent_std:
+            means, given = np.split(outputs, 2, axis=-1)
+            return means, np.clip(given, *LOG_STD_RANGE)
         log_std = self.parameters().get("log_std", self._theta[:0])
         return outputs, log_std.astype(np.float64)
 
@@ -456,7 +586,7 @@ class Policy(Parametric):
 
     def check_fits(self, where: str, env: HasSpaces) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
-        actions = spaces.actions(where, env.action_space)
+        actions = self._actions_of(where, env.action_space)
         # Checkpoints of policies that counted from 0 whatever the environment did: they go on.
         starts_fit = not self.actions.starts or self.actions.starts == actions.starts
         if not starts_fit or not self.has_spaces_like(
@@ -470,7 +600,8 @@ class Policy(Parametric):
     def has_spaces_like(self, observations: spaces.Observations, actions: spaces.Actions) -> bool:
         """Return whether observations and actions have this policy's widths and kinds.
 
-        Bounds are free, and so are starts and shapes, of which the network knows nothing.
+        Bounds are free, unless actions are squashed to them; and so are starts and shapes, of which the
+        network knows nothing.
         """
         return observations.shape == self.observations.shape and actions.shape == self.actions.shape
 

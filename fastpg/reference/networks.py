@@ -21,7 +21,9 @@ class Network:
     - "categorical": an integer below action_categories[k], by the softmax of as many outputs; `()` stands for
       one component, whose actions are then `(B,)` instead of `(B, n)`;
     - "bernoulli": 1 with the probability sigmoid(output k), else 0;
-    - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]).
+    - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]). With `state_std`
+      log_std[k] is output n + k, held in LOG_STD_RANGE, instead of a parameter. With `bounds`, (low, high) of
+      each component, actions u are squashed: the environment gets tanh(u), scaled to them.
     """
 
     num_inputs: int
@@ -30,6 +32,8 @@ class Network:
     activation: str = "tanh"
     head: str = "categorical"
     action_categories: tuple[int, ...] = ()
+    state_std: bool = False
+    bounds: tuple[tuple[float, float], ...] = ()
 
 
 def layer_sizes(network: Network) -> list[tuple[int, int]]:
@@ -47,7 +51,7 @@ def num_parameters(network: Network) -> int:
     4610
     """
     in_layers = sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
-    return in_layers + (network.num_outputs if network.head == "gaussian" else 0)
+    return in_layers + (network.num_outputs if network.head == "gaussian" and not network.state_std else 0)
 
 
 def layers(network: Network, theta: Floats) -> Iterator[tuple[Floats, Floats]]:

@@ -69,7 +69,7 @@ def traced_module(
     observation_space: Space[Any] | None,
     log_std: Tensor | None,
 ) -> tuple[list[Tensor], Activation, str, str]:
-    """Return the module's parameters in theta's order, its activation, and its spaces as JSON."""
+    """Return the module's parameters in theta's order, its activation, and its spaces and head as JSON."""
     parameters = _traced_parameters(module, [])
     described = _description(
         where, module, action_space, observation_space, -1 if log_std is None else log_std.numel()
@@ -104,13 +104,22 @@ def _description(
     observation_space: Space[Any] | None,
     log_std_size: int,  # of the argument, whose value is not known while tracing; -1 if there is none
 ) -> tuple[Activation, str, str]:
-    """Return the activation, and the spaces as JSON: an operator can take it, and graphs be kept by it."""
+    """Return the activation, and the spaces as JSON, that of the actions with how they are drawn.
+
+    An operator can take it, and graphs be kept by it.
+    """
     log_std = None if log_std_size < 0 else torch.zeros(log_std_size)
     read = read_anew(where, module, action_space, observation_space, log_std).result
     return (
         read.activation,
         json.dumps(spaces.to_json(read.observations.space)),
-        json.dumps(spaces.to_json(read.actions.space)),
+        json.dumps(
+            {
+                "space": spaces.to_json(read.actions.space),
+                "squash": read.actions.squash,
+                "state_dependent_std": read.actions.state_dependent_std,
+            }
+        ),
     )
 
 
@@ -118,9 +127,10 @@ def _description(
 def _spaces(
     where: str, observation_space: str, action_space: str
 ) -> tuple[spaces.Observations, spaces.Actions]:
+    drawn = json.loads(action_space)
     return (
         spaces.observations(where, spaces.from_json(json.loads(observation_space))),
-        spaces.actions(where, spaces.from_json(json.loads(action_space))),
+        spaces.actions(where, spaces.from_json(drawn.pop("space")), **drawn),
     )
 
 

@@ -116,8 +116,14 @@ def collect(
 def _policy(where: str, stage: Stage, module: Any, log_std: Tensor | None) -> ModuleParameters:
     """Read a module as the environment's policy."""
     observation_space, action_space = stage.env.observation_space, stage.env.action_space
-    wanted = spaces.observations(where, observation_space).shape, spaces.actions(where, action_space).shape
+    if getattr(module, "squash", False) and getattr(module, "action_space", None) is None:
+        return read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
     read = read_module(where, module, log_std=log_std)  # as other functions do: it is kept
+    options = {"squash": read.actions.squash, "state_dependent_std": read.actions.state_dependent_std}
+    wanted = (
+        spaces.observations(where, observation_space).shape,
+        spaces.actions(where, action_space, **options).shape,
+    )
     if (read.observations.shape, read.actions.shape) != wanted:
         read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
     return read

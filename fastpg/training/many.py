@@ -35,6 +35,8 @@ def train_many(
     steps_per_iteration: int | None = None,
     hidden: tuple[int, ...] = (64, 64),
     activation: Activation = "tanh",
+    squash: bool = False,
+    state_dependent_std: bool = False,
     policy: Policy | None = None,
     value: ValueFunction | None = None,
     total_steps: int = 1_000_000,
@@ -59,13 +61,15 @@ def train_many(
         As in `train`.
     algorithms : algorithm or sequence of them
         What `grid` and `sample` make. An entry may also be a dict of "algorithm" and any of num_envs,
-        horizon, episodes, steps_per_iteration, hidden, activation, policy, value, total_steps, target_return
-        and env_params, which then stand for those of the call.
+        horizon, episodes, steps_per_iteration, hidden, activation, squash, state_dependent_std, policy,
+        value, total_steps, target_return and env_params, which then stand for those of the call.
     seeds : int or sequence of int
         A number n is ``range(n)``.
     zipped : bool
         Pair the algorithms with the seeds, one to one, instead of every one with every one.
-    num_envs, horizon, episodes, steps_per_iteration, hidden, activation, policy, value
+    num_envs, horizon, episodes, steps_per_iteration, hidden, activation, squash, state_dependent_std
+        As in `train`.
+    policy, value
         As in `train`; a policy and a value function that are given are copied for every run.
     total_steps, target_return
         As in `train`: of each run.
@@ -115,6 +119,7 @@ def train_many(
     common = {
         "num_envs": num_envs, "horizon": horizon, "episodes": episodes,
         "steps_per_iteration": steps_per_iteration, "hidden": hidden, "activation": activation,
+        "squash": squash, "state_dependent_std": state_dependent_std,
         "policy": policy, "value": value, "total_steps": total_steps, "target_return": target_return,
         "env_params": env_params, "vectorization_mode": vectorization_mode, "reset_options": reset_options,
     }  # fmt: skip

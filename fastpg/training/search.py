@@ -14,7 +14,8 @@ from fastpg.algorithms import Algorithm, require_algorithm
 
 # What `train_many` takes for all runs, and what each setting may have of its own.
 RUN_SETTINGS = (
-    "num_envs", "horizon", "episodes", "steps_per_iteration", "hidden", "activation", "policy", "value",
+    "num_envs", "horizon", "episodes", "steps_per_iteration", "hidden", "activation", "squash",
+    "state_dependent_std", "policy", "value",
     "total_steps", "target_return", "env_params",
 )  # fmt: skip
 MAX_SAMPLES = 100_000
@@ -31,7 +32,8 @@ def grid(algorithm: type[Algorithm] | Algorithm, **values: Sequence[Any]) -> lis
         What is not in `values` is as it is there.
     **values : sequence
         The values of each setting: of an option of the algorithm, or of num_envs, horizon, episodes,
-        steps_per_iteration, hidden, activation, policy, value, total_steps, target_return or env_params of
+        steps_per_iteration, hidden, activation, squash, state_dependent_std, policy, value, total_steps,
+        target_return or env_params of
         `train_many`.
 
     Returns

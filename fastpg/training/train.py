@@ -97,6 +97,8 @@ def train(
     steps_per_iteration: int | None = None,
     hidden: tuple[int, ...] = (64, 64),
     activation: Activation = "tanh",
+    squash: bool = False,
+    state_dependent_std: bool = False,
     policy: Policy | None = None,
     value: ValueFunction | None = None,
     total_steps: int = 1_000_000,
@@ -143,9 +145,13 @@ def train(
         Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
     activation : {"tanh", "relu"}
         Activation of the hidden layers.
+    squash : bool
+        Squash actions into a Box, by tanh, instead of clipping them to it: see `Policy`.
+    state_dependent_std : bool
+        Let the network say the standard deviations of actions in a Box as well: see `Policy`.
     policy : Policy, optional
-        Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
-        a new one.
+        Continue from a copy of this policy, whose shape then replaces hidden, activation, squash and
+        state_dependent_std; by default a new one.
     value : ValueFunction, optional
         The same for the value function, of all algorithms but Reinforce.
     total_steps : int
@@ -232,7 +238,8 @@ def train(
     ) as env:  # fmt: skip
         learner, critic, config, given = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
-            hidden=hidden, activation=activation, policy=policy, value=value, total_steps=total_steps,
+            hidden=hidden, activation=activation, squash=squash, state_dependent_std=state_dependent_std,
+            policy=policy, value=value, total_steps=total_steps,
             target_return=target_return, seed=seed, vectorization_mode=vectorization_mode,
         )  # fmt: skip
         if save_to is not None:
@@ -258,6 +265,8 @@ def begin(
     collection: Mapping[str, int],
     hidden: tuple[int, ...],
     activation: Activation,
+    squash: bool,
+    state_dependent_std: bool,
     policy: Policy | None,
     value: ValueFunction | None,
     vectorization_mode: VectorizationMode | None,
@@ -265,9 +274,12 @@ def begin(
     **ends: Any,
 ) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
     """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
-    learner = _initial_policy(where, env, policy, hidden, activation, seed)
-    if policy is None and "log_std" in learner.parameters():
-        learner.parameters()["log_std"][:] = getattr(algorithm, "initial_log_std", 0.0)
+    learner = _initial_policy(
+        where, env, policy, seed,
+        hidden=hidden, activation=activation, squash=squash, state_dependent_std=state_dependent_std,
+    )  # fmt: skip
+    if policy is None and isinstance(algorithm, PPO):
+        _set_log_std(learner, algorithm.initial_log_std)
     critic = value_for(where, algorithm, learner, value, seed)
     if critic is not None and critic is value:
         critic = critic.copy()
@@ -523,19 +535,25 @@ def collection_of(
     }
 
 
+def _set_log_std(policy: Policy, log_std: float) -> None:
+    """Begin a new policy with a standard deviation, where its actions have one."""
+    parameters = policy.parameters()
+    if policy.network.state_std:  # the second half of the outputs
+        parameters["head.bias"][policy.network.action_size :] = log_std
+    elif "log_std" in parameters:
+        parameters["log_std"][:] = log_std
+
+
 def _initial_policy(
     where: str,
     env: NativeEnv | GymnasiumEnv,
     policy: Policy | None,
-    hidden: tuple[int, ...],
-    activation: Activation,
     seed: int,
+    **shape: Any,
 ) -> Policy:
     if policy is None:
         with named(where):
-            learner = Policy(
-                env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed
-            )
+            learner = Policy(env.observation_space, env.action_space, seed=seed, **shape)
         learner.env_id = env.env_id
         return learner
     require_policy(where, policy).check_fits(where, env)

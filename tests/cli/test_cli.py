@@ -278,6 +278,16 @@ def test_train_saves_the_policy_of_every_algorithm(algorithm, tmp_path):
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (16,)
 
 
+def test_train_saves_a_policy_with_its_options(tmp_path):
+    words = ["Pendulum-v1", "--squash", "--state-dependent-std", "--hidden", "8", "--algorithm", "ppo"]
+    trained = run("train", *words, "--total-steps", "4096", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    policy = fastpg.Policy.load(tmp_path / "Pendulum-v1.safetensors")
+    assert policy.squash and policy.state_dependent_std
+    played = run("eval", "Pendulum-v1.safetensors", "--episodes", "2", cwd=tmp_path)
+    assert played.returncode == 0, played.stderr
+
+
 def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
     seen = []
 

@@ -33,6 +33,15 @@ OVERFLOW = ("overflow", "NaN", "finite")
 
 
 @st.composite
+def options_of(draw, actions):
+    """Draw what a policy of such actions may do."""
+    if not isinstance(actions, spaces.Box):
+        return {}
+    squash = draw(st.booleans()) and bool(np.isfinite(actions.high).all())
+    return {"squash": squash, "state_dependent_std": draw(st.booleans())}
+
+
+@st.composite
 def networks(draw, kind=fastpg.Policy):
     """Draw a policy or a value function, parameters and all."""
     observations = draw(one_of(OBSERVATIONS))
@@ -40,7 +49,8 @@ def networks(draw, kind=fastpg.Policy):
     if kind is fastpg.ValueFunction:
         network = kind(observations, **shape)
     else:
-        network = kind(observations, draw(one_of(ACTIONS)), **shape)
+        actions = draw(one_of(ACTIONS))
+        network = kind(observations, actions, **shape, **draw(options_of(actions)))
     network.theta[:] = numbers(network.theta.size, np.float32, draw(st.integers(0, 99)), 0.5)
     return network
 
@@ -105,9 +115,17 @@ def oracle(network):
             network.network.num_inputs, network.hidden, network.network.num_outputs, network.activation,
             "categorical" if actions is None else actions.head,
             actions.categories if actions is not None and actions.head == "categorical" else (),
+            actions is not None and actions.state_dependent_std,
+            tuple(zip(actions.space.low, actions.space.high, strict=True)) if network.network.squashed else (),
         ),
         network.theta.astype(np.float64),
     )  # fmt: skip
+
+
+def gaussian(policy, rows):
+    """Return the oracle's means and log_std, (B, n)."""
+    network, theta = oracle(policy)
+    return reference.mean_and_log_std(network, theta, reference.logits(network, theta, rows))
 
 
 def rows_of(network, obs):
@@ -163,7 +181,22 @@ def check_act(given, result):
         for one in array.reshape(-1, *policy.action_space.shape):
             assert policy.action_space.contains(one if one.ndim else int(one)), f"{one} is not in the space"
     elif given.get("deterministic") is True and moderate(policy.theta, rows_of(policy, obs)):
-        close(array, reference.logits(*oracle(policy), rows_of(policy, obs)).reshape(wanted), "means")
+        close(array, gaussian(policy, rows_of(policy, obs))[0].reshape(wanted), "means")
+
+
+def check_env_actions(given, result):
+    policy, actions = given["self"], np.asarray(given["actions"])
+    assert np.shape(result) == actions.shape
+    for one in np.reshape(result, (-1, *policy.action_space.shape)):
+        assert policy.action_space.contains(one if one.ndim else int(one)), f"{one} is not in the space"
+    if policy.squash:
+        assert ((policy.action_space.low < result) & (result < policy.action_space.high)).all()
+
+
+def check_from_env_actions(given, result):
+    policy, actions = given["self"], given["actions"]
+    finite(result, "an action")
+    close(policy.env_actions(result), np.asarray(actions, np.float64), "what became of an action", 1e-6)
 
 
 def check_log_prob(key, log_prob=True, entropy=True):
@@ -185,7 +218,8 @@ def check_log_prob(key, log_prob=True, entropy=True):
             expected.append(reference.log_prob(*network, rows, actions))
         if entropy:
             expected.append(reference.entropy(*network, rows))
-        if moderate(policy.theta, rows) and (policy.actions.head != "gaussian" or policy.theta.min() > -5):
+        likely = policy.actions.head != "gaussian" or gaussian(policy, rows)[1].min() > -5
+        if moderate(policy.theta, rows) and likely:
             for one, right in zip(results, expected, strict=True):
                 close(one, right, "log_prob or entropy")
 
@@ -221,7 +255,7 @@ def check_gradient(given, result):
         actions = actions[:, 0]
     if not moderate(policy.theta, rows, actions, weights) or given.get("entropy_coef"):
         return
-    if policy.actions.head == "gaussian" and np.abs(policy.parameters()["log_std"]).max() > 3:
+    if policy.actions.head == "gaussian" and np.abs(gaussian(policy, rows)[1]).max() > 3:
         return
     per, reduction = given.get("per"), given.get("reduction")
     cuts = [len(rows)]
@@ -309,8 +343,9 @@ def kl_arguments(draw):
     given = draw(batches(with_actions=False))
     policy = given["self"]
     other = fastpg.Policy(
-        policy.observation_space, policy.action_space, hidden=draw(one_of([policy.hidden, (3,)]))
-    )
+        policy.observation_space, policy.action_space, hidden=draw(one_of([policy.hidden, (3,)])),
+        squash=policy.squash, state_dependent_std=policy.state_dependent_std,
+    )  # fmt: skip
     other.theta[:] = numbers(other.theta.size, np.float32, draw(st.integers(0, 99)), 0.5)
     return given | {"other": other}
 
@@ -327,6 +362,24 @@ ODD_HIDDEN = one_of(
 BOTH = {"observation_space": one_of(OBSERVATIONS), "action_space": one_of(ACTIONS), **SHAPE_ARGUMENTS}
 
 
+@st.composite
+def policy_arguments(draw):
+    given = draw(st.fixed_dictionaries(BOTH))
+    return given | draw(options_of(given["action_space"]))
+
+
+@st.composite
+def actions_to_convert(draw, from_env=False):
+    policy, shape, seed = draw(networks()), draw(one_of(SHAPES)), draw(st.integers(0, 2**16))
+    if not from_env:
+        return {"self": policy, "actions": actions_of(policy, shape, seed)}
+    policy = fastpg.Policy(policy.observation_space, spaces.Box(-2, 5, (2,)), squash=True)
+    return {
+        "self": policy,
+        "actions": np.random.default_rng(seed).uniform(-2, 5, (*shape, 2)).astype(np.float32),
+    }
+
+
 def check_made(given, result):
     finite(result.theta, "parameters")
     assert result.network.hidden == tuple(given["hidden"])
@@ -337,13 +390,29 @@ CALLS = {
         lambda observation_space, action_space, **shape: fastpg.Policy(
             observation_space, action_space, **shape
         ),
-        st.fixed_dictionaries(BOTH),
+        policy_arguments(),
         ("Policy()",),
         check_made,
         odd={"hidden": ODD_HIDDEN},
     ),
     "Policy.act": Call(
         fastpg.Policy.act, act_arguments(), ("Policy.act()",), check_act, words=WORDS, repeatable=True
+    ),
+    "Policy.env_actions": Call(
+        fastpg.Policy.env_actions,
+        actions_to_convert(),
+        ("Policy.env_actions()",),
+        check_env_actions,
+        words=WORDS,
+        repeatable=True,
+    ),
+    "Policy.from_env_actions": Call(
+        fastpg.Policy.from_env_actions,
+        actions_to_convert(from_env=True),
+        ("Policy.from_env_actions()",),
+        check_from_env_actions,
+        words=WORDS,
+        repeatable=True,
     ),
     "Policy.log_prob": Call(
         fastpg.Policy.log_prob,

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
 import fastpg
 from fastpg import _core, exports, reference
 from fastpg.exports import c_header, check, plan
-from tests.support.heads import oracle_of
+from tests.support.heads import BOTH, SQUASHED, STATE_STD, options_of, oracle_of
 
 REAL = Box(-np.inf, np.inf, (5,))
 BOX = Box(np.array([-1.0, -np.inf, 0.0], np.float32), np.array([0.5, np.inf, np.inf], np.float32))
@@ -25,6 +25,9 @@ CASES = {
     "categories": (Discrete(7, start=3), Discrete(4), (8,), "tanh"),
     "many categories": (Tuple([Discrete(3, start=1), Discrete(2)]), BOX, (8,), "tanh"),
     "linear of categories": (MultiDiscrete([3, 4]), MultiBinary(2), (), "tanh"),
+    "squashed": (REAL, SQUASHED, (16,), "tanh"),
+    "std of the state": (REAL, STATE_STD, (), "tanh"),
+    "both": (Discrete(7), BOTH, (8,), "relu"),
 }
 COUNT = 10_000
 STRICT = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -32,7 +35,7 @@ STRICT = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
 
 def made(name):
     observations, actions, hidden, activation = CASES[name]
-    policy = fastpg.Policy(observations, actions, hidden=hidden, activation=activation)
+    policy = fastpg.Policy(observations, actions, hidden=hidden, activation=activation, **options_of(actions))
     oracle_of(policy, seed=len(name))
     return policy
 
@@ -95,8 +98,13 @@ def test_what_is_exported_acts_as_the_policy(name, ending, sampled, tmp_path):
     np.testing.assert_allclose(outputs, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
     expected = policy.act(given, seed=5, step=6, deterministic=not sampled)
     if described.head == "gaussian":
-        expected = np.clip(expected, policy.action_space.low, policy.action_space.high)
-        np.testing.assert_allclose(actions, expected, rtol=1e-6, atol=4e-6 if sampled else 1e-6)
+        low, high = policy.action_space.low, policy.action_space.high
+        if policy.squash:
+            expected = (low + high) / 2 + (high - low) / 2 * np.tanh(expected)
+            assert ((low < actions) & (actions < high)).all()
+        near = 4e-6 if sampled else 1e-6
+        near *= 5 if described.state_std or policy.squash else 1  # of a std of up to e^2; of wider bounds
+        np.testing.assert_allclose(actions, np.clip(expected, low, high), rtol=1e-6, atol=near)
     else:  # rounding may tip an action over whose uniform, or rival, is as near as that
         assert (actions != expected).mean() < 1e-3
     assert actions.shape == expected.shape

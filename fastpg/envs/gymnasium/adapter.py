@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Space
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
-from fastpg import _check, spaces
+from fastpg import _check
+from fastpg.acted import Acted
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
 from fastpg.envs.mujoco.engine import is_installed
@@ -71,35 +72,6 @@ class GymnasiumEnv:
         self.action_space: Space[Any] = env.single_action_space
 
 
-class Acted:
-    """How the core's actions become those of a batched action space."""
-
-    def __init__(self, where: str, space: Space[Any], num_envs: int) -> None:
-        form = spaces.actions(where, space)
-        self.size, self.dtype = form.size, form.dtype
-        self._shape = (num_envs, *(space.shape or ()))
-        self._starts = np.array(form.starts or 0)
-        self._bounds = None
-        self._buffer = None
-        if isinstance(space, Box):
-            self._bounds = space.low.reshape(-1), space.high.reshape(-1)
-        if self._bounds or form.starts or space.dtype != self.dtype:
-            self._buffer = np.empty((num_envs, self.size), space.dtype)
-
-    def prepare(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return the core's actions (num_envs * size,) as the environment takes them: clipped, shifted."""
-        buffer = self._buffer
-        if buffer is None:
-            return flat.reshape(self._shape)
-        rows = flat.reshape(buffer.shape)
-        if self._bounds is None:
-            np.add(rows, self._starts, out=buffer, casting="unsafe")
-        else:
-            np.maximum(rows, self._bounds[0], out=buffer, casting="unsafe")
-            np.minimum(buffer, self._bounds[1], out=buffer)
-        return buffer.reshape(self._shape)
-
-
 class Stepper:
     """Steps a vector environment, whatever its autoreset mode.
 
@@ -111,12 +83,15 @@ class Stepper:
         Where the next step is a reset and no transition.
     """
 
-    def __init__(self, env: GymnasiumEnv, *, wants_final: bool = False, all_ends: bool = False) -> None:
+    def __init__(
+        self, env: GymnasiumEnv, *, squash: bool = False, wants_final: bool = False, all_ends: bool = False
+    ) -> None:
         self._owner = env
         self._env = env.env
         self._mode = env.autoreset
         self._write = env.observed.write
-        self._prepare = env.acted.prepare
+        acted = Acted(env.label, env.action_space, env.num_envs, squash=True) if squash else env.acted
+        self._prepare = acted.prepare
         self._wants_final, self._all_ends = wants_final, all_ends
         self.done = np.zeros(env.num_envs, np.bool_)
         self.filler = np.zeros(env.num_envs, np.bool_)

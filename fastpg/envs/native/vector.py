@@ -297,6 +297,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 network.num_outputs,
                 network.activation,
                 network.head,
+                network.state_std,
+                network.squashed,
             )
             key = (*shape, network.obs_categories, network.action_categories)
             if self._sampler is None or self._sampler[0] != key:
