@@ -58,8 +58,8 @@ def require_some(
         if not some.all():
             of_component = "" if len(actions.categories) == 1 else f" of component {k}"
             raise ValueError(
-                f"{where}: {_entry(name, int(np.argmin(some)), batch_shape)} allows no category{of_component}, "
-                "so that there is no action to take"
+                f"{where}: {_entry(name, int(np.argmin(some)), batch_shape)} allows no "
+                f"category{of_component}, so that there is no action to take"
             )
         start += categories
 

@@ -183,8 +183,8 @@ class Batch(Brief, Generic[Array]):
             action_mask = _check.zeros_and_ones(where, "action_mask", action_mask)
             if action_mask.ndim != 3 or action_mask.shape[:2] != shape:
                 raise ValueError(
-                    f"{where}: action_mask must have shape {shape} like terminated and then an entry for each "
-                    f"category of an action, got {action_mask.shape}"
+                    f"{where}: action_mask must have shape {shape} like terminated and then an entry for "
+                    f"each category of an action, got {action_mask.shape}"
                 )
         return Batch(
             obs=_plain(obs), actions=_plain(actions), log_probs=log_probs, rewards=earned,

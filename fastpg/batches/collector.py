@@ -130,7 +130,7 @@ class Collector:
             obs, next_obs, action, entropy, reward, flags, valid = self._rows[t]
             np.copyto(valid, live)
             mask = stepper.action_mask
-            if self._masks is not None:
+            if self._masks is not None and mask is not None:
                 np.copyto(self._masks[t], mask)
             try:
                 _core.act(network, theta, obs, self._action_seed, self._draws, False, action, entropy, mask)

@@ -151,7 +151,8 @@ def _size(parameters: list[Tensor]) -> int:
     "fastpg::pg_loss",
     mutates_args=(),
     schema="(Tensor[] obs, Tensor actions, Tensor weights, Tensor[] parameters, str activation, "
-    "str observation_space, str action_space, float entropy_coef, str reduction, Tensor? action_mask) -> (Tensor, Tensor)",
+    "str observation_space, str action_space, float entropy_coef, str reduction, Tensor? action_mask) "
+    "-> (Tensor, Tensor)",
 )
 def loss_operator(
     obs: list[Tensor],

@@ -44,9 +44,7 @@ class Batch:
             taken = _array(where, "actions", actions)
             if taken.dtype != np.int64 and taken.dtype.kind in "iu":
                 taken = taken.astype(np.int64)
-        if taken.shape != wanted or taken.dtype != read.actions.dtype:
-            read.actions.flat(where, taken, self.shape)
-        elif action_mask is not None:  # which is looked up by the actions
+        if taken.shape != wanted or taken.dtype != read.actions.dtype or action_mask is not None:
             read.actions.flat(where, taken, self.shape)
         taken = read.actions.from_zero(taken)
         self.actions = taken if taken.ndim == 1 else taken.reshape(-1)

@@ -158,7 +158,14 @@ def ppo_loss(
     if torch.compiler.is_compiling():
         traced = traced_module(where, module, action_space, observation_space, log_std)
         loss, _, watched = clipped_loss_operator(
-            columns(obs), actions, advantages, old_log_probs, *traced, clip_range, entropy_coef, reduction,
+            columns(obs),
+            actions,
+            advantages,
+            old_log_probs,
+            *traced,
+            clip_range,
+            entropy_coef,
+            reduction,
             action_mask,
         )
         return (loss, PPOStats(*watched.unbind())) if return_stats else loss

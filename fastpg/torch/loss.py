@@ -58,8 +58,8 @@ def pg_loss(
     log_std : tensor, shape (n,) or (1, n), optional
         As in `from_module`.
     action_mask : bool or 0/1 tensor, shape (..., A), optional
-        Of Discrete and MultiDiscrete actions: which might be taken, as in `fastpg.Policy.act`. The others have
-        probability 0 and no gradient, as with logits of -inf.
+        Of Discrete and MultiDiscrete actions: which might be taken, as in `fastpg.Policy.act`. The others
+        have probability 0 and no gradient, as with logits of -inf.
 
     Returns
     -------
@@ -69,9 +69,10 @@ def pg_loss(
     Raises
     ------
     TypeError, ValueError
-        A tensor has the wrong dtype, device or shape, or is not finite; an action is out of range, or one that
-        action_mask does not allow; obs or weights require a gradient; the module or a space is not supported; the module was made under
-        ``torch.inference_mode()``; the call is within a transform of ``torch.func``.
+        A tensor has the wrong dtype, device or shape, or is not finite; an action is out of range, or one
+        that action_mask does not allow; obs or weights require a gradient; the module or a space is not
+        supported; the module was made under ``torch.inference_mode()``; the call is within a transform of
+        ``torch.func``.
     FloatingPointError
         The module's outputs, the loss or the gradient overflow float32.
     RuntimeError

@@ -205,7 +205,8 @@ def test_forms_that_bootstrap_are_unbiased_where_their_values_are_right(name, hi
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("masked", "total"), ("masked", "reward_to_go - mean at t"), ("masked, endless", "gae")]
+    ("name", "form"),
+    [("masked", "total"), ("masked", "reward_to_go - mean at t"), ("masked, endless", "gae")],
 )
 @pytest.mark.parametrize("hidden", POLICIES, ids=str)
 def test_estimates_are_unbiased_where_actions_are_masked(name, form, hidden):

@@ -120,7 +120,9 @@ def test_losses_are_those_of_torchs_distributions_with_logits_of_minus_infinity(
     tensors = [torch.from_numpy(one) for one in (obs, actions, weights)]
     given = {"action_mask": torch.from_numpy(mask)}
     log_prob, entropy = torch_terms(policy, module, obs, actions, mask)
-    for got, expected in zip(log_prob_and_entropy(module, *tensors[:2], **given), (log_prob, entropy), strict=True):
+    for got, expected in zip(
+        log_prob_and_entropy(module, *tensors[:2], **given), (log_prob, entropy), strict=True
+    ):
         torch.testing.assert_close(got, expected.detach(), rtol=1e-5, atol=2e-6)
     old = (log_prob + 0.1 * torch.from_numpy(np.random.default_rng(3).normal(size=130))).detach().float()
     ratio = (log_prob - old).exp()
@@ -179,7 +181,9 @@ def test_an_action_that_is_not_allowed_is_not_drawn_where_rounding_leaves_a_rest
     assert sums[allowed] < 1 - 4e-6
     rows, quads = np.meshgrid(np.arange(64, dtype=np.uint32), np.arange(1 << 14, dtype=np.uint32))
     nothing = np.zeros_like(rows)
-    words = reference.philox4x32(np.stack([rows, quads, nothing, nothing], -1), np.zeros((*rows.shape, 2), np.uint32))
+    words = reference.philox4x32(
+        np.stack([rows, quads, nothing, nothing], -1), np.zeros((*rows.shape, 2), np.uint32)
+    )
     quad, row, place = np.argwhere(words > (1 - 2e-6) * 2**32).T  # actions that are drawn with such uniforms
     assert len(row) > 3
     policy = fastpg.Policy(Box(-1, 1, (1,)), Discrete(512), hidden=())

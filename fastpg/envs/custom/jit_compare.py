@@ -110,9 +110,7 @@ class _Comparison:
             self._compare("mask", "mask", allowed[:, i], one != 0, given)
         return allowed
 
-    def _step(
-        self, state: Floats, count: int, allowed: NDArray[np.bool_] | None
-    ) -> NDArray[np.int32]:
+    def _step(self, state: Floats, count: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.int32]:
         """Step every copy; return those whose episode has ended."""
         d, before = self._definition, state.copy()
         noise, actions = self._noise(d.step_noise_size), self._actions(count)

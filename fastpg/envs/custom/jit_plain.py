@@ -174,8 +174,8 @@ def allowed_action(
         if not part.any():
             of_component = "" if len(definition.actions.categories) == 1 else f" of component {k}"
             raise EnvError(
-                f"{definition.name}.mask() allowed no category{of_component}: every state in which an episode "
-                "goes on needs one"
+                f"{definition.name}.mask() allowed no category{of_component}: every state in which an "
+                "episode goes on needs one"
             )
         chosen.append(rng.choice(np.flatnonzero(part)))
     return np.array(chosen, np.int64)
@@ -280,7 +280,6 @@ class PlainFunctions:
                 )
 
         return self._guarded(run)
-
 
     def _mask(self, env: int, width: int, state: int, mask: int) -> int:
         definition = self._definition

@@ -22,17 +22,17 @@ def read_masks(where: str, actions: Actions, infos: Any, which: NDArray[np.bool_
     ValueError
         A mask is missing, is no mask of such actions, or allows nothing.
     """
-    rows = _in_one_array(infos, which)
-    if rows is None:
-        rows = [_of_one(where, infos, i) for i in np.flatnonzero(which).tolist()]
-    size = actions.num_outputs
-    try:
-        allowed = _check.zeros_and_ones(where, "it", np.asarray(rows))
-        masks[which] = allowed.reshape(np.count_nonzero(which), size)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{where}: infos[{KEY!r}] must be {size} zeros and ones for each environment: {error}"
-        ) from error
+    told, size = _in_one_array(infos, which), actions.num_outputs
+    parts = [_of_one(where, infos, i) for i in np.flatnonzero(which).tolist()] if told is None else [told]
+    for part in parts:
+        is_mask = part.dtype.kind in "biuf" and part.shape[-1:] == (size,)
+        if not is_mask or not ((part == 0) | (part == 1)).all():
+            raise ValueError(
+                f"{where}: infos[{KEY!r}] must be {size} zeros and ones for each environment, "
+                f"got {_check.shown(part.tolist())}"
+            )
+    if parts:
+        masks[which] = np.reshape(parts, (-1, size))
     require_some(where, f"infos[{KEY!r}]", actions, masks.view(np.bool_), which.shape)
 
 

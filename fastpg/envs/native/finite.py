@@ -133,9 +133,7 @@ class FiniteMDP:
         )
 
 
-def _mask(
-    where: str, value: Any, terminal: NDArray[np.bool_], shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
+def _mask(where: str, value: Any, terminal: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return which actions are allowed, (S, A); all of them in terminal states."""
     mask = _check.zeros_and_ones(where, "action_mask", _check.as_array(where, "action_mask", value))
     if mask.shape != shape:
@@ -143,8 +141,8 @@ def _mask(
     mask = mask | terminal[:, None]
     if not mask.any(axis=1).all():
         raise ValueError(
-            f"{where}: action_mask[{int(np.argmin(mask.any(axis=1)))}] allows no action, so that there is none "
-            "to take in this state"
+            f"{where}: action_mask[{int(np.argmin(mask.any(axis=1)))}] allows no action, so that there is "
+            "none to take in this state"
         )
     return mask
 

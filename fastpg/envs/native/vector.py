@@ -170,9 +170,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             results = self._results
             infos = results.infos(self._core.get_state()[0], chosen, results.reset_prob_type)
         elif self._has_mask:
-            mask = self._results.empty_action_mask()
-            self._core.action_mask(mask, where)
-            infos = self._results.mask_infos(mask, chosen)
+            allowed = self._results.empty_action_mask()
+            self._core.action_mask(allowed, where)
+            infos = self._results.mask_infos(allowed, chosen)
         return self._results.observations(obs), infos
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:

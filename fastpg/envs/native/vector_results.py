@@ -104,9 +104,7 @@ class Results:
         """Return memory for the masks of environments of the user's own that have one."""
         return np.empty((self._num_envs, self._num_categories), np.uint8)
 
-    def mask_infos(
-        self, mask: NDArray[np.uint8], chosen: NDArray[np.bool_] | None = None
-    ) -> dict[str, Any]:
+    def mask_infos(self, mask: NDArray[np.uint8], chosen: NDArray[np.bool_] | None = None) -> dict[str, Any]:
         """Return such masks as Gymnasium's infos have them, with 0 for who is not chosen."""
         if chosen is None:
             chosen = np.ones(self._num_envs, np.bool_)
