@@ -119,18 +119,6 @@ def test_a_run_goes_on_with_its_masks(tmp_path):
     np.testing.assert_array_equal(resumed.policy.theta, whole.policy.theta)
 
 
-@pytest.mark.slow
-def test_taxi_is_learnt_sooner_with_its_masks():
-    settings = {"hidden": (32,), "total_steps": 30_000, "num_envs": 16}
-    returns = [
-        fastpg.train("Taxi-v4", fastpg.PPO(), env_params={"use_action_mask": use}, **settings)
-        .history["mean_return"][-5:]
-        .mean()
-        for use in (True, False)
-    ]
-    assert returns[0] > returns[1] + 100
-
-
 # ---- batches of one's own ----------------------------------------------------------------------------------
 
 
