@@ -103,7 +103,7 @@ int64_t fpg_num_parameters(const fpg_network *net);
 
 enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
 
-/* An environment is three functions over a tile of `width` copies. Field k of copy i is state[k * width + i], its
+/* An environment is three functions, or four where actions may be forbidden, over a tile of `width` copies. Field k of copy i is state[k * width + i], its
  * observation obs[k * width + i], its k-th uniform in (0, 1) noise[k * width + i]. width is a multiple of 16; the
  * last copies may be padding, which every function may compute but must not fault on. Functions are pure: no
  * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps. A function

@@ -1,4 +1,4 @@
-"""Taxi, with the masks that its infos have and without: pick-ups at the wrong place and walls are left out."""
+"""Taxi without the masks that its infos have, and with them: they leave out moves into walls, say."""
 
 import sys
 

@@ -3,8 +3,8 @@
 def exported_environment(address):
     """Reads a fpg_environment at an address; what cannot be one is a ValueError that goes on a sentence about it."""
     cdef const fpg_environment *env = <const fpg_environment *><uintptr_t>address
-    _require(FPG_OLD_ENV_ABI <= env.abi <= FPG_ENV_ABI, f"was compiled for version {env.abi} of fpg_environment, and this fastpg has version "
-             f"{FPG_ENV_ABI}; compile it again with the fastpg.h in fastpg.get_include()")
+    _require(FPG_OLD_ENV_ABI <= env.abi <= FPG_ENV_ABI, f"was compiled for version {env.abi} of fpg_environment, and this "
+             f"fastpg has version {FPG_ENV_ABI}; compile it again with the fastpg.h in fastpg.get_include()")
     for what, number, low, high in (("state_size", env.state_size, 1, 2**20), ("obs_size", env.obs_size, 1, 2**20),
                                     ("action_size", env.action_size, 1, FPG_MAX_COMPONENTS),
                                     ("reset_noise_size", env.reset_noise_size, 0, 2**20),

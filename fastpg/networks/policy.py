@@ -240,11 +240,12 @@ class Policy(Parametric):
     def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
         """Write the policy for where there is no fastpg, in the form that the ending of path says.
 
-        Observation normalisation is part of the first layer, and actions in a Box are clipped to it. What is
-        written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
-        ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
-        independent numbers inside (0, 1); "action", (B, ...), as `act` returns it, and "outputs", the logits
-        or means. The same uniforms draw the same actions in all forms.
+        Observation normalisation is part of the first layer, and actions in a Box are clipped to it. Action
+        masks are left to who acts: as outputs of minus infinity. What is written has been compared with the
+        policy on random observations. Inputs and outputs of ".onnx" and ".pt2" are batches: "obs", (B, ...),
+        as the space has them; with ``sampled`` "uniforms", (B, n), independent numbers inside (0, 1);
+        "action", (B, ...), as `act` returns it, and "outputs", the logits or means. The same uniforms draw
+        the same actions in all forms.
 
         Parameters
         ----------

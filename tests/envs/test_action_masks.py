@@ -191,6 +191,20 @@ def test_a_state_in_which_nothing_is_allowed_stops_the_run_and_names_the_environ
         fastpg.train(fastpg.make(env, num_envs=16), fastpg.PPO(), total_steps=100_000)
 
 
+def test_rollouts_of_modules_have_masks_for_their_losses():
+    torch = pytest.importorskip("torch")
+    from fastpg.torch import collect, pg_loss
+
+    module = torch.nn.Linear(2, 5)
+    batch = collect(Corridor, module, 20, num_envs=17)
+    space = {"action_space": Corridor.action_space}
+    loss = pg_loss(module, batch.obs, batch.actions, batch.rewards, action_mask=batch.action_mask, **space)
+    loss.backward()
+    assert batch.action_mask.dtype == torch.bool and torch.isfinite(module.weight.grad).all()
+    expected = -(batch.rewards * batch.log_probs).mean()
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
 # ---- compiled from C ---------------------------------------------------------------------------------------
 
 SOURCE = """

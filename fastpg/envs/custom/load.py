@@ -49,7 +49,7 @@ def load_env(
 ) -> "LoadedEnv":
     """Load an environment from a shared library: it is then accepted wherever an env id is.
 
-    The library exports a ``fpg_environment``, a struct of sizes, limits and three functions that
+    The library exports a ``fpg_environment``, a struct of sizes, limits and functions that
     csrc/fastpg.h describes (in the folder `get_include`), by
     ``FPG_EXPORT_ENVIRONMENT(fastpg_environment, environment);``. examples/c_env is one, whole.
 
