@@ -83,6 +83,15 @@ def test_the_fisher_matrix_is_the_oracles(isa, space):
         assert_near(product, reference.fisher(oracle, theta, x) @ direction)
 
 
+def test_the_oracles_fisher_matrix_is_the_mean_of_outer_products_over_what_is_allowed():
+    _, oracle, *_, mask, theta, x, _ = masked(Discrete(5), (4,), 7)
+    scores = [reference.score(oracle, theta, x, np.full(7, action)) for action in range(5)]
+    p = np.exp(reference.component_log_probs(oracle, reference.logits(oracle, theta, x))[0])
+    assert not p[~mask].any()
+    expected = np.einsum("ba,abp,abq->pq", p, scores, scores) / 7
+    np.testing.assert_allclose(reference.fisher(oracle, theta, x), expected, atol=1e-12)
+
+
 @every_space
 def test_a_mask_that_allows_everything_changes_no_bit(space):
     policy, _, obs, actions, weights, mask, *_ = masked(space, (33,), 130)
