@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 #define FPG_VERSION "0.1.0"
-#define FPG_ENV_ABI 3
+#define FPG_ENV_ABI 4 /* FPG_OLD_ENV_ABI: the same without `mask` */
+#define FPG_OLD_ENV_ABI 3
 #define FPG_MAX_HIDDEN 3
 #define FPG_MAX_WIDTH 512
 #define FPG_MAX_ACTIONS 512
@@ -37,18 +38,23 @@ typedef enum {
     FPG_NONFINITE_VALUE,    /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
     FPG_LOG_STD_RANGE,      /* a log_std is not in -FPG_MAX_LOG_STD .. FPG_MAX_LOG_STD */
     FPG_NO_ROWS,            /* a batch without a transition */
-    FPG_ENVIRONMENT_FAILED  /* a function of the environment said so; this status holds more: see below */
+    FPG_ENVIRONMENT_FAILED, /* a function of the environment said so; this status holds more: see below */
+    FPG_NO_ALLOWED_ACTION   /* the environment's mask leaves a component of the action no category; it holds which environment's */
 } fpg_status;
 
 /* Which function of an environment failed, and what it returned, 1 .. 32767 (anything else counts as 32767): all of it
  * is in the status. FPG_STATUS_KIND is the status that is named above. */
-typedef enum { FPG_RESET = 0, FPG_STEP, FPG_OBSERVE } fpg_function;
+typedef enum { FPG_RESET = 0, FPG_STEP, FPG_OBSERVE, FPG_MASK_ACTIONS } fpg_function;
 #define FPG_STATUS_KIND(status) ((fpg_status)((status) & 0xff))
 #define FPG_STATUS_FUNCTION(status) ((fpg_function)((status) >> 8 & 0xff))
 #define FPG_STATUS_RETURNED(status) ((int32_t)((status) >> 16))
 #define FPG_ENVIRONMENT_STATUS(function, returned) \
     ((fpg_status)(FPG_ENVIRONMENT_FAILED | (int32_t)(function) << 8 |     \
                   ((returned) > 0 && (returned) < 32767 ? (returned) : 32767) << 16))
+/* The number of the environment whose mask it is; 2^23 - 1 stands for all from there on. */
+#define FPG_STATUS_WHICH(status) ((int32_t)((status) >> 8))
+#define FPG_NO_ALLOWED_ACTION_STATUS(which) \
+    ((fpg_status)(FPG_NO_ALLOWED_ACTION | (int32_t)((which) < 0x7fffff ? (which) : 0x7fffff) << 8))
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
 typedef struct {
@@ -104,7 +110,7 @@ int64_t fpg_num_parameters(const fpg_network *net);
 
 enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
 
-/* An environment is three functions over a tile of `width` copies. Field k of copy i is state[k * width + i], its
+/* An environment is three functions, or four where actions may be forbidden, over a tile of `width` copies. Field k of copy i is state[k * width + i], its
  * observation obs[k * width + i], its k-th uniform in (0, 1) noise[k * width + i]. width is a multiple of 16; the
  * last copies may be padding, which every function may compute but must not fault on. Functions are pure: no
  * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps. A function
@@ -135,6 +141,11 @@ typedef struct fpg_environment {
     int32_t (*step)(const struct fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
                     double *reward, double *end);
     int32_t (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
+    /* NULL where every action may be taken in every state. Else it writes which categories may be: action_mask, all 1 before, has
+     * 0 at [k * width + i] where copy i may not take category k, counted through all components. Policies draw none of these
+     * and learn from the others alone; every component of an action needs one category at least. What a caller steps with
+     * is not compared with it. */
+    int32_t (*mask)(const struct fpg_environment *env, int32_t width, const double *state, uint8_t *action_mask);
 } fpg_environment;
 
 /* What a library exports for fastpg.load_env: FPG_EXPORT_ENVIRONMENT(fastpg_environment, env) defines the function
@@ -168,6 +179,7 @@ typedef struct {
     const double *reward, *probability;     /* the same shape; probability: what a step reports, no more than that */
     const double *start_cumulative, *start; /* (num_starts,) */
     const float *obs;          /* (obs_size, num_states) */
+    const uint8_t *action_mask; /* (num_actions, num_states): 0 where the action is not allowed; NULL where the environment's mask is */
 } fpg_tabular;
 
 /* Fills *env with the native environment's sizes and kernels, its default params and no limit; 0 if the name is unknown. */
@@ -212,6 +224,8 @@ int64_t fpg_vector_ended(const fpg_vector *v, uint8_t *ended);
 void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
 void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed);
 fpg_status fpg_vector_observe(const fpg_vector *v, void *obs);
+/* action_mask (num_envs, the sum of action_categories), of an environment that has one: 1 where the action is allowed, else 0. */
+fpg_status fpg_vector_action_mask(const fpg_vector *v, uint8_t *action_mask);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
@@ -222,22 +236,25 @@ typedef struct fpg_model fpg_model;
 fpg_model *fpg_model_new(const fpg_network *net); /* NULL if memory runs out */
 void fpg_model_free(fpg_model *b);
 
-/* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
+/* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64.
+ * action_mask (B, num_outputs), of FPG_CATEGORICAL only, or NULL: 0 where a category must not be drawn. Its probability is 0, and
+ * distributions are over the others, of which every component has one at least, the given action's among them. */
 fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
 /* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
  * is clipped or squashed. entropy (B,) of each row's distribution; NULL: not wanted. */
-fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
-                   int deterministic, void *actions, float *entropy, fpg_poll poll);
-fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t batch,
-                                    float *log_prob, float *entropy, fpg_poll poll);
+fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t batch, uint64_t seed,
+                   uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll);
+fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask,
+                                    const void *actions, int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
 /* product (P,): the mean over the observations of the Fisher matrix at theta times a direction (P,). */
-fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction, float *product,
-                              fpg_poll poll);
+fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t batch,
+                              const float *direction, float *product, fpg_poll poll);
 /* *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
  * wanted. gradient (P,): of it by theta. FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for
  * float32. */
-fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
-                               int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);
+fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                               const float *weights, int64_t batch, double scale, double entropy_coef, float *gradient,
+                               double *objective, fpg_poll poll);
 /* Sums over rows of what PPO's step goes up by, and of what is watched of it: r = pi / pi_old. */
 typedef struct {
     double surrogate;   /* min(r * advantage, clip(r, 1 - clip_range, 1 + clip_range) * advantage) */
@@ -248,14 +265,15 @@ typedef struct {
 
 /* advantages, old_log_probs (B,): log pi_old(actions | obs), of the policy that drew the actions. gradient (P,): of scale * (surrogate +
  * entropy_coef * entropy) by theta, both summed. FPG_NONFINITE_OUTPUT: a log-ratio or an entropy is not finite. */
-fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *advantages,
-                                const float *old_log_probs, int64_t batch, double scale, double clip_range, double entropy_coef,
-                                float *gradient, fpg_clipped_sums *sums, fpg_poll poll);
+fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                                const float *advantages, const float *old_log_probs, int64_t batch, double scale, double clip_range,
+                                double entropy_coef, float *gradient, fpg_clipped_sums *sums, fpg_poll poll);
 /* The sum, or mean, of weights * grad log pi over each of several segments: gradients (num_segments, P). Segment s is rows
  * starts[s] .. starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row
  * is one. */
-fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
-                                 const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll);
+fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
+                                 fpg_poll poll);
 
 /* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
 
@@ -416,6 +434,7 @@ typedef struct {
     float *log_probs, *rewards;       /* (T, N); log_probs: NULL where nobody asks */
     uint8_t *terminated, *truncated;  /* (T, N) */
     float *last_obs; /* (N, obs_size) */
+    uint8_t *action_mask; /* (T, N, num_outputs): 0 where the action was not allowed; NULL where all were */
     /* What a batch that is learnt from has beside these. */
     const uint8_t *mask;      /* (T, N): 0 where the row is no transition; NULL: all are */
     int64_t num_finals;       /* final observations of episodes that were truncated: (t, environment), and the observations */

@@ -96,6 +96,7 @@ class Table(NamedTuple):
     start: F64
     obs: F64  # (obs_size, num_states)
     obs_categories: tuple[int, ...]
+    action_mask: NDArray[np.bool_] | None = None  # (num_states, num_actions): which actions are allowed
 
 class Functions(NamedTuple):
     """An environment that was compiled elsewhere: what a fpg_environment says, functions by address."""
@@ -114,8 +115,10 @@ class Functions(NamedTuple):
     observe: int
     data: int = 0  # the address that env->data gets
     keep: object = None  # what has to live as long as the environment
-    # Makes the exception for a failure out of (the caller, "reset" | "step" | "observe", what it returned).
+    # Makes the exception for a failure out of (the caller, "reset" | "step" | "observe" | "mask", what it
+    # returned).
     explain: Callable[[str, str, int], BaseException] | None = None
+    mask: int = 0  # 0: there is none
 
 class Exported(NamedTuple):
     """What a C library exports."""
@@ -154,6 +157,8 @@ class Environment:
     obs_categories: tuple[int, ...]  # () if observations are real numbers
     action_categories: tuple[int, ...]  # () if actions are
     max_episode_steps: int
+    has_action_mask: bool
+    def drop_action_mask(self) -> None: ...  # every action is allowed from now on
     def set_params(self, params: tuple[float, ...]) -> None: ...
     # One tile of `width` copies, a multiple of 16: state (state_size, width), changed in place;
     # noise (., width) in (0, 1).
@@ -163,6 +168,8 @@ class Environment:
         self, action: NDArray[Any], noise: F64, state: F64
     ) -> tuple[F64, F64]: ...  # reward, FPG_END_...
     def observe(self, state: F64) -> F32: ...  # (obs_size, width)
+    # (categories of all components, width): 0 where one is not allowed.
+    def mask(self, state: F64) -> NDArray[np.uint8]: ...
 
 class Exclusive:
     """What does the work of one call at a time, for whichever thread comes first.
@@ -210,15 +217,24 @@ class Vector(Exclusive):
     # resets it.
     def step(self, actions: NDArray[Any]) -> int: ...
     # The same; arrays are bound before, unless they are None, and states (num_envs, state_size) written
-    # after.
-    def step_into(self, actions: NDArray[Any], arrays: tuple[Any, ...] | None, states: F64 | None) -> int: ...
+    # after, and action_mask, as below.
+    def step_into(
+        self,
+        actions: NDArray[Any],
+        arrays: tuple[Any, ...] | None,
+        states: F64 | None,
+        action_mask: NDArray[np.uint8] | None = None,
+    ) -> int: ...
+    # Writes out (num_envs, categories of all components): 1 where the environment allows one, else 0.
+    def action_mask(self, out: NDArray[np.uint8], where: str) -> None: ...
     def ended(self) -> NDArray[np.bool_]: ...  # (num_envs,): which have, and were not reset since
     def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)
     def set_state(self, state: F64, elapsed: NDArray[np.int32], obs: NDArray[Any]) -> None: ...
     def observe(self, obs: NDArray[Any]) -> None: ...
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions flat (B * action_size,): int64 in
-# range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32.
+# range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32; action_mask (B, num_outputs), of a
+# softmax: 0 where a category is not allowed, of which every component has one, and the action is one.
 def logits(
     net: Network, theta: F32, obs: F32, out: F32 | None = None
 ) -> F32: ...  # the head's outputs, (B, num_outputs)
@@ -231,9 +247,18 @@ def act(
     deterministic: bool,
     out: NDArray[Any] | None = None,  # where to write the result
     entropy: F32 | None = None,  # (B,): where to write the distributions' entropies, in nats
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
-def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[Any]) -> tuple[F32, F32]: ...
-def fisher_product(net: Network, theta: F32, obs: F32, direction: F32) -> F32: ...
+def log_prob_and_entropy(
+    net: Network,
+    theta: F32,
+    obs: F32,
+    actions: NDArray[Any],
+    action_mask: NDArray[np.uint8] | None = None,
+) -> tuple[F32, F32]: ...
+def fisher_product(
+    net: Network, theta: F32, obs: F32, direction: F32, action_mask: NDArray[np.uint8] | None = None
+) -> F32: ...
 def policy_gradient(
     net: Network,
     theta: F32,
@@ -244,6 +269,7 @@ def policy_gradient(
     out: F32,  # the gradient by theta of what is returned
     entropy_coef: float = 0.0,
     want_objective: bool = False,  # else 0 is returned, and saves its computation
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> float: ...  # scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy at obs[i])
 def clipped_gradient(
     net: Network,
@@ -256,6 +282,7 @@ def clipped_gradient(
     clip_range: float,
     entropy_coef: float,
     out: F32,  # the gradient by theta of scale * (surrogate + entropy_coef * entropy)
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> tuple[float, float, float, float, float]: ...  # sums over rows: surrogate, entropy, k1, k3, rows clipped
 def segment_gradients(
     net: Network,
@@ -266,6 +293,7 @@ def segment_gradients(
     starts: I64 | None,  # (num_segments + 1,), rising from 0 to B; None: every row is a segment
     mean: bool,
     out: F32,  # (num_segments, P): the sum, or the mean, over each segment's rows
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> None: ...
 
 # Estimates on arrays that the caller has: of the kind that fastpg/batches/returns.py has a function of that
@@ -338,6 +366,7 @@ class Sampler(Exclusive):
         terminated: NDArray[np.uint8],
         truncated: NDArray[np.uint8],
         last_obs: F32,  # (N, obs_size)
+        action_mask: NDArray[np.uint8] | None = None,  # (T, N, num_outputs), where the environment has one
     ) -> tuple[np.void, I64, F64, I64, F32]: ...
 
 # The arrays of a batch, (T, N, ...), checked to fit a network, and kept alive.
@@ -362,6 +391,7 @@ class Batch:
         episode_lengths: I64 | None = None,
         entropy: float = ...,  # mean over the rows; NaN: to be computed where it is reported
         by_episode: bool = False,  # every environment plays whole episodes, one after the other
+        action_mask: NDArray[np.uint8] | None = None,  # (T, N, num_outputs)
     ) -> None: ...
 
 # The gradient of a batch by theta, into `out`; a STATS_DTYPE scalar. `baseline_values` (T, N) are a caller's.

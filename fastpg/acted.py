@@ -16,7 +16,7 @@ class Acted:
     """
 
     def __init__(self, where: str, space: Space[Any], num_envs: int, *, squash: bool = False) -> None:
-        form = spaces.actions(where, space, squash=squash)
+        form = self.form = spaces.actions(where, space, squash=squash)
         self.size, self.dtype = form.size, form.dtype
         self._shape = (num_envs, *(space.shape or ()))
         self._starts = np.array(form.starts or 0)

@@ -51,6 +51,7 @@ typedef struct {
     double *noise;                  /* (max(reset, step) noise, width) */
     uint32_t *words;                /* (num_draws, 4, FPG_CHUNK): the random words of four steps' actions */
     void *action;                   /* (action_size, FPG_CHUNK) int32_t or float */
+    uint8_t *action_mask;           /* (num_outputs, width), of an environment that has one */
 } fpg_worker;
 
 /* value: the value function's layout, or NULL. env: NULL where there is none. */

@@ -36,7 +36,8 @@ void fpg_shards_of(const fpg_batch *b, const fpg_layout *layout, fpg_shard *shar
                                                     : (void *)((int64_t *)b->actions + first * layout->action_size),
             .log_probs = b->log_probs ? b->log_probs + first : NULL, .rewards = b->rewards + first,
             .terminated = b->terminated + first, .truncated = b->truncated + first,
-            .mask = b->mask ? (uint8_t *)(uintptr_t)(b->mask + first) : NULL, .last_obs = b->last_obs + first * layout->obs_size,
+            .mask = b->mask ? (uint8_t *)(uintptr_t)(b->mask + first) : NULL,
+            .action_mask = b->action_mask ? b->action_mask + first * layout->num_outputs : NULL, .last_obs = b->last_obs + first * layout->obs_size,
             .first_age = b->first_age ? b->first_age + first : NULL, .ends = ends, .by_episode = b->by_episode};
     }
 }
@@ -54,7 +55,8 @@ int fpg_shard_reserve(fpg_shard *s, const fpg_layout *layout, int64_t steps)
         return 0;
     if (!FPG_GROW(&s->obs, old, rows, (size_t)layout->obs_size * sizeof(float)) ||
         !FPG_GROW(&s->actions, old, rows, (size_t)layout->action_size * action) || !FPG_GROW(&s->rewards, old, rows, sizeof(float)) ||
-        !FPG_GROW(&s->terminated, old, rows, 1) || !FPG_GROW(&s->truncated, old, rows, 1) || !FPG_GROW(&s->own_mask, old, rows, 1))
+        !FPG_GROW(&s->terminated, old, rows, 1) || !FPG_GROW(&s->truncated, old, rows, 1) || !FPG_GROW(&s->own_mask, old, rows, 1) ||
+        (s->masks_actions && !FPG_GROW(&s->action_mask, old, rows, (size_t)layout->num_outputs)))
         return 0;
     s->capacity = steps;
     if (s->mask)
@@ -90,7 +92,7 @@ void fpg_shard_free(fpg_shard *s)
     fpg_free(s->ends.ends), fpg_free(s->ends.obs);
     if (s->capacity > 0) {
         fpg_free(s->obs), fpg_free(s->actions), fpg_free(s->rewards), fpg_free(s->last_obs);
-        fpg_free(s->terminated), fpg_free(s->truncated), fpg_free(s->own_mask);
+        fpg_free(s->terminated), fpg_free(s->truncated), fpg_free(s->own_mask), fpg_free(s->action_mask);
         free_hidden(s);
     }
     memset(s, 0, sizeof *s);

@@ -32,6 +32,7 @@ typedef struct {
     float *log_probs, *rewards;       /* log_probs: NULL where nobody asks */
     uint8_t *terminated, *truncated;
     uint8_t *mask;                    /* 0 where the row is no transition; NULL: all are */
+    uint8_t *action_mask;             /* row k at k * num_outputs: 0 where the action was not allowed; NULL: all were */
     float *last_obs;                  /* (num_envs, obs_size): after the last row */
     int by_episode;                   /* whole episodes, one after the other */
     const int32_t *first_age;         /* (num_envs,) steps of the episodes under way before the first row; NULL: none */
@@ -39,6 +40,7 @@ typedef struct {
     /* Where the memory is the shard's own: steps that there is room for, else 0; the mask's; and the policy's activations,
      * (T * num_envs + FPG_TILE, out_pad), or NULL where they are not kept. */
     int64_t capacity, hidden_capacity;
+    int masks_actions; /* there is to be room for action_mask */
     uint8_t *own_mask;
     float *hidden[FPG_MAX_HIDDEN];
     /* Of an estimator (learn/estimator.h): */

@@ -2,7 +2,8 @@
  *
  * Outputs are (num_outputs, ld), actions (action_size, ld): int32_t, or float of a Gaussian. Lanes run along rows. Components
  * of an action are independent: log-probs and entropies are sums, and each component's score replaces its outputs. Scores are
- * (num_scores, ld), so outputs come with room for a Gaussian's rows of log_std.
+ * (num_scores, ld), so outputs come with room for a Gaussian's rows of log_std. An output of a categorical head is -infinity
+ * where the action is not allowed: its probability, score, and share of entropy and divergence are then 0.
  */
 #ifndef FPG_HEAD_H
 #define FPG_HEAD_H
@@ -26,10 +27,10 @@ static void fpg_draw_words(const fpg_layout *layout, int32_t width, uint32_t fir
                         words + (ptrdiff_t)k * 4 * width);
 }
 
-/* Draws an action for each of `width` rows (deterministic: takes the mode). words: uniform 0's at this step. Outputs become
- * scores; entropy (width,) in nats is not finite where an output is not. */
+/* Draws an action for each of `width` rows (deterministic: takes the mode). words: uniform 0's at this step. masked: outputs of a
+ * categorical head may be -infinity. Outputs become scores; entropy (width,) in nats is not finite where an output is not. */
 static void fpg_head_sample(const fpg_layout *layout, const float *packed, int32_t width, ptrdiff_t ld, const uint32_t *words,
-                            int deterministic, float *outputs, void *action, float *FPG_RESTRICT entropy)
+                            int deterministic, int masked, float *outputs, void *action, float *FPG_RESTRICT entropy)
 {
     const ptrdiff_t stride = 4 * (ptrdiff_t)width;
     switch (layout->kind) {
@@ -44,11 +45,11 @@ static void fpg_head_sample(const fpg_layout *layout, const float *packed, int32
         fpg_bernoulli_sample(layout->action_size, width, ld, words, stride, deterministic, outputs, action, entropy);
         return;
     case FPG_CATEGORICAL:
-        fpg_categorical_sample(layout->action_categories[0], width, ld, words, deterministic, outputs, action, entropy);
+        fpg_categorical_sample(layout->action_categories[0], width, ld, words, deterministic, masked, outputs, action, entropy);
         for (int32_t k = 1; k < layout->action_size; k++) {
             float more[FPG_CHUNK];
             outputs += layout->action_categories[k - 1] * ld;
-            fpg_categorical_sample(layout->action_categories[k], width, ld, words + k * stride, deterministic, outputs,
+            fpg_categorical_sample(layout->action_categories[k], width, ld, words + k * stride, deterministic, masked, outputs,
                                    (int32_t *)action + k * ld, more);
             for (int32_t i = 0; i < width; i++)
                 entropy[i] += more[i];

@@ -179,7 +179,7 @@ fpg_status fpg_sampler_fill(fpg_sampler *s, const float *theta, const fpg_collec
         const int64_t left = s->num_envs - i * s->lanes;
         if (shard->capacity == 0)
             fpg_shard_free(shard);
-        shard->by_episode = collect->episodes > 0;
+        shard->by_episode = collect->episodes > 0, shard->masks_actions = s->env.mask != NULL;
         shard->first_env = i * s->lanes, shard->num_envs = (int32_t)(left < s->lanes ? left : s->lanes);
         if (!fpg_shard_reserve(shard, layout, collect->horizon > 0 ? collect->horizon : STEPS) ||
             !fpg_shard_keep_hidden(shard, layout, keeps ? collect->horizon : 0))

@@ -2,7 +2,8 @@
 
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
-    enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
+    enum: FPG_ENV_ABI, FPG_OLD_ENV_ABI
+    enum: FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
     enum: FPG_MAX_LOG_STD
     const uint64_t FPG_ENV_MAGIC
 
@@ -10,13 +11,15 @@ cdef extern from "fastpg.h" nogil:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
         FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENVIRONMENT_FAILED
+        FPG_NO_ALLOWED_ACTION
 
     ctypedef enum fpg_function:
-        FPG_RESET, FPG_STEP, FPG_OBSERVE
+        FPG_RESET, FPG_STEP, FPG_OBSERVE, FPG_MASK_ACTIONS
 
     fpg_status FPG_STATUS_KIND(fpg_status)
     fpg_function FPG_STATUS_FUNCTION(fpg_status)
     int32_t FPG_STATUS_RETURNED(fpg_status)
+    int32_t FPG_STATUS_WHICH(fpg_status)
     fpg_status FPG_ENVIRONMENT_STATUS(fpg_function, int32_t)
 
     ctypedef struct fpg_poll:
@@ -64,6 +67,7 @@ cdef extern from "fastpg.h" nogil:
         int32_t (*step)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
                         double *) noexcept nogil
         int32_t (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
+        int32_t (*mask)(const fpg_environment *, int32_t, const double *, uint8_t *) noexcept nogil
 
     ctypedef struct fpg_tabular:
         int32_t num_states, num_actions, log2_outcomes, num_starts
@@ -74,6 +78,7 @@ cdef extern from "fastpg.h" nogil:
         const double *start_cumulative
         const double *start
         const float *obs
+        const uint8_t *action_mask
 
     int fpg_environment_init(const char *name, fpg_environment *env)
     const char *fpg_environment_name(int i)
@@ -102,6 +107,7 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_get_state(const fpg_vector *, double *, int32_t *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     fpg_status fpg_vector_observe(const fpg_vector *, void *)
+    fpg_status fpg_vector_action_mask(const fpg_vector *, uint8_t *)
 
     ctypedef struct fpg_model:
         pass
@@ -109,20 +115,21 @@ cdef extern from "fastpg.h" nogil:
     fpg_model *fpg_model_new(const fpg_network *)
     void fpg_model_free(fpg_model *)
     fpg_status fpg_logits(fpg_model *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(fpg_model *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
-    fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const void *, int64_t, float *, float *,
-                                        fpg_poll)
-    fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction,
-                                  float *product, fpg_poll poll)
-    fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const void *, const float *, int64_t, double,
-                                   double, float *, double *, fpg_poll)
+    fpg_status fpg_act(fpg_model *, const float *, const float *, const uint8_t *, int64_t, uint64_t, uint64_t, int, void *,
+                       float *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const uint8_t *, const void *, int64_t,
+                                        float *, float *, fpg_poll)
+    fpg_status fpg_fisher_product(fpg_model *, const float *, const float *, const uint8_t *, int64_t, const float *, float *,
+                                  fpg_poll)
+    fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const uint8_t *, const void *, const float *,
+                                   int64_t, double, double, float *, double *, fpg_poll)
 
     ctypedef struct fpg_clipped_sums:
         double surrogate, entropy, k1, k3, num_clipped
 
-    fpg_status fpg_clipped_gradient(fpg_model *, const float *, const float *, const void *, const float *, const float *,
-                                    int64_t, double, double, double, float *, fpg_clipped_sums *, fpg_poll)
-    fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const void *, const float *,
+    fpg_status fpg_clipped_gradient(fpg_model *, const float *, const float *, const uint8_t *, const void *, const float *,
+                                    const float *, int64_t, double, double, double, float *, fpg_clipped_sums *, fpg_poll)
+    fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const uint8_t *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef struct fpg_stats:
@@ -167,6 +174,7 @@ cdef extern from "fastpg.h" nogil:
         uint8_t *terminated
         uint8_t *truncated
         float *last_obs
+        uint8_t *action_mask
         const uint8_t *mask
         int64_t num_finals
         const int64_t *final_rows

@@ -31,6 +31,8 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         return 0
     if FPG_STATUS_KIND(status) == FPG_ENVIRONMENT_FAILED:
         raise env.failure(status, where)
+    if FPG_STATUS_KIND(status) == FPG_NO_ALLOWED_ACTION:
+        raise env.nothing_allowed(FPG_STATUS_WHICH(status), where)
     if status == FPG_INTERRUPTED:
         raise interrupt.raised
     if status == FPG_NO_MEMORY:

@@ -87,6 +87,7 @@ class Table(typing.NamedTuple):
     start: object
     obs: object
     obs_categories: tuple
+    action_mask: object = None
 
 
 class Functions(typing.NamedTuple):
@@ -105,6 +106,7 @@ class Functions(typing.NamedTuple):
     data: int = 0
     keep: object = None
     explain: object = None
+    mask: int = 0
 
 
 class Exported(typing.NamedTuple):

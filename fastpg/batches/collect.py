@@ -74,7 +74,8 @@ def collect(
         With native environments: an earlier one of the same shape, whose arrays are overwritten and
         returned again. In a loop this saves the allocation.
     **env_params
-        Parameters of the environment; with an id only.
+        Parameters of the environment; with an id only. And ``use_action_mask=True``, with any environment
+        that reports ``info["action_mask"]``: see docs/action_masks.md.
 
     Returns
     -------
@@ -166,6 +167,7 @@ class Buffers(NamedTuple):
     flags: Any  # (2, T, N) bool: terminated, truncated
     values: Any  # (T + 1, N) float32, or None
     final_values: Any  # (T, N) float32, or None
+    action_mask: Any  # (T, N, categories of an action) bool, or None
 
 
 def _buffers(
@@ -175,6 +177,7 @@ def _buffers(
     obs: spaces.Observations,
     actions: spaces.Actions,
     with_values: bool,
+    with_mask: bool,
     out: Batch[Any] | None,
 ) -> Buffers:
     """Return the memory of an earlier rollout, checked to be what this one needs, or new memory."""
@@ -189,6 +192,7 @@ def _buffers(
         flags=((2, *steps), np.bool_),
         values=(rows[:2], np.float32) if with_values else None,
         final_values=(steps, np.float32) if with_values else None,
+        action_mask=((*steps, actions.num_outputs), np.bool_) if with_mask else None,
     )
     if out is None:
         return _in_one_piece(needs)
@@ -218,6 +222,7 @@ def _described(parts: Buffers) -> str:
     size = parts.rows[0][2]
     kind = "numbers" if parts.categories is None else "categories"
     of_values = "" if parts.values is None else ", with values"
+    of_values += "" if parts.action_mask is None else ", with an action mask"
     actions = f"{parts.actions[0][2]} action components of {np.dtype(parts.actions[1])}"
     return f"{horizon} steps of {num_envs} environments with {size} {kind} and {actions}{of_values}"
 
@@ -238,7 +243,10 @@ def collect_native(
     _check.finite(where, "theta", policy.theta)
     if critic is not None:
         _check.finite(where, "theta of the value function", critic.theta)
-    buffers = _buffers(where, horizon, stage.num_envs, obs_space, action_space, critic is not None, out)
+    buffers = _buffers(
+        where, horizon, stage.num_envs, obs_space, action_space, critic is not None,
+        env.core.has_action_mask, out,
+    )  # fmt: skip
     flags = buffers.flags.view(np.uint8)
     arrays = {
         "obs": buffers.rows[:-1],
@@ -249,6 +257,8 @@ def collect_native(
         "terminated": flags[0],
         "truncated": flags[1],
     }
+    if buffers.action_mask is not None:
+        arrays["action_mask"] = buffers.action_mask.view(np.uint8)
     if stage.vector is not None:
         played = stage.vector.collect_into(where, policy.network, policy.theta, stage.seed, arrays)
     else:
@@ -284,6 +294,7 @@ def collect_native(
         values=None if buffers.values is None else buffers.values[:-1],
         last_values=None if buffers.values is None else buffers.values[-1],
         final_values=buffers.final_values,
+        action_mask=buffers.action_mask,
         memory=buffers,
     )
 

@@ -45,6 +45,7 @@ class Rows(NamedTuple):
     episode_lengths: NDArray[np.int64]  # (E,)
     entropy: float  # mean over the rows that count, in nats
     by_episode: bool  # whole episodes were collected, else a horizon
+    action_mask: NDArray[np.uint8] | None  # (T, N, num_outputs): 0 where an action was not allowed
 
     def of(self, network: _core.Network) -> _core.Batch:
         """Return the core's batch of these arrays."""
@@ -58,6 +59,7 @@ class UnderWay(NamedTuple):
     age: NDArray[np.int64]  # (N,): steps of the episodes under way
     earned: NDArray[np.float64]  # (N,): and their rewards
     filler: Bools  # (N,): whose next step is a reset
+    action_mask: NDArray[np.uint8] | None  # (N, num_outputs): of what they showed
     action_seed: int
     draws: int
 
@@ -89,6 +91,7 @@ class Collector:
         self._age = np.zeros(env.num_envs, np.int64)  # steps of the episodes under way, and their rewards
         self._earned = np.zeros(env.num_envs)
         self._last = np.empty((env.num_envs, env.observed.size), np.float32)  # where the last batch ended
+        self._masks: NDArray[np.uint8] | None = None  # (capacity, N, num_outputs), where actions have one
         self._capacity = 0
         self._arrays: tuple[NDArray[Any], ...] = ()
         self._rows: list[tuple[Any, ...]] = []
@@ -126,8 +129,11 @@ class Collector:
                 self._reserve(2 * t)
             obs, next_obs, action, entropy, reward, flags, valid = self._rows[t]
             np.copyto(valid, live)
+            mask = stepper.action_mask
+            if self._masks is not None and mask is not None:
+                np.copyto(self._masks[t], mask)
             try:
-                _core.act(network, theta, obs, self._action_seed, self._draws, False, action, entropy)
+                _core.act(network, theta, obs, self._action_seed, self._draws, False, action, entropy, mask)
             except FloatingPointError as error:
                 self._check_obs(t, 1)
                 raise FloatingPointError(without_place(error)) from error
@@ -162,13 +168,14 @@ class Collector:
         """Return where the environments stand, for another collector of theirs."""
         return UnderWay(
             self._last.copy(), self._age.copy(), self._earned.copy(), self._stepper.filler.copy(),
+            None if self._stepper.action_mask is None else self._stepper.action_mask.copy(),
             self._action_seed, self._draws,
         )  # fmt: skip
 
     def resume(self, where: UnderWay) -> None:
         """Go on where an earlier collector of these environments stood."""
         self._last[:], self._age[:], self._earned[:] = where.last, where.age, where.earned
-        self._stepper.resume(where.filler)
+        self._stepper.resume(where.filler, where.action_mask)
         self._action_seed, self._draws = where.action_seed, where.draws
         self._reset_seed, self._fresh = None, False
 
@@ -188,6 +195,11 @@ class Collector:
         grown = tuple(np.zeros(shape, dtype) for shape, dtype in shapes)
         for old, new in zip(self._arrays, grown, strict=False):
             new[: len(old)] = old
+        if self.env.uses_action_mask:
+            masks = np.ones((steps, count, self._network.num_outputs), np.uint8)
+            if self._masks is not None:
+                masks[: len(self._masks)] = self._masks
+            self._masks = masks
         self._arrays, self._capacity = grown, steps
         obs, *others = grown
         self._rows = list(zip(obs[:-1], obs[1:], *others, strict=True))
@@ -231,6 +243,7 @@ class Collector:
             entropy=float(np.where(valid, entropy[:steps], 0.0).sum(dtype=np.float64))
             / max(int(np.count_nonzero(valid)), 1),
             by_episode=by_episode,
+            action_mask=None if self._masks is None else self._masks[:steps],
         )
 
     def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:

@@ -155,7 +155,10 @@ def played(
         while (counting := left > 0).any():
             live = counting & ~stepper.filler
             try:
-                _core.act(network, theta, obs, action_seed, draws, deterministic, action)
+                _core.act(
+                    network, theta, obs, action_seed, draws, deterministic, action,
+                    action_mask=stepper.action_mask,
+                )  # fmt: skip
             except FloatingPointError as error:
                 raise FloatingPointError(f"{env.id}: {without_place(error)}") from error
             draws += 1

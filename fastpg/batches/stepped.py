@@ -62,7 +62,8 @@ def _batch(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) 
     """Return the rows in the form of the spaces, with what the policy and the value function say of them."""
     shape = rows.rewards.shape
     flat = rows.obs.reshape(-1, rows.obs.shape[-1])
-    log_probs, _ = _core.log_prob_and_entropy(policy.network, policy.theta, flat, rows.actions)
+    allowed = None if rows.action_mask is None else rows.action_mask.reshape(len(flat), -1)
+    log_probs, _ = _core.log_prob_and_entropy(policy.network, policy.theta, flat, rows.actions, allowed)
     order = by_step(rows.final_rows)
     values = last_values = final_values = None
     if value is not None:
@@ -92,4 +93,5 @@ def _batch(where: str, rows: Rows, policy: Policy, value: ValueFunction | None) 
         last_values=last_values,
         final_values=final_values,
         mask=None if rows.mask is None else rows.mask.view(np.bool_),
+        action_mask=None if rows.action_mask is None else rows.action_mask.view(np.bool_),
     )

@@ -9,6 +9,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, acted, spaces
+from fastpg.action_masks import mask_rows, require_allowed
 from fastpg.errors import named
 from fastpg.networks import distributions
 from fastpg.networks.parametric import Activation, Parametric, spaces_of
@@ -210,7 +211,13 @@ class Policy(Parametric):
         return f"{super()._mapping()}, {self.actions}"
 
     def act(
-        self, obs: NDArray[np.float32], *, seed: int | None = None, step: int = 0, deterministic: bool = False
+        self,
+        obs: NDArray[np.float32],
+        *,
+        seed: int | None = None,
+        step: int = 0,
+        deterministic: bool = False,
+        action_mask: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Choose an action for each observation.
 
@@ -225,6 +232,10 @@ class Policy(Parametric):
         deterministic : bool
             Take the most likely action (the first of equals; in a Box the mean) instead of drawing one. With
             `squash` the environment then gets the tanh of the mean.
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            Of Discrete and MultiDiscrete actions: which may be taken, A categories of all components, one
+            component's after the other's. The others have probability 0. Every row has to allow one of each
+            component.
 
         Returns
         -------
@@ -237,7 +248,8 @@ class Policy(Parametric):
         TypeError
             obs is not float32; there is no seed to draw actions by.
         ValueError
-            obs has the wrong length or is not finite; theta is not finite.
+            obs has the wrong length or is not finite; theta is not finite; action_mask has the wrong shape,
+            allows nothing somewhere, or actions have no softmax.
         FloatingPointError
             The network's output is not finite.
 
@@ -248,6 +260,8 @@ class Policy(Parametric):
         >>> policy.parameters()["head.bias"][:] = [0.0, 100.0]
         >>> policy.act(np.zeros((3, 4), np.float32), seed=0)
         array([1, 1, 1])
+        >>> policy.act(np.zeros((2, 4), np.float32), seed=0, action_mask=np.array([[1, 0], [1, 1]]))
+        array([0, 1])
         """
         where = "Policy.act()"
         rows, batch_shape = self.observations.rows(where, obs)
@@ -256,9 +270,10 @@ class Policy(Parametric):
             raise TypeError(f"{where}: seed must be given, as actions are drawn; or pass deterministic=True")
         seed = 0 if seed is None else _check.seed(where, seed)
         step = _check.integer(where, "step", step, 0, 2**32 - 1)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
         theta = self.checked_theta(where)
         with named(where):
-            drawn = _core.act(self.network, theta, rows, seed, step, deterministic)
+            drawn = _core.act(self.network, theta, rows, seed, step, deterministic, action_mask=mask)
         return self.actions.shaped(drawn, batch_shape)
 
     def env_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
@@ -349,11 +364,12 @@ class Policy(Parametric):
     def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
         """Write the policy for where there is no fastpg, in the form that the ending of path says.
 
-        Observation normalisation is part of the first layer; actions are those of `env_actions`. What is
-        written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
-        ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
-        independent numbers inside (0, 1); "action", (B, ...), and "outputs", those of the network: logits, or
-        means. The same uniforms draw the same actions in all forms.
+        Observation normalisation is part of the first layer; actions are those of `env_actions`. Action masks
+        are left to who acts: as outputs of minus infinity. What is written has been compared with the policy
+        on random observations. Inputs and outputs of ".onnx" and ".pt2" are batches: "obs", (B, ...), as the
+        space has them; with ``sampled`` "uniforms", (B, n), independent numbers inside (0, 1); "action",
+        (B, ...), and "outputs", those of the network: logits, or means. The same uniforms draw the same
+        actions in all forms.
 
         Parameters
         ----------
@@ -390,7 +406,9 @@ class Policy(Parametric):
 
         exports.export("Policy.export()", self, path, sampled)
 
-    def log_prob(self, obs: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[np.float32]:
+    def log_prob(
+        self, obs: NDArray[np.float32], actions: NDArray[Any], *, action_mask: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
         """Return log pi(actions|obs): a density in a Box, else a probability, of all components together.
 
         Parameters
@@ -398,6 +416,8 @@ class Policy(Parametric):
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
         actions : integer or float32 array, shape (...) or (..., n)
             As `act` returns them. With `squash` the density is that of ``env_actions(actions)``.
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`; it has to allow the actions.
 
         Returns
         -------
@@ -407,7 +427,8 @@ class Policy(Parametric):
         Raises
         ------
         TypeError, ValueError
-            As in `act`; actions have the wrong dtype or shape, or are out of range or not finite.
+            As in `act`; actions have the wrong dtype or shape, are out of range or not finite, or are ones
+            that action_mask does not allow.
 
         Examples
         --------
@@ -417,9 +438,11 @@ class Policy(Parametric):
         >>> policy.log_prob(np.zeros((2, 4), np.float32), np.array([0, 1])).round(4)
         array([-0.6931, -0.6931], dtype=float32)
         """
-        return self.log_prob_and_entropy("Policy.log_prob()", obs, actions)[0]
+        return self.log_prob_and_entropy("Policy.log_prob()", obs, actions, action_mask)[0]
 
-    def entropy(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def entropy(
+        self, obs: NDArray[np.float32], *, action_mask: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
         """Return the entropy of pi(.|obs) in nats; in a Box it is the differential entropy.
 
         With `squash` it is that of what is drawn, before the tanh.
@@ -427,6 +450,8 @@ class Policy(Parametric):
         Parameters
         ----------
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`: the entropy is that of the actions that are allowed.
 
         Returns
         -------
@@ -449,13 +474,19 @@ class Policy(Parametric):
         where = "Policy.entropy()"
         rows, batch_shape = self.observations.rows(where, obs)
         any_actions = np.zeros(len(rows) * self.actions.size, self.actions.dtype)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
         theta = self.checked_theta(where)
         with named(where):
-            entropy = _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1]
+            entropy = _core.log_prob_and_entropy(self.network, theta, rows, any_actions, mask)[1]
         return entropy.reshape(batch_shape)[()]
 
     def fisher_product(
-        self, obs: NDArray[np.float32], direction: NDArray[np.float32], *, damping: float = 0.0
+        self,
+        obs: NDArray[np.float32],
+        direction: NDArray[np.float32],
+        *,
+        damping: float = 0.0,
+        action_mask: NDArray[Any] | None = None,
     ) -> NDArray[np.float32]:
         """Return F v, the policy's Fisher matrix times a direction: what natural gradients are solved with.
 
@@ -470,6 +501,8 @@ class Policy(Parametric):
             In the order of `theta`.
         damping : float
             Adds this times `direction`, at least 0.
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`: the distributions are those of the actions that are allowed.
 
         Returns
         -------
@@ -497,19 +530,22 @@ class Policy(Parametric):
         [0.25, 0.0, 0.0, 0.0, -0.25, 0.0, 0.0, 0.0, 0.25, -0.25]
         """
         where = "Policy.fisher_product()"
-        rows, _ = self.observations.rows(where, obs)
+        rows, batch_shape = self.observations.rows(where, obs)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
         theta = self.checked_theta(where)
         vector = _check.contiguous(_check.floats(where, "direction", direction, theta.shape))
         damping = _check.real(where, "damping", damping, "[0, inf)")
         with named(where):
-            product = _core.fisher_product(self.network, theta, rows, vector)
+            product = _core.fisher_product(self.network, theta, rows, vector, mask)
         with np.errstate(over="ignore", invalid="ignore"):
             product += np.float32(damping) * vector
         if not np.isfinite(product).all():
             raise FloatingPointError(f"{where}: the product overflows float32: damping is too large")
         return product
 
-    def kl(self, other: "Policy", obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def kl(
+        self, other: "Policy", obs: NDArray[np.float32], *, action_mask: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
         """Return the divergence KL(self || other) of the action's distribution at each observation, in nats.
 
         Parameters
@@ -517,6 +553,8 @@ class Policy(Parametric):
         other : Policy
             With the same spaces; its network may have another shape.
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`: both distributions are those of the actions that are allowed.
 
         Returns
         -------
@@ -550,7 +588,8 @@ class Policy(Parametric):
                 f"does, but it maps {other.observation_space} to {other.action_space}"
             )
         rows, batch_shape = self.observations.rows(where, obs)
-        outputs = *self._outputs(where, rows), *other._outputs(where, rows)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
+        outputs = *self._outputs(where, rows, mask), *other._outputs(where, rows, mask)
         with np.errstate(all="ignore"):  # what overflows is seen in the result
             # Rounding may leave a little less than nothing, which a square root would not take.
             divergence = np.maximum(distributions.kl(self.actions, *outputs), 0.0).astype(np.float32)
@@ -562,26 +601,33 @@ class Policy(Parametric):
         return divergence.reshape(batch_shape)[()]
 
     def _outputs(
-        self, where: str, rows: NDArray[np.float32]
+        self, where: str, rows: NDArray[np.float32], mask: NDArray[np.uint8] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return logits or means (B, ...), and log_std, (n,) or (B, n), of length 0 if there is none."""
+        """Return logits or means (B, ...), and log_std, (n,) or (B, n), of length 0 if there is none.
+
+        Logits are -infinity where the mask does not allow a category.
+        """
         with named(where):
             outputs = _core.logits(self.network, self.checked_theta(where), rows).astype(np.float64)
         if self.state_dependent_std:
             means, given = np.split(outputs, 2, axis=-1)
             return means, np.clip(given, *LOG_STD_RANGE)
+        if mask is not None:
+            outputs[mask == 0] = -np.inf
         log_std = self.parameters().get("log_std", self._theta[:0])
         return outputs, log_std.astype(np.float64)
 
     def log_prob_and_entropy(
-        self, where: str, obs: NDArray[np.float32], actions: NDArray[Any]
+        self, where: str, obs: NDArray[np.float32], actions: NDArray[Any], action_mask: NDArray[Any] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Do the work of `log_prob` and `fastpg.log_prob_and_entropy`; `where` is the caller."""
         rows, batch_shape = self.observations.rows(where, obs)
         flat_actions = self.actions.flat(where, actions, batch_shape)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
+        require_allowed(where, self.actions, flat_actions, mask, batch_shape)
         theta = self.checked_theta(where)
         with named(where):
-            log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
+            log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions, mask)
         return log_prob.reshape(batch_shape)[()], entropy.reshape(batch_shape)[()]
 
     def check_fits(self, where: str, env: HasSpaces) -> None:

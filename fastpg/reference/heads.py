@@ -66,6 +66,13 @@ def component_log_probs(network: Network, z: Floats) -> list[Floats]:
     return [log_softmax(part) for part in np.split(z, np.cumsum(sizes)[:-1], axis=-1)]
 
 
+def expected(log_p: Floats, values: Floats) -> Floats:
+    """Return the mean of values `(B, A)` under probabilities, `(B,)`; what has none adds nothing."""
+    possible = log_p > -np.inf
+    result: Floats = np.sum(np.exp(log_p) * np.where(possible, values, 0.0), axis=-1)
+    return result
+
+
 def summed(components: Iterable[Floats]) -> Floats:
     """Return the sum of the components' values, each `(B,)`."""
     result: Floats = np.sum(list(components), axis=0)
@@ -96,7 +103,7 @@ def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
     if network.head == "gaussian":
         _, log_scale = mean_and_log_std(network, theta, z)
         return summed((log_scale + 0.5 * math.log(2.0 * math.pi * math.e)).T)
-    return summed(-(np.exp(table) * table).sum(axis=-1) for table in component_log_probs(network, z))
+    return summed(-expected(table, table) for table in component_log_probs(network, z))
 
 
 def kl(network: Network, theta: Floats, other: Floats, obs: Floats) -> Floats:
@@ -113,7 +120,7 @@ def kl(network: Network, theta: Floats, other: Floats, obs: Floats) -> Floats:
         each = np.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2.0 * std_q**2) - 0.5
         return summed(each.T)
     pairs = zip(component_log_probs(network, p), component_log_probs(network, q), strict=True)
-    return summed((np.exp(log_p) * (log_p - log_q)).sum(axis=-1) for log_p, log_q in pairs)
+    return summed(expected(log_p, log_p) - expected(log_p, log_q) for log_p, log_q in pairs)
 
 
 def sample(logits: Floats, uniform: Floats) -> Ints:
@@ -187,5 +194,6 @@ def entropy_slope(network: Network, z: Floats) -> Floats:
     parts = []
     for table in component_log_probs(network, z):
         p = np.exp(table)
-        parts.append(-p * (table - (p * table).sum(axis=-1, keepdims=True)))
+        deviation = table - expected(table, table)[:, None]
+        parts.append(-p * np.where(p > 0, deviation, 0.0))
     return np.concatenate(parts, axis=1)

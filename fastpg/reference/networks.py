@@ -24,6 +24,9 @@ class Network:
     - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]). With `state_std`
       log_std[k] is output n + k, held in LOG_STD_RANGE, instead of a parameter. With `bounds`, (low, high) of
       each component, actions u are squashed: the environment gets tanh(u), scaled to them.
+
+    Where actions are `masked`, each observation is followed by its mask, `(B, D + A)`: the logit of an action
+    that is not allowed, whose entry is 0, becomes minus infinity.
     """
 
     num_inputs: int
@@ -34,6 +37,7 @@ class Network:
     action_categories: tuple[int, ...] = ()
     state_std: bool = False
     bounds: tuple[tuple[float, float], ...] = ()
+    masked: bool = False
 
 
 def layer_sizes(network: Network) -> list[tuple[int, int]]:
@@ -76,11 +80,14 @@ def activation_slope(network: Network, y: Floats) -> Floats:
 
 def layer_inputs(network: Network, theta: Floats, obs: Floats) -> tuple[list[Floats], Floats]:
     """Return the input of every layer, each `(B, in)`, and the logits `(B, A)`."""
-    inputs = [np.asarray(obs, np.float64)]
+    inputs = [np.asarray(obs, np.float64)[:, : network.num_inputs]]
     *hidden, (head_weight, head_bias) = layers(network, theta)
     for weight, bias in hidden:
         inputs.append(activate(network, inputs[-1] @ weight.T + bias))
-    return inputs, inputs[-1] @ head_weight.T + head_bias
+    outputs = inputs[-1] @ head_weight.T + head_bias
+    if network.masked:
+        outputs = np.where(obs[:, network.num_inputs :] != 0, outputs, -np.inf)
+    return inputs, outputs
 
 
 def logits(network: Network, theta: Floats, obs: Floats) -> Floats:

@@ -142,11 +142,12 @@ def _batch(
     activation: str,
     observation_space: str,
     action_space: str,
+    action_mask: Tensor | None,
 ) -> Batch:
     named = {f"parameters[{i}]": parameter for i, parameter in enumerate(parameters)}
     observations, actions_ = _spaces(where, observation_space, action_space)
     read = describe(where, named, activation, observations, actions_)  # type: ignore[arg-type]
-    return Batch(where, read, obs[0] if len(obs) == 1 else obs, actions)
+    return Batch(where, read, obs[0] if len(obs) == 1 else obs, actions, action_mask)
 
 
 def _size(parameters: list[Tensor]) -> int:
@@ -160,7 +161,8 @@ def _size(parameters: list[Tensor]) -> int:
     "fastpg::pg_loss",
     mutates_args=(),
     schema="(Tensor[] obs, Tensor actions, Tensor weights, Tensor[] parameters, str activation, "
-    "str observation_space, str action_space, float entropy_coef, str reduction) -> (Tensor, Tensor)",
+    "str observation_space, str action_space, float entropy_coef, str reduction, Tensor? action_mask) "
+    "-> (Tensor, Tensor)",
 )
 def loss_operator(
     obs: list[Tensor],
@@ -172,9 +174,12 @@ def loss_operator(
     action_space: str,
     entropy_coef: float,
     reduction: str,
+    action_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its gradient, (P,)."""
-    batch = _batch("pg_loss()", obs, actions, parameters, activation, observation_space, action_space)
+    batch = _batch(
+        "pg_loss()", obs, actions, parameters, activation, observation_space, action_space, action_mask
+    )
     batch.take(weights=weights)
     gradient = np.empty(_size(parameters), np.float32)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
@@ -186,7 +191,7 @@ def loss_operator(
     mutates_args=(),
     schema="(Tensor[] obs, Tensor actions, Tensor advantages, Tensor old_log_probs, Tensor[] parameters, "
     "str activation, str observation_space, str action_space, float clip_range, float entropy_coef, "
-    "str reduction) -> (Tensor, Tensor, Tensor)",
+    "str reduction, Tensor? action_mask) -> (Tensor, Tensor, Tensor)",
 )
 def clipped_loss_operator(
     obs: list[Tensor],
@@ -200,9 +205,12 @@ def clipped_loss_operator(
     clip_range: float,
     entropy_coef: float,
     reduction: str,
+    action_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, its gradient, (P,), and what is watched of it, (5,)."""
-    batch = _batch("ppo_loss()", obs, actions, parameters, activation, observation_space, action_space)
+    batch = _batch(
+        "ppo_loss()", obs, actions, parameters, activation, observation_space, action_space, action_mask
+    )
     batch.take(advantages=advantages, old_log_probs=old_log_probs)
     gradient = np.empty(_size(parameters), np.float32)
     loss, watched = batch.clipped_loss_and_gradient(clip_range, entropy_coef, reduction, gradient)

@@ -182,7 +182,8 @@ def train(
         How many of the newest are kept.
     env_params : mapping, optional
         Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
-        `gymnasium.make_vec`, or of the function that makes environments.
+        `gymnasium.make_vec`, or of the function that makes environments. With {"use_action_mask": True}
+        actions are drawn as the environment's info["action_mask"] says (docs/action_masks.md).
     vectorization_mode : {"sync", "async", "vector_entry_point"}, optional
         Of an environment that is not native: step its copies one after the other, or each in a process, or
         all in a class that the environment has for it. By default the last where there is one, else "sync".

@@ -661,9 +661,9 @@ def test_the_core_never_gets_entries_that_are_not_aligned(space, monkeypatch):
     got = []
 
     def spied(function):
-        def spy(*arguments):
-            got.extend(one for one in arguments if isinstance(one, np.ndarray))
-            return function(*arguments)
+        def spy(*arguments, **named):
+            got.extend(one for one in (*arguments, *named.values()) if isinstance(one, np.ndarray))
+            return function(*arguments, **named)
 
         return spy
 

@@ -1,6 +1,7 @@
 """The examples run, and learn what they say."""
 
 import importlib.util
+import re
 
 import pytest
 
@@ -26,6 +27,7 @@ def load(name):
         ("jit_quadrotor", 300_000, 30, 200),
         ("jit_inventory", 300_000, 105, 110),
         ("jit_random_walls", 300_000, -0.3, 0.6),
+        ("action_masks", 60_000, -150, -30),
     ],
 )
 def test_the_example_learns(name, steps, below, above, tmp_path, monkeypatch):
@@ -45,3 +47,13 @@ def test_the_search_prunes_trials_and_is_repeatable():
     again, _ = search.main(batches=2, size=6, total_steps=10_000)
     assert [trial.params for trial in again.trials] == [trial.params for trial in study.trials]
     assert again.best_value == study.best_value
+
+
+def test_what_action_masks_md_shows_runs():
+    names: dict[str, object] = {}
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "action_masks.md").read_text(), flags=re.DOTALL
+    )
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"block {number} of action_masks.md", "exec"), names)
+    assert len(blocks) == 3

@@ -1,5 +1,7 @@
 """Calls of policies, value functions and gradients of batches, with the float64 oracle."""
 
+import dataclasses
+
 import numpy as np
 from gymnasium import spaces
 from hypothesis import strategies as st
@@ -177,6 +179,9 @@ def check_act(given, result):
     assert np.shape(result) == wanted, f"shape {np.shape(result)}, expected {wanted}"
     finite(result, "an action")
     array = np.asarray(result)
+    mask = given.get("action_mask")
+    if mask is not None:
+        assert allowed(policy, array, mask).all(), "an action that the mask does not allow"
     if policy.actions.head != "gaussian":
         for one in array.reshape(-1, *policy.action_space.shape):
             assert policy.action_space.contains(one if one.ndim else int(one)), f"{one} is not in the space"
@@ -197,6 +202,27 @@ def check_from_env_actions(given, result):
     policy, actions = given["self"], given["actions"]
     finite(result, "an action")
     close(policy.env_actions(result), np.asarray(actions, np.float64), "what became of an action", 1e-6)
+
+
+def allowed(policy, actions, mask):
+    """Return whether the mask (..., A) allows each component of the actions, (B, n)."""
+    form = policy.actions
+    rows = form.from_zero(np.asarray(actions)).reshape(-1, form.size) + np.cumsum((0, *form.categories[:-1]))
+    return np.take_along_axis(np.asarray(mask).reshape(len(rows), -1), rows, axis=1) != 0
+
+
+@st.composite
+def masks(draw, policy, shape, actions=None):
+    """Draw no mask, or one that allows these actions, or else the first category of each component."""
+    if policy.actions.head != "categorical" or draw(st.booleans()):
+        return None
+    mask = np.random.default_rng(draw(st.integers(0, 99))).random((*shape, policy.actions.num_outputs)) < 0.5
+    rows = np.zeros((int(np.prod(shape)), policy.actions.size), np.int64)
+    if actions is not None:
+        rows = policy.actions.from_zero(np.asarray(actions, np.int64)).reshape(rows.shape)
+    places = rows + np.cumsum((0, *policy.actions.categories[:-1]))
+    np.put_along_axis(mask.reshape(len(rows), -1), places, True, axis=1)
+    return mask.astype(draw(one_of([np.bool_, np.int8, np.float32])))
 
 
 def check_log_prob(key, log_prob=True, entropy=True):
@@ -257,6 +283,10 @@ def check_gradient(given, result):
         return
     if policy.actions.head == "gaussian" and np.abs(gaussian(policy, rows)[1]).max() > 3:
         return
+    network, theta = oracle(policy)
+    if given.get("action_mask") is not None:
+        network = dataclasses.replace(network, masked=True)
+        rows = np.concatenate([rows, np.asarray(given["action_mask"]).reshape(len(rows), -1)], axis=1)
     per, reduction = given.get("per"), given.get("reduction")
     cuts = [len(rows)]
     if per is not None:
@@ -266,7 +296,7 @@ def check_gradient(given, result):
         part = slice(start, start + cut)
         reduced = reduction or ("mean" if per is None else "sum")
         gradients.append(
-            reference.policy_gradient(*oracle(policy), rows[part], actions[part], weights[part], reduced)
+            reference.policy_gradient(network, theta, rows[part], actions[part], weights[part], reduced)
         )
         start += cut
     close(result, np.array(gradients).reshape(np.shape(result)), "gradient")
@@ -291,6 +321,7 @@ def gradient_arguments(draw):
         rows = (len(lengths), *rows)
     if draw(st.booleans()):
         given["out"] = np.full(rows, 7.0, np.float32)
+    given["action_mask"] = draw(masks(given["policy"], shape, given["actions"]))
     return given
 
 
@@ -335,6 +366,7 @@ def check_theta(given, result):
 def act_arguments(draw):
     given = draw(batches(with_actions=False))
     given |= {"seed": draw(st.integers(0, 2**64 - 1)), "step": draw(st.integers(0, 9))}
+    given["action_mask"] = draw(masks(given["self"], batch_shape(given["self"], given["obs"])))
     return given | {"deterministic": draw(st.booleans())}
 
 

@@ -69,3 +69,12 @@ def batch(policy, size, seed=1):
 
 def exact(policy, obs):
     return policy.theta.astype(np.float64), obs.astype(np.float64)
+
+
+def random_mask(policy, rng, actions, forbidden=0.4):
+    """Masks (..., num_outputs) that allow the actions, and of the other categories all but a share."""
+    categories = policy.network.action_categories
+    taken = np.reshape(actions, (-1, len(categories))) + np.cumsum((0, *categories[:-1]))
+    mask = rng.random((len(taken), sum(categories))) >= forbidden
+    np.put_along_axis(mask, taken, True, axis=1)
+    return mask.reshape(*np.shape(actions)[: np.ndim(actions) - len(policy.action_space.shape)], -1)

@@ -186,3 +186,31 @@ def step(state, action, noise):
     assert state[0] < 3.0, "a step after the end"
     state[0] += 1.0
     return 1.0, state[0] >= 3.0
+
+
+@fastpg.jit_env(
+    **REAL, action_space=MultiDiscrete([3, 2]), noise_size=2, max_episode_steps=25, params={"height": 2.0}
+)
+class Corridor:
+    """Five places; left, stay or right, and a jump: what the mask does not allow is an exception."""
+
+    def reset(state, noise):
+        state[0] = np.floor(5 * noise[0])
+
+    def step(state, action, noise, params):
+        if (action[0] == 0 and state[0] == 0.0) or (action[0] == 2 and state[0] == 4.0):
+            raise ValueError("there is a wall")
+        if action[1] == 1 and state[0] < params.height:
+            raise ValueError("the ceiling is too low")
+        state[0] += action[0] - 1.0
+        state[1] = 0.5 * state[1] + action[1]
+        return state[0] * (1.0 + state[1]), noise[0] < 0.04
+
+    def observe(state, obs):
+        obs[0] = state[0]
+        obs[1] = state[1]
+
+    def mask(state, mask, params):
+        mask[0] = state[0] > 0.0
+        mask[2] = state[0] < 4.0
+        mask[4] = state[0] >= params.height

@@ -43,6 +43,14 @@ def jit_env(
     value, `truncated`, for a time limit of its own: values bootstrap from a truncated state, and not from a
     terminated one.
 
+    With actions that are Discrete or MultiDiscrete there may be a fourth, which says what must not be done in
+    a state: policies do not draw it, and learn from the other actions alone (docs/action_masks.md)::
+
+        def mask(state, mask): ...            # write 0 for each category that is not allowed
+
+    `mask` is an int64 array of ones, an entry for each category of an action, one component's after the
+    other's. An episode that goes on needs one of each component.
+
     The environment is compiled when it is first used, and kept on disk (in FASTPG_CACHE_DIR, or "fastpg" in
     the user's cache folder): it is compiled again only if the functions, or anything that they refer to, have
     changed. What they refer to is copied then. docs/custom_envs.md says what is fast.
@@ -166,6 +174,8 @@ class JitEnv(CustomEnv):
         The parameters; a pair (low, high) is drawn for every episode.
     reset, step, observe : functions
         As they were written, in plain Python.
+    mask : function or None
+        The same, where there is one.
     """
 
     def __init__(
@@ -193,6 +203,7 @@ class JitEnv(CustomEnv):
         self.reset = definition.functions["reset"]
         self.step = definition.functions["step"]
         self.observe = definition.functions["observe"]
+        self.mask = definition.functions.get("mask")
 
     @property
     def params(self) -> Any:

@@ -11,11 +11,17 @@ from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
 from fastpg import _check, spaces
+from fastpg.action_masks import require_categorical
 
 MAX_SIZE = 1024  # of a state, an observation or noise: a copy's lives on the stack
 NOISES = ("uniform", "normal")
-FUNCTIONS = ("reset", "step", "observe")
-ARGUMENTS = {"reset": ("state", "noise"), "step": ("state", "action", "noise"), "observe": ("state", "obs")}
+FUNCTIONS = ("reset", "step", "observe", "mask")  # the last one may be missing
+ARGUMENTS = {
+    "reset": ("state", "noise"),
+    "step": ("state", "action", "noise"),
+    "observe": ("state", "obs"),
+    "mask": ("state", "mask"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +45,11 @@ class Definition:
     def obs_size(self) -> int:
         """Return the number of entries that observe() writes."""
         return len(self.observations.categories) or self.observations.num_inputs
+
+    @property
+    def has_mask(self) -> bool:
+        """Return whether a function says which actions are allowed."""
+        return "mask" in self.functions
 
     @property
     def num_fields(self) -> int:
@@ -96,7 +107,12 @@ def define(
     )
     functions, takes_params = {}, {}
     for function in FUNCTIONS:
+        if function == "mask" and not hasattr(cls, "mask"):
+            continue
         functions[function], takes_params[function] = _function(where, cls, function, num_params > 0)
+    actions = spaces.native_actions(where, action_space)
+    if "mask" in functions:
+        require_categorical(where, actions)
     if num_params and not any(takes_params.values()):
         raise TypeError(
             f"{where}: params are given, but no function of {name} takes them: "
@@ -107,7 +123,7 @@ def define(
         functions=functions,
         takes_params=takes_params,
         observations=observations,
-        actions=spaces.native_actions(where, action_space),
+        actions=actions,
         state_size=_check.integer(where, "state_size", state_size, 1, MAX_SIZE),
         reset_noise_size=reset_noise_size,
         step_noise_size=step_noise_size,

@@ -89,6 +89,12 @@ class Plain:
                 )
         return obs
 
+    def mask(self, state: Floats, params: Floats) -> NDArray[np.int64]:
+        """Return which categories are allowed, 0 for those that are not, (num_outputs,)."""
+        mask = np.ones(self._definition.actions.num_outputs, np.int64)
+        self._call("mask", params, state, mask)
+        return mask
+
     def _given(self, noise: Floats) -> Floats:
         """Return the noise as the functions get it."""
         if self._definition.noise == "normal":
@@ -158,14 +164,32 @@ def try_out(definition: Definition, low: Floats, high: Floats) -> int:
                     f"{definition.name}.observe() did not write obs[{k}]: observation_space "
                     f"{definition.observations.space} has {definition.obs_size} entries"
                 )
-            if categories:
-                action: NDArray[Any] = rng.integers(categories)
+            if definition.has_mask:
+                action: NDArray[Any] = allowed_action(definition, plain.mask(state, params), rng)
+            elif categories:
+                action = rng.integers(categories)
             else:
                 action = rng.normal(size=size).astype(np.float32)
             _, end = plain.step(state, action, noise(definition.step_noise_size), params)
             if end:
                 break
     return plain.returned
+
+
+def allowed_action(
+    definition: Definition, mask: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw one of the actions (n,) that a mask allows; EnvError if there is none."""
+    chosen = []
+    for k, part in enumerate(np.split(mask, np.cumsum(definition.actions.categories)[:-1])):
+        if not part.any():
+            of_component = "" if len(definition.actions.categories) == 1 else f" of component {k}"
+            raise EnvError(
+                f"{definition.name}.mask() allowed no category{of_component}: every state in which an "
+                "episode goes on needs one"
+            )
+        chosen.append(rng.choice(np.flatnonzero(part)))
+    return np.array(chosen, np.int64)
 
 
 # ---- for the core: a tile at a time ------------------------------------------------------------------------
@@ -196,10 +220,11 @@ class PlainFunctions:
         self._definition = definition
         self._plain = Plain(definition)
         self._raised: BaseException | None = None
-        self._callbacks = (_RESET(self._reset), _STEP(self._step), _OBSERVE(self._observe))
+        callbacks: tuple[Any, ...] = (_RESET(self._reset), _STEP(self._step), _OBSERVE(self._observe))
+        self._callbacks = (*callbacks, _OBSERVE(self._mask)) if definition.has_mask else callbacks
 
     def addresses(self) -> tuple[int, ...]:
-        """Return where reset, step and observe are."""
+        """Return where reset, step, observe, and mask where there is one, are."""
         return tuple(ctypes.cast(one, ctypes.c_void_p).value or 0 for one in self._callbacks)
 
     def explain(self, where: str, function: str, returned: int) -> BaseException:
@@ -264,6 +289,19 @@ class PlainFunctions:
                 written[:, i] = self._plain.observe(
                     mine[: definition.state_size], mine[definition.state_size :]
                 )
+
+        return self._guarded(run)
+
+    def _mask(self, env: int, width: int, state: int, mask: int) -> int:
+        definition = self._definition
+
+        def run() -> None:
+            fields = _array(state, ctypes.c_double, definition.num_fields, width)
+            written = _array(mask, ctypes.c_uint8, definition.actions.num_outputs, width)
+            for i in range(width):
+                mine = fields[:, i].copy()
+                allowed = self._plain.mask(mine[: definition.state_size], mine[definition.state_size :])
+                written[:, i] = allowed != 0
 
         return self._guarded(run)
 

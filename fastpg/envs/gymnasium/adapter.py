@@ -20,12 +20,24 @@ from numpy.typing import NDArray
 
 from fastpg import _check
 from fastpg.acted import Acted
+from fastpg.action_masks import require_categorical
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
+from fastpg.envs.gymnasium.info_masks import read_masks
 from fastpg.envs.mujoco.engine import is_installed
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.mujoco.make import make_mujoco, task_of
-from fastpg.envs.native.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
+from fastpg.envs.native.registry import (
+    USE_ACTION_MASK,
+    EnvLike,
+    NativeEnv,
+    closest_id,
+    is_native,
+    list_envs,
+    native_env,
+    take_use_action_mask,
+)
+from fastpg.envs.native.vector import VectorEnv as NativeVectorEnv
 from fastpg.errors import EnvError
 
 EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
@@ -53,10 +65,17 @@ class GymnasiumEnv:
     env : gymnasium.vector.VectorEnv
     observation_space, action_space : gymnasium.spaces.Space
         Of a policy for it: what `Observed` makes of its observations, and its actions as they are.
+    uses_action_mask : bool
+        Whether actions are drawn as its info["action_mask"] says.
     """
 
     def __init__(
-        self, where: str, env: VectorEnv[Any, Any, Any], env_id: str | None, reset_options: Mapping[str, Any]
+        self,
+        where: str,
+        env: VectorEnv[Any, Any, Any],
+        env_id: str | None,
+        reset_options: Mapping[str, Any],
+        use_action_mask: bool | None,
     ) -> None:
         registered = getattr(env.spec, "id", None)
         self.id = env_id or (registered if isinstance(registered, str) else type(env.unwrapped).__name__)
@@ -70,6 +89,11 @@ class GymnasiumEnv:
         self.acted = Acted(where, env.single_action_space, env.num_envs)
         self.observation_space = self.observed.space
         self.action_space: Space[Any] = env.single_action_space
+        inner = env.unwrapped
+        has_mask = isinstance(inner, NativeVectorEnv) and inner.native.core.has_action_mask
+        self.uses_action_mask = has_mask if use_action_mask is None else use_action_mask
+        if self.uses_action_mask:
+            require_categorical(f"{where}: {USE_ACTION_MASK}", self.acted.form)
 
 
 class Stepper:
@@ -81,6 +105,8 @@ class Stepper:
         Whose episode ended with the last step.
     filler : bool array, (num_envs,)
         Where the next step is a reset and no transition.
+    action_mask : uint8 array, (num_envs, categories), or None
+        0 where the next action must not be taken, of environments whose masks are used.
     """
 
     def __init__(
@@ -99,6 +125,9 @@ class Stepper:
         self._checked = False
         # Final observations: where the environment hides them from the next row, they are kept here.
         self._final = np.empty((env.num_envs, env.observed.size), np.float32)
+        self.action_mask: NDArray[np.uint8] | None = None
+        if env.uses_action_mask:
+            self.action_mask = np.ones((env.num_envs, env.acted.form.num_outputs), np.uint8)
 
     def reset(self, rows: Rows, seed: int | None = None) -> None:
         """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
@@ -114,11 +143,18 @@ class Stepper:
         self._observe(result[0], rows)
         self.done[:] = self.filler[:] = False
         self._any_filler = False
+        self._mask_actions(result[1], ~self.filler)
 
-    def resume(self, filler: NDArray[np.bool_]) -> None:
-        """Go on where another stepper of this environment stood; `filler` was its own."""
+    def resume(self, filler: NDArray[np.bool_], action_mask: NDArray[np.uint8] | None) -> None:
+        """Go on where another stepper of this environment stood; `filler` and `action_mask` were its own."""
+        if (action_mask is None) != (self.action_mask is None):
+            raise ValueError(
+                f"{self._owner.label}: {USE_ACTION_MASK} must be what it was in the call before, as this one "
+                "goes on where that ended; or pass a seed, to begin anew"
+            )
         self.filler[:] = filler
         self._any_filler = bool(filler.any())
+        self.action_mask = action_mask
 
     def step(self, actions: NDArray[Any], rewards: Any, flags: Any, rows: Rows) -> bool:
         """Take the core's actions; return whether episodes ended or filler rows passed.
@@ -138,6 +174,7 @@ class Stepper:
         np.copyto(flags[1], truncated)
         if not self._any_filler and not np.count_nonzero(flags):
             self._observe(obs, rows)
+            self._mask_actions(infos, ~self.filler)
             return False
         np.logical_or(flags[0], flags[1], out=self.done)
         if self._any_filler:
@@ -146,15 +183,26 @@ class Stepper:
         if self._mode is AutoresetMode.NEXT_STEP:
             self.filler[:] = self.done
             self._any_filler = any_done
+            self._mask_actions(infos, ~self.filler)
         elif any_done:
             cut = self.done if self._all_ends else flags[1] & self.done & ~flags[0]
             if self._wants_final and cut.any():
                 self._keep_final(np.flatnonzero(cut), obs, infos)
             if self._mode is AutoresetMode.DISABLED:
+                self._mask_actions(infos, ~self.done)
                 options = {**self._owner.reset_options, "reset_mask": self.done.copy()}
-                obs, _ = self._env.reset(options=options)
+                obs, infos = self._env.reset(options=options)
+                self._mask_actions(infos, self.done)
+            else:
+                self._mask_actions(infos, ~self.filler)
         self._observe(obs, rows)
         return True
+
+    def _mask_actions(self, infos: Any, which: NDArray[np.bool_]) -> None:
+        """Read the masks of some environments out of what a step or a reset said of them."""
+        if self.action_mask is not None:
+            self.action_mask[self.filler] = 1  # whose next action nobody takes
+            read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask)
 
     def _lost(self, error: Exception) -> EnvError:
         """Return what to raise where the pipe to a process of an asynchronous environment broke."""
@@ -246,7 +294,7 @@ def opened(
     if vectorization_mode is not None:
         _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
     _check.mapping(where, "reset_options", reset_options)
-    _check.mapping(where, "env_params", params)
+    given, use_action_mask = take_use_action_mask(where, params)
     if is_native(env_id):
         for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
             if value is not None:
@@ -256,6 +304,7 @@ def opened(
                 )
         yield native_env(where, env_id, params or {})
         return
+    params = given
     wanted = DEFAULT_NUM_ENVS if num_envs is None else num_envs
     count = wanted if at_most is None else min(wanted, at_most)
     made: VectorEnv[Any, Any, Any]
@@ -283,7 +332,7 @@ def opened(
             f"got {_check.shown(env_id)}{hint}"
         )
     try:
-        yield GymnasiumEnv(where, made, name, reset_options or {})
+        yield GymnasiumEnv(where, made, name, reset_options or {}, use_action_mask)
     except BaseException:
         if made is not env_id:
             _abandon(made)

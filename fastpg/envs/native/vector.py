@@ -90,6 +90,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._last_actions: Any = None  # for the renderer
         self._results = Results(env, num_envs, autoreset)
         self._has_infos = self._results.has_infos
+        self._has_mask = env.core.has_action_mask and not self._has_infos
         self._is_box = isinstance(env.observation_space, Box)
         self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
         self._action_shape = self.action_space.shape or ()
@@ -168,6 +169,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         if self._has_infos:
             results = self._results
             infos = results.infos(self._core.get_state()[0], chosen, results.reset_prob_type)
+        elif self._has_mask:
+            allowed = self._results.empty_action_mask()
+            self._core.action_mask(allowed, where)
+            infos = self._results.mask_infos(allowed, chosen)
         return self._results.observations(obs), infos
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
@@ -209,13 +214,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             array = actions.reshape(-1)
         else:
             array = step_actions(actions, self._action_shape, self._action_dtype)
-        states = None
+        states = mask = None
         # Whatever another thread could see of a step happens in the core's call, in this thread's turn.
-        if self._copy or self._has_infos:
+        if self._copy or self._has_infos or self._has_mask:
             arrays = self._results.new_arrays() if self._copy else self._arrays
             if self._has_infos:
                 states = np.empty(self._results.state_shape)
-            outcome = core.step_into(array, arrays.bound if self._copy else None, states)
+            elif self._has_mask:
+                mask = self._results.empty_action_mask()
+            outcome = core.step_into(array, arrays.bound if self._copy else None, states, mask)
         else:
             arrays = self._arrays
             outcome = core.step(array)
@@ -225,6 +232,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._last_actions = np.array(actions)
         obs, rewards, terminated, truncated, bound = arrays
         infos = {} if states is None else self._results.infos(states)
+        if mask is not None:
+            infos = self._results.mask_infos(mask)
         if self._autoreset == "same_step":
             self._results.add_final(infos, terminated | truncated, bound)
         if not self._is_box:
