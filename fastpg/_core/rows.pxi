@@ -16,7 +16,7 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs, out=Non
 
 
 def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic,
-        out=None, entropy=None):
+        out=None, entropy=None, int64_t first_env=0):
     _check_batch(net, theta, obs)
     if out is None:
         out = numpy.empty(obs.shape[0] * net.net.action_size, numpy.float32 if net.net.head == FPG_GAUSSIAN else numpy.int64)
@@ -31,8 +31,8 @@ def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t s
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(net.model, &theta[0], &obs[0, 0], obs.shape[0], seed, step, deterministic, actions, first_entropy,
-                         poll)
+        status = fpg_act(net.model, &theta[0], &obs[0, 0], obs.shape[0], seed, first_env, step, deterministic, actions,
+                         first_entropy, poll)
     _raise_for(status, interrupt, "act()")
     return out
 

@@ -16,6 +16,8 @@ from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
+from fastpg.distributed.communicator import Communicator
+from fastpg.distributed.ranks import Ranks, together
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
     AnyEnv,
@@ -28,6 +30,7 @@ from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
+from fastpg.training.fingerprint import fingerprint
 from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
@@ -135,6 +138,7 @@ def train(
     env_params: Mapping[str, Any] | None = None,
     vectorization_mode: VectorizationMode | None = None,
     reset_options: Mapping[str, Any] | None = None,
+    communicator: Communicator | None = None,
 ) -> TrainResult:
     """Train a policy; of a native environment with the whole loop in compiled code.
 
@@ -206,6 +210,12 @@ def train(
     reset_options : mapping, optional
         Of an environment that is not native: `options` of every `reset` that fastpg calls. The environment's
         own resets, between episodes, do not get them.
+    communicator : Communicator, optional
+        `fastpg.distributed.torch()` in a script that torchrun has started: its processes train one agent
+        together, each with a share of the environments and of the work, to the bits of one process
+        (docs/distributed.md). All call `train` with the same arguments, and all get the result; the first
+        one writes `checkpoint` and `run` and shows the progress. `num_envs` are all environments together,
+        but of a vector environment that is given, which is this process's share.
 
     Returns
     -------
@@ -224,6 +234,8 @@ def train(
         TrainResult.
     KeyboardInterrupt
         Ctrl-C.
+    fastpg.RankError
+        Another process of the communicator failed, was interrupted, or is gone.
 
     Examples
     --------
@@ -251,10 +263,12 @@ def train(
     every = Interval(where, checkpoint_every).text
     keep_checkpoints = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
-    with opened(
+    with together(where, communicator) as ranks, opened(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
-        vectorization_mode=vectorization_mode, reset_options=reset_options,
+        vectorization_mode=vectorization_mode, reset_options=reset_options, ranks=ranks,
     ) as env:  # fmt: skip
+        if ranks is not None and not ranks.leads:
+            save_to = run_path = None
         learner, critic, config, given = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
             hidden=hidden, activation=activation, policy=policy, value=value, total_steps=total_steps,
@@ -262,9 +276,11 @@ def train(
         )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
-        trainer = make_trainer(env, algorithm, learner, critic, config, **given)
-        loop = Loop(where, trainer, learner, critic, config)
+        trainer = make_trainer(env, algorithm, learner, critic, config, ranks, **given)
+        loop = Loop(where, trainer, learner, critic, config, ranks)
         loop.callback, loop.callback_every, loop.show, loop.save_to = callback, callback_every, show, save_to
+        if ranks is not None:
+            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | given))
         if run_path is None:
             return loop.run()
         settings = run_settings(where, env_id, env, algorithm, config, given)
@@ -295,7 +311,7 @@ def begin(
     if critic is not None and critic is value:
         critic = critic.copy()
     if isinstance(env, GymnasiumEnv):
-        num_envs = env.num_envs
+        num_envs = env.all_envs
     else:
         num_envs = min(num_envs or DEFAULT_NUM_ENVS, collection["episodes"] or _check.MAX_NUM_ENVS)
     config = run_config(
@@ -312,23 +328,45 @@ def make_trainer(
     policy: Policy,
     value: ValueFunction | None,
     config: Mapping[str, Any],
+    ranks: Ranks | None = None,
     **given: bool,
 ) -> "_core.Trainer | GymnasiumTrainer":
-    """Return what runs iterations, by the settings of a `TrainResult.config`."""
+    """Return what runs iterations, by the settings of a `TrainResult.config`, together with other ranks."""
     names = ("seed", "total_steps", "target_return", *COLLECTIONS)
     agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **given)
     if isinstance(env, GymnasiumEnv):
-        return GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
-    return _core.Trainer(env.core, agent, num_envs=config["num_envs"])
+        return GymnasiumTrainer(env, agent, ranks, wants_final=bootstraps(algorithm))
+    trainer = _core.Trainer(env.core, agent, num_envs=config["num_envs"])
+    if ranks is not None:
+        trainer.share(ranks.core)
+    return trainer
+
+
+def facts_of(
+    where: str, env_id: Any, env: NativeEnv | GymnasiumEnv, agent: _core.Agent, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what has to be the same on all ranks, lest they compute another thing."""
+    return {
+        "the version of fastpg": _core.version(),
+        "the compiler of fastpg": _core.compiler(),
+        "the instruction set": _core.isa(),
+        **settings,
+        "the environment's fingerprint": fingerprint(where, env_id, env),
+        "the hash of the first parameters": f"{agent.check:016x}",
+    }
 
 
 class GymnasiumTrainer:
     """Does with an environment that Python steps what `_core.Trainer` does with a native one."""
 
-    def __init__(self, env: GymnasiumEnv, agent: _core.Agent, *, wants_final: bool) -> None:
+    def __init__(
+        self, env: GymnasiumEnv, agent: _core.Agent, ranks: Ranks | None = None, *, wants_final: bool
+    ) -> None:
         self.agent = agent
-        self._num_envs = env.num_envs
-        self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final)
+        self._num_envs, self._ranks = env.all_envs, ranks
+        self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final, ranks=ranks)
+        if ranks is not None:
+            agent.share(ranks.core)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that the agent is, and how many actions were drawn; environments cannot be asked."""
@@ -350,8 +388,11 @@ class GymnasiumTrainer:
         """
         end = time.perf_counter() + seconds
         records: list[NDArray[np.void]] = []
-        while not self.agent.stopped_because and len(records) < capacity:
-            if records and time.perf_counter() >= end:
+        while not self.agent.stopped_because:
+            goes_on = len(records) < capacity and (not records or time.perf_counter() < end)
+            if self._ranks is not None:
+                goes_on = self._ranks.core.go_on(goes_on, self.agent.check)
+            if not goes_on:
                 break
             records.append(self._iterate())
             if into is not None:
@@ -397,8 +438,11 @@ class Loop:
         policy: Policy,
         value: ValueFunction | None,
         config: dict[str, Any],
+        ranks: Ranks | None = None,
     ) -> None:
         self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
+        self.ranks = ranks
+        self.leads = ranks is None or ranks.leads
         self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
 
     def run(self) -> TrainResult:
@@ -423,7 +467,9 @@ class Loop:
         most = 1 if self.callback is not None and self.callback_every == "iteration" else 16384
         shown = -math.inf
         stopped_because = agent.stopped_because
-        with ProgressLine(enabled=self.show) as line:
+        if not self.leads:  # rank 0 decides how long a slice is
+            most = 16384
+        with ProgressLine(enabled=self.show and self.leads) as line:
             while not stopped_because:
                 self.trainer.run(SLICE_SECONDS, self._capacity(most), self.records)
                 self.policy.written()  # a callback may have made a torch module of it
@@ -448,7 +494,10 @@ class Loop:
                     approx_kl = float(self.records[-1]["approx_kl"][-1])
                     text = progress_text(state.num_steps, total_steps, seconds, state.mean_return, approx_kl)
                     line.update(text, last=bool(stopped_because))
-                if self.callback is not None and self.callback(state) and not stopped_because:
+                wants_end = self.callback is not None and bool(self.callback(state))
+                if self.ranks is not None:
+                    wants_end = any(self.ranks.exchange(wants_end))
+                if wants_end and not stopped_because:
                     stopped_because = "callback"
         return stopped_because
 
