@@ -82,7 +82,7 @@ class Gloo:
         else:
             self._group = distributed.new_group(backend="gloo", timeout=limit)
         self.rank, self.size = distributed.get_rank(self._group), distributed.get_world_size(self._group)
-        # A process that ends with a group has been seen to abort.
+        self._tensors: list[Any] = []
         self._close = weakref.finalize(self, _destroy, self._group, self._is_own)
         atexit.register(self._close)
 
@@ -92,7 +92,10 @@ class Gloo:
 
         if not self._close.alive:
             raise RuntimeError("this communicator is closed")
-        distributed.all_gather(list(from_numpy(receive)), from_numpy(send), group=self._group)
+        # A thread of gloo's lets go of the tensors some time after the call. It must not be the last one to:
+        # it would need the interpreter for that, and where that ends meanwhile the process aborts.
+        self._tensors = [*from_numpy(receive), from_numpy(send)]
+        distributed.all_gather(self._tensors[:-1], self._tensors[-1], group=self._group)
 
     def close(self) -> None:
         """Destroy the group; the other ranks find their connections closed."""
