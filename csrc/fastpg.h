@@ -86,7 +86,9 @@ typedef struct {
     char text[232]; /* of FPG_FAILED: a sentence; ends with 0 */
 } fpg_greeting;
 
-fpg_ranks *fpg_ranks_new(int32_t rank, int32_t size, fpg_gather gather, void *context); /* NULL if memory runs out */
+/* least_work: rows times parameters of a loop that is worth a message; below it every rank computes all of it. NULL if memory runs
+ * out. */
+fpg_ranks *fpg_ranks_new(int32_t rank, int32_t size, int64_t least_work, fpg_gather gather, void *context);
 void fpg_ranks_free(fpg_ranks *ranks);
 /* All ranks say what is next. FPG_OTHER_RANK if they are not at one, or one of them failed; then nobody says anything more. */
 fpg_status fpg_ranks_meet(fpg_ranks *ranks, const fpg_greeting *greeting);
@@ -97,8 +99,6 @@ void fpg_ranks_interrupt(fpg_ranks *ranks);
 int fpg_ranks_is_over(const fpg_ranks *ranks); /* a failure is known to all, or nobody answers */
 int fpg_ranks_is_torn(const fpg_ranks *ranks); /* the others may wait for a message of this rank */
 int32_t fpg_ranks_failed(const fpg_ranks *ranks); /* which rank stopped the others; -1 where that is not known */
-int64_t fpg_ranks_bytes_sent(const fpg_ranks *ranks);
-int64_t fpg_ranks_num_messages(const fpg_ranks *ranks);
 
 /* ---- networks ------------------------------------------------------------------------------------------------ */
 

@@ -384,14 +384,19 @@ class Ranks:
     was to stop: then it is over.
     """
 
-    def __init__(self, communicator: Any, rank: int, size: int) -> None: ...  # whose allgather is called
+    def __init__(
+        self,
+        communicator: Any,  # whose allgather is called
+        rank: int,
+        size: int,
+        least_work: int,  # rows times parameters: what costs less is computed by every rank
+    ) -> None: ...
     rank: int
     size: int
     lost: BaseException | None  # what allgather raised
     is_over: bool  # all know of a failure, or nobody answers
     is_torn: bool  # the others may wait for a message that does not come
     failed: tuple[int, str]  # which rank failed, -1 if that is not known, and what it said of it
-    traffic: tuple[int, int]  # messages, and bytes in them, that this rank has sent
     def go_on(self, wants: bool, check: int) -> bool: ...  # whether rank 0 wants an iteration
     def exchange(self, message: bytes) -> list[bytes]: ...
     def finish(self) -> None: ...  # until all ranks do

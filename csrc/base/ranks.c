@@ -8,6 +8,7 @@
 
 struct fpg_ranks {
     int32_t rank, size;
+    int64_t least_work;
     fpg_gather gather;
     void *context;
     fpg_poll poll;
@@ -15,7 +16,6 @@ struct fpg_ranks {
     int64_t capacity; /* bytes of send; receive has `size` times as many */
     atomic_int interrupted;
     int is_sharing, is_over, is_torn;
-    int64_t bytes_sent, num_messages;
     fpg_greeting *greetings; /* (size,) of the last meeting */
     int32_t failed;          /* the rank that stopped the others; -1: nobody knows */
 };
@@ -32,12 +32,12 @@ typedef struct {
     const fpg_ranks *ranks;
 } shared_loop;
 
-fpg_ranks *fpg_ranks_new(int32_t rank, int32_t size, fpg_gather gather, void *context)
+fpg_ranks *fpg_ranks_new(int32_t rank, int32_t size, int64_t least_work, fpg_gather gather, void *context)
 {
     fpg_ranks *r = fpg_calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->rank = rank, r->size = size, r->gather = gather, r->context = context, r->failed = -1;
+    r->rank = rank, r->size = size, r->least_work = least_work, r->gather = gather, r->context = context, r->failed = -1;
     if ((r->greetings = fpg_calloc((size_t)size, sizeof *r->greetings)))
         return r;
     fpg_free(r);
@@ -57,8 +57,7 @@ int fpg_ranks_is_over(const fpg_ranks *r) { return r->is_over; }
 int fpg_ranks_is_torn(const fpg_ranks *r) { return r->is_torn; }
 int32_t fpg_ranks_failed(const fpg_ranks *r) { return r->failed; }
 const fpg_greeting *fpg_ranks_greetings(const fpg_ranks *r) { return r->greetings; }
-int64_t fpg_ranks_bytes_sent(const fpg_ranks *r) { return r->bytes_sent; }
-int64_t fpg_ranks_num_messages(const fpg_ranks *r) { return r->num_messages; }
+fpg_ranks *fpg_ranks_for(fpg_ranks *r, int64_t work) { return r && work >= r->least_work ? r : NULL; }
 
 /* Nobody says anything more. */
 static fpg_status end(fpg_ranks *r, int32_t failed, fpg_status status)
@@ -75,7 +74,6 @@ fpg_status fpg_ranks_gather(fpg_ranks *r, int64_t bytes, const void *send, void 
         r->is_torn = 1;
         return end(r, -1, FPG_OTHER_RANK);
     }
-    r->bytes_sent += bytes, r->num_messages++;
     return FPG_OK;
 }
 

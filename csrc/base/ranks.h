@@ -41,6 +41,8 @@ typedef void (*fpg_results)(void *context, int64_t index, fpg_parcel *parcel);
  * that control then has, which is the same on all ranks. `varies`: what tasks leave has a size that only their rank knows. */
 fpg_status fpg_share(fpg_ranks *ranks, int64_t count, int num_workers, fpg_task task, fpg_results results, int varies, void *context,
                      fpg_control *control);
+/* The ranks that share so much work, or NULL where a message would take longer. */
+fpg_ranks *fpg_ranks_for(fpg_ranks *ranks, int64_t work);
 /* A poll that lets work go on outside of shared loops, and stops it inside: all ranks have to stop at the same place. */
 fpg_poll fpg_ranks_poll(fpg_ranks *ranks, fpg_poll poll);
 /* Before an iteration: whether rank 0 wants one. check: what has to be the same on all ranks. */

@@ -355,7 +355,8 @@ fpg_status fpg_estimator_both(fpg_estimator *e, const fpg_selection *chosen, fpg
     }
     both_jobs both = {policy, value, e->policy.num_slots};
     const int workers = e->policy.num_workers < e->value.num_workers ? e->policy.num_workers : e->value.num_workers;
-    return fpg_share(e->policy.ranks, e->policy.num_slots + e->value.num_slots, workers, run_either, carry_either, 0, &both,
+    fpg_ranks *ranks = fpg_ranks_for(e->policy.ranks, fpg_work_of(policy) + fpg_work_of(value));
+    return fpg_share(ranks, e->policy.num_slots + e->value.num_slots, workers, run_either, carry_either, 0, &both,
                      &policy->control);
 }
 

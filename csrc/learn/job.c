@@ -42,9 +42,15 @@ void fpg_carry_slot(void *context, int64_t index, fpg_parcel *parcel)
         carry_rows(job, index, parcel);
 }
 
+/* Of rows and parameters only, so that what one objective keeps for its own slots is there for the next one's. */
+int64_t fpg_work_of(const fpg_rows *job)
+{
+    return job->starts[job->num_shards] * job->layout->num_parameters;
+}
+
 fpg_status fpg_run_rows(fpg_workspace *ws, fpg_rows *job, fpg_poll poll, fpg_task task, int64_t num_tasks)
 {
     job->layout = &ws->layout, job->packed = ws->packed, job->workers = ws->workers, job->slots = ws->slots;
     fpg_control_init(&job->control, poll);
-    return fpg_share(ws->ranks, num_tasks, ws->num_workers, task, fpg_carry_slot, 0, job, &job->control);
+    return fpg_share(fpg_ranks_for(ws->ranks, fpg_work_of(job)), num_tasks, ws->num_workers, task, fpg_carry_slot, 0, job, &job->control);
 }

@@ -57,6 +57,8 @@ typedef struct {
 fpg_status fpg_divide_rows(fpg_workspace *ws, fpg_rows *job, int64_t num_rows);
 /* What a slot's task leaves: sums, and of its rows what the objective writes that others than the slot's own tasks read. */
 void fpg_carry_slot(void *context, int64_t index, fpg_parcel *parcel);
+/* What the tasks of a job cost, for fpg_ranks_for. */
+int64_t fpg_work_of(const fpg_rows *job);
 /* Runs tasks over rows with the workspace's network, which has been packed. Ranks share them, if there are any. */
 fpg_status fpg_run_rows(fpg_workspace *ws, fpg_rows *job, fpg_poll poll, fpg_task task, int64_t num_tasks);
 

@@ -38,7 +38,7 @@ cdef extern from "fastpg.h" nogil:
         uint64_t check
         char text[232]
 
-    fpg_ranks *fpg_ranks_new(int32_t, int32_t, int (*)(void *, int64_t, const void *, void *) noexcept nogil, void *)
+    fpg_ranks *fpg_ranks_new(int32_t, int32_t, int64_t, int (*)(void *, int64_t, const void *, void *) noexcept nogil, void *)
     void fpg_ranks_free(fpg_ranks *)
     fpg_status fpg_ranks_meet(fpg_ranks *, const fpg_greeting *)
     const fpg_greeting *fpg_ranks_greetings(const fpg_ranks *)
@@ -47,8 +47,6 @@ cdef extern from "fastpg.h" nogil:
     int fpg_ranks_is_over(const fpg_ranks *)
     int fpg_ranks_is_torn(const fpg_ranks *)
     int32_t fpg_ranks_failed(const fpg_ranks *)
-    int64_t fpg_ranks_bytes_sent(const fpg_ranks *)
-    int64_t fpg_ranks_num_messages(const fpg_ranks *)
 
     ctypedef enum fpg_activation:
         FPG_TANH, FPG_RELU
@@ -128,7 +126,8 @@ cdef extern from "fastpg.h" nogil:
     fpg_model *fpg_model_new(const fpg_network *)
     void fpg_model_free(fpg_model *)
     fpg_status fpg_logits(fpg_model *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(fpg_model *, const float *, const float *, int64_t, uint64_t, int64_t, uint64_t, int, void *, float *, fpg_poll)
+    fpg_status fpg_act(fpg_model *, const float *, const float *, int64_t, uint64_t, int64_t, uint64_t, int, void *, float *,
+                       fpg_poll)
     fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const void *, int64_t, float *, float *,
                                         fpg_poll)
     fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction,

@@ -11,10 +11,10 @@ cdef class Ranks:
     cdef readonly object lost
     cdef readonly int rank, size
 
-    def __cinit__(self, communicator, int rank, int size):
+    def __cinit__(self, communicator, int rank, int size, int64_t least_work):
         _require(0 <= rank < size, "rank must be in 0 .. size - 1")
         self.communicator, self.rank, self.size = communicator, rank, size
-        self.ranks = fpg_ranks_new(rank, size, _gather, <void *>self)
+        self.ranks = fpg_ranks_new(rank, size, least_work, _gather, <void *>self)
         if self.ranks == NULL:
             raise MemoryError("no memory for the messages of ranks")
 
@@ -33,10 +33,6 @@ cdef class Ranks:
     def failed(self):
         cdef int32_t rank = fpg_ranks_failed(self.ranks)
         return rank, "" if rank < 0 else (<fpg_greeting *>fpg_ranks_greetings(self.ranks))[rank].text.decode("utf-8", "replace")
-
-    @property
-    def traffic(self):
-        return fpg_ranks_num_messages(self.ranks), fpg_ranks_bytes_sent(self.ranks)
 
     def interrupt(self):
         fpg_ranks_interrupt(self.ranks)

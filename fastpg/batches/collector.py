@@ -91,9 +91,14 @@ class Part(NamedTuple):
         )
 
 
+BY_STEP = ("obs", "actions", "entropy", "rewards", "terminated", "truncated", "valid")  # their first axis
+
+
 def joined(parts: list[Part]) -> Part:
     """Return the parts of neighbours, in their order, as one."""
-    along_rows = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in Part._fields[:7]}
+    along_rows = {
+        name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in Part._fields[:7]
+    }
     others = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Part._fields[7:]}
     by_step = np.argsort(others["final_rows"][:, 0], kind="stable")
     others |= {name: others[name][by_step] for name in ("final_rows", "final_obs")}
@@ -115,9 +120,11 @@ class Collector:
     """Plays a Gymnasium environment; arrays are kept, and written anew, from batch to batch.
 
     The action of environment i at the k-th step since the collector was made is drawn with the counter
-    (i, k) and a key that depends on `seed` only. With ranks, each plays its own environments, which are
+    (i, k) and a key that depends on `seed` only. With `ranks`, each plays its own environments, which are
     numbered through, and gets the rows of all: as many steps, whichever episodes end first.
     """
+
+    ranks: Ranks | None = None
 
     def __init__(
         self,
@@ -127,10 +134,9 @@ class Collector:
         *,
         wants_final: bool = False,
         all_ends: bool = False,
-        ranks: Ranks | None = None,
     ) -> None:
         self.env = env
-        self._network, self._ranks = network, ranks
+        self._network = network
         self._reset_seed: int | None
         self._reset_seed, self._action_seed = seeds_for(seed, TRAINING)
         self._draws = 0
@@ -170,15 +176,17 @@ class Collector:
             left = _core.episode_quota(episodes, self.env.all_envs)[first : first + count]
         counting = left > 0
         live = counting & ~stepper.filler
-        if horizon == 1 and not self._anywhere(live):  # the row after a reset of all has the first transitions
+        if horizon == 1 and not self._anywhere(
+            live
+        ):  # the row after a reset of all has the first transitions
             horizon = 2
         finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
         steps, t = horizon, 0
         while True:
             if t >= steps and not (by_episode and counting.any()):
-                if not by_episode or self._ranks is None or steps > 0:
+                if not by_episode or self.ranks is None or steps > 0:
                     break
-                steps = max(self._ranks.exchange(t))  # of the rank whose episodes take longest
+                steps = max(self.ranks.exchange(t))  # of the rank whose episodes take longest
                 continue
             if t == self._capacity:
                 self._reserve(2 * t)
@@ -209,7 +217,7 @@ class Collector:
     def _anywhere(self, live: Bools) -> bool:
         """Return whether there is a transition in the next row, of whichever rank."""
         here = bool(live.any())
-        return here if self._ranks is None else any(self._ranks.exchange(here))
+        return here if self.ranks is None else any(self.ranks.exchange(here))
 
     @property
     def draws(self) -> int:
@@ -268,7 +276,8 @@ class Collector:
         if not np.isfinite(rewards32).all():
             t, n = np.argwhere(~np.isfinite(rewards32))[0]
             raise FloatingPointError(
-                f"{self.env.id} returned the reward {rewards[t, n]} (environment {self.env.first_env + n}, step {t} of the batch)"
+                f"{self.env.id} returned the reward {rewards[t, n]} "
+                f"(environment {self.env.first_env + n}, step {t} of the batch)"
             )
         done = flags[:steps].any(axis=1) & valid
         first_age = self._age.astype(np.int32)
@@ -293,7 +302,7 @@ class Collector:
             episode_returns=returns,
             episode_lengths=lengths.astype(np.int64),
         )
-        return (part if self._ranks is None else joined(self._ranks.exchange(part))).rows(by_episode)
+        return (part if self.ranks is None else joined(self.ranks.exchange(part))).rows(by_episode)
 
     def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
         """Require that the final observations of environments `which` are finite."""

@@ -24,7 +24,7 @@ class Communicator(Protocol):
 
     @property
     def rank(self) -> int:
-        """This process's number."""
+        """The number of this process."""
 
     @property
     def size(self) -> int:

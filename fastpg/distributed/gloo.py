@@ -13,6 +13,7 @@ from fastpg import _check
 from fastpg.distributed.communicator import Communicator
 
 DEFAULT_TIMEOUT = 300.0
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 
 
 def torch(*, timeout: float = DEFAULT_TIMEOUT) -> Communicator:
@@ -48,7 +49,7 @@ def torch(*, timeout: float = DEFAULT_TIMEOUT) -> Communicator:
     >>> fastpg.distributed.torch(timeout=0)
     Traceback (most recent call last):
         ...
-    ValueError: distributed.torch(): timeout must be in (0, inf), got 0
+    ValueError: distributed.torch(): timeout must be a number in (0, inf), got 0.0
     """
     where = "distributed.torch()"
     timeout = _check.real(where, "timeout", timeout, "(0, inf)")
@@ -71,11 +72,11 @@ class Gloo:
         self._is_own = not distributed.is_initialized()  # the default group; else one beside it
         self._group: Any
         if self._is_own:
-            missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+            missing = [name for name in VARIABLES if name not in os.environ]
             if missing:
                 raise RuntimeError(
-                    f"{where}: the environment variable {missing[0]} is not set: start the script by torchrun, "
-                    "as in torchrun --nproc-per-node 2 train.py, or call torch.distributed.init_process_group"
+                    f"{where}: {missing[0]} is not in the environment: start the script by torchrun, as in "
+                    "torchrun --nproc-per-node 2 train.py, or call torch.distributed.init_process_group"
                 )
             distributed.init_process_group("gloo", timeout=limit)
             self._group = distributed.group.WORLD

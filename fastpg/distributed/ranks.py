@@ -18,6 +18,9 @@ from fastpg import _core
 from fastpg.distributed.communicator import Communicator, require_communicator
 from fastpg.errors import RankError
 
+# Rows times parameters of a pass over rows that is worth a message, which takes some tenths of a millisecond.
+LEAST_WORK = 4_000_000
+
 
 class Ranks:
     """What `together` gives.
@@ -34,7 +37,7 @@ class Ranks:
     def __init__(self, where: str, communicator: Communicator) -> None:
         self._where, self._communicator = where, communicator
         self.rank, self.size = communicator.rank, communicator.size
-        self.core = _core.Ranks(communicator, self.rank, self.size)
+        self.core = _core.Ranks(communicator, self.rank, self.size, LEAST_WORK)
         self.leads = self.rank == 0
 
     def exchange(self, thing: Any) -> list[Any]:
@@ -51,7 +54,7 @@ class Ranks:
 
     def require_same(self, facts: Mapping[str, Any]) -> None:
         """Raise ValueError, everywhere, if the ranks differ in one of some facts."""
-        said = self.exchange({name: re.sub(" at 0x[0-9a-f]+", "", repr(fact)) for name, fact in facts.items()})
+        said = self.exchange({name: _told(fact) for name, fact in facts.items()})
         for name in dict.fromkeys(name for one in said for name in one):
             first = said[0].get(name)
             for rank, one in enumerate(said):
@@ -68,7 +71,7 @@ class Ranks:
             why = text or "it was interrupted, or its environment failed, in the middle of an iteration"
             return f"{self._where}: rank {rank} of {self.size} stopped: {why}"
         if self.core.lost is None:
-            return f"{self._where}: the ranks no longer compute the same; do they share one build and one kind of CPU?"
+            return f"{self._where}: the ranks no longer compute the same, though they began with the same"
         return (
             f"{self._where}: another of the {self.size} ranks is gone, or did not answer in time "
             f"({' '.join(str(self.core.lost).split())})"
@@ -82,6 +85,11 @@ class Ranks:
                 self.core.fail(f"{type(error).__name__}: {said}" if said else type(error).__name__)
         if self.core.is_torn:
             self._communicator.close()
+
+
+def _told(fact: Any) -> str:
+    """Return how a fact reads in any process: without addresses of objects."""
+    return re.sub(" at 0x[0-9a-f]+", "", repr(fact))
 
 
 @contextlib.contextmanager

@@ -173,9 +173,7 @@ def _restored(
 ) -> Loop:
     """Return a loop that stands where the newest checkpoint does; of ranks, the first has the folder."""
     algorithm = algorithm_of(where, settings)
-    policy, value, state, facts, records = _of_first(
-        ranks, None if folder is None else _read(where, folder)
-    )
+    policy, value, state, facts, records = _of_first(ranks, None if folder is None else _read(where, folder))
     policy.check_fits(where, env)
     names = ("num_envs", *COLLECTIONS, "total_steps", "seed")
     config = run_config(
@@ -188,13 +186,15 @@ def _restored(
             "reset_options": env.reset_options,
         }
     given = {name: settings[name] for name in ("policy_given", "value_given")}
-    trainer = make_trainer(env, algorithm, policy, value, config, ranks, **given)
+    trainer = make_trainer(env, algorithm, policy, value, config, **given)
     loop = Loop(where, trainer, policy, value, config, ranks)
     try:
         check_state(where, state, trainer.agent.state(), trainer.state())
         trainer.set_state(state)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: the checkpoint of {str(path)!r} is not of this run: {error}") from error
+        raise CheckpointError(
+            f"{where}: the checkpoint of {str(path)!r} is not of this run: {error}"
+        ) from error
     policy.written()
     if value is not None:
         value.written()

@@ -276,7 +276,7 @@ def train(
         )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
-        trainer = make_trainer(env, algorithm, learner, critic, config, ranks, **given)
+        trainer = make_trainer(env, algorithm, learner, critic, config, **given)
         loop = Loop(where, trainer, learner, critic, config, ranks)
         loop.callback, loop.callback_every, loop.show, loop.save_to = callback, callback_every, show, save_to
         if ranks is not None:
@@ -328,18 +328,14 @@ def make_trainer(
     policy: Policy,
     value: ValueFunction | None,
     config: Mapping[str, Any],
-    ranks: Ranks | None = None,
     **given: bool,
 ) -> "_core.Trainer | GymnasiumTrainer":
-    """Return what runs iterations, by the settings of a `TrainResult.config`, together with other ranks."""
+    """Return what runs iterations, by the settings of a `TrainResult.config`."""
     names = ("seed", "total_steps", "target_return", *COLLECTIONS)
     agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **given)
     if isinstance(env, GymnasiumEnv):
-        return GymnasiumTrainer(env, agent, ranks, wants_final=bootstraps(algorithm))
-    trainer = _core.Trainer(env.core, agent, num_envs=config["num_envs"])
-    if ranks is not None:
-        trainer.share(ranks.core)
-    return trainer
+        return GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
+    return _core.Trainer(env.core, agent, num_envs=config["num_envs"])
 
 
 def facts_of(
@@ -359,14 +355,17 @@ def facts_of(
 class GymnasiumTrainer:
     """Does with an environment that Python steps what `_core.Trainer` does with a native one."""
 
-    def __init__(
-        self, env: GymnasiumEnv, agent: _core.Agent, ranks: Ranks | None = None, *, wants_final: bool
-    ) -> None:
+    _ranks: Ranks | None = None
+
+    def __init__(self, env: GymnasiumEnv, agent: _core.Agent, *, wants_final: bool) -> None:
         self.agent = agent
-        self._num_envs, self._ranks = env.all_envs, ranks
-        self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final, ranks=ranks)
-        if ranks is not None:
-            agent.share(ranks.core)
+        self._num_envs = env.all_envs
+        self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final)
+
+    def share(self, ranks: Ranks) -> None:
+        """Run iterations together with other ranks from now on, each of which steps its own environments."""
+        self._ranks = self._collector.ranks = ranks
+        self.agent.share(ranks.core)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that the agent is, and how many actions were drawn; environments cannot be asked."""
@@ -443,6 +442,10 @@ class Loop:
         self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
         self.ranks = ranks
         self.leads = ranks is None or ranks.leads
+        if ranks is not None and isinstance(trainer, GymnasiumTrainer):
+            trainer.share(ranks)
+        elif ranks is not None:
+            trainer.share(ranks.core)
         self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
 
     def run(self) -> TrainResult:

@@ -31,6 +31,11 @@ WITH_STATISTICS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def all_work_is_shared(monkeypatch):
+    monkeypatch.setattr("fastpg.distributed.ranks.LEAST_WORK", 0)
+
+
 def bits(run):
     parameters = [run.policy.theta] if run.value is None else [run.policy.theta, run.value.theta]
     return digest(*parameters, *(column for name, column in run.history.items() if name != "seconds"))
@@ -46,7 +51,7 @@ def same_everywhere(size, env, algorithm, how, **more):
     assert outcomes == [alone] * size
 
 
-# ---- the bits of one process ------------------------------------------------------------------------------------
+# ---- the bits of one process ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -91,6 +96,18 @@ def test_more_ranks_than_shards():
     )
 
 
+def test_what_costs_less_than_a_message_is_computed_by_all(monkeypatch):
+    def messages(c):
+        run = trained("CartPole-v1", PPO(), {"horizon": 64}, c, total_steps=64 * NUM_ENVS)
+        return bits(run), c.messages
+
+    shared = of_all(2, messages)
+    monkeypatch.undo()
+    replicated = of_all(2, messages)
+    assert {one for one, _ in shared} == {one for one, _ in replicated}
+    assert shared[0][1] > 300 > 20 > replicated[0][1]
+
+
 def test_threads_and_ranks():
     before = fastpg.get_num_threads()
     alone = bits(trained("CartPole-v1", *ALGORITHMS["ppo"]))
@@ -101,7 +118,7 @@ def test_threads_and_ranks():
         fastpg.set_num_threads(before)
 
 
-# ---- environments that Python steps ------------------------------------------------------------------------------
+# ---- environments that Python steps ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -156,7 +173,7 @@ def test_there_is_an_environment_for_each_rank():
         )
 
 
-# ---- what is said at the beginning -------------------------------------------------------------------------------
+# ---- what is said at the beginning ----------------------------------------------------------------
 
 
 def test_ranks_that_differ_are_a_sentence():
@@ -185,11 +202,11 @@ def test_a_rank_beyond_the_size():
         def allgather(self, send, receive): ...
         def close(self): ...
 
-    with pytest.raises(ValueError, match="communicator.rank must be an integer from 0 to 1"):
+    with pytest.raises(ValueError, match=r"communicator\.rank must be an integer from 0 to 1"):
         fastpg.train("CartPole-v1", communicator=Wrong())
 
 
-# ---- how they end -------------------------------------------------------------------------------------------------
+# ---- how they end ---------------------------------------------------------------------------------
 
 
 def test_a_callback_of_any_rank_stops_all():
@@ -275,15 +292,15 @@ def test_a_rank_that_is_gone_ends_the_others_and_undoes_the_iteration(tmp_path):
     assert bits(fastpg.resume(tmp_path / "run")) == alone
 
 
-# ---- folders -------------------------------------------------------------------------------------------------------
+# ---- folders --------------------------------------------------------------------------------------
 
 
 def test_a_run_goes_on_with_any_number_of_ranks(tmp_path):
     algorithm, how = PPO(epochs=2, minibatches=3, normalize_observations=True), {"horizon": 15}
     alone = bits(trained("CartPole-v1", algorithm, how, total_steps=2000))
     of_all(3, lambda c: trained("CartPole-v1", algorithm, how, c, run=tmp_path / "run"))
-    assert not [one for one in of_all(2, lambda c: fastpg.resume(tmp_path / "run", communicator=c, total_steps=1500))
-                if isinstance(one, BaseException)]  # fmt: skip
+    resumed = of_all(2, lambda c: fastpg.resume(tmp_path / "run", communicator=c, total_steps=1500))
+    assert bits(resumed[0]) == bits(resumed[1])
     assert bits(fastpg.resume(tmp_path / "run", total_steps=2000)) == alone
 
 
@@ -307,7 +324,7 @@ def test_a_folder_that_is_none_is_a_sentence_everywhere(tmp_path):
     assert "resume(): rank 0 of 2 stopped: CheckpointError" in str(second)
 
 
-# ---- processes -----------------------------------------------------------------------------------------------------
+# ---- processes ------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys
@@ -340,18 +357,16 @@ def free_port():
 
 
 def started(size, *command):
-    """Start ranks without torchrun, which would end those that are left of their own."""
-    common = {
-        **os.environ,
-        "GLOO_SOCKET_IFNAME": "lo",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    return [
-        subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         text=True, env=common | {"RANK": str(rank), "WORLD_SIZE": str(size)})
-        for rank in range(size)
-    ]  # fmt: skip
+    """Start ranks without torchrun, which would end those that are left itself."""
+    address = {"GLOO_SOCKET_IFNAME": "lo", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, *map(str, command)]
+    ranks = []
+    for rank in range(size):
+        env = {**os.environ, **address, "RANK": str(rank), "WORLD_SIZE": str(size)}
+        ranks.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+        )
+    return ranks
 
 
 def wait_for_iterations(run, count):
@@ -366,11 +381,14 @@ def wait_for_iterations(run, count):
 
 @pytest.mark.slow
 def test_under_torchrun(script, tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()),
-         str(script), "900", str(tmp_path / "run")],
-        capture_output=True, text=True, timeout=240, env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
-    )  # fmt: skip
+        [*launch, str(free_port()), str(script), "900", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+    )
     theta = trained("CartPole-v1", *ALONE).policy.theta.tobytes().hex()
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f"theta {theta}") == 2, done.stdout

@@ -292,7 +292,9 @@ def opened(
     given = num_envs
     if ranks is not None:
         if count < ranks.size:
-            raise ValueError(f"{where}: num_envs must be at least the number of ranks, {ranks.size}, got {count}")
+            raise ValueError(
+                f"{where}: num_envs must be at least the number of ranks, {ranks.size}, got {count}"
+            )
         count, given = ranks.share_of(count), None  # how many a vector environment should have is seen below
     made: VectorEnv[Any, Any, Any]
     name: str | None = None
@@ -325,8 +327,8 @@ def opened(
             env.first_env, env.all_envs = sum(counts[: ranks.rank]), sum(counts)
             if num_envs is not None and env.all_envs != num_envs:
                 raise ValueError(
-                    f"{where}: num_envs is {num_envs}, but the ranks' vector environments have {env.all_envs}; "
-                    "leave it out"
+                    f"{where}: num_envs is {num_envs}, but the ranks' vector environments have "
+                    f"{env.all_envs}; leave it out"
                 )
         yield env
     except BaseException:
