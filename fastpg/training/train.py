@@ -442,10 +442,11 @@ class Loop:
         self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
         self.ranks = ranks
         self.leads = ranks is None or ranks.leads
-        if ranks is not None and isinstance(trainer, GymnasiumTrainer):
-            trainer.share(ranks)
-        elif ranks is not None:
-            trainer.share(ranks.core)
+        if ranks is not None:
+            if isinstance(trainer, GymnasiumTrainer):
+                trainer.share(ranks)
+            else:
+                trainer.share(ranks.core)
         self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
 
     def run(self) -> TrainResult:

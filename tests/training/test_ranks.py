@@ -6,11 +6,13 @@ Most ranks here are threads that share nothing but their messages (tests/support
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -428,3 +430,16 @@ def test_ctrl_c_of_one_rank_ends_all(script, tmp_path):
             one.wait()
     assert "KeyboardInterrupt" in second
     assert re.search(r"RankError train\(\): rank 1 of 2 stopped: it was interrupted", first), first
+
+
+@pytest.mark.slow
+def test_under_mpi(script, tmp_path):
+    pytest.importorskip("mpi4py")
+    launcher = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if launcher is None:
+        pytest.skip("there is no mpirun")
+    script.write_text(SCRIPT.replace("torch(timeout=25)", "mpi()"))
+    command = [launcher, "-n", "3", sys.executable, "-m", "mpi4py", str(script), "900", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    theta = trained("CartPole-v1", *ALONE).policy.theta.tobytes().hex()
+    assert done.stdout.count(f"theta {theta}") == 3, done.stderr
