@@ -56,7 +56,7 @@ def torch(*, timeout: float = DEFAULT_TIMEOUT) -> Communicator:
     try:
         from torch import distributed
     except ImportError as error:
-        raise ImportError(f"{where} needs torch: pip install 'fastpg-rl[torch]'") from error
+        raise ImportError(f"{where} needs torch: pip install '.[torch]'") from error
     if not distributed.is_available():
         raise ImportError(f"{where}: this torch is built without torch.distributed")
     return Gloo(where, timeout)

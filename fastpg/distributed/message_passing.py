@@ -35,9 +35,7 @@ def mpi(comm: Any = None) -> Communicator:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is no MPI library
-        raise ImportError(
-            f"{where} needs mpi4py and an MPI: pip install 'fastpg-rl[mpi]' ({error})"
-        ) from error
+        raise ImportError(f"{where} needs mpi4py and an MPI: pip install '.[mpi]' ({error})") from error
     if comm is not None and not isinstance(comm, MPI.Comm):
         raise TypeError(f"{where}: comm must be an mpi4py.MPI.Comm, got {_check.shown(comm)}")
     return Mpi((MPI.COMM_WORLD if comm is None else comm).Dup())
