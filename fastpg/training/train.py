@@ -16,7 +16,7 @@ from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
-from fastpg.distributed.communicator import Communicator
+from fastpg.distributed.communicator import Communicator, require_communicator
 from fastpg.distributed.ranks import Ranks, together
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
@@ -258,8 +258,10 @@ def train(
         raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
     _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
     show = _check.boolean(where, "progress", progress)
-    save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
-    run_path = None if run is None else files.output_folder(where, "run", run)
+    save_to = run_path = None
+    if communicator is None or require_communicator(where, communicator).rank == 0:  # who alone writes files
+        save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
+        run_path = None if run is None else files.output_folder(where, "run", run)
     every = Interval(where, checkpoint_every).text
     keep_checkpoints = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
@@ -267,8 +269,6 @@ def train(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
         vectorization_mode=vectorization_mode, reset_options=reset_options, ranks=ranks,
     ) as env:  # fmt: skip
-        if ranks is not None and not ranks.leads:
-            save_to = run_path = None
         learner, critic, config, given = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
             hidden=hidden, activation=activation, policy=policy, value=value, total_steps=total_steps,

@@ -306,10 +306,19 @@ def test_a_run_goes_on_with_any_number_of_ranks(tmp_path):
     assert bits(fastpg.resume(tmp_path / "run", total_steps=2000)) == alone
 
 
-def test_only_rank_0_writes(tmp_path):
-    of_all(2, lambda c: trained("CartPole-v1", A2C(), {}, c, run=tmp_path / str(c.rank) / "run",
-                                checkpoint=tmp_path / f"{c.rank}.safetensors"))  # fmt: skip
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["0", "0.safetensors"]
+def test_only_rank_0_writes_and_needs_the_folder(tmp_path):
+    (tmp_path / "0").mkdir()
+
+    def run(c):
+        place = tmp_path / str(c.rank)
+        return trained(
+            "CartPole-v1", A2C(), {}, c, run=place / "run", checkpoint=place / "policy.safetensors"
+        )
+
+    first, second = of_all(2, run)
+    assert bits(first) == bits(second)
+    assert sorted(one.name for one in tmp_path.glob("*/*")) == ["policy.safetensors", "run"]
+    assert not (tmp_path / "1").exists()
 
 
 def test_what_rank_0_cannot_save_ends_all(tmp_path):
@@ -332,7 +341,7 @@ SCRIPT = """
 import sys
 import fastpg
 
-communicator = fastpg.distributed.torch(timeout=25)
+communicator = fastpg.distributed.torch(timeout=120)
 how = {"horizon": 15, "num_envs": 21, "seed": 3, "total_steps": int(sys.argv[1]), "run": sys.argv[2]}
 algorithm = fastpg.PPO(epochs=2, minibatches=3)
 try:
@@ -443,7 +452,7 @@ def test_under_mpi(script, tmp_path):
     launcher = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if launcher is None:
         pytest.skip("there is no mpirun")
-    script.write_text(SCRIPT.replace("torch(timeout=25)", "mpi()"))
+    script.write_text(SCRIPT.replace("torch(timeout=120)", "mpi()"))
     command = [launcher, "-n", "3", sys.executable, "-m", "mpi4py", str(script), "900", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     theta = trained("CartPole-v1", *ALONE).policy.theta.tobytes().hex()
