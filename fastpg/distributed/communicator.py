@@ -20,6 +20,20 @@ class Communicator(Protocol):
         Of this process, in 0 .. size - 1.
     size : int
         How many processes there are.
+
+    Examples
+    --------
+    >>> import fastpg
+    >>> class Alone:
+    ...     rank, size = 0, 1
+    ...
+    ...     def allgather(self, send, receive):
+    ...         receive[0] = send
+    ...
+    ...     def close(self): ...
+    >>> run = fastpg.train("CartPole-v1", total_steps=5000, communicator=Alone())
+    >>> run.stopped_because
+    'total_steps'
     """
 
     @property

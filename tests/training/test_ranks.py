@@ -411,7 +411,7 @@ def test_what_the_page_about_ranks_shows_runs_under_torchrun(script, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_others_and_the_run_resumes(script, tmp_path):
+def test_a_rank_that_is_killed_ends_the_others_of_torch_and_the_run_resumes(script, tmp_path):
     ranks = started(2, script, 10**9, tmp_path / "run")
     try:
         wait_for_iterations(tmp_path / "run", 20)
@@ -432,7 +432,7 @@ def test_a_killed_rank_ends_the_others_and_the_run_resumes(script, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_of_one_rank_ends_all(script, tmp_path):
+def test_ctrl_c_of_one_rank_ends_all_of_torch(script, tmp_path):
     ranks = started(2, script, 10**9, tmp_path / "run")
     try:
         wait_for_iterations(tmp_path / "run", 20)
