@@ -38,6 +38,7 @@ typedef enum {
     FPG_NONFINITE_VALUE,    /* a value, a target or the gradient of the regression is, or that gradient cannot be squared */
     FPG_LOG_STD_RANGE,      /* a log_std is not in -FPG_MAX_LOG_STD .. FPG_MAX_LOG_STD */
     FPG_NO_ROWS,            /* a batch without a transition */
+    FPG_OTHER_RANK,         /* another rank stopped, or is gone: fpg_ranks says which */
     FPG_ENVIRONMENT_FAILED, /* a function of the environment said so; this status holds more: see below */
     FPG_NO_ALLOWED_ACTION   /* the environment's mask leaves a component of the action no category; it holds which environment's */
 } fpg_status;
@@ -75,6 +76,37 @@ enum { FPG_MAX_THREADS = 256 };
 void fpg_set_num_threads(int num_threads); /* 1 .. FPG_MAX_THREADS, clipped; takes effect at the next call */
 int fpg_get_num_threads(void);
 double fpg_now(void); /* seconds of a monotonic clock */
+
+/* ---- ranks: processes that train one agent together --------------------------------------------------------------- */
+
+/* Every rank's `bytes` bytes at send, one rank's after the other's, to receive (size, bytes). All ranks call it with the same number
+ * of bytes. Nonzero: another rank is gone, or the call failed. */
+typedef int (*fpg_gather)(void *context, int64_t bytes, const void *send, void *receive);
+typedef struct fpg_ranks fpg_ranks;
+
+/* Where ranks meet, each says what it is about to do. */
+typedef enum { FPG_FAILED = 0, FPG_ITERATION, FPG_MESSAGE, FPG_DONE } fpg_meeting;
+
+typedef struct {
+    int32_t kind; /* fpg_meeting */
+    int64_t number;
+    uint64_t check;
+    char text[232]; /* of FPG_FAILED: a sentence; ends with 0 */
+} fpg_greeting;
+
+/* least_work: rows times parameters of a loop that is worth a message; below it every rank computes all of it. NULL if memory runs
+ * out. */
+fpg_ranks *fpg_ranks_new(int32_t rank, int32_t size, int64_t least_work, fpg_gather gather, void *context);
+void fpg_ranks_free(fpg_ranks *ranks);
+/* All ranks say what is next. FPG_OTHER_RANK if they are not at one, or one of them failed; then nobody says anything more. */
+fpg_status fpg_ranks_meet(fpg_ranks *ranks, const fpg_greeting *greeting);
+const fpg_greeting *fpg_ranks_greetings(const fpg_ranks *ranks); /* (size,): what was said last */
+fpg_status fpg_ranks_gather(fpg_ranks *ranks, int64_t bytes, const void *send, void *receive);
+/* This rank is to stop: at the next place where all can. From any thread. */
+void fpg_ranks_interrupt(fpg_ranks *ranks);
+int fpg_ranks_is_over(const fpg_ranks *ranks); /* a failure is known to all, or nobody answers */
+int fpg_ranks_is_torn(const fpg_ranks *ranks); /* the others may wait for a message of this rank */
+int32_t fpg_ranks_failed(const fpg_ranks *ranks); /* which rank stopped the others; -1 where that is not known */
 
 /* ---- networks ------------------------------------------------------------------------------------------------ */
 
@@ -240,10 +272,10 @@ void fpg_model_free(fpg_model *b);
  * action_mask (B, num_outputs), of FPG_CATEGORICAL only, or NULL: 0 where a category must not be drawn. Its probability is 0, and
  * distributions are over the others, of which every component has one at least, the given action's among them. */
 fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
-/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
+/* Row i is drawn with the random counter of environment first_env + i at `step`: what a rollout with this seed would draw, before it
  * is clipped or squashed. entropy (B,) of each row's distribution; NULL: not wanted. */
 fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t batch, uint64_t seed,
-                   uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll);
+                   int64_t first_env, uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll);
 fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask,
                                     const void *actions, int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
 /* product (P,): the mean over the observations of the Fisher matrix at theta times a direction (P,). */
@@ -533,6 +565,9 @@ typedef struct fpg_agent fpg_agent;
 fpg_agent *fpg_agent_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config, uint64_t seed, float *theta,
                          float *value_theta);
 void fpg_agent_free(fpg_agent *agent);
+/* What it computes is shared with the other ranks from now on, whose agents are the same. NULL: no more. */
+void fpg_agent_share(fpg_agent *agent, fpg_ranks *ranks);
+uint64_t fpg_agent_check(const fpg_agent *agent); /* a hash of its parameters, which ranks compare */
 /* One iteration from the rows of a batch: weights, a step of the policy, a fit of the value function. After a failure or an
  * interruption it has not happened. FPG_NO_ROWS: the batch has none. */
 fpg_status fpg_agent_update(fpg_agent *agent, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll);
@@ -554,6 +589,9 @@ typedef struct fpg_trainer fpg_trainer;
 
 fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, fpg_agent *agent, int64_t num_envs, uint64_t seed);
 void fpg_trainer_free(fpg_trainer *trainer);
+/* As fpg_agent_share, for the agent and the environments, of which a rank steps some. Every rank has the states of all between
+ * iterations, and rank 0 decides when fpg_trainer_run returns. */
+void fpg_trainer_share(fpg_trainer *trainer, fpg_ranks *ranks);
 /* What its environments are, as fpg_agent_state. The first entry, their states, has blocks of (state_size + 1, *width). */
 int32_t fpg_trainer_environments(fpg_trainer *trainer, fpg_entry *entries, int32_t *width);
 /* Runs iterations for about `seconds`, at most `capacity` of them, and none once the agent has pause_at steps; *count records are

@@ -1,6 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
-from fastpg import _built, callbacks, diagnostics, exact  # noqa: F401  (_built comes first)
+from fastpg import _built, callbacks, diagnostics, distributed, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Reinforce
 from fastpg.batches.batch import Batch
@@ -29,7 +29,15 @@ from fastpg.envs import (
     load_env,
     make,
 )
-from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
+from fastpg.errors import (
+    CheckpointError,
+    EnvError,
+    EnvNotFinite,
+    InvalidAction,
+    RankError,
+    ResetNeeded,
+    SaveError,
+)
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
@@ -65,6 +73,7 @@ __all__ = [
     "MujocoEnv",
     "Policy",
     "Population",
+    "RankError",
     "Reinforce",
     "ResetNeeded",
     "Runs",
@@ -78,6 +87,7 @@ __all__ = [
     "callbacks",
     "collect",
     "diagnostics",
+    "distributed",
     "done_from_cleanrl",
     "done_from_episode_starts",
     "episode_returns",

@@ -248,7 +248,8 @@ def act(
     out: NDArray[Any] | None = None,  # where to write the result
     entropy: F32 | None = None,  # (B,): where to write the distributions' entropies, in nats
     action_mask: NDArray[np.uint8] | None = None,
-) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
+    first_env: int = 0,
+) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (first_env + i, step)
 def log_prob_and_entropy(
     net: Network,
     theta: F32,
@@ -409,6 +410,35 @@ def batch_gradient(
 def episode_quota(episodes: int, num_envs: int) -> I64: ...  # (N,): how many of them each environment plays
 
 @final
+class OtherRank(Exception):
+    """Another rank stopped, or is gone."""
+
+class Ranks:
+    """The processes that train one agent together; all ask the same of it, in the same order.
+
+    What asks others raises OtherRank once one of them fails or is gone, and KeyboardInterrupt where this one
+    was to stop: then it is over.
+    """
+
+    def __init__(
+        self,
+        communicator: Any,  # whose allgather is called
+        rank: int,
+        size: int,
+        least_work: int,  # rows times parameters: what costs less is computed by every rank
+    ) -> None: ...
+    rank: int
+    size: int
+    lost: BaseException | None  # what allgather raised
+    is_over: bool  # all know of a failure, or nobody answers
+    is_torn: bool  # the others may wait for a message that does not come
+    failed: tuple[int, str]  # which rank failed, -1 if that is not known, and what it said of it
+    def go_on(self, wants: bool, check: int) -> bool: ...  # whether rank 0 wants an iteration
+    def exchange(self, message: bytes) -> list[bytes]: ...
+    def finish(self) -> None: ...  # until all ranks do
+    def fail(self, why: str) -> None: ...  # in the place of any of these
+    def interrupt(self) -> None: ...  # from any thread, or a signal's handler
+
 class Agent(Exclusive):
     """What learns from batches: parameters, which are the caller's arrays, moments, normaliser, counters.
 
@@ -433,6 +463,8 @@ class Agent(Exclusive):
     num_iterations: int
     mean_return: float  # of the newest iterations with 100 episodes together; NaN before there are any
     stopped_because: str  # "" while there is more to do, else "total_steps" | "target_return"
+    check: int  # a hash of its parameters
+    def share(self, ranks: Ranks) -> None: ...  # what updates compute, with agents that are the same
     def next_collect(self, num_envs: int) -> dict[str, int]: ...  # horizon and episodes of the next iteration
     def update(self, batch: Batch, where: str) -> NDArray[np.void]: ...  # a STATS_DTYPE record, (1,)
     def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that the agent is, by name
@@ -444,6 +476,7 @@ class Trainer(Exclusive):
 
     def __init__(self, env: Environment, agent: Agent, *, num_envs: int) -> None: ...
     agent: Agent
+    def share(self, ranks: Ranks) -> None: ...  # with trainers and agents that are the same
     def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that agent and environments are, by name
     def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...  # ValueError if of another form
     def run(

@@ -3,7 +3,7 @@
 #define FPG_WORKSPACE_H
 
 #include "base/memory.h"
-#include "base/parallel.h"
+#include "base/ranks.h"
 #include "base/sizes.h"
 #include "network/layout.h"
 
@@ -70,6 +70,7 @@ typedef struct {
     int num_workers;
     fpg_slot *slots;
     int64_t num_slots, max_slots; /* in use; that there is memory for */
+    fpg_ranks *ranks;             /* processes that share the slots, or NULL */
 } fpg_workspace;
 
 /* FPG_OK if a network can compute with theta; else FPG_NONFINITE_THETA or FPG_LOG_STD_RANGE. */

@@ -64,6 +64,31 @@ int fpg_shard_reserve(fpg_shard *s, const fpg_layout *layout, int64_t steps)
     return 1;
 }
 
+void fpg_carry_shard(fpg_shard *s, const fpg_layout *layout, fpg_parcel *parcel)
+{
+    const int64_t action = layout->kind == FPG_GAUSSIAN ? sizeof(float) : sizeof(int64_t), obs = layout->obs_size * (int64_t)sizeof(float);
+    int64_t count = s->ends.count;
+    fpg_carry(parcel, &s->num_steps, sizeof s->num_steps);
+    fpg_carry(parcel, &count, sizeof count);
+    if (parcel->way == FPG_UNPACK && parcel->status == FPG_OK &&
+        !(fpg_shard_reserve(s, layout, s->num_steps) && fpg_ends_reserve(&s->ends, layout->obs_size, count)))
+        parcel->status = FPG_NO_MEMORY;
+    s->ends.count = count;
+    const int64_t rows = s->num_steps * s->num_envs;
+    fpg_carry(parcel, s->obs, rows * obs);
+    fpg_carry(parcel, s->actions, rows * layout->action_size * action);
+    fpg_carry(parcel, s->rewards, rows * (int64_t)sizeof *s->rewards);
+    fpg_carry(parcel, s->terminated, rows);
+    fpg_carry(parcel, s->truncated, rows);
+    if (s->mask)
+        fpg_carry(parcel, s->mask, rows);
+    if (s->masks_actions)
+        fpg_carry(parcel, s->action_mask, rows * layout->num_outputs);
+    fpg_carry(parcel, s->last_obs, s->num_envs * obs);
+    fpg_carry(parcel, s->ends.ends, s->ends.count * (int64_t)sizeof *s->ends.ends);
+    fpg_carry(parcel, s->ends.obs, s->ends.count * obs);
+}
+
 static void free_hidden(fpg_shard *s)
 {
     for (int l = 0; l < FPG_MAX_HIDDEN; l++) {

@@ -4,6 +4,7 @@
 
 #include "base/sizes.h"
 #include "base/memory.h"
+#include "base/ranks.h"
 #include "network/layout.h"
 
 /* An episode that ended while its steps were collected. */
@@ -60,6 +61,8 @@ int32_t fpg_shard_size(int64_t num_envs);
 void fpg_shards_of(const fpg_batch *batch, const fpg_layout *layout, fpg_shard *shards);
 /* Room for `steps` steps in a shard with memory of its own, keeping what is there; 0 if memory runs out. */
 int fpg_shard_reserve(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
+/* Its rows and ends, to another process or from there: of a shard with memory of its own. */
+void fpg_carry_shard(fpg_shard *shard, const fpg_layout *layout, fpg_parcel *parcel);
 /* Room for the policy's activations in them as well, or no more of it. */
 int fpg_shard_keep_hidden(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
 void fpg_shard_free(fpg_shard *shard); /* what is its own */

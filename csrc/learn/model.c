@@ -113,10 +113,11 @@ fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_
 }
 
 fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t size, uint64_t seed,
-                   uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll)
+                   int64_t first_env, uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll)
 {
     const caller_rows rows = rows_of(obs, action_mask, NULL, NULL, size);
-    fpg_rows job = {.seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions, .out_entropy = entropy};
+    fpg_rows job = {.seed = seed, .first_env = first_env, .step = step, .deterministic = deterministic,
+                    .out_actions = actions, .out_entropy = entropy};
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 

@@ -458,7 +458,7 @@ static void fpg_rows_outputs(void *context, int64_t index, int worker_index)
             memcpy(job->out_entropy + row, entropy, (size_t)rows * sizeof(float));
         }
         if (job->out_actions) {
-            fpg_draw_words(layout, width, (uint32_t)row, (int64_t)job->step, 0, job->seed, worker->words);
+            fpg_draw_words(layout, width, (uint32_t)(job->first_env + row), (int64_t)job->step, 0, job->seed, worker->words);
             fpg_head_sample(layout, job->packed, width, FPG_CHUNK, worker->words + job->step % 4 * width, job->deterministic,
                             found.pieces[0].shard->action_mask != NULL, worker->dlogits, worker->action, entropy);
             if (!fpg_all_finite(entropy, rows)) {

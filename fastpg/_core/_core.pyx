@@ -37,6 +37,7 @@ AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled":
 include "options.pxi"
 include "errors.pxi"
 include "exclusive.pxi"
+include "ranks.pxi"
 include "system.pxi"
 include "networks.pxi"
 include "environments.pxi"

@@ -137,6 +137,7 @@ cdef class Agent(Exclusive):
     cdef readonly object theta
     cdef float[::1] parameters, value_parameters  # kept alive
     cdef readonly uint64_t seed
+    cdef Ranks ranks
 
     def __cinit__(self, Network net, theta, *, uint64_t seed, Network value=None, float[::1] value_theta=None, **settings):
         cdef float[::1] parameters = theta
@@ -150,6 +151,16 @@ cdef class Agent(Exclusive):
 
     def __dealloc__(self):
         fpg_agent_free(self.agent)
+
+    def share(self, Ranks ranks):
+        self.take("train()")
+        self.ranks = ranks
+        fpg_agent_share(self.agent, ranks.ranks)
+        self.leave()
+
+    @property
+    def check(self):
+        return fpg_agent_check(self.agent)
 
     @property
     def stopped_because(self):

@@ -10,7 +10,7 @@ cdef extern from "fastpg.h" nogil:
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
-        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENVIRONMENT_FAILED
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_OTHER_RANK, FPG_ENVIRONMENT_FAILED
         FPG_NO_ALLOWED_ACTION
 
     ctypedef enum fpg_function:
@@ -31,6 +31,25 @@ cdef extern from "fastpg.h" nogil:
     const char *fpg_isa_available(int i)
     void fpg_set_num_threads(int num_threads)
     int fpg_get_num_threads()
+
+    ctypedef struct fpg_ranks
+    ctypedef enum fpg_meeting:
+        FPG_FAILED, FPG_ITERATION, FPG_MESSAGE, FPG_DONE
+    ctypedef struct fpg_greeting:
+        int32_t kind
+        int64_t number
+        uint64_t check
+        char text[232]
+
+    fpg_ranks *fpg_ranks_new(int32_t, int32_t, int64_t, int (*)(void *, int64_t, const void *, void *) noexcept nogil, void *)
+    void fpg_ranks_free(fpg_ranks *)
+    fpg_status fpg_ranks_meet(fpg_ranks *, const fpg_greeting *)
+    const fpg_greeting *fpg_ranks_greetings(const fpg_ranks *)
+    fpg_status fpg_ranks_gather(fpg_ranks *, int64_t, const void *, void *)
+    void fpg_ranks_interrupt(fpg_ranks *)
+    int fpg_ranks_is_over(const fpg_ranks *)
+    int fpg_ranks_is_torn(const fpg_ranks *)
+    int32_t fpg_ranks_failed(const fpg_ranks *)
 
     ctypedef enum fpg_activation:
         FPG_TANH, FPG_RELU
@@ -115,8 +134,8 @@ cdef extern from "fastpg.h" nogil:
     fpg_model *fpg_model_new(const fpg_network *)
     void fpg_model_free(fpg_model *)
     fpg_status fpg_logits(fpg_model *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(fpg_model *, const float *, const float *, const uint8_t *, int64_t, uint64_t, uint64_t, int, void *,
-                       float *, fpg_poll)
+    fpg_status fpg_act(fpg_model *, const float *, const float *, const uint8_t *, int64_t, uint64_t, int64_t,
+                       uint64_t, int, void *, float *, fpg_poll)
     fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const uint8_t *, const void *, int64_t,
                                         float *, float *, fpg_poll)
     fpg_status fpg_fisher_product(fpg_model *, const float *, const float *, const uint8_t *, int64_t, const float *, float *,
@@ -214,6 +233,8 @@ cdef extern from "fastpg.h" nogil:
 
     fpg_agent *fpg_agent_new(const fpg_network *, const fpg_network *, const fpg_train_config *, uint64_t, float *, float *)
     void fpg_agent_free(fpg_agent *)
+    void fpg_agent_share(fpg_agent *, fpg_ranks *)
+    uint64_t fpg_agent_check(const fpg_agent *)
     fpg_status fpg_agent_update(fpg_agent *, const fpg_batch *, fpg_stats *, fpg_poll)
     int32_t fpg_agent_state(fpg_agent *, fpg_entry *)
     fpg_collect fpg_agent_next_collect(const fpg_agent *, int64_t)
@@ -228,6 +249,7 @@ cdef extern from "fastpg.h" nogil:
 
     fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, fpg_agent *, int64_t, uint64_t)
     void fpg_trainer_free(fpg_trainer *)
+    void fpg_trainer_share(fpg_trainer *, fpg_ranks *)
     int32_t fpg_trainer_environments(fpg_trainer *, fpg_entry *, int32_t *)
     fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, int64_t, fpg_stats *, int64_t *, fpg_poll)
 

@@ -16,7 +16,7 @@ def logits(Network net, const float[::1] theta, const float[:, ::1] obs, out=Non
 
 
 def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t seed, uint64_t step, bint deterministic,
-        out=None, entropy=None, const uint8_t[:, ::1] action_mask=None):
+        out=None, entropy=None, const uint8_t[:, ::1] action_mask=None, int64_t first_env=0):
     _check_batch(net, theta, obs)
     cdef const uint8_t *mask = _first_mask(net, action_mask, obs.shape[0])
     if out is None:
@@ -32,7 +32,7 @@ def act(Network net, const float[::1] theta, const float[:, ::1] obs, uint64_t s
     cdef fpg_poll poll = interrupt.poll()
     cdef fpg_status status
     with nogil:
-        status = fpg_act(net.model, &theta[0], &obs[0, 0], mask, obs.shape[0], seed, step, deterministic, actions,
+        status = fpg_act(net.model, &theta[0], &obs[0, 0], mask, obs.shape[0], seed, first_env, step, deterministic, actions,
                          first_entropy, poll)
     _raise_for(status, interrupt, "act()")
     return out

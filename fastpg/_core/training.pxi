@@ -25,6 +25,12 @@ cdef class Trainer(Exclusive):
     def __dealloc__(self):
         fpg_trainer_free(self.trainer)
 
+    def share(self, Ranks ranks):
+        self.agent.share(ranks)
+        self.take("train()")
+        fpg_trainer_share(self.trainer, ranks.ranks)
+        self.leave()
+
     def state(self):
         """The agent's entries and the environments'."""
         cdef fpg_entry entries[FPG_MAX_ENTRIES]

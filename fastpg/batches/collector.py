@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.batches.episodes import episode_sums
+from fastpg.distributed.ranks import Ranks
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, Stepper
 from fastpg.errors import without_place
 
@@ -52,6 +53,61 @@ class Rows(NamedTuple):
         return _core.Batch(network, **self._asdict())
 
 
+class Part(NamedTuple):
+    """What neighbouring environments have seen and done, as in `Rows`, in T steps."""
+
+    obs: NDArray[np.float32]
+    actions: NDArray[Any]  # (T, N * action_size)
+    entropy: NDArray[np.float32]  # (T, N), like the next four
+    rewards: NDArray[np.float32]
+    terminated: Bools
+    truncated: Bools
+    valid: Bools
+    last_obs: NDArray[np.float32]
+    final_rows: NDArray[np.int64]
+    final_obs: NDArray[np.float32]
+    first_age: NDArray[np.int32]
+    episode_returns: NDArray[np.float64]
+    episode_lengths: NDArray[np.int64]
+    action_mask: NDArray[np.uint8] | None
+
+    def rows(self, by_episode: bool) -> Rows:
+        """Return them in the core's form."""
+        valid = self.valid
+        total = float(np.where(valid, self.entropy, 0.0).sum(dtype=np.float64))
+        return Rows(
+            obs=self.obs,
+            actions=self.actions.reshape(-1),
+            rewards=self.rewards,
+            terminated=self.terminated.view(np.uint8),
+            truncated=self.truncated.view(np.uint8),
+            mask=None if valid.all() else valid.view(np.uint8),
+            last_obs=self.last_obs,
+            final_rows=self.final_rows,
+            final_obs=self.final_obs,
+            first_age=self.first_age,
+            episode_returns=self.episode_returns,
+            episode_lengths=self.episode_lengths,
+            entropy=total / max(int(np.count_nonzero(valid)), 1),
+            by_episode=by_episode,
+            action_mask=self.action_mask,
+        )
+
+
+BY_STEP = ("obs", "actions", "entropy", "rewards", "terminated", "truncated", "valid", "action_mask")
+
+
+def joined(parts: list[Part]) -> Part:
+    """Return the parts of neighbours, in their order, as one."""
+    whole: dict[str, Any] = {}
+    for name in Part._fields:
+        arrays = [getattr(part, name) for part in parts]
+        whole[name] = None if arrays[0] is None else np.concatenate(arrays, axis=int(name in BY_STEP))
+    by_step = np.argsort(whole["final_rows"][:, 0], kind="stable")
+    whole |= {name: whole[name][by_step] for name in ("final_rows", "final_obs")}
+    return Part(**whole)
+
+
 class UnderWay(NamedTuple):
     """Where the environments of a collector stand between two batches."""
 
@@ -68,8 +124,11 @@ class Collector:
     """Plays a Gymnasium environment; arrays are kept, and written anew, from batch to batch.
 
     The action of environment i at the k-th step since the collector was made is drawn with the counter
-    (i, k) and a key that depends on `seed` only.
+    (i, k) and a key that depends on `seed` only. With `ranks`, each plays its own environments, which are
+    numbered through, and gets the rows of all: as many steps, whichever episodes end first.
     """
+
+    ranks: Ranks | None = None
 
     def __init__(
         self,
@@ -107,24 +166,33 @@ class Collector:
         FloatingPointError
             An observation or a reward is not finite, or the policy's output is not.
         """
-        stepper, network, count = self._stepper, self._network, self.env.num_envs
+        stepper, network, count, first = self._stepper, self._network, self.env.num_envs, self.env.first_env
         by_episode = episodes > 0
         self._reserve(horizon or FIRST_ROWS)
         if self._fresh or by_episode:
-            stepper.reset(self._last, self._reset_seed)
+            stepper.reset(self._last, None if self._reset_seed is None else self._reset_seed + first)
             self._reset_seed = None
             self._age[:] = 0
             self._earned[:] = 0
         self._fresh = True  # until this batch is whole
         np.copyto(self._arrays[0][0], self._last)
-        left = _core.episode_quota(episodes, count) if by_episode else np.full(count, np.iinfo(np.int64).max)
+        left = np.full(count, np.iinfo(np.int64).max)
+        if by_episode:
+            left = _core.episode_quota(episodes, self.env.all_envs)[first : first + count]
         counting = left > 0
         live = counting & ~stepper.filler
-        if horizon == 1 and not live.any():  # resets of all: the row after them is the first with transitions
+        if horizon == 1 and not self._anywhere(
+            live
+        ):  # the row after a reset of all has the first transitions
             horizon = 2
         finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
-        t = 0
-        while t < horizon or (by_episode and counting.any()):
+        steps, t = horizon, 0
+        while True:
+            if t >= steps and not (by_episode and counting.any()):
+                if not by_episode or self.ranks is None or steps > 0:
+                    break
+                steps = max(self.ranks.exchange(t))  # of the rank whose episodes take longest
+                continue
             if t == self._capacity:
                 self._reserve(2 * t)
             obs, next_obs, action, entropy, reward, flags, valid = self._rows[t]
@@ -133,7 +201,9 @@ class Collector:
             if self._masks is not None and mask is not None:
                 np.copyto(self._masks[t], mask)
             try:
-                _core.act(network, theta, obs, self._action_seed, self._draws, False, action, entropy, mask)
+                _core.act(
+                    network, theta, obs, self._action_seed, self._draws, False, action, entropy, mask, first
+                )
             except FloatingPointError as error:
                 self._check_obs(t, 1)
                 raise FloatingPointError(without_place(error)) from error
@@ -153,6 +223,11 @@ class Collector:
         collected = self._cut(t, finals, by_episode)
         self._fresh = False
         return collected
+
+    def _anywhere(self, live: Bools) -> bool:
+        """Return whether there is a transition in the next row, of whichever rank."""
+        here = bool(live.any())
+        return here if self.ranks is None else any(self.ranks.exchange(here))
 
     @property
     def draws(self) -> int:
@@ -217,21 +292,23 @@ class Collector:
         if not np.isfinite(rewards32).all():
             t, n = np.argwhere(~np.isfinite(rewards32))[0]
             raise FloatingPointError(
-                f"{self.env.id} returned the reward {rewards[t, n]} (environment {n}, step {t} of the batch)"
+                f"{self.env.id} returned the reward {rewards[t, n]} "
+                f"(environment {self.env.first_env + n}, step {t} of the batch)"
             )
         done = flags[:steps].any(axis=1) & valid
         first_age = self._age.astype(np.int32)
         returns, self._earned = episode_sums(rewards, valid, done, self._earned)
         lengths, ages = episode_sums(valid.astype(np.float64), valid, done, self._age.astype(np.float64))
         self._age = ages.astype(np.int64)
-        which = [np.column_stack([np.full(len(envs), t), envs]) for t, envs, _ in finals]
-        return Rows(
+        which = [np.column_stack([np.full(len(envs), t), envs + self.env.first_env]) for t, envs, _ in finals]
+        part = Part(
             obs=obs[:steps],
-            actions=actions[:steps].reshape(-1),
+            actions=actions[:steps],
+            entropy=entropy[:steps],
             rewards=rewards32,
-            terminated=np.ascontiguousarray(flags[:steps, 0]).view(np.uint8),
-            truncated=np.ascontiguousarray(flags[:steps, 1]).view(np.uint8),
-            mask=None if valid.all() else valid.view(np.uint8),
+            terminated=np.ascontiguousarray(flags[:steps, 0]),
+            truncated=np.ascontiguousarray(flags[:steps, 1]),
+            valid=valid,
             last_obs=self._last,
             final_rows=np.concatenate(which).astype(np.int64) if which else np.empty((0, 2), np.int64),
             final_obs=np.concatenate([rows for _, _, rows in finals])
@@ -240,11 +317,9 @@ class Collector:
             first_age=first_age,
             episode_returns=returns,
             episode_lengths=lengths.astype(np.int64),
-            entropy=float(np.where(valid, entropy[:steps], 0.0).sum(dtype=np.float64))
-            / max(int(np.count_nonzero(valid)), 1),
-            by_episode=by_episode,
             action_mask=None if self._masks is None else self._masks[:steps],
         )
+        return (part if self.ranks is None else joined(self.ranks.exchange(part))).rows(by_episode)
 
     def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
         """Require that the final observations of environments `which` are finite."""
@@ -252,7 +327,7 @@ class Collector:
             k, component = np.argwhere(~np.isfinite(rows))[0]
             raise FloatingPointError(
                 f"{self.env.id} returned a final observation with the entry {rows[k, component]} "
-                f"(environment {which[k]}, step {t} of the batch, component {component})"
+                f"(environment {self.env.first_env + which[k]}, step {t} of the batch, component {component})"
             )
 
     def _check_obs(self, begin: int, steps: int) -> None:
@@ -262,5 +337,5 @@ class Collector:
             t, n, k = np.argwhere(~np.isfinite(obs))[0]
             raise FloatingPointError(
                 f"{self.env.id} returned an observation with the entry {obs[t, n, k]} "
-                f"(environment {n}, step {begin + t} of the batch, component {k})"
+                f"(environment {self.env.first_env + n}, step {begin + t} of the batch, component {k})"
             )

@@ -16,6 +16,8 @@ from fastpg import _check, _core, files
 from fastpg._brief import Brief
 from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
+from fastpg.distributed.communicator import Communicator, require_communicator
+from fastpg.distributed.ranks import Ranks, together
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
     AnyEnv,
@@ -30,6 +32,7 @@ from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
 from fastpg.training.callbacks import AnyCallback, Callbacks, TrainProgress
 from fastpg.training.curves import write_curve
+from fastpg.training.fingerprint import fingerprint
 from fastpg.training.metrics import Newest, history
 from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
@@ -114,6 +117,7 @@ def train(
     env_params: Mapping[str, Any] | None = None,
     vectorization_mode: VectorizationMode | None = None,
     reset_options: Mapping[str, Any] | None = None,
+    communicator: Communicator | None = None,
 ) -> TrainResult:
     """Train a policy; of a native environment with the whole loop in compiled code.
 
@@ -190,6 +194,12 @@ def train(
     reset_options : mapping, optional
         Of an environment that is not native: `options` of every `reset` that fastpg calls. The environment's
         own resets, between episodes, do not get them.
+    communicator : Communicator, optional
+        `fastpg.distributed.torch()` in a script that torchrun has started: its processes train one agent
+        together, each with a share of the environments and of the work, to the bits of one process
+        (docs/distributed.md). All call `train` with the same arguments, and all get the result; the first
+        one writes `checkpoint` and `run` and shows the progress. `num_envs` are all environments together,
+        but of a vector environment that is given, which is this process's share.
 
     Returns
     -------
@@ -208,6 +218,8 @@ def train(
         TrainResult.
     KeyboardInterrupt
         Ctrl-C.
+    fastpg.RankError
+        Another process of the communicator failed, was interrupted, or is gone.
 
     Examples
     --------
@@ -228,14 +240,16 @@ def train(
     seed = _check.seed(where, seed)
     callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
-    save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
-    run_path = None if run is None else files.output_folder(where, "run", run)
+    save_to = run_path = None
+    if communicator is None or require_communicator(where, communicator).rank == 0:  # who alone writes files
+        save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
+        run_path = None if run is None else files.output_folder(where, "run", run)
     every = Interval(where, checkpoint_every).text
     keep_checkpoints = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
-    with opened(
+    with together(where, communicator) as ranks, opened(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
-        vectorization_mode=vectorization_mode, reset_options=reset_options,
+        vectorization_mode=vectorization_mode, reset_options=reset_options, ranks=ranks,
     ) as env:  # fmt: skip
         learner, critic, config, given = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
@@ -246,8 +260,10 @@ def train(
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
         trainer = make_trainer(env, algorithm, learner, critic, config, **given)
-        loop = Loop(where, trainer, learner, critic, config)
+        loop = Loop(where, trainer, learner, critic, config, ranks)
         loop.env, loop.callbacks, loop.show, loop.save_to = env_id, callbacks, show, save_to
+        if ranks is not None:
+            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | given))
         if run_path is None:
             return loop.run()
         settings = run_settings(where, env_id, env, algorithm, config, given)
@@ -285,7 +301,7 @@ def begin(
     if critic is not None and critic is value:
         critic = critic.copy()
     if isinstance(env, GymnasiumEnv):
-        num_envs = env.num_envs
+        num_envs = env.all_envs
     else:
         num_envs = min(num_envs or DEFAULT_NUM_ENVS, collection["episodes"] or _check.MAX_NUM_ENVS)
     config = run_config(
@@ -312,13 +328,34 @@ def make_trainer(
     return _core.Trainer(env.core, agent, num_envs=config["num_envs"])
 
 
+def facts_of(
+    where: str, env_id: Any, env: NativeEnv | GymnasiumEnv, agent: _core.Agent, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what has to be the same on all ranks, lest they compute another thing."""
+    return {
+        "the version of fastpg": _core.version(),
+        "the compiler of fastpg": _core.compiler(),
+        "the instruction set": _core.isa(),
+        **settings,
+        "the environment's fingerprint": fingerprint(where, env_id, env),
+        "the hash of the first parameters": f"{agent.check:016x}",
+    }
+
+
 class GymnasiumTrainer:
     """Does with an environment that Python steps what `_core.Trainer` does with a native one."""
 
+    _ranks: Ranks | None = None
+
     def __init__(self, env: GymnasiumEnv, agent: _core.Agent, *, wants_final: bool) -> None:
         self.agent = agent
-        self._num_envs = env.num_envs
+        self._num_envs = env.all_envs
         self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final)
+
+    def share(self, ranks: Ranks) -> None:
+        """Run iterations together with other ranks from now on, each of which steps its own environments."""
+        self._ranks = self._collector.ranks = ranks
+        self.agent.share(ranks.core)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that the agent is, and how many actions were drawn; environments cannot be asked."""
@@ -340,8 +377,11 @@ class GymnasiumTrainer:
         """
         end = time.perf_counter() + seconds
         records: list[NDArray[np.void]] = []
-        while not self.agent.stopped_because and len(records) < capacity:
-            if records and time.perf_counter() >= end:
+        while not self.agent.stopped_because:
+            goes_on = len(records) < capacity and (not records or time.perf_counter() < end)
+            if self._ranks is not None:
+                goes_on = self._ranks.core.go_on(goes_on, self.agent.check)
+            if not goes_on:
                 break
             records.append(self._iterate())
             if into is not None:
@@ -388,9 +428,17 @@ class Loop:
         policy: Policy,
         value: ValueFunction | None,
         config: dict[str, Any],
+        ranks: Ranks | None = None,
     ) -> None:
         self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
         self.callbacks = Callbacks(where, None)
+        self.ranks = ranks
+        self.leads = ranks is None or ranks.leads
+        if ranks is not None:
+            if isinstance(trainer, GymnasiumTrainer):
+                trainer.share(ranks)
+            else:
+                trainer.share(ranks.core)
         self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
 
     def run(self) -> TrainResult:
@@ -432,7 +480,8 @@ class Loop:
 
         shown = -math.inf
         stopped_because = agent.stopped_because
-        with self.callbacks.watching(progress), ProgressLine(enabled=self.show) as line:
+        show = self.show and self.leads
+        with self.callbacks.watching(progress), ProgressLine(enabled=show) as line:
             while not stopped_because:
                 before = agent.num_steps
                 self.trainer.run(SLICE_SECONDS, self._capacity(before), self.records)
@@ -451,7 +500,10 @@ class Loop:
                     )
                     line.update(text, last=bool(stopped_because))
                 # Before the checkpoint, so that a run that goes on from it has done what was due.
-                if self.callbacks(state, before, last=bool(stopped_because)) and not stopped_because:
+                wants_end = self.callbacks(state, before, last=bool(stopped_because))
+                if self.ranks is not None:
+                    wants_end = any(self.ranks.exchange(wants_end))
+                if wants_end and not stopped_because:
                     stopped_because = "callback"
                 if folder is not None and folder.is_due(agent.num_steps) and not stopped_because:
                     folder.try_save(self.where, self.trainer.state(), time.perf_counter() - start)
@@ -459,6 +511,8 @@ class Loop:
 
     def _capacity(self, num_steps: int) -> int:
         """Return how many iterations there may be until Python is needed."""
+        if not self.leads:  # rank 0 decides
+            return 16384
         most = 1 if self.callbacks.each_iteration else 16384
         left = self.callbacks.steps_left(num_steps)
         if self.folder is not None:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import pickle
 import tempfile
+import types
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -134,6 +135,16 @@ ALGORITHMS = [
 ]  # fmt: skip
 
 
+def communicator(rank, size):
+    return types.SimpleNamespace(rank=rank, size=size, allgather=None, close=None)
+
+
+ODD_COMMUNICATORS = one_of(
+    [2, "torch", object(), fastpg.distributed, fastpg.distributed.torch, fastpg.distributed.Communicator]
+    + [communicator(*one) for one in ((2, 2), (-1, 2), (0, 0), ("a", 2), (0, None), (0, 2.5), (0, 10**30))]
+)
+
+
 @st.composite
 def train_arguments(draw):
     given, value = draw(players())
@@ -157,7 +168,7 @@ def train_arguments(draw):
         "target_return": draw(one_of([None, 0.0, 1e9])),
         "callback": draw(one_of([None, lambda state: True])),
     }
-    given |= {"run": None, "checkpoint_every": "60s", "keep_checkpoints": 3}
+    given |= {"run": None, "checkpoint_every": "60s", "keep_checkpoints": 3, "communicator": None}
     return given | {"env_params": draw(one_of([None, {}])), "checkpoint": None}
 
 
@@ -404,9 +415,10 @@ CALLS = {
             "checkpoint": ODD_PATHS,
             "run": ODD_FOLDERS,
             "checkpoint_every": ODD_TIMES,
+            "communicator": ODD_COMMUNICATORS,
             "env_params": one_of([{"x": 1}, {1: 2}, [], "x", {"sutton_barto_reward": 3}, {"g": NAN}, {None: 1, "a": 2}, 5]),
         },
-        only=frozenset(["callback", "run", "checkpoint_every"]),
+        only=frozenset(["callback", "run", "checkpoint_every", "communicator"]),
         raises=(ZeroDivisionError,),  # a callback's own
     ),
     "resume": Call(

@@ -6,18 +6,19 @@ from importlib.util import find_spec
 import fastpg
 import fastpg.sb3
 import fastpg.torch
-from fastpg import callbacks, diagnostics, exact, numba_math
+from fastpg import callbacks, diagnostics, distributed, exact, numba_math
 from fastpg.envs.mujoco.engine import is_installed
 
 from .targets import CALLS
 
 MODULES = {
     "": fastpg, "diagnostics.": diagnostics, "exact.": exact, "torch.": fastpg.torch, "sb3.": fastpg.sb3,
-    "numba_math.": numba_math, "callbacks.": callbacks,
+    "numba_math.": numba_math, "callbacks.": callbacks, "distributed.": distributed,
 }  # fmt: skip
 # What is public and not called, and why.
 LEFT_OUT = {
-    **dict.fromkeys(["CheckpointError", "EnvError", "EnvNotFinite", "InvalidAction", "ResetNeeded", "SaveError"],
+    **dict.fromkeys(["CheckpointError", "EnvError", "EnvNotFinite", "InvalidAction", "RankError", "ResetNeeded",
+                     "SaveError"],
                     "an exception"),
     **dict.fromkeys(
         ["GradientEstimate", "TrainProgress", "TrainResult", "Batch", "torch.Batch", "exact.ExactGradient", "diagnostics.FormRecord",
@@ -42,6 +43,10 @@ LEFT_OUT = {
     **dict.fromkeys(
         [f"MujocoEnv.{name}" for name in ("observe", "reward", "terminated", "before", "info", "initial_state")],
         "a formula of a subclass, which step and reset call",
+    ),
+    **dict.fromkeys(
+        [f"distributed.{name}" for name in ("torch", "mpi", "Communicator", "Communicator.allgather", "Communicator.close")],
+        "of processes that a launcher started: tests/training/test_ranks.py",
     ),
     "Runs.__getitem__": "as of any sequence",
     "Policy.has_spaces_like": "takes what is not public",

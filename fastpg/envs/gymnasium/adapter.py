@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fastpg import _check
 from fastpg.acted import Acted
 from fastpg.action_masks import require_categorical
+from fastpg.distributed.ranks import Ranks
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
 from fastpg.envs.gymnasium.info_masks import read_masks
@@ -63,6 +64,8 @@ class GymnasiumEnv:
     env_id : str or None
         Under which it can be made again.
     env : gymnasium.vector.VectorEnv
+    num_envs, first_env, all_envs : int
+        Environments here, and where other ranks step some as well, those before and all of them.
     observation_space, action_space : gymnasium.spaces.Space
         Of a policy for it: what `Observed` makes of its observations, and its actions as they are.
     uses_action_mask : bool
@@ -82,7 +85,8 @@ class GymnasiumEnv:
         self.label = f"{where}: {self.id}"
         self.env_id = env_id or (registered if registered in gymnasium.registry else None)
         self.env = env
-        self.num_envs = env.num_envs
+        self.num_envs = self.all_envs = env.num_envs
+        self.first_env = 0
         self.reset_options = dict(reset_options)
         self.autoreset = _autoreset_mode(where, self.id, env)
         self.observed = Observed(where, env.single_observation_space)
@@ -286,15 +290,17 @@ def opened(
     at_most: int | None = None,
     vectorization_mode: Any = None,
     reset_options: Any = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[NativeEnv | GymnasiumEnv]:
     """Find or make the environment that a user means; what is made here is closed at the end.
 
-    `num_envs` None means what is usual; `at_most` so many are made where the number is free.
+    `num_envs` None means what is usual; `at_most` so many are made where the number is free. Of ranks, each
+    makes its share of those that Python steps, and steps all of a vector environment that it is given.
     """
     if vectorization_mode is not None:
         _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
     _check.mapping(where, "reset_options", reset_options)
-    given, use_action_mask = take_use_action_mask(where, params)
+    own_params, use_action_mask = take_use_action_mask(where, params)
     if is_native(env_id):
         for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
             if value is not None:
@@ -304,14 +310,21 @@ def opened(
                 )
         yield native_env(where, env_id, params or {})
         return
-    params = given
+    params = own_params
     wanted = DEFAULT_NUM_ENVS if num_envs is None else num_envs
     count = wanted if at_most is None else min(wanted, at_most)
+    given = num_envs
+    if ranks is not None:
+        if count < ranks.size:
+            raise ValueError(
+                f"{where}: num_envs must be at least the number of ranks, {ranks.size}, got {count}"
+            )
+        count, given = ranks.share_of(count), None  # how many a vector environment should have is seen below
     made: VectorEnv[Any, Any, Any]
     name: str | None = None
     task = _mujoco_task(where, env_id, vectorization_mode)
     if isinstance(env_id, VectorEnv):
-        made = _ready(where, env_id, params, num_envs, vectorization_mode)
+        made = _ready(where, env_id, params, given, vectorization_mode)
     elif task is not None:
         made = make_mujoco(where, task, count, **{**(params or {}), "autoreset": "same_step"})
         name = env_id if isinstance(env_id, str) else None
@@ -323,7 +336,7 @@ def opened(
             "one, as lambda: gymnasium.make(...), or a gymnasium.vector.VectorEnv"
         )
     elif callable(env_id) and (not isinstance(env_id, type) or issubclass(env_id, gymnasium.Env | VectorEnv)):
-        made = _from_factory(where, env_id, params or {}, count, num_envs, vectorization_mode)
+        made = _from_factory(where, env_id, params or {}, count, given, vectorization_mode)
     else:
         hint = "; decorate it with fastpg.jit_env(...)" if isinstance(env_id, type) else ""
         raise TypeError(
@@ -332,7 +345,16 @@ def opened(
             f"got {_check.shown(env_id)}{hint}"
         )
     try:
-        yield GymnasiumEnv(where, made, name, reset_options or {}, use_action_mask)
+        env = GymnasiumEnv(where, made, name, reset_options or {}, use_action_mask)
+        if ranks is not None:
+            counts = ranks.exchange(env.num_envs)
+            env.first_env, env.all_envs = sum(counts[: ranks.rank]), sum(counts)
+            if num_envs is not None and env.all_envs != num_envs:
+                raise ValueError(
+                    f"{where}: num_envs is {num_envs}, but the ranks' vector environments have "
+                    f"{env.all_envs}; leave it out"
+                )
+        yield env
     except BaseException:
         if made is not env_id:
             _abandon(made)
