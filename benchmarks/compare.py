@@ -402,7 +402,7 @@ def ppo(python: str, rounds: int) -> Iterator[str]:
 
 def learnt(python: str, _: int) -> Iterator[str]:
     yield f"PPO. Returns of the policy as it acts in training, {len(LEARNT_SEEDS)} seeds, the same settings in both: interquartile mean and 95 %"
-    yield "bootstrap interval of the seeds' means over 20 episodes."
+    yield "bootstrap interval of the seeds' means over 100 episodes, which begin in the same states."
     yield ""
     yield "| environment | settings | fastpg | Stable-Baselines3 |"
     yield "|---|---|---|---|"

@@ -3,9 +3,10 @@
 The arguments are those of peers/ppo_setting.py.
 """
 
+import itertools
 import time
 
-from peers.ppo_setting import EPISODES, arguments, iterations, report
+from peers.ppo_setting import arguments, evaluate, iterations, report
 
 setting = arguments(__doc__, ("ppo", "trpo"))  # before fastpg looks for cores
 
@@ -29,6 +30,7 @@ if setting.algorithm == "ppo":
         clip_range=setting.clip_range,
         entropy_coef=setting.entropy_coef,
         max_grad_norm=setting.max_grad_norm,
+        joint_grad_norm=True,  # as of the peers, which have one optimiser
         **shared,
     )
 else:
@@ -54,7 +56,8 @@ if setting.agents > 1:
 else:
     run = fastpg.train(setting.env, algorithm, seed=setting.seed, **common)
     seconds = run.seconds
-returns, _ = fastpg.evaluate(
-    setting.env, run.policy, episodes=EPISODES, deterministic=False, seed=10_000 + setting.seed
+step = itertools.count()
+returns = evaluate(
+    setting.env, setting.seed, lambda obs: run.policy.act(obs, seed=setting.seed, step=next(step))
 )
-report(run.num_steps * setting.agents, seconds, returns.tolist())
+report(run.num_steps * setting.agents, seconds, returns)

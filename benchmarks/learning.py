@@ -22,7 +22,7 @@ SEEDS = range(10)
 EPISODES = 100  # of an evaluation
 LAST = 20  # iterations; a run in which no episode ended there has no evaluation: it might never end either
 RESAMPLES = 10_000
-DOCUMENT = Path(__file__).parent.parent / "docs" / "learning.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,12 @@ def described(algorithm: Any, train: Mapping[str, Any]) -> str:
     return ", ".join([f"{type(algorithm).__name__}({', '.join(changed)})", *options])
 
 
-def write(script: str, lines: Iterable[str]) -> None:
-    """Put a script's lines between its markers in docs/learning.md."""
+def write(script: str, lines: Iterable[str], document: str = "learning.md") -> None:
+    """Put a script's lines between its markers in one of the docs."""
     begin, end = (f"<!-- {script} {word} -->\n" for word in ("begins", "ends"))
-    before, rest = DOCUMENT.read_text().split(begin)
+    before, rest = (DOCS / document).read_text().split(begin)
     _, after = rest.split(end)
-    DOCUMENT.write_text("\n".join([f"{before}{begin}", *lines, f"\n{end}{after}"]))
+    (DOCS / document).write_text("\n".join([f"{before}{begin}", *lines, f"\n{end}{after}"]))
 
 
 def row(setting: Setting, pool: ThreadPoolExecutor) -> str:

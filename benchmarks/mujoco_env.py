@@ -1,22 +1,30 @@
 """MuJoCo: steps a second with random actions, and of training, beside the engine alone and its peers.
 
-    python benchmarks/mujoco_env.py [--env HalfCheetah-v5] [--num-envs 64] [--seconds 3] [--rounds 5]
+    python benchmarks/mujoco_env.py [--env HalfCheetah-v5] [--num-envs 64] [--seconds 3] [--write]
 
-Every contender steps the same task with actions drawn beforehand, in turns, so that a machine that slows down
-slows all of them; a rate is the median of the rounds. "engine" is `mujoco.batch.Batch` stepping the model
-with the same actions, without observations, rewards and resets: what there is to reach. EnvPool's line needs
-`pip install envpool`.
+Every contender works on the same task in turns, so that a machine that slows down slows all of them; a
+rate is the median of the rounds. "engine" is `mujoco.batch.Batch` stepping the model with the same
+actions, without observations, rewards and resets: what there is to reach. Training includes updates, with
+the settings that are recommended for the task; those of Stable-Baselines3 are the same as far as it has
+them. Processor time is that of this process: it says what Python costs beside the engine where other work
+slows the clock. A contender whose library is missing is left out (`pip install envpool stable-
+baselines3`).
 """
 
 import argparse
+import contextlib
 import statistics
 import time
+import warnings
 
 import gymnasium
 import mujoco.batch
 import numpy as np
+from learning import write
 
 import fastpg
+
+TARGETS = {"stepping, fastpg": 0.95, "training, VPG": 0.85, "training, PPO": 0.85}
 
 
 def actions_for(space, seed=0, count=32):
@@ -39,54 +47,138 @@ class Engine:
         self.batch.step(nstep=self.frame_skip)
 
 
-class Stepped:
-    """A vector environment."""
+class Stepping:
+    """Steps of an environment, or of the engine, with actions drawn beforehand."""
 
-    def __init__(self, env):
-        self.env = env
-        env.reset()
+    def __init__(self, env, actions, num_envs):
+        self.env, self.num_envs = env, num_envs
+        dtype = getattr(getattr(env, "single_action_space", None), "dtype", np.float32)
+        self.actions = [one.astype(dtype) for one in actions]
+        if hasattr(env, "reset"):
+            env.reset()
 
-    def step(self, actions):
-        self.env.step(actions)
+    def run(self, seconds):
+        """Return the environment steps of so many seconds."""
+        stop, steps = time.perf_counter() + seconds, 0
+        while time.perf_counter() < stop:
+            for one in self.actions:
+                self.env.step(one)
+            steps += len(self.actions)
+        return steps * self.num_envs
 
 
-def envpool(env_id, num_envs):
+class Training:
+    """Training with fastpg."""
+
+    def __init__(self, env_id, settings):
+        self.env_id, self.settings = env_id, settings
+
+    def run(self, seconds):
+        stop = time.perf_counter() + seconds
+        return fastpg.train(
+            self.env_id, **self.settings, callback=lambda _: time.perf_counter() > stop
+        ).num_steps
+
+
+class StableBaselines3:
+    """Training with Stable-Baselines3's PPO; networks of this size are fastest with one thread of torch."""
+
+    def __init__(self, make, settings):
+        import torch
+        from stable_baselines3 import PPO
+
+        torch.set_num_threads(1)
+        algorithm = settings["algorithm"]
+        hidden = list(settings["hidden"])
+        self.model = PPO(
+            "MlpPolicy",
+            make(),
+            n_steps=settings["horizon"],
+            batch_size=settings["num_envs"] * settings["horizon"] // algorithm.minibatches,
+            n_epochs=algorithm.epochs,
+            learning_rate=algorithm.learning_rate,
+            policy_kwargs={"net_arch": {"pi": hidden, "vf": hidden}},
+            device="cpu",
+        )
+
+    def run(self, seconds):
+        from stable_baselines3.common.callbacks import BaseCallback
+
+        class Until(BaseCallback):
+            """Ends after the update of the iteration in which time was up."""
+
+            stop = time.perf_counter() + seconds
+            is_up = False
+
+            def _on_rollout_start(self):
+                self.is_up = time.perf_counter() > self.stop
+
+            def _on_step(self):
+                return not self.is_up
+
+        self.model.learn(10**9, callback=Until())
+        return self.model.num_timesteps
+
+
+def gymnasium_env(env_id, num_envs, mode):
+    return gymnasium.make_vec(env_id, num_envs=num_envs, vectorization_mode=mode)
+
+
+def envpool_env(env_id, num_envs):
     import envpool
 
-    return Stepped(envpool.make(env_id, env_type="gymnasium", num_envs=num_envs))
+    threads = fastpg.get_num_threads()
+    return envpool.make(env_id, env_type="gymnasium", num_envs=num_envs, num_threads=threads)
 
 
-CONTENDERS = {
-    "engine": Engine,
-    "fastpg": lambda env_id, num_envs: Stepped(fastpg.make(env_id, num_envs)),
-    "gymnasium sync": lambda env_id, num_envs: Stepped(
-        gymnasium.make_vec(env_id, num_envs=num_envs, vectorization_mode="sync")
-    ),
-    "gymnasium async": lambda env_id, num_envs: Stepped(
-        gymnasium.make_vec(env_id, num_envs=num_envs, vectorization_mode="async")
-    ),
-    "envpool": envpool,
-}
+def sb3_env(env_id, num_envs):
+    from stable_baselines3.common.env_util import make_vec_env
+
+    return make_vec_env(env_id, n_envs=num_envs)
 
 
-def stepping(contender, actions, num_envs, seconds):
-    """Return environment steps a second."""
-    start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        for one in actions:
-            contender.step(one)
-        steps += len(actions)
-    return steps * num_envs / (time.perf_counter() - start)
+def sb3_over_fastpg(env_id, num_envs):
+    from fastpg.sb3 import as_vec_env
+
+    return as_vec_env(env_id, num_envs)
 
 
-def training(env_id, num_envs, algorithm, seconds):
-    """Return environment steps a second of training, updates included."""
+def contenders(env_id, num_envs):
+    """Return functions that make the contenders, by name."""
+    actions = actions_for(fastpg.make(env_id, num_envs).action_space)
+    ppo = dict(fastpg.recommended(env_id)) | {"num_envs": num_envs, "total_steps": 10**9}
+    vpg = {
+        "algorithm": fastpg.VPG(normalize_observations=True),
+        "num_envs": num_envs,
+        "horizon": 128,
+        "total_steps": 10**9,
+    }
+    envs = {
+        "engine": lambda: Engine(env_id, num_envs),
+        "fastpg": lambda: fastpg.make(env_id, num_envs),
+        "Gymnasium sync": lambda: gymnasium_env(env_id, num_envs, "sync"),
+        "Gymnasium async": lambda: gymnasium_env(env_id, num_envs, "async"),
+        "EnvPool": lambda: envpool_env(env_id, num_envs),
+    }
+    stepping = {
+        f"stepping, {name}": lambda make=make: Stepping(make(), actions, num_envs)
+        for name, make in envs.items()
+    }
+    return stepping | {
+        "training, VPG": lambda: Training(env_id, vpg),
+        "training, PPO": lambda: Training(env_id, ppo),
+        "training, SB3's PPO": lambda: StableBaselines3(lambda: sb3_env(env_id, num_envs), ppo),
+        "training, SB3's PPO on fastpg's": lambda: StableBaselines3(
+            lambda: sb3_over_fastpg(env_id, num_envs), ppo
+        ),
+    }
 
-    def stop(progress):
-        return progress.seconds > seconds
 
-    run = fastpg.train(env_id, algorithm, num_envs=num_envs, horizon=128, total_steps=10**9, callback=stop)
-    return run.num_steps / run.seconds
+def measured(contender, seconds):
+    """Return environment steps a second, and seconds of this process's processor time a step."""
+    start, processor = time.perf_counter(), time.process_time()
+    steps = contender.run(seconds)
+    return steps / (time.perf_counter() - start), (time.process_time() - processor) / steps
 
 
 def main():
@@ -95,36 +187,41 @@ def main():
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="put the table in docs/mujoco.md")
     options = parser.parse_args()
-    actions = actions_for(fastpg.make(options.env, options.num_envs).action_space)
-    contenders = {}
-    for name, make in CONTENDERS.items():
+    warnings.simplefilter("ignore")
+    rates = {}
+    made = {}
+    for name, make in contenders(options.env, options.num_envs).items():
         try:
-            contenders[name] = make(options.env, options.num_envs)
+            made[name] = make()
         except ImportError as error:
             print(f"{name}: left out ({error})")
-    algorithms = {
-        name: getattr(fastpg, name)(normalize_observations=True)
-        for name in ("VPG", "PPO")
-        if hasattr(fastpg, name)
-    }
-    rates = {name: [] for name in [*contenders, *algorithms]}
     for _ in range(options.rounds):
-        for name, contender in contenders.items():
-            rates[name].append(stepping(contender, actions, options.num_envs, options.seconds))
-        for name, algorithm in algorithms.items():
-            rates[name].append(training(options.env, options.num_envs, algorithm, options.seconds))
-    engine, ours = statistics.median(rates["engine"]), statistics.median(rates["fastpg"])
+        for name, contender in made.items():
+            rates.setdefault(name, []).append(measured(contender, options.seconds))
     threads = fastpg.get_num_threads()
-    print(f"{options.env}, N={options.num_envs}, {threads} threads, MuJoCo {mujoco.__version__}")
-    for name, measured in rates.items():
-        rate = statistics.median(measured)
-        spread = (max(measured) - min(measured)) / rate
-        against = f"{rate / engine:6.2f} of the engine"
-        if name in algorithms:
-            against = f"{rate / ours:6.2f} of fastpg's stepping"
-        what = f"training, {name}" if name in algorithms else f"stepping, {name}"
-        print(f"{what:28} {np.round(rate):>10,.0f} steps/s {against} (spread {spread:.0%})")
+    lines = [f"{options.env}, N={options.num_envs}, {threads} threads, MuJoCo {mujoco.__version__}.", ""]
+    lines += [
+        "| what | steps/s | of the engine | of fastpg's stepping | target | processor µs a step | spread |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    median = {name: statistics.median(rate for rate, _ in rounds) for name, rounds in rates.items()}
+    for name, rounds in rates.items():
+        every = [rate for rate, _ in rounds]
+        spread = (max(every) - min(every)) / median[name]
+        ratios = (f"{median[name] / median[other]:.2f}" for other in ("stepping, engine", "stepping, fastpg"))
+        processor = statistics.median(seconds for _, seconds in rounds) * 1e6
+        lines.append(
+            f"| {name} | {median[name]:,.0f} | {' | '.join(ratios)} | {TARGETS.get(name, '')} | "
+            f"{processor:.1f} | {spread:.0%} |"
+        )
+    print(*lines, sep="\n")
+    if options.write:
+        write("mujoco_env.py", lines, "mujoco.md")
+    for contender in made.values():
+        with contextlib.suppress(AttributeError):
+            contender.env.close()
 
 
 if __name__ == "__main__":

@@ -12,13 +12,16 @@
 #include <stdint.h>
 
 #define FPG_VERSION "0.1.0"
-#define FPG_ENV_ABI 3
+#define FPG_ENV_ABI 4 /* FPG_OLD_ENV_ABI: the same without `mask` */
+#define FPG_OLD_ENV_ABI 3
 #define FPG_MAX_HIDDEN 3
 #define FPG_MAX_WIDTH 512
 #define FPG_MAX_ACTIONS 512
 #define FPG_MAX_PARAMS 64
 #define FPG_MAX_COMPONENTS 32
 #define FPG_MAX_LOG_STD 87 /* beyond it the standard deviation or its inverse is no normal float32 */
+#define FPG_LOWEST_LOG_STD -20.0f /* of outputs; Haarnoja et al., "Soft actor-critic algorithms and applications", 2018, hold them so */
+#define FPG_HIGHEST_LOG_STD 2.0f
 
 typedef enum {
     FPG_OK = 0,
@@ -36,20 +39,26 @@ typedef enum {
     FPG_LOG_STD_RANGE,      /* a log_std is not in -FPG_MAX_LOG_STD .. FPG_MAX_LOG_STD */
     FPG_NO_ROWS,            /* a batch without a transition */
     FPG_ENDLESS_EPISODE,    /* whole episodes are collected, and one has had FPG_LONGEST_EPISODE steps without a limit */
-    FPG_ENVIRONMENT_FAILED  /* a function of the environment said so; this status holds more: see below */
+    FPG_OTHER_RANK,         /* another rank stopped, or is gone: fpg_ranks says which */
+    FPG_ENVIRONMENT_FAILED, /* a function of the environment said so; this status holds more: see below */
+    FPG_NO_ALLOWED_ACTION   /* the environment's mask leaves a component of the action no category; it holds which environment's */
 } fpg_status;
 
 enum { FPG_LONGEST_EPISODE = 1000000 };
 
 /* Which function of an environment failed, and what it returned, 1 .. 32767 (anything else counts as 32767): all of it
  * is in the status. FPG_STATUS_KIND is the status that is named above. */
-typedef enum { FPG_RESET = 0, FPG_STEP, FPG_OBSERVE } fpg_function;
+typedef enum { FPG_RESET = 0, FPG_STEP, FPG_OBSERVE, FPG_MASK_ACTIONS } fpg_function;
 #define FPG_STATUS_KIND(status) ((fpg_status)((status) & 0xff))
 #define FPG_STATUS_FUNCTION(status) ((fpg_function)((status) >> 8 & 0xff))
 #define FPG_STATUS_RETURNED(status) ((int32_t)((status) >> 16))
 #define FPG_ENVIRONMENT_STATUS(function, returned) \
     ((fpg_status)(FPG_ENVIRONMENT_FAILED | (int32_t)(function) << 8 |     \
                   ((returned) > 0 && (returned) < 32767 ? (returned) : 32767) << 16))
+/* The number of the environment whose mask it is; 2^23 - 1 stands for all from there on. */
+#define FPG_STATUS_WHICH(status) ((int32_t)((status) >> 8))
+#define FPG_NO_ALLOWED_ACTION_STATUS(which) \
+    ((fpg_status)(FPG_NO_ALLOWED_ACTION | (int32_t)((which) < 0x7fffff ? (which) : 0x7fffff) << 8))
 
 /* Called about every 50 ms, on the thread that made the call; nonzero stops the work. */
 typedef struct {
@@ -71,6 +80,37 @@ void fpg_set_num_threads(int num_threads); /* 1 .. FPG_MAX_THREADS, clipped; tak
 int fpg_get_num_threads(void);
 double fpg_now(void); /* seconds of a monotonic clock */
 
+/* ---- ranks: processes that train one agent together --------------------------------------------------------------- */
+
+/* Every rank's `bytes` bytes at send, one rank's after the other's, to receive (size, bytes). All ranks call it with the same number
+ * of bytes. Nonzero: another rank is gone, or the call failed. */
+typedef int (*fpg_gather)(void *context, int64_t bytes, const void *send, void *receive);
+typedef struct fpg_ranks fpg_ranks;
+
+/* Where ranks meet, each says what it is about to do. */
+typedef enum { FPG_FAILED = 0, FPG_ITERATION, FPG_MESSAGE, FPG_DONE } fpg_meeting;
+
+typedef struct {
+    int32_t kind; /* fpg_meeting */
+    int64_t number;
+    uint64_t check;
+    char text[232]; /* of FPG_FAILED: a sentence; ends with 0 */
+} fpg_greeting;
+
+/* least_work: rows times parameters of a loop that is worth a message; below it every rank computes all of it. NULL if memory runs
+ * out. */
+fpg_ranks *fpg_ranks_new(int32_t rank, int32_t size, int64_t least_work, fpg_gather gather, void *context);
+void fpg_ranks_free(fpg_ranks *ranks);
+/* All ranks say what is next. FPG_OTHER_RANK if they are not at one, or one of them failed; then nobody says anything more. */
+fpg_status fpg_ranks_meet(fpg_ranks *ranks, const fpg_greeting *greeting);
+const fpg_greeting *fpg_ranks_greetings(const fpg_ranks *ranks); /* (size,): what was said last */
+fpg_status fpg_ranks_gather(fpg_ranks *ranks, int64_t bytes, const void *send, void *receive);
+/* This rank is to stop: at the next place where all can. From any thread. */
+void fpg_ranks_interrupt(fpg_ranks *ranks);
+int fpg_ranks_is_over(const fpg_ranks *ranks); /* a failure is known to all, or nobody answers */
+int fpg_ranks_is_torn(const fpg_ranks *ranks); /* the others may wait for a message of this rank */
+int32_t fpg_ranks_failed(const fpg_ranks *ranks); /* which rank stopped the others; -1 where that is not known */
+
 /* ---- networks ------------------------------------------------------------------------------------------------ */
 
 typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
@@ -78,7 +118,10 @@ typedef enum { FPG_TANH = 0, FPG_RELU = 1 } fpg_activation;
 /* What the outputs of a policy mean. An action has action_size independent components, so log-probs and entropies add up.
  * FPG_CATEGORICAL: component k is in [0, action_categories[k]) by a softmax of as many outputs, one component's after the
  * other's. FPG_BERNOULLI: component k is 1 with the probability sigmoid(output k), else 0. FPG_GAUSSIAN: component k is
- * normal with the mean output k and the standard deviation exp(log_std[k]), (action_size,) parameters at the end of theta. */
+ * normal with the mean output k and the standard deviation exp(log_std[k]), (action_size,) parameters at the end of theta; with
+ * state_std, log_std[k] is output action_size + k instead, held in FPG_LOWEST_LOG_STD .. FPG_HIGHEST_LOG_STD. Where it is squashed,
+ * arrays of actions hold the normal numbers u, and what the environment gets of them is tanh(u), scaled to its bounds. Log-probs are
+ * densities of the latter; entropies are those of u. */
 typedef enum { FPG_CATEGORICAL = 0, FPG_BERNOULLI = 1, FPG_GAUSSIAN = 2 } fpg_head;
 
 /* Observations are rows of num_inputs numbers; or, where num_factors is positive, of that many categories, each an
@@ -88,11 +131,13 @@ typedef struct {
     int32_t num_factors, factors[FPG_MAX_COMPONENTS];
     int32_t num_hidden; /* 0: linear */
     int32_t hidden[FPG_MAX_HIDDEN];
-    int32_t num_outputs; /* the sum of action_categories, or action_size */
+    int32_t num_outputs; /* the sum of action_categories, or action_size, twice that with state_std */
     fpg_activation activation;
     fpg_head head;
     int32_t action_size, action_categories[FPG_MAX_COMPONENTS]; /* categories: of FPG_CATEGORICAL only */
-    int32_t scales_actions; /* FPG_GAUSSIAN: -1 .. 1 stands for action_low .. action_high of the environment */
+    int32_t state_std, squashed; /* of FPG_GAUSSIAN only, as the next two */
+    float log_scale; /* squashed: the sum of log((high - low) / 2) over an action's components */
+    int32_t scales_actions; /* -1 .. 1 stands for action_low .. action_high of the environment; not if squashed */
 } fpg_network;
 
 int64_t fpg_num_parameters(const fpg_network *net);
@@ -101,7 +146,7 @@ int64_t fpg_num_parameters(const fpg_network *net);
 
 enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
 
-/* An environment is three functions over a tile of `width` copies. Field k of copy i is state[k * width + i], its
+/* An environment is three functions, or four where actions may be forbidden, over a tile of `width` copies. Field k of copy i is state[k * width + i], its
  * observation obs[k * width + i], its k-th uniform in (0, 1) noise[k * width + i]. width is a multiple of 16; the
  * last copies may be padding, which every function may compute but must not fault on. Functions are pure: no
  * memory of their own, randomness only from noise. The caller counts steps and applies max_episode_steps. A function
@@ -109,8 +154,8 @@ enum { FPG_END_TERMINATED = 1, FPG_END_TRUNCATED = 2 };
  *
  * The components of an observation are real numbers where obs_categories[0] is 0; else component k is an integer in
  * [0, obs_categories[k]), written as a float, and there are at most FPG_MAX_COMPONENTS. Actions likewise: integers come as
- * int32 (action_size, width) in range, real ones as float32; what a policy draws is scaled, if its network says so, and
- * clipped to action_low .. action_high. */
+ * int32 (action_size, width) in range, real ones as float32; what a policy draws is scaled, if its network says so, and clipped to
+ * action_low .. action_high, or squashed to the numbers between them. */
 typedef struct fpg_environment {
     int32_t abi; /* FPG_ENV_ABI: the first field in every version */
     int32_t state_size, obs_size, action_size;
@@ -132,6 +177,11 @@ typedef struct fpg_environment {
     int32_t (*step)(const struct fpg_environment *env, int32_t width, const void *action, const double *noise, double *state,
                     double *reward, double *end);
     int32_t (*observe)(const struct fpg_environment *env, int32_t width, const double *state, float *obs);
+    /* NULL where every action may be taken in every state. Else it writes which categories may be: action_mask, all 1 before, has
+     * 0 at [k * width + i] where copy i may not take category k, counted through all components. Policies draw none of these
+     * and learn from the others alone; every component of an action needs one category at least. What a caller steps with
+     * is not compared with it. */
+    int32_t (*mask)(const struct fpg_environment *env, int32_t width, const double *state, uint8_t *action_mask);
 } fpg_environment;
 
 /* What a library exports for fastpg.load_env: FPG_EXPORT_ENVIRONMENT(fastpg_environment, env) defines the function
@@ -165,6 +215,7 @@ typedef struct {
     const double *reward, *probability;     /* the same shape; probability: what a step reports, no more than that */
     const double *start_cumulative, *start; /* (num_starts,) */
     const float *obs;          /* (obs_size, num_states) */
+    const uint8_t *action_mask; /* (num_actions, num_states): 0 where the action is not allowed; NULL where the environment's mask is */
 } fpg_tabular;
 
 /* Fills *env with the native environment's sizes and kernels, its default params and no limit; 0 if the name is unknown. */
@@ -210,6 +261,8 @@ void fpg_vector_get_state(const fpg_vector *v, double *state, int32_t *elapsed);
 void fpg_vector_get_returns(const fpg_vector *v, double *returns); /* (num_envs,): of the episodes under way, undiscounted */
 void fpg_vector_set_state(fpg_vector *v, const double *state, const int32_t *elapsed);
 fpg_status fpg_vector_observe(const fpg_vector *v, void *obs);
+/* action_mask (num_envs, the sum of action_categories), of an environment that has one: 1 where the action is allowed, else 0. */
+fpg_status fpg_vector_action_mask(const fpg_vector *v, uint8_t *action_mask);
 
 /* ---- batches that the caller has ------------------------------------------------------------------------------ */
 
@@ -220,22 +273,25 @@ typedef struct fpg_model fpg_model;
 fpg_model *fpg_model_new(const fpg_network *net); /* NULL if memory runs out */
 void fpg_model_free(fpg_model *b);
 
-/* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64. */
+/* obs (B, num_inputs) or (B, num_factors), weights (B,), actions (B, action_size): float32 of FPG_GAUSSIAN, else int64.
+ * action_mask (B, num_outputs), of FPG_CATEGORICAL only, or NULL: 0 where a category must not be drawn. Its probability is 0, and
+ * distributions are over the others, of which every component has one at least, the given action's among them. */
 fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t batch, float *out, fpg_poll poll);
-/* Row i is drawn with the random counter of environment i at `step`: what a rollout with this seed would draw, before it
- * is clipped. entropy (B,) of each row's distribution; NULL: not wanted. */
-fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t batch, uint64_t seed, uint64_t step,
-                   int deterministic, void *actions, float *entropy, fpg_poll poll);
-fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t batch,
-                                    float *log_prob, float *entropy, fpg_poll poll);
+/* Row i is drawn with the random counter of environment first_env + i at `step`: what a rollout with this seed would draw, before it
+ * is clipped or squashed. entropy (B,) of each row's distribution; NULL: not wanted. */
+fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t batch, uint64_t seed,
+                   int64_t first_env, uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll);
+fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask,
+                                    const void *actions, int64_t batch, float *log_prob, float *entropy, fpg_poll poll);
 /* product (P,): the mean over the observations of the Fisher matrix at theta times a direction (P,). */
-fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction, float *product,
-                              fpg_poll poll);
+fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t batch,
+                              const float *direction, float *product, fpg_poll poll);
 /* *objective = scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy of pi(. | obs[i])); NULL: not
  * wanted. gradient (P,): of it by theta. FPG_NONFINITE_OUTPUT: the objective is not finite, as where a log-prob is too negative for
  * float32. */
-fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
-                               int64_t batch, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll);
+fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                               const float *weights, int64_t batch, double scale, double entropy_coef, float *gradient,
+                               double *objective, fpg_poll poll);
 /* Sums over rows of what PPO's step goes up by, and of what is watched of it: r = pi / pi_old. */
 typedef struct {
     double surrogate;   /* min(r * advantage, clip(r, 1 - clip_range, 1 + clip_range) * advantage) */
@@ -246,14 +302,15 @@ typedef struct {
 
 /* advantages, old_log_probs (B,): log pi_old(actions | obs), of the policy that drew the actions. gradient (P,): of scale * (surrogate +
  * entropy_coef * entropy) by theta, both summed. FPG_NONFINITE_OUTPUT: a log-ratio or an entropy is not finite. */
-fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *advantages,
-                                const float *old_log_probs, int64_t batch, double scale, double clip_range, double entropy_coef,
-                                float *gradient, fpg_clipped_sums *sums, fpg_poll poll);
+fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                                const float *advantages, const float *old_log_probs, int64_t batch, double scale, double clip_range,
+                                double entropy_coef, float *gradient, fpg_clipped_sums *sums, fpg_poll poll);
 /* The sum, or mean, of weights * grad log pi over each of several segments: gradients (num_segments, P). Segment s is rows
  * starts[s] .. starts[s + 1] - 1, at least one; starts (num_segments + 1,) rises from 0 to the number of rows. NULL: every row
  * is one. */
-fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
-                                 const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll);
+fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
+                                 fpg_poll poll);
 
 /* ---- estimates on arrays ---------------------------------------------------------------------------------------- */
 
@@ -404,7 +461,7 @@ void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs);
 fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, const float *baseline,
                                          float *gradient, fpg_stats *stats, fpg_poll poll);
 /* A batch: T = num_steps steps of N = num_envs environments, time first, arrays of the caller's. actions are int64, or float32 of
- * FPG_GAUSSIAN: as they are drawn, before they are clipped for the environment; log_probs are theirs. obs are rows as fpg_logits
+ * FPG_GAUSSIAN: as they are drawn, before they are clipped or squashed for the environment; log_probs are theirs. obs are rows as fpg_logits
  * takes them. Flags are 0 or 1, both where a time limit met an absorbing state. last_obs is what step T would see: the next
  * episode's first observation where one has ended. */
 typedef struct {
@@ -414,6 +471,7 @@ typedef struct {
     float *log_probs, *rewards;       /* (T, N); log_probs: NULL where nobody asks */
     uint8_t *terminated, *truncated;  /* (T, N) */
     float *last_obs; /* (N, obs_size) */
+    uint8_t *action_mask; /* (T, N, num_outputs): 0 where the action was not allowed; NULL where all were */
     /* What a batch that is learnt from has beside these. */
     const uint8_t *mask;      /* (T, N): 0 where the row is no transition; NULL: all are */
     int64_t num_finals;       /* final observations of episodes that were truncated: (t, environment), and the observations */
@@ -512,6 +570,9 @@ typedef struct fpg_agent fpg_agent;
 fpg_agent *fpg_agent_new(const fpg_network *net, const fpg_network *value, const fpg_train_config *config, uint64_t seed, float *theta,
                          float *value_theta);
 void fpg_agent_free(fpg_agent *agent);
+/* What it computes is shared with the other ranks from now on, whose agents are the same. NULL: no more. */
+void fpg_agent_share(fpg_agent *agent, fpg_ranks *ranks);
+uint64_t fpg_agent_check(const fpg_agent *agent); /* a hash of its parameters, which ranks compare */
 /* One iteration from the rows of a batch: weights, a step of the policy, a fit of the value function. After a failure or an
  * interruption it has not happened. FPG_NO_ROWS: the batch has none. */
 fpg_status fpg_agent_update(fpg_agent *agent, const fpg_batch *batch, fpg_stats *stats, fpg_poll poll);
@@ -533,11 +594,19 @@ typedef struct fpg_trainer fpg_trainer;
 
 fpg_trainer *fpg_trainer_new(const fpg_environment *env, const fpg_network *net, fpg_agent *agent, int64_t num_envs, uint64_t seed);
 void fpg_trainer_free(fpg_trainer *trainer);
+/* As fpg_agent_share, for the agent and the environments, of which a rank steps some. Every rank has the states of all between
+ * iterations, and rank 0 decides when fpg_trainer_run returns. */
+void fpg_trainer_share(fpg_trainer *trainer, fpg_ranks *ranks);
 /* What its environments are, as fpg_agent_state. The first entry, their states, has blocks of (state_size + 1, *width). */
 int32_t fpg_trainer_environments(fpg_trainer *trainer, fpg_entry *entries, int32_t *width);
-/* Runs iterations for about `seconds`, at most `capacity` of them; *count records are written to stats. An iteration that fails
- * or is interrupted has not happened: neither the agent nor the environments have moved. */
-fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll);
+/* Runs iterations for about `seconds`, at most `capacity` of them, and none once the agent has pause_at steps; *count records are
+ * written to stats. An iteration that fails or is interrupted has not happened: neither the agent nor the environments have moved. */
+fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacity, int64_t pause_at, fpg_stats *stats, int64_t *count,
+                           fpg_poll poll);
+/* All that the agent and its environments are, as bytes that fpg_free frees, and their number; the trainer is then only to be freed. */
+char *fpg_trainer_take_state(fpg_trainer *trainer, size_t *size);
+/* Goes on where a trainer of the same shapes stood; the bytes are then the trainer's. */
+void fpg_trainer_give_state(fpg_trainer *trainer, char *state);
 /* One of many runs: the arguments of fpg_agent_new and fpg_trainer_new, and what has become of it. */
 typedef struct {
     const fpg_environment *env;
@@ -546,10 +615,13 @@ typedef struct {
     uint64_t seed;
     int64_t num_envs;
     float *theta, *value_theta; /* no other run's; as the last whole iteration has left them */
+    int64_t pause_at;           /* the run goes no further in this call once it has so many steps; INT64_MAX: it goes to its end */
     fpg_status status;          /* why the run failed, if it did; FPG_INTERRUPTED: the call ended before the run */
-    fpg_stopped stopped;
+    fpg_stopped stopped;        /* FPG_RUNNING: it has paused */
     int64_t num_iterations, total_steps, capacity;
-    fpg_stats *stats; /* (num_iterations,), with room for `capacity`; fpg_run_free gives it back, and nothing else */
+    fpg_stats *stats; /* (num_iterations,), with room for `capacity` */
+    char *state;      /* where a run with a pause stands; NULL: at the beginning, or it is not to go on */
+    size_t state_size;
 } fpg_run;
 
 /* Of all runs together, as the poll finds it. */
@@ -557,10 +629,14 @@ typedef struct {
     int64_t num_steps, num_ended;
 } fpg_runs_progress;
 
-/* Trains them to their ends. Each is serial, and to the bit what fpg_trainer_run does alone; threads go from one to the next, in
- * the order of `runs`, and share the last ones in turns. Only as many as two for each thread have more memory than their theta and
- * stats at a time. One that fails ends alone. FPG_OK, FPG_NO_MEMORY, or FPG_INTERRUPTED. */
+/* Trains them to their ends or pauses, from where they stand. Each is serial, and to the bit what fpg_trainer_run does alone; threads
+ * go from one to the next, in the order of `runs`, and share the last ones in turns. Only as many as two for each thread have more
+ * memory than their theta, stats and state at a time. One that fails ends alone. FPG_OK, FPG_NO_MEMORY, or FPG_INTERRUPTED. */
 fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progress *progress, fpg_poll poll);
+/* Makes a run that has not begun stand where a paused one of the same shapes does, whose seed and options may be others: parameters,
+ * moments, environments, counters and stats. FPG_OK or FPG_NO_MEMORY. */
+fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused);
+/* Gives back stats and state, and nothing else. */
 void fpg_run_free(fpg_run *run);
 
 /* How many of `episodes` environment `env` of num_envs plays. */
@@ -571,7 +647,7 @@ fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, 
                               const fpg_batch *batch, const fpg_collect *collect, const float *baseline, float *gradient,
                               fpg_stats *stats, fpg_poll poll);
 
-/* ---- for tests ----------------------------------------------------------------------------------------------------- */
+/* ---- for tests, and where Python has to have the kernels' bits ------------------------------------------------------ */
 
 /* Philox4x32-10 of one counter (4 words) and key (2 words). */
 void fpg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

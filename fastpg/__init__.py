@@ -1,6 +1,6 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
-from fastpg import _built, diagnostics, exact  # noqa: F401  (_built comes first)
+from fastpg import _built, callbacks, diagnostics, distributed, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Reinforce
 from fastpg.batches.batch import Batch
@@ -30,18 +30,30 @@ from fastpg.envs import (
     make,
 )
 from fastpg.envs.gymnasium.flatten import flatten_observations
-from fastpg.errors import CheckpointError, EnvError, EnvNotFinite, InvalidAction, ResetNeeded, SaveError
+from fastpg.errors import (
+    CheckpointError,
+    EnvError,
+    EnvNotFinite,
+    InvalidAction,
+    RankError,
+    ResetNeeded,
+    SaveError,
+)
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.system import build_info, get_num_threads, set_num_threads
 from fastpg.training.agent import Agent
+from fastpg.training.callbacks import TrainProgress
+from fastpg.training.halving import halving
 from fastpg.training.many import train_many
+from fastpg.training.population import Population, train_population
 from fastpg.training.recommended import recommended
 from fastpg.training.resume import resume
 from fastpg.training.runs import Runs
 from fastpg.training.search import grid, sample
-from fastpg.training.train import TrainProgress, TrainResult, train
+from fastpg.training.train import TrainResult, train
+from fastpg.video.render import render
 
 __version__ = _version()
 
@@ -63,6 +75,8 @@ __all__ = [
     "MujocoEnv",
     "ObservationNormalizer",
     "Policy",
+    "Population",
+    "RankError",
     "Reinforce",
     "ResetNeeded",
     "Runs",
@@ -73,8 +87,10 @@ __all__ = [
     "VectorEnv",
     "__version__",
     "build_info",
+    "callbacks",
     "collect",
     "diagnostics",
+    "distributed",
     "done_from_cleanrl",
     "done_from_episode_starts",
     "episode_returns",
@@ -86,6 +102,7 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "grid",
+    "halving",
     "jit_env",
     "list_envs",
     "load_env",
@@ -94,6 +111,7 @@ __all__ = [
     "nstep_returns",
     "policy_gradient",
     "recommended",
+    "render",
     "resume",
     "returns",
     "sample",
@@ -101,6 +119,7 @@ __all__ = [
     "td_errors",
     "train",
     "train_many",
+    "train_population",
     "vtrace",
 ]
 

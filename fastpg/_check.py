@@ -46,6 +46,8 @@ def is_array(value: object) -> TypeGuard[NDArray[Any]]:
 
 def as_array(where: str, name: str, value: Any) -> NDArray[Any]:
     """Return what the caller may write as lists as an array; rows of several lengths make none."""
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{where}: {name} must be an array without a mask, got {shown(value)}")
     try:

@@ -62,7 +62,12 @@ class Network:
         head: str = "categorical",  # | "bernoulli" | "gaussian"
         # Of a categorical head: their sum is num_outputs; by default one component.
         action_categories: tuple[int, ...] = (),
-        scales_actions: bool = False,  # gaussian: -1..1 stands for the bounds of the environment's actions
+        # Of a gaussian head: log_std are outputs, the second half of them.
+        state_std: bool = False,
+        # Of a squashed one: the sum of log((high - low) / 2) over an action's components.
+        squash_log_scale: float | None = None,
+        # Of a gaussian one that is not squashed: -1..1 stands for the bounds of the environment's actions.
+        scales_actions: bool = False,
     ) -> None: ...
     num_inputs: int
     obs_size: int  # columns of obs: num_inputs, or one a category
@@ -72,6 +77,8 @@ class Network:
     head: str
     action_size: int  # components of an action
     action_categories: tuple[int, ...]  # of each; () if they are real numbers
+    state_std: bool
+    squashed: bool
     scales_actions: bool
     activation: str
     num_parameters: int
@@ -93,6 +100,7 @@ class Table(NamedTuple):
     start: F64
     obs: F64  # (obs_size, num_states)
     obs_categories: tuple[int, ...]
+    action_mask: NDArray[np.bool_] | None = None  # (num_states, num_actions): which actions are allowed
 
 class Functions(NamedTuple):
     """An environment that was compiled elsewhere: what a fpg_environment says, functions by address."""
@@ -111,8 +119,10 @@ class Functions(NamedTuple):
     observe: int
     data: int = 0  # the address that env->data gets
     keep: object = None  # what has to live as long as the environment
-    # Makes the exception for a failure out of (the caller, "reset" | "step" | "observe", what it returned).
+    # Makes the exception for a failure out of (the caller, "reset" | "step" | "observe" | "mask", what it
+    # returned).
     explain: Callable[[str, str, int], BaseException] | None = None
+    mask: int = 0  # 0: there is none
 
 class Exported(NamedTuple):
     """What a C library exports."""
@@ -151,6 +161,8 @@ class Environment:
     obs_categories: tuple[int, ...]  # () if observations are real numbers
     action_categories: tuple[int, ...]  # () if actions are
     max_episode_steps: int
+    has_action_mask: bool
+    def drop_action_mask(self) -> None: ...  # every action is allowed from now on
     def set_params(self, params: tuple[float, ...]) -> None: ...
     # One tile of `width` copies, a multiple of 16: state (state_size, width), changed in place;
     # noise (., width) in (0, 1).
@@ -160,6 +172,8 @@ class Environment:
         self, action: NDArray[Any], noise: F64, state: F64
     ) -> tuple[F64, F64]: ...  # reward, FPG_END_...
     def observe(self, state: F64) -> F32: ...  # (obs_size, width)
+    # (categories of all components, width): 0 where one is not allowed.
+    def mask(self, state: F64) -> NDArray[np.uint8]: ...
 
 class Exclusive:
     """What does the work of one call at a time, for whichever thread comes first.
@@ -207,8 +221,16 @@ class Vector(Exclusive):
     # resets it.
     def step(self, actions: NDArray[Any]) -> int: ...
     # The same; arrays are bound before, unless they are None, and states (num_envs, state_size) written
-    # after.
-    def step_into(self, actions: NDArray[Any], arrays: tuple[Any, ...] | None, states: F64 | None) -> int: ...
+    # after, and action_mask, as below.
+    def step_into(
+        self,
+        actions: NDArray[Any],
+        arrays: tuple[Any, ...] | None,
+        states: F64 | None,
+        action_mask: NDArray[np.uint8] | None = None,
+    ) -> int: ...
+    # Writes out (num_envs, categories of all components): 1 where the environment allows one, else 0.
+    def action_mask(self, out: NDArray[np.uint8], where: str) -> None: ...
     def ended(self) -> NDArray[np.bool_]: ...  # (num_envs,): which have, and were not reset since
     def get_state(self) -> tuple[F64, NDArray[np.int32]]: ...  # (num_envs, state_size), (num_envs,)
     def returns(self) -> F64: ...  # (num_envs,): rewards of the episodes under way
@@ -229,7 +251,8 @@ class Normalizer:
     def set_state(self, count: int, statistics: F64) -> None: ...
 
 # Batches given by the caller. obs is (B, D) C-contiguous float32, actions flat (B * action_size,): int64 in
-# range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32.
+# range, or float32 of a Gaussian; weights (B,) float32, out (P,) float32; action_mask (B, num_outputs), of a
+# softmax: 0 where a category is not allowed, of which every component has one, and the action is one.
 def logits(
     net: Network, theta: F32, obs: F32, out: F32 | None = None
 ) -> F32: ...  # the head's outputs, (B, num_outputs)
@@ -242,9 +265,19 @@ def act(
     deterministic: bool,
     out: NDArray[Any] | None = None,  # where to write the result
     entropy: F32 | None = None,  # (B,): where to write the distributions' entropies, in nats
-) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (i, step)
-def log_prob_and_entropy(net: Network, theta: F32, obs: F32, actions: NDArray[Any]) -> tuple[F32, F32]: ...
-def fisher_product(net: Network, theta: F32, obs: F32, direction: F32) -> F32: ...
+    action_mask: NDArray[np.uint8] | None = None,
+    first_env: int = 0,
+) -> NDArray[Any]: ...  # as `actions`, unclipped; row i is drawn with the counter (first_env + i, step)
+def log_prob_and_entropy(
+    net: Network,
+    theta: F32,
+    obs: F32,
+    actions: NDArray[Any],
+    action_mask: NDArray[np.uint8] | None = None,
+) -> tuple[F32, F32]: ...
+def fisher_product(
+    net: Network, theta: F32, obs: F32, direction: F32, action_mask: NDArray[np.uint8] | None = None
+) -> F32: ...
 def policy_gradient(
     net: Network,
     theta: F32,
@@ -255,6 +288,7 @@ def policy_gradient(
     out: F32,  # the gradient by theta of what is returned
     entropy_coef: float = 0.0,
     want_objective: bool = False,  # else 0 is returned, and saves its computation
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> float: ...  # scale * sum_i (weights[i] * log pi(actions[i] | obs[i]) + entropy_coef * entropy at obs[i])
 def clipped_gradient(
     net: Network,
@@ -267,6 +301,7 @@ def clipped_gradient(
     clip_range: float,
     entropy_coef: float,
     out: F32,  # the gradient by theta of scale * (surrogate + entropy_coef * entropy)
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> tuple[float, float, float, float, float]: ...  # sums over rows: surrogate, entropy, k1, k3, rows clipped
 def segment_gradients(
     net: Network,
@@ -277,6 +312,7 @@ def segment_gradients(
     starts: I64 | None,  # (num_segments + 1,), rising from 0 to B; None: every row is a segment
     mean: bool,
     out: F32,  # (num_segments, P): the sum, or the mean, over each segment's rows
+    action_mask: NDArray[np.uint8] | None = None,
 ) -> None: ...
 
 # Estimates on arrays that the caller has: of the kind that fastpg/batches/returns.py has a function of that
@@ -349,6 +385,7 @@ class Sampler(Exclusive):
         terminated: NDArray[np.uint8],
         truncated: NDArray[np.uint8],
         last_obs: F32,  # (N, obs_size)
+        action_mask: NDArray[np.uint8] | None = None,  # (T, N, num_outputs), where the environment has one
     ) -> tuple[np.void, I64, F64, I64, F32]: ...
 
 # The arrays of a batch, (T, N, ...), checked to fit a network, and kept alive.
@@ -373,6 +410,7 @@ class Batch:
         episode_lengths: I64 | None = None,
         entropy: float = ...,  # mean over the rows; NaN: to be computed where it is reported
         by_episode: bool = False,  # every environment plays whole episodes, one after the other
+        action_mask: NDArray[np.uint8] | None = None,  # (T, N, num_outputs)
     ) -> None: ...
 
 # The gradient of a batch by theta, into `out`; a STATS_DTYPE scalar. `baseline_values` (T, N) are a caller's.
@@ -390,6 +428,35 @@ def batch_gradient(
 def episode_quota(episodes: int, num_envs: int) -> I64: ...  # (N,): how many of them each environment plays
 
 @final
+class OtherRank(Exception):
+    """Another rank stopped, or is gone."""
+
+class Ranks:
+    """The processes that train one agent together; all ask the same of it, in the same order.
+
+    What asks others raises OtherRank once one of them fails or is gone, and KeyboardInterrupt where this one
+    was to stop: then it is over.
+    """
+
+    def __init__(
+        self,
+        communicator: Any,  # whose allgather is called
+        rank: int,
+        size: int,
+        least_work: int,  # rows times parameters: what costs less is computed by every rank
+    ) -> None: ...
+    rank: int
+    size: int
+    lost: BaseException | None  # what allgather raised
+    is_over: bool  # all know of a failure, or nobody answers
+    is_torn: bool  # the others may wait for a message that does not come
+    failed: tuple[int, str]  # which rank failed, -1 if that is not known, and what it said of it
+    def go_on(self, wants: bool, check: int) -> bool: ...  # whether rank 0 wants an iteration
+    def exchange(self, message: bytes) -> list[bytes]: ...
+    def finish(self) -> None: ...  # until all ranks do
+    def fail(self, why: str) -> None: ...  # in the place of any of these
+    def interrupt(self) -> None: ...  # from any thread, or a signal's handler
+
 class Agent(Exclusive):
     """What learns from batches: parameters, which are the caller's arrays, moments, normaliser, counters.
 
@@ -414,6 +481,8 @@ class Agent(Exclusive):
     num_iterations: int
     mean_return: float  # of the newest iterations with 100 episodes together; NaN before there are any
     stopped_because: str  # "" while there is more to do, else "total_steps" | "target_return"
+    check: int  # a hash of its parameters
+    def share(self, ranks: Ranks) -> None: ...  # what updates compute, with agents that are the same
     def next_collect(self, num_envs: int) -> dict[str, int]: ...  # horizon and episodes of the next iteration
     def update(self, batch: Batch, where: str) -> NDArray[np.void]: ...  # a STATS_DTYPE record, (1,)
     def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that the agent is, by name
@@ -425,6 +494,7 @@ class Trainer(Exclusive):
 
     def __init__(self, env: Environment, agent: Agent, *, num_envs: int) -> None: ...
     agent: Agent
+    def share(self, ranks: Ranks) -> None: ...  # with trainers and agents that are the same
     def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that agent and environments are, by name
     def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...  # ValueError if of another form
     def run(
@@ -437,6 +507,8 @@ class Trainer(Exclusive):
         Raises FloatingPointError naming what is not finite and the iteration. An iteration that fails or is
         interrupted has not happened: neither the agent nor the environments have moved.
         """
+
+WITH_STATE: tuple[str, ...]  # options that an agent remembers something for
 
 @final
 class Run(Exclusive):
@@ -455,12 +527,16 @@ class Run(Exclusive):
         **options: Any,  # OPTIONS
     ) -> None: ...
     num_steps: int
-    stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted"
+    stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted", or "": it has paused
     def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
-    def take_records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations; only once
+    def records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations
+    def take_records(self) -> NDArray[np.void]: ...  # and give their memory back: only once
+    def copy(self, paused: Run) -> None: ...  # begin where that one of the same shapes stands
 
-def train_many(runs: list[Run], report: Callable[[int, int], None]) -> None:
+def train_many(runs: list[Run], report: Callable[[int, int], None], pause_at: int | None = None) -> None:
     """Bring runs to their ends, each serial, on all threads, without the GIL.
+
+    With ``pause_at`` a run goes no further once it has so many steps; another call goes on with it.
 
     ``report`` hears about every 0.05 s how many steps are done, and how many runs have ended. What it raises,
     or a signal handler, ends the call: runs then stand after their last whole iteration.

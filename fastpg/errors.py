@@ -26,6 +26,10 @@ class SaveError(OSError):
         return str(self.strerror)
 
 
+class RankError(RuntimeError):
+    """Another of the processes that train together failed, was interrupted, or is gone."""
+
+
 class InvalidAction(gymnasium.error.InvalidAction, ValueError):
     """An action that the action space does not hold; nothing was stepped."""
 

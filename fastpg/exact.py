@@ -140,9 +140,11 @@ def policy_gradient(
         if steps is None:
             raise ValueError(f"{where}: final_values needs a horizon or a time limit; {env.id} has none")
     theta = policy.checked_theta(where).astype(np.float64)
-    obs = _inputs(env.core.table)
+    obs, masked = _inputs(env.core.table), env.core.has_action_mask
+    if masked:
+        obs = np.concatenate([obs, env.core.table.action_mask], axis=1)
     network = reference.Network(
-        policy.network.num_inputs, policy.hidden, policy.network.num_outputs, policy.activation
+        policy.network.num_inputs, policy.hidden, policy.network.num_outputs, policy.activation, masked=masked
     )
     probabilities = np.exp(reference.log_softmax(reference.logits(network, theta, obs)))
     model = _model(env.core.table, probabilities)

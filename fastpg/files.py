@@ -63,6 +63,23 @@ def probe(where: str, path: Path, size: int) -> None:
         pass
 
 
+def probe_folder(where: str, folder: Path) -> None:
+    """Raise SaveError if files cannot be written into a folder, or it cannot be made; what was made goes."""
+    made: list[Path] = []
+    try:
+        with saving(where, folder):
+            for one in reversed([folder, *folder.parents]):
+                if not one.exists():
+                    one.mkdir()
+                    made.append(one)
+            with _temporary(folder / "probe", bytes(1)):
+                pass
+    finally:
+        for one in reversed(made):
+            with contextlib.suppress(OSError):  # somebody else writes into it
+                one.rmdir()
+
+
 def write(where: str, path: Path, data: bytes, *, lasting: bool = True) -> None:
     """Write a file in one step; if that fails with a SaveError, or is interrupted, what was there stays.
 

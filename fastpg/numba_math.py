@@ -5,24 +5,27 @@ call in it is not vectorised. These have no branches and no tables: `sin` and `c
 (csrc/vecmath.h), the others are made in the same way. NaN in, NaN out; infinities and signed zeros as in
 `math`, but nothing raises: what has no value is NaN, and what is too large infinite. Use them in a
 `fastpg.jit_env`, or in functions of your own: ``numba.njit(numba_math.exp)``. For that each is
-whole in itself, though sin and cos, and exp and tanh, share lines: numba compiles no call of plain Python.
+whole in itself, though some share lines: numba compiles no call of plain Python.
+
+`normal` and `poisson` make random numbers of the uniform ones that a `fastpg.jit_env` is given.
 
 Errors are in ulp: the distance to the exact result, over the distance between two floats there.
 tests/envs/test_numba_math.py holds the functions to them.
 
-======  =================================================================
-sin     0.9 where abs(x) <= 4.1e5; then more, and beyond 2**30 x counts as 0
-cos     the same
-tanh    2.6
-exp     0.95; 1 where the result is below 2.3e-308
-log     0.9
-sqrt    0.5
-======  =================================================================
+=======  =================================================================
+sin      0.9 where abs(x) <= 4.1e5; then more, and beyond 2**30 x counts as 0
+cos      the same
+tanh     2.6
+exp      0.95; 1 where the result is below 2.3e-308
+log      0.9
+sqrt     0.5
+normal   6, but for what `uniform` itself is rounded by
+=======  =================================================================
 """
 
 import numpy as np
 
-__all__ = ["cos", "exp", "log", "sin", "sqrt", "tanh"]
+__all__ = ["cos", "exp", "log", "normal", "poisson", "sin", "sqrt", "tanh"]
 
 # 1.5 * 2^52: added to a float64, it rounds it to the nearest integer and leaves that in the low bits of the
 # sum.
@@ -224,3 +227,131 @@ def sqrt(x: float) -> float:
     1.4142135623730951
     """
     return np.sqrt(x) if x >= 0.0 else np.nan
+
+
+def normal(uniform: float) -> float:
+    """Return the standard normal number below which a share `uniform` of them lies: its quantile.
+
+    Of a number that is uniform in (0, 1) it makes one that is normal, with mean 0 and standard deviation 1.
+    Wichura, "Algorithm AS 241: the percentage points of the normal distribution", 1988. -infinity of 0,
+    infinity of 1, NaN outside; below 2.3e-308 it is as there, -37.5.
+
+    Examples
+    --------
+    >>> round(float(normal(0.975)), 12)
+    1.95996398454
+    """
+
+    def polynomial(
+        x: float, a: float, b: float, c: float, d: float, e: float, f: float, g: float, h: float
+    ) -> float:
+        return ((((((a * x + b) * x + c) * x + d) * x + e) * x + f) * x + g) * x + h
+
+    q = uniform - 0.5
+    share = uniform if q < 0.0 else 1.0 - uniform
+    share = share if share > _SMALLEST_NORMAL else _SMALLEST_NORMAL
+    # r is the root of -log(share), which is computed as `log` does it.
+    bits = np.float64(share).view(np.int64)
+    power = (bits - _SQRT_HALF_BITS) >> 52
+    n = np.int64(power + _ROUND_BITS).view(np.float64) - _ROUND
+    f = np.int64(bits - (power << 52)).view(np.float64) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    t = 0.08695652173913043 * z + 0.09523809523809523
+    t = t * z + 0.10526315789473684
+    t = t * z + 0.11764705882352941
+    t = t * z + 0.13333333333333333
+    t = t * z + 0.15384615384615385
+    t = t * z + 0.18181818181818182
+    t = t * z + 0.2222222222222222
+    t = t * z + 0.2857142857142857
+    t = t * z + 0.4
+    t = t * z + 0.6666666666666666
+    square = 0.5 * f * f
+    r = np.sqrt((square - (s * (square + t * z) + n * _LN2_2)) - f - n * _LN2_1)
+    # The quotients of AS 241 near 1/2, in the tails and far out in them, and then a choice: there is no
+    # branch, and one division.
+    near, tail, far = 0.180625 - q * q, r - 1.6, r - 5.0
+    near_p = polynomial(
+        near,
+        2509.0809287301226727, 33430.575583588128105, 67265.770927008700853,
+        45921.953931549871457, 13731.693765509461125, 1971.5909503065514427,
+        133.14166789178437745, 3.387132872796366608,
+    )  # fmt: skip
+    near_q = polynomial(
+        near,
+        5226.495278852854561, 28729.085735721942674, 39307.89580009271061,
+        21213.794301586595867, 5394.1960214247511077, 687.1870074920579083,
+        42.313330701600911252, 1.0,
+    )  # fmt: skip
+    tail_p = polynomial(
+        tail,
+        7.7454501427834140764e-4, 0.0227238449892691845833, 0.24178072517745061177,
+        1.27045825245236838258, 3.64784832476320460504, 5.7694972214606914055,
+        4.6303378461565452959, 1.42343711074968357734,
+    )  # fmt: skip
+    tail_q = polynomial(
+        tail,
+        1.05075007164441684324e-9, 5.475938084995344946e-4, 0.0151986665636164571966,
+        0.14810397642748007459, 0.68976733498510000455, 1.6763848301838038494,
+        2.05319162663775882187, 1.0,
+    )  # fmt: skip
+    far_p = polynomial(
+        far,
+        2.01033439929228813265e-7, 2.71155556874348757815e-5, 0.0012426609473880784386,
+        0.026532189526576123093, 0.29656057182850489123, 1.7848265399172913358,
+        5.4637849111641143699, 6.6579046435011037772,
+    )  # fmt: skip
+    far_q = polynomial(
+        far,
+        2.04426310338993978564e-15, 1.4215117583164458887e-7, 1.8463183175100546818e-5,
+        7.868691311456132591e-4, 0.0148753612908506148525, 0.13692988092273580531,
+        0.59983220655588793769, 1.0,
+    )  # fmt: skip
+    is_near, is_far = np.abs(q) <= 0.425, r > 5.0
+    p = q * near_p if is_near else far_p if is_far else tail_p
+    size = p / (near_q if is_near else far_q if is_far else tail_q)
+    result = -size if q < -0.425 else size
+    inside = result if uniform > 0.0 else -np.inf
+    inside = inside if uniform < 1.0 else np.inf
+    return inside if np.abs(q) <= 0.5 else np.nan
+
+
+def poisson(mean: float, uniform: float) -> float:
+    """Return the smallest count that at least a share `uniform` of Poisson's distribution does not exceed.
+
+    Of a number that is uniform in (0, 1) it makes one that is Poisson's, by adding up probabilities from 0
+    on: the time it takes grows with the mean, and a loop over it is not computed in vectors. NaN where the
+    mean is not in 0..700 or `uniform` not in [0, 1).
+
+    Examples
+    --------
+    >>> [poisson(2.5, uniform) for uniform in (0.01, 0.5, 0.99)]
+    [0.0, 2.0, 7.0]
+    """
+    if not (0.0 <= mean <= 700.0 and 0.0 <= uniform < 1.0):
+        return np.nan
+    # e^-mean, computed as `exp` does it.
+    shifted = -mean * _LOG2_E + _ROUND
+    n = shifted - _ROUND
+    r = (-mean - n * _LN2_1) - n * _LN2_2
+    q = 1.1470745597729725e-11 * r + 1.6059043836821613e-10
+    q = q * r + 2.08767569878681e-09
+    q = q * r + 2.505210838544172e-08
+    q = q * r + 2.755731922398589e-07
+    q = q * r + 2.7557319223985893e-06
+    q = q * r + 2.48015873015873e-05
+    q = q * r + 0.0001984126984126984
+    q = q * r + 0.001388888888888889
+    q = q * r + 0.008333333333333333
+    q = q * r + 0.041666666666666664
+    q = q * r + 0.16666666666666666
+    q = q * r + 0.5
+    power = np.float64(shifted).view(np.int64) - _ROUND_BITS
+    probability = (1.0 + (r + r * r * q)) * np.int64((power + 1023) << 52).view(np.float64)
+    count, total = 0.0, probability
+    while uniform > total and probability > 0.0:
+        count += 1.0
+        probability *= mean / count
+        total += probability
+    return count

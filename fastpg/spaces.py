@@ -115,19 +115,32 @@ class Actions:
     """How actions of a space become the core's flat arrays (B * action_size,), and which head draws them.
 
     The core counts categories from 0 and knows no shapes. Arrays of actions that users have are as the space
-    has them: in its shape, counted from its starts. `flat` and `shaped` are where one becomes the other.
+    has them: in its shape, counted from its starts. `flat` and `shaped` are where one becomes the other. In a
+    Box they are what a Gaussian drew; `fastpg.acted` makes of them what an environment gets.
     """
 
     space: Space[Any]
     head: str  # "categorical", "bernoulli" or "gaussian", as _core.Network takes it
-    num_outputs: int  # of the network: the categories of all components together, or one a component
+    # Of the network: the categories of all components together, or one a component, or a mean and a log_std.
+    num_outputs: int
     categories: tuple[int, ...]  # of each component; () if they are real numbers
     starts: tuple[int, ...]  # the number of each component's first category; () if all are 0
+    squash: bool  # of a Box, as the next: actions are squashed into it
+    state_dependent_std: bool
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Return what two policies must share for their networks to mean the same actions."""
-        return self.head, self.num_outputs, self.categories, isinstance(self.space, Discrete)
+        """Return what two policies must share to mean the same actions; bounds, if these are squashed."""
+        bounds = (self.space.low.tobytes(), self.space.high.tobytes()) if self.squash else None  # type: ignore[attr-defined]
+        return self.head, self.size, self.categories, isinstance(self.space, Discrete), bounds
+
+    @property
+    def log_scale(self) -> float | None:
+        """Return log of what a squashed action's density is divided by; None if it is not squashed."""
+        if not self.squash:
+            return None
+        low, high = (bound.astype(np.float64) for bound in (self.space.low, self.space.high))  # type: ignore[attr-defined]
+        return float(np.log(0.5 * high - 0.5 * low).sum())
 
     @property
     def dtype(self) -> Any:
@@ -137,7 +150,7 @@ class Actions:
     @property
     def size(self) -> int:
         """Return the number of components."""
-        return len(self.categories) or self.num_outputs
+        return len(self.categories) or math.prod(self.space.shape or ())
 
     def flat(self, where: str, value: Any, batch_shape: tuple[int, ...]) -> NDArray[Any]:
         """Check the actions of a batch, one for each observation, and flatten them."""
@@ -188,10 +201,10 @@ class Actions:
         if isinstance(self.space, MultiDiscrete):
             return f"{' x '.join(map(str, self.categories))} actions"
         kind = "binary" if self.head == "bernoulli" else "Gaussian"
-        return f"{self.num_outputs} {kind} action{'s' * (self.num_outputs > 1)}"
+        return f"{self.size} {kind} action{'s' * (self.size > 1)}"
 
 
-def actions(where: str, space: Any) -> Actions:
+def actions(where: str, space: Any, *, squash: bool = False, state_dependent_std: bool = False) -> Actions:
     """Return how actions of a space are drawn; an unsupported one is a ValueError."""
     if not isinstance(space, Space):
         raise TypeError(f"{where}: action_space must be a gymnasium space, got {_check.shown(space)}")
@@ -211,8 +224,14 @@ def actions(where: str, space: Any) -> Actions:
             f"{where}: action_space must be Discrete, MultiDiscrete, MultiBinary or a Box of floats, "
             f"got {space}; other action spaces are not supported"
         )
+    for name, chosen in (("squash", squash), ("state_dependent_std", state_dependent_std)):
+        if chosen and head != "gaussian":
+            raise ValueError(f"{where}: {name} must be False unless actions are in a Box, got {space}")
+    if squash:
+        _require_room(where, space)
     num_outputs = sum(categories) if head == "categorical" else math.prod(space.shape)
     size = len(categories) or num_outputs
+    num_outputs += size * state_dependent_std
     if not 1 <= size <= _core.MAX_COMPONENTS:
         raise ValueError(
             f"{where}: action_space must have 1 to {_core.MAX_COMPONENTS} components, got {size}: {space}"
@@ -223,11 +242,31 @@ def actions(where: str, space: Any) -> Actions:
             f"{where}: action_space must have at most {_core.MAX_ACTIONS} actions{together}, "
             f"got {num_outputs}"
         )
-    return Actions(space, head, num_outputs, categories, starts if any(starts) else ())
+    return Actions(
+        space, head, num_outputs, categories, starts if any(starts) else (), squash, state_dependent_std
+    )
 
 
-def require_scalable(where: str, space: Space[Any]) -> None:
-    """Raise ValueError unless a space has bounds that actions can be scaled to."""
+def _require_room(where: str, space: Box) -> None:
+    """Raise ValueError unless there are numbers strictly between a Box's bounds: squashed actions."""
+    low, high = space.low, space.high
+    with np.errstate(invalid="ignore"):
+        between = np.isfinite(low) & np.isfinite(high) & (np.nextafter(low, high) < high)
+    if not between.all():
+        worst = int((~between).reshape(-1).argmax())
+        raise ValueError(
+            f"{where}: squash must be False unless a Box has finite bounds with numbers between them, got "
+            f"{low.reshape(-1)[worst]} .. {high.reshape(-1)[worst]} in {space}"
+        )
+
+
+def require_scalable(where: str, actions: Actions) -> None:
+    """Raise ValueError unless actions have bounds that they can be scaled to, and are not squashed."""
+    space = actions.space
+    if actions.squash:
+        raise ValueError(
+            f"{where}: action_scaling must be False where squash is True: squashing scales actions already"
+        )
     if not isinstance(space, Box) or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
             f"{where}: action_scaling must be False unless actions are in a Box with bounds on all sides, "

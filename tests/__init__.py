@@ -8,6 +8,7 @@ training    runs of every algorithm, and the bits that they leave
 analysis    exact gradients, unbiasedness, diagnostics, the oracle itself
 torch       fastpg.torch
 cli         the command line
+video       policies at work, as pictures that move
 arguments   what is refused, and the sentence that says so
 docs        README, documents, examples, benchmarks
 fuzz        odd calls of everything public; `python -m tests.fuzz` makes many

@@ -16,5 +16,6 @@ for version; do
         >"$(echo "$scratch/$version"/lib/python*/site-packages)/zz_shared.pth"
     "$scratch/$version/bin/python" -c 'import gymnasium; print("\n== Gymnasium", gymnasium.__version__)'
     "$scratch/$version/bin/python" -m pytest -p no:cacheprovider -m "not slow" \
-        tests/envs tests/batches/test_collect.py tests/batches/test_collector.py tests/training/test_agent.py tests/cli
+        tests/envs tests/batches/test_collect.py tests/batches/test_collector.py tests/training/test_agent.py \
+        tests/training/test_recommended.py tests/cli
 done

@@ -68,6 +68,8 @@ fpg_status fpg_worker_init(fpg_worker *worker, const fpg_layout *layout, const f
             ok &= (worker->trace_sum = fpg_calloc(traces, real)) != NULL;
         }
         ok &= (worker->noise = fpg_calloc((size_t)noise * (size_t)width, sizeof(double))) != NULL;
+        if (env->mask)
+            ok &= (worker->action_mask = fpg_calloc(outputs, (size_t)width)) != NULL;
     }
     if (!ok) {
         fpg_worker_free(worker);
@@ -102,6 +104,7 @@ void fpg_worker_free(fpg_worker *worker)
     fpg_free(worker->noise);
     fpg_free(worker->words);
     fpg_free(worker->action);
+    fpg_free(worker->action_mask);
     memset(worker, 0, sizeof *worker);
 }
 

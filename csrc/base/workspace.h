@@ -3,7 +3,7 @@
 #define FPG_WORKSPACE_H
 
 #include "base/memory.h"
-#include "base/parallel.h"
+#include "base/ranks.h"
 #include "base/sizes.h"
 #include "network/layout.h"
 
@@ -51,6 +51,7 @@ typedef struct {
     double *noise;                  /* (max(reset, step) noise, width) */
     uint32_t *words;                /* (num_draws, 4, FPG_CHUNK): the random words of four steps' actions */
     void *action;                   /* (action_size, FPG_CHUNK) int32_t or float */
+    uint8_t *action_mask;           /* (num_outputs, width), of an environment that has one */
 } fpg_worker;
 
 /* value: the value function's layout, or NULL. env: NULL where there is none. */
@@ -69,6 +70,7 @@ typedef struct {
     int num_workers;
     fpg_slot *slots;
     int64_t num_slots, max_slots; /* in use; that there is memory for */
+    fpg_ranks *ranks;             /* processes that share the slots, or NULL */
 } fpg_workspace;
 
 /* FPG_OK if a network can compute with theta; else FPG_NONFINITE_THETA or FPG_LOG_STD_RANGE. */

@@ -36,7 +36,8 @@ void fpg_shards_of(const fpg_batch *b, const fpg_layout *layout, fpg_shard *shar
                                                     : (void *)((int64_t *)b->actions + first * layout->action_size),
             .log_probs = b->log_probs ? b->log_probs + first : NULL, .rewards = b->rewards + first,
             .terminated = b->terminated + first, .truncated = b->truncated + first,
-            .mask = b->mask ? (uint8_t *)(uintptr_t)(b->mask + first) : NULL, .last_obs = b->last_obs + first * layout->obs_size,
+            .mask = b->mask ? (uint8_t *)(uintptr_t)(b->mask + first) : NULL,
+            .action_mask = b->action_mask ? b->action_mask + first * layout->num_outputs : NULL, .last_obs = b->last_obs + first * layout->obs_size,
             .first_age = b->first_age ? b->first_age + first : NULL, .ends = ends, .by_episode = b->by_episode};
     }
 }
@@ -54,12 +55,38 @@ int fpg_shard_reserve(fpg_shard *s, const fpg_layout *layout, int64_t steps)
         return 0;
     if (!FPG_GROW(&s->obs, old, rows, (size_t)layout->obs_size * sizeof(float)) ||
         !FPG_GROW(&s->actions, old, rows, (size_t)layout->action_size * action) || !FPG_GROW(&s->rewards, old, rows, sizeof(float)) ||
-        !FPG_GROW(&s->terminated, old, rows, 1) || !FPG_GROW(&s->truncated, old, rows, 1) || !FPG_GROW(&s->own_mask, old, rows, 1))
+        !FPG_GROW(&s->terminated, old, rows, 1) || !FPG_GROW(&s->truncated, old, rows, 1) || !FPG_GROW(&s->own_mask, old, rows, 1) ||
+        (s->masks_actions && !FPG_GROW(&s->action_mask, old, rows, (size_t)layout->num_outputs)))
         return 0;
     s->capacity = steps;
     if (s->mask)
         s->mask = s->own_mask;
     return 1;
+}
+
+void fpg_carry_shard(fpg_shard *s, const fpg_layout *layout, fpg_parcel *parcel)
+{
+    const int64_t action = layout->kind == FPG_GAUSSIAN ? sizeof(float) : sizeof(int64_t), obs = layout->obs_size * (int64_t)sizeof(float);
+    int64_t count = s->ends.count;
+    fpg_carry(parcel, &s->num_steps, sizeof s->num_steps);
+    fpg_carry(parcel, &count, sizeof count);
+    if (parcel->way == FPG_UNPACK && parcel->status == FPG_OK &&
+        !(fpg_shard_reserve(s, layout, s->num_steps) && fpg_ends_reserve(&s->ends, layout->obs_size, count)))
+        parcel->status = FPG_NO_MEMORY;
+    s->ends.count = count;
+    const int64_t rows = s->num_steps * s->num_envs;
+    fpg_carry(parcel, s->obs, rows * obs);
+    fpg_carry(parcel, s->actions, rows * layout->action_size * action);
+    fpg_carry(parcel, s->rewards, rows * (int64_t)sizeof *s->rewards);
+    fpg_carry(parcel, s->terminated, rows);
+    fpg_carry(parcel, s->truncated, rows);
+    if (s->mask)
+        fpg_carry(parcel, s->mask, rows);
+    if (s->masks_actions)
+        fpg_carry(parcel, s->action_mask, rows * layout->num_outputs);
+    fpg_carry(parcel, s->last_obs, s->num_envs * obs);
+    fpg_carry(parcel, s->ends.ends, s->ends.count * (int64_t)sizeof *s->ends.ends);
+    fpg_carry(parcel, s->ends.obs, s->ends.count * obs);
 }
 
 static void free_hidden(fpg_shard *s)
@@ -90,7 +117,7 @@ void fpg_shard_free(fpg_shard *s)
     fpg_free(s->ends.ends), fpg_free(s->ends.obs);
     if (s->capacity > 0) {
         fpg_free(s->obs), fpg_free(s->actions), fpg_free(s->rewards), fpg_free(s->last_obs);
-        fpg_free(s->terminated), fpg_free(s->truncated), fpg_free(s->own_mask);
+        fpg_free(s->terminated), fpg_free(s->truncated), fpg_free(s->own_mask), fpg_free(s->action_mask);
         free_hidden(s);
     }
     memset(s, 0, sizeof *s);

@@ -4,6 +4,7 @@
 
 #include "base/sizes.h"
 #include "base/memory.h"
+#include "base/ranks.h"
 #include "network/layout.h"
 
 /* An episode that ended while its steps were collected. */
@@ -32,6 +33,7 @@ typedef struct {
     float *log_probs, *rewards;       /* log_probs: NULL where nobody asks */
     uint8_t *terminated, *truncated;
     uint8_t *mask;                    /* 0 where the row is no transition; NULL: all are */
+    uint8_t *action_mask;             /* row k at k * num_outputs: 0 where the action was not allowed; NULL: all were */
     float *last_obs;                  /* (num_envs, obs_size): after the last row */
     int by_episode;                   /* whole episodes, one after the other */
     const int32_t *first_age;         /* (num_envs,) steps of the episodes under way before the first row; NULL: none */
@@ -39,6 +41,7 @@ typedef struct {
     /* Where the memory is the shard's own: steps that there is room for, else 0; the mask's; and the policy's activations,
      * (T * num_envs + FPG_TILE, out_pad), or NULL where they are not kept. */
     int64_t capacity, hidden_capacity;
+    int masks_actions; /* there is to be room for action_mask */
     uint8_t *own_mask;
     float *hidden[FPG_MAX_HIDDEN];
     /* Of an estimator (learn/estimator.h): */
@@ -58,6 +61,8 @@ int32_t fpg_shard_size(int64_t num_envs);
 void fpg_shards_of(const fpg_batch *batch, const fpg_layout *layout, fpg_shard *shards);
 /* Room for `steps` steps in a shard with memory of its own, keeping what is there; 0 if memory runs out. */
 int fpg_shard_reserve(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
+/* Its rows and ends, to another process or from there: of a shard with memory of its own. */
+void fpg_carry_shard(fpg_shard *shard, const fpg_layout *layout, fpg_parcel *parcel);
 /* Room for the policy's activations in them as well, or no more of it. */
 int fpg_shard_keep_hidden(fpg_shard *shard, const fpg_layout *layout, int64_t steps);
 void fpg_shard_free(fpg_shard *shard); /* what is its own */

@@ -89,11 +89,23 @@ static int32_t fpg_tabular_observe(const fpg_environment *env, int32_t width, co
     return 0;
 }
 
+static int32_t fpg_tabular_mask(const fpg_environment *env, int32_t width, const double *FPG_RESTRICT state,
+                                uint8_t *FPG_RESTRICT action_mask)
+{
+    const fpg_tabular *table = env->data;
+    for (int32_t a = 0; a < table->num_actions; a++) {
+        const uint8_t *FPG_RESTRICT allowed = table->action_mask + (int64_t)a * table->num_states;
+        for (int32_t i = 0; i < width; i++)
+            action_mask[a * width + i] = allowed[(int32_t)state[i]];
+    }
+    return 0;
+}
+
 /* What is missing here follows from the table: obs_size, categories, step_noise_size, data. */
 static const fpg_environment fpg_tabular_environment = {
     .name = "tabular", .abi = FPG_ENV_ABI,
     .state_size = 2, .action_size = 1, .reset_noise_size = 1,
-    .reset = fpg_tabular_reset, .step = fpg_tabular_step, .observe = fpg_tabular_observe,
+    .reset = fpg_tabular_reset, .step = fpg_tabular_step, .observe = fpg_tabular_observe, .mask = fpg_tabular_mask,
 };
 
 #endif

@@ -56,7 +56,7 @@ FPG_INLINE void fpg_score(const int32_t num_actions, ptrdiff_t ld, const int32_t
 
 /* One block of fpg_categorical_sample; num_actions is a literal where there are two. */
 FPG_INLINE void fpg_sample_block(const int32_t num_actions, ptrdiff_t ld, const uint32_t *FPG_RESTRICT words, int deterministic,
-                                 float *FPG_RESTRICT p, int32_t *FPG_RESTRICT action, float *FPG_RESTRICT entropy)
+                                 int masked, float *FPG_RESTRICT p, int32_t *FPG_RESTRICT action, float *FPG_RESTRICT entropy)
 {
     int32_t chosen[FPG_PAD] = {0};
     if (deterministic) {
@@ -79,6 +79,14 @@ FPG_INLINE void fpg_sample_block(const int32_t num_actions, ptrdiff_t ld, const 
                 cumulative[i] += p[a * ld + i];
                 chosen[i] += u[i] > cumulative[i] ? 1 : 0;
             }
+        if (masked) { /* Rounding may leave the sum of all below u: that is not to be an action that is not allowed. */
+            int32_t last[FPG_PAD] = {0};
+            for (int32_t a = 1; a < num_actions; a++)
+                FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+                    last[i] = p[a * ld + i] > 0 ? a : last[i];
+            FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
+                chosen[i] = chosen[i] < last[i] ? chosen[i] : last[i];
+        }
     }
     fpg_score(num_actions, ld, chosen, p);
     FPG_SIMD for (int i = 0; i < FPG_PAD; i++)
@@ -86,15 +94,16 @@ FPG_INLINE void fpg_sample_block(const int32_t num_actions, ptrdiff_t ld, const 
 }
 
 /* Draws an action for each of `width` rows by inverting the cumulative distribution at the uniform of its random word
- * (deterministic: takes the most likely, the first of equals). Logits become scores; entropy (width,) in nats. */
+ * (deterministic: takes the most likely, the first of equals). masked: some logits are -infinity. Logits become scores; entropy
+ * (width,) in nats. */
 static void fpg_categorical_sample(int32_t num_actions, int32_t width, ptrdiff_t ld, const uint32_t *words, int deterministic,
-                                   float *logits, int32_t *action, float *entropy)
+                                   int masked, float *logits, int32_t *action, float *entropy)
 {
     for (int32_t block = 0; block < width; block += FPG_PAD)
         if (num_actions == 2)
-            fpg_sample_block(2, ld, words + block, deterministic, logits + block, action + block, entropy + block);
+            fpg_sample_block(2, ld, words + block, deterministic, masked, logits + block, action + block, entropy + block);
         else
-            fpg_sample_block(num_actions, ld, words + block, deterministic, logits + block, action + block, entropy + block);
+            fpg_sample_block(num_actions, ld, words + block, deterministic, masked, logits + block, action + block, entropy + block);
 }
 
 /* For given actions: logits become weight * score, the gradient of weight * log pi by the logits. */

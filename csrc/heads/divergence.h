@@ -13,6 +13,10 @@ static void fpg_head_fisher(const fpg_layout *layout, const float *packed, const
                             const float *dz, float *outputs)
 {
     const int32_t size = layout->action_size;
+    if (layout->state_std) {
+        fpg_state_std_fisher(size, width, ld, dz, outputs);
+        return;
+    }
     if (layout->kind == FPG_GAUSSIAN) {
         const float *inverse = packed + layout->log_std_packed + 2 * fpg_round_up(size, FPG_PAD);
         for (int32_t k = 0; k < size; k++)
@@ -72,6 +76,10 @@ static void fpg_head_kl(const fpg_layout *layout, const float *packed, const flo
     const int32_t size = layout->action_size;
     for (int32_t i = 0; i < width; i++)
         kl[i] = 0;
+    if (layout->state_std) {
+        fpg_state_std_kl(size, width, ld, old_outputs, outputs, kl);
+        return;
+    }
     if (layout->kind == FPG_GAUSSIAN) {
         const float *log_std = packed + layout->log_std_packed, *inverse = log_std + 2 * fpg_round_up(size, FPG_PAD);
         for (int32_t k = 0; k < size; k++) {

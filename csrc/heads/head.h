@@ -2,7 +2,8 @@
  *
  * Outputs are (num_outputs, ld), actions (action_size, ld): int32_t, or float of a Gaussian. Lanes run along rows. Components
  * of an action are independent: log-probs and entropies are sums, and each component's score replaces its outputs. Scores are
- * (num_scores, ld), so outputs come with room for a Gaussian's rows of log_std.
+ * (num_scores, ld), so outputs come with room for a Gaussian's rows of log_std. An output of a categorical head is -infinity
+ * where the action is not allowed: its probability, score, and share of entropy and divergence are then 0.
  */
 #ifndef FPG_HEAD_H
 #define FPG_HEAD_H
@@ -13,6 +14,8 @@
 #include "heads/bernoulli.h"
 #include "heads/categorical.h"
 #include "heads/gaussian.h"
+#include "heads/squash.h"
+#include "heads/state_std.h"
 
 /* The random words of the four steps that `step` belongs to, (num_draws, 4, width): uniform k of an action at `step` is that of
  * words[(4 * k + step % 4) * width + i]. */
@@ -24,26 +27,29 @@ static void fpg_draw_words(const fpg_layout *layout, int32_t width, uint32_t fir
                         words + (ptrdiff_t)k * 4 * width);
 }
 
-/* Draws an action for each of `width` rows (deterministic: takes the mode). words: uniform 0's at this step. Outputs become
- * scores; entropy (width,) in nats is not finite where an output is not. */
+/* Draws an action for each of `width` rows (deterministic: takes the mode). words: uniform 0's at this step. masked: outputs of a
+ * categorical head may be -infinity. Outputs become scores; entropy (width,) in nats is not finite where an output is not. */
 static void fpg_head_sample(const fpg_layout *layout, const float *packed, int32_t width, ptrdiff_t ld, const uint32_t *words,
-                            int deterministic, float *outputs, void *action, float *FPG_RESTRICT entropy)
+                            int deterministic, int masked, float *outputs, void *action, float *FPG_RESTRICT entropy)
 {
     const ptrdiff_t stride = 4 * (ptrdiff_t)width;
     switch (layout->kind) {
     case FPG_GAUSSIAN:
-        fpg_gaussian_sample(layout->action_size, packed + layout->log_std_packed, width, ld, words, stride, deterministic, outputs,
-                            action, entropy);
+        if (layout->state_std)
+            fpg_state_std_sample(layout->action_size, width, ld, words, stride, deterministic, outputs, action, entropy);
+        else
+            fpg_gaussian_sample(layout->action_size, packed + layout->log_std_packed, width, ld, words, stride, deterministic, outputs,
+                                action, entropy);
         return;
     case FPG_BERNOULLI:
         fpg_bernoulli_sample(layout->action_size, width, ld, words, stride, deterministic, outputs, action, entropy);
         return;
     case FPG_CATEGORICAL:
-        fpg_categorical_sample(layout->action_categories[0], width, ld, words, deterministic, outputs, action, entropy);
+        fpg_categorical_sample(layout->action_categories[0], width, ld, words, deterministic, masked, outputs, action, entropy);
         for (int32_t k = 1; k < layout->action_size; k++) {
             float more[FPG_CHUNK];
             outputs += layout->action_categories[k - 1] * ld;
-            fpg_categorical_sample(layout->action_categories[k], width, ld, words + k * stride, deterministic, outputs,
+            fpg_categorical_sample(layout->action_categories[k], width, ld, words + k * stride, deterministic, masked, outputs,
                                    (int32_t *)action + k * ld, more);
             for (int32_t i = 0; i < width; i++)
                 entropy[i] += more[i];
@@ -57,7 +63,10 @@ static void fpg_head_score(const fpg_layout *layout, const float *packed, int32_
 {
     switch (layout->kind) {
     case FPG_GAUSSIAN:
-        fpg_gaussian_score(layout->action_size, packed + layout->log_std_packed, width, ld, action, weight, outputs);
+        if (layout->state_std)
+            fpg_state_std_score(layout->action_size, width, ld, action, weight, outputs);
+        else
+            fpg_gaussian_score(layout->action_size, packed + layout->log_std_packed, width, ld, action, weight, outputs);
         return;
     case FPG_BERNOULLI:
         fpg_bernoulli_score(layout->action_size, width, ld, action, weight, outputs);
@@ -77,7 +86,12 @@ static void fpg_head_log_prob(const fpg_layout *layout, const float *packed, int
 {
     switch (layout->kind) {
     case FPG_GAUSSIAN:
-        fpg_gaussian_log_prob(layout->action_size, packed + layout->log_std_packed, width, ld, action, outputs, log_prob, entropy);
+        if (layout->state_std)
+            fpg_state_std_log_prob(layout->action_size, width, ld, action, outputs, log_prob, entropy);
+        else
+            fpg_gaussian_log_prob(layout->action_size, packed + layout->log_std_packed, width, ld, action, outputs, log_prob, entropy);
+        if (layout->squashed)
+            fpg_squash_log_prob(layout->action_size, layout->log_scale, width, ld, action, log_prob);
         return;
     case FPG_BERNOULLI:
         fpg_bernoulli_log_prob(layout->action_size, width, ld, action, outputs, log_prob, entropy);
@@ -100,6 +114,10 @@ static void fpg_head_log_prob(const fpg_layout *layout, const float *packed, int
 static void fpg_head_entropy_gradient(const fpg_layout *layout, int32_t rows, ptrdiff_t score_ld, const float *FPG_RESTRICT score,
                                       const float *FPG_RESTRICT active, float coefficient, ptrdiff_t ld, float *FPG_RESTRICT dscores)
 {
+    if (layout->state_std) {
+        fpg_state_std_entropy_gradient(layout->action_size, rows, score_ld, score, active, coefficient, ld, dscores);
+        return;
+    }
     if (layout->kind == FPG_GAUSSIAN) { /* entropy is the sum of log_std, but for a constant */
         for (int32_t k = layout->action_size; k < 2 * layout->action_size; k++)
             for (int32_t i = 0; i < rows; i++)

@@ -35,6 +35,21 @@ void fpg_agent_free(fpg_agent *a)
     fpg_free(a);
 }
 
+void fpg_agent_share(fpg_agent *a, fpg_ranks *ranks) { a->estimator.policy.ranks = a->estimator.value.ranks = ranks; }
+
+uint64_t fpg_agent_check(const fpg_agent *a)
+{
+    const fpg_ascent *const networks[] = {&a->policy, &a->value};
+    uint64_t hash = UINT64_C(14695981039346656037); /* Fowler, Noll and Vo's, of words */
+    for (int n = 0; n < 2; n++)
+        for (int64_t p = 0; p < networks[n]->num_parameters; p++) {
+            uint32_t word;
+            memcpy(&word, &networks[n]->theta[p], sizeof word);
+            hash = (hash ^ word) * UINT64_C(1099511628211);
+        }
+    return hash;
+}
+
 int32_t fpg_agent_state(fpg_agent *a, fpg_entry *entries)
 {
     static const char *const policy[] = {"policy.theta", "policy.m", "policy.v", "policy.beta1_power", "policy.beta2_power"};
@@ -292,11 +307,12 @@ fpg_status fpg_agent_update(fpg_agent *a, const fpg_batch *batch, fpg_stats *sta
     const double start = fpg_now();
     double *so_far = a->so_far; /* of another number of environments, perhaps */
     const int64_t num_envs = a->num_envs;
+    fpg_ranks *ranks = a->estimator.policy.ranks;
     fpg_status status = FPG_NO_MEMORY;
     if (batch->num_envs != num_envs)
         a->so_far = NULL, a->num_envs = 0;
     if (fpg_agent_reserve_envs(a, batch->num_envs))
-        status = update(a, batch, stats, poll);
+        status = update(a, batch, stats, fpg_ranks_poll(ranks, poll));
     if (so_far != a->so_far) {
         double *unused = status == FPG_OK ? so_far : a->so_far;
         if (status != FPG_OK)
@@ -304,5 +320,5 @@ fpg_status fpg_agent_update(fpg_agent *a, const fpg_batch *batch, fpg_stats *sta
         fpg_free(unused);
     }
     stats->seconds = fpg_now() - start;
-    return status;
+    return fpg_ranks_leave(ranks, status);
 }

@@ -35,7 +35,7 @@ typedef struct {
 
 int fpg_state_init(fpg_state *state); /* with its entries listed; 0 if memory runs out */
 void fpg_state_free(fpg_state *state);
-void fpg_state_save(fpg_state *state);
+size_t fpg_state_save(fpg_state *state); /* how many bytes it is */
 void fpg_state_restore(fpg_state *state);
 
 /* What an iteration does with the rows that the estimator has loaded, or with the gradient that a fused pass has left in

@@ -316,10 +316,23 @@ typedef struct {
 static void run_either(void *context, int64_t index, int worker)
 {
     const both_jobs *both = context;
-    if (index < both->num_policy_slots)
+    if (index < both->num_policy_slots) {
         fpg_active()->rows_gradient(both->policy, index, worker);
+        return;
+    }
+    fpg_active()->rows_gradient(both->value, index - both->num_policy_slots, worker);
+    const int status = atomic_load(&both->value->control.status);
+    if (status != FPG_OK)
+        fpg_fail(&both->policy->control, fpg_value_problem((fpg_status)status));
+}
+
+static void carry_either(void *context, int64_t index, fpg_parcel *parcel)
+{
+    both_jobs *both = context;
+    if (index < both->num_policy_slots)
+        fpg_carry_slot(both->policy, index, parcel);
     else
-        fpg_active()->rows_gradient(both->value, index - both->num_policy_slots, worker);
+        fpg_carry_slot(both->value, index - both->num_policy_slots, parcel);
 }
 
 fpg_status fpg_estimator_both(fpg_estimator *e, const fpg_selection *chosen, fpg_rows *policy, fpg_rows *value, fpg_poll poll)
@@ -342,9 +355,9 @@ fpg_status fpg_estimator_both(fpg_estimator *e, const fpg_selection *chosen, fpg
     }
     both_jobs both = {policy, value, e->policy.num_slots};
     const int workers = e->policy.num_workers < e->value.num_workers ? e->policy.num_workers : e->value.num_workers;
-    fpg_parallel_for(e->policy.num_slots + e->value.num_slots, workers, run_either, &both, &policy->control);
-    const fpg_status status = (fpg_status)atomic_load(&policy->control.status);
-    return status != FPG_OK ? status : fpg_value_problem((fpg_status)atomic_load(&value->control.status));
+    fpg_ranks *ranks = fpg_ranks_for(e->policy.ranks, fpg_work_of(policy) + fpg_work_of(value));
+    return fpg_share(ranks, e->policy.num_slots + e->value.num_slots, workers, run_either, carry_either, 0, &both,
+                     &policy->control);
 }
 
 /* The shards as they are, then their final observations, then what follows their last rows: three times as many shards. */

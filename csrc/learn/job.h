@@ -42,6 +42,7 @@ typedef struct {
     int has_kept;    /* they are there; else they are written */
     /* Outputs of the caller's rows, where they are asked for. */
     uint64_t seed, step;
+    int64_t first_env; /* whose draw that of the first row is */
     int deterministic;
     float *out_logits, *out_log_prob, *out_entropy;
     void *out_actions;
@@ -54,7 +55,11 @@ typedef struct {
 
 /* The same for rows, whose share of a slot is set. */
 fpg_status fpg_divide_rows(fpg_workspace *ws, fpg_rows *job, int64_t num_rows);
-/* Runs tasks over rows with the workspace's network, which has been packed. */
+/* What a slot's task leaves: sums, and of its rows what the objective writes that others than the slot's own tasks read. */
+void fpg_carry_slot(void *context, int64_t index, fpg_parcel *parcel);
+/* What the tasks of a job cost, for fpg_ranks_for. */
+int64_t fpg_work_of(const fpg_rows *job);
+/* Runs tasks over rows with the workspace's network, which has been packed. Ranks share them, if there are any. */
 fpg_status fpg_run_rows(fpg_workspace *ws, fpg_rows *job, fpg_poll poll, fpg_task task, int64_t num_tasks);
 
 #endif

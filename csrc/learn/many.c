@@ -1,6 +1,7 @@
 /* many.c - many runs in one call: each is serial, and threads go from one to the next.
  *
- * Agents and environments are made when their run begins and freed when it ends, so memory grows with threads, not with runs.
+ * Agents and environments are made when their run begins and freed when it ends, so memory grows with threads, not with runs. A run
+ * that pauses leaves its state table, and goes on with it in another agent.
  * Runs are not cut into slices that all wait for each other: an iteration may take longer than a slice, and threads would idle.
  */
 #include "learn/agent.h"
@@ -62,11 +63,15 @@ static void end(learner *l)
     *l = (learner){0};
 }
 
-static fpg_status begin(learner *l, const fpg_run *run)
+static fpg_status begin(learner *l, fpg_run *run)
 {
     l->agent = fpg_agent_new(run->net, run->value, run->config, run->seed, run->theta, run->value_theta);
     l->trainer = l->agent ? fpg_trainer_new(run->env, run->net, l->agent, run->num_envs, run->seed) : NULL;
-    return l->trainer ? FPG_OK : FPG_NO_MEMORY;
+    if (!l->trainer)
+        return FPG_NO_MEMORY;
+    if (run->state)
+        fpg_trainer_give_state(l->trainer, run->state), run->state = NULL;
+    return FPG_OK;
 }
 
 static int has_room(fpg_run *run)
@@ -86,22 +91,23 @@ static fpg_status run_slice(learner *l, fpg_run *run, fpg_poll poll)
     fpg_status status = l->trainer ? FPG_OK : begin(l, run);
     if (status != FPG_OK || !has_room(run))
         return FPG_NO_MEMORY;
-    status = fpg_trainer_run(l->trainer, SLICE_SECONDS, run->capacity - run->num_iterations, run->stats + run->num_iterations, &count,
-                             poll);
+    status = fpg_trainer_run(l->trainer, SLICE_SECONDS, run->capacity - run->num_iterations, run->pause_at,
+                             run->stats + run->num_iterations, &count, poll);
     run->num_iterations += count;
     run->total_steps = fpg_agent_total_steps(l->agent);
     run->stopped = fpg_agent_stopped(l->agent);
     return status;
 }
 
-/* The run that a thread goes on with, which had `current` (-1: none), whether or not that has ended; -1: there is none left.
+/* The run that a thread goes on with, which had `current` (-1: none), whether or not this call is through with that, and whether it
+ * has ended; -1: there is none left.
  * While there are plenty, a run is brought to its end, so that an interruption leaves whole runs; the last ones take turns, so
  * that no thread is idle beside runs that have not begun. */
-static int64_t next_run(population *p, int64_t current, int has_ended, int64_t steps)
+static int64_t next_run(population *p, int64_t current, int is_through, int has_ended, int64_t steps)
 {
     lock(p);
-    p->so_far.num_steps += steps, p->so_far.num_ended += has_ended, p->num_left -= has_ended;
-    int64_t chosen = has_ended ? -1 : current;
+    p->so_far.num_steps += steps, p->so_far.num_ended += has_ended, p->num_left -= is_through;
+    int64_t chosen = is_through ? -1 : current;
     if (chosen >= 0 && p->num_left < 2 * p->num_threads) {
         p->waiting[(p->first + p->num_waiting++) % p->num_runs] = chosen;
         chosen = -1;
@@ -119,16 +125,20 @@ static void work(void *context, int64_t index, int worker)
     population *p = context;
     stop_of stop = {p, worker};
     const fpg_poll poll = {should_stop, &stop};
-    int64_t k = next_run(p, -1, 0, 0);
+    int64_t k = next_run(p, -1, 0, 0, 0);
     (void)index;
     while (k >= 0 && !fpg_should_stop(&p->control, worker)) {
         fpg_run *run = p->runs[k];
         const int64_t before = run->total_steps;
         const fpg_status status = run_slice(&p->learners[k], run, poll);
         const int has_ended = (status != FPG_OK && status != FPG_INTERRUPTED) || run->stopped != FPG_RUNNING;
-        if (has_ended)
+        const int is_through = has_ended || run->total_steps >= run->pause_at;
+        if (is_through) {
+            if (status == FPG_OK && run->pause_at < INT64_MAX)
+                run->state = fpg_trainer_take_state(p->learners[k].trainer, &run->state_size);
             run->status = status, end(&p->learners[k]);
-        k = next_run(p, k, has_ended, run->total_steps - before);
+        }
+        k = next_run(p, k, is_through, has_ended, run->total_steps - before);
     }
 }
 
@@ -155,8 +165,29 @@ fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progr
     return status;
 }
 
+fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused)
+{
+    const int64_t count = paused->num_iterations;
+    char *state = fpg_alloc(paused->state_size, 1);
+    fpg_stats *stats = fpg_calloc((size_t)count, sizeof *stats);
+    if (!state || !stats) {
+        fpg_free(state), fpg_free(stats);
+        return FPG_NO_MEMORY;
+    }
+    memcpy(state, paused->state, paused->state_size);
+    memcpy(stats, paused->stats, (size_t)count * sizeof *stats);
+    memcpy(run->theta, paused->theta, (size_t)fpg_num_parameters(run->net) * sizeof *run->theta);
+    if (run->value)
+        memcpy(run->value_theta, paused->value_theta, (size_t)fpg_num_parameters(run->value) * sizeof *run->value_theta);
+    fpg_run_free(run);
+    run->state = state, run->state_size = paused->state_size;
+    run->stats = stats, run->num_iterations = run->capacity = count;
+    run->status = paused->status, run->stopped = paused->stopped, run->total_steps = paused->total_steps;
+    return FPG_OK;
+}
+
 void fpg_run_free(fpg_run *run)
 {
-    fpg_free(run->stats);
-    run->stats = NULL, run->num_iterations = run->capacity = 0;
+    fpg_free(run->stats), fpg_free(run->state);
+    run->stats = NULL, run->state = NULL, run->num_iterations = run->capacity = 0;
 }

@@ -58,10 +58,11 @@ typedef struct {
     int64_t starts[2];
 } caller_rows;
 
-static caller_rows rows_of(const float *obs, const void *actions, const float *weights, int64_t size)
+static caller_rows rows_of(const float *obs, const uint8_t *action_mask, const void *actions, const float *weights, int64_t size)
 {
     return (caller_rows){.shard = {.num_steps = size, .stride = 1, .num_envs = 1, .num_rows = size,
-                                   .obs = (float *)(uintptr_t)obs, .actions = (void *)(uintptr_t)actions,
+                                   .obs = (float *)(uintptr_t)obs, .action_mask = (uint8_t *)(uintptr_t)action_mask,
+                                   .actions = (void *)(uintptr_t)actions,
                                    .weights = (float *)(uintptr_t)weights},
                          .starts = {0, size}};
 }
@@ -106,31 +107,32 @@ static fpg_status run_batch(fpg_model *b, fpg_rows *job, const caller_rows *rows
 
 fpg_status fpg_logits(fpg_model *b, const float *theta, const float *obs, int64_t size, float *out, fpg_poll poll)
 {
-    const caller_rows rows = rows_of(obs, NULL, NULL, size);
+    const caller_rows rows = rows_of(obs, NULL, NULL, NULL, size);
     fpg_rows job = {.out_logits = out};
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
-fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, int64_t size, uint64_t seed, uint64_t step,
-                   int deterministic, void *actions, float *entropy, fpg_poll poll)
+fpg_status fpg_act(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t size, uint64_t seed,
+                   int64_t first_env, uint64_t step, int deterministic, void *actions, float *entropy, fpg_poll poll)
 {
-    const caller_rows rows = rows_of(obs, NULL, NULL, size);
-    fpg_rows job = {.seed = seed, .step = step, .deterministic = deterministic, .out_actions = actions, .out_entropy = entropy};
+    const caller_rows rows = rows_of(obs, action_mask, NULL, NULL, size);
+    fpg_rows job = {.seed = seed, .first_env = first_env, .step = step, .deterministic = deterministic,
+                    .out_actions = actions, .out_entropy = entropy};
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
-fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const void *actions, int64_t size,
-                                    float *log_prob, float *entropy, fpg_poll poll)
+fpg_status fpg_log_prob_and_entropy(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask,
+                                    const void *actions, int64_t size, float *log_prob, float *entropy, fpg_poll poll)
 {
-    const caller_rows rows = rows_of(obs, actions, NULL, size);
+    const caller_rows rows = rows_of(obs, action_mask, actions, NULL, size);
     fpg_rows job = {.out_log_prob = log_prob, .out_entropy = entropy};
     return run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_outputs, 1, NULL, NULL);
 }
 
-fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t size, const float *direction, float *product,
-                              fpg_poll poll)
+fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, int64_t size,
+                              const float *direction, float *product, fpg_poll poll)
 {
-    const caller_rows rows = rows_of(obs, NULL, NULL, size);
+    const caller_rows rows = rows_of(obs, action_mask, NULL, NULL, size);
     const fpg_layout layout = fpg_layout_of(&b->net);
     float *tangent = fpg_alloc((size_t)layout.packed_size, sizeof *tangent);
     if (!tangent)
@@ -142,10 +144,11 @@ fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs
     return status;
 }
 
-fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
-                               int64_t size, double scale, double entropy_coef, float *gradient, double *objective, fpg_poll poll)
+fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                               const float *weights, int64_t size, double scale, double entropy_coef, float *gradient,
+                               double *objective, fpg_poll poll)
 {
-    const caller_rows rows = rows_of(obs, actions, weights, size);
+    const caller_rows rows = rows_of(obs, action_mask, actions, weights, size);
     fpg_rows job = {.objective = FPG_POLICY_OBJECTIVE, .scale = 1, .entropy_coef = (float)entropy_coef, .want_sum = objective != NULL};
     fpg_slot total;
     const fpg_status status = run_batch(b, &job, &rows, theta, poll, fpg_active()->rows_gradient, scale, gradient,
@@ -155,11 +158,11 @@ fpg_status fpg_policy_gradient(fpg_model *b, const float *theta, const float *ob
     return status;
 }
 
-fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *advantages,
-                                const float *old_log_probs, int64_t size, double scale, double clip_range, double entropy_coef,
-                                float *gradient, fpg_clipped_sums *sums, fpg_poll poll)
+fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                                const float *advantages, const float *old_log_probs, int64_t size, double scale, double clip_range,
+                                double entropy_coef, float *gradient, fpg_clipped_sums *sums, fpg_poll poll)
 {
-    caller_rows rows = rows_of(obs, actions, advantages, size);
+    caller_rows rows = rows_of(obs, action_mask, actions, advantages, size);
     fpg_rows job = {.objective = FPG_CLIPPED_OBJECTIVE, .scale = 1, .clip_range = (float)clip_range, .entropy_coef = (float)entropy_coef};
     fpg_slot total;
     rows.shard.old_log_probs = (float *)(uintptr_t)old_log_probs;
@@ -172,13 +175,14 @@ fpg_status fpg_clipped_gradient(fpg_model *b, const float *theta, const float *o
     return isfinite(total.entropy) && isfinite(total.k1) ? FPG_OK : FPG_NONFINITE_OUTPUT;
 }
 
-fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const void *actions, const float *weights,
-                                 const int64_t *starts, int64_t num_segments, int mean, float *gradients, fpg_poll poll)
+fpg_status fpg_segment_gradients(fpg_model *b, const float *theta, const float *obs, const uint8_t *action_mask, const void *actions,
+                                 const float *weights, const int64_t *starts, int64_t num_segments, int mean, float *gradients,
+                                 fpg_poll poll)
 {
     enum { TASKS = 256 }; /* many, as segments may differ in length */
     const int64_t per_task = (num_segments + TASKS - 1) / TASKS, num_tasks = (num_segments + per_task - 1) / per_task;
     const int64_t threads = fpg_get_num_threads();
-    const caller_rows rows = rows_of(obs, actions, weights, starts ? starts[num_segments] : num_segments);
+    const caller_rows rows = rows_of(obs, action_mask, actions, weights, starts ? starts[num_segments] : num_segments);
     fpg_rows job = {.objective = FPG_POLICY_OBJECTIVE, .scale = 1, .segments = starts, .num_segments = num_segments,
                     .segments_per_task = per_task, .mean = mean, .out_gradients = gradients};
     fpg_workspace own, *ws;

@@ -87,6 +87,20 @@ static void fpg_load_obs(const fpg_layout *layout, const fpg_pieces *found, floa
     fpg_clear_padding(inputs, found->num_rows, x);
 }
 
+/* Outputs of actions that are not allowed become -infinity. */
+static void fpg_mask_outputs(const fpg_layout *layout, const fpg_pieces *found, float *outputs)
+{
+    const int32_t size = layout->num_outputs;
+    if (!found->pieces[0].shard->action_mask)
+        return;
+    FPG_EACH_ROW(found, {
+        const uint8_t *allowed = shard->action_mask + k * size;
+        for (int32_t a = 0; a < size; a++)
+            if (!allowed[a])
+                outputs[a * FPG_CHUNK + r] = -INFINITY;
+    })
+}
+
 /* Actions of a chunk, (action_size, FPG_CHUNK); 0 if one is out of range. Past the last row: action 0. */
 static int fpg_load_actions(const fpg_layout *layout, const fpg_pieces *found, void *action)
 {
@@ -324,6 +338,8 @@ static int fpg_differentiate_row_chunk(fpg_chunks *chunks, int32_t rows, fpg_wor
 {
     fpg_row_chunks *c = (fpg_row_chunks *)chunks;
     (void)rows;
+    if (c->job->objective != FPG_VALUE_OBJECTIVE && c->job->objective != FPG_NO_OBJECTIVE)
+        fpg_mask_outputs(chunks->layout, &c->found, worker->dlogits);
     switch (c->job->objective) {
     case FPG_POLICY_OBJECTIVE:
         return fpg_policy_objective(c->job, &c->found, c->factor, worker, c->slot);
@@ -427,6 +443,7 @@ static void fpg_rows_outputs(void *context, int64_t index, int worker_index)
             for (int32_t r = 0; r < rows; r++)
                 for (int32_t a = 0; a < outputs; a++)
                     job->out_logits[(row + r) * outputs + a] = worker->dlogits[a * FPG_CHUNK + r];
+        fpg_mask_outputs(layout, &found, worker->dlogits);
         if (job->out_log_prob) {
             if (!fpg_load_actions(layout, &found, worker->action)) {
                 fpg_fail(&job->control, FPG_BAD_ACTION);
@@ -441,9 +458,9 @@ static void fpg_rows_outputs(void *context, int64_t index, int worker_index)
             memcpy(job->out_entropy + row, entropy, (size_t)rows * sizeof(float));
         }
         if (job->out_actions) {
-            fpg_draw_words(layout, width, (uint32_t)row, (int64_t)job->step, 0, job->seed, worker->words);
+            fpg_draw_words(layout, width, (uint32_t)(job->first_env + row), (int64_t)job->step, 0, job->seed, worker->words);
             fpg_head_sample(layout, job->packed, width, FPG_CHUNK, worker->words + job->step % 4 * width, job->deterministic,
-                            worker->dlogits, worker->action, entropy);
+                            found.pieces[0].shard->action_mask != NULL, worker->dlogits, worker->action, entropy);
             if (!fpg_all_finite(entropy, rows)) {
                 fpg_fail(&job->control, FPG_NONFINITE_OUTPUT);
                 return;

@@ -22,11 +22,12 @@ void fpg_state_free(fpg_state *state)
     state->copy = NULL;
 }
 
-void fpg_state_save(fpg_state *state)
+size_t fpg_state_save(fpg_state *state)
 {
     char *to = state->copy;
     for (int32_t i = 0; i < state->num_entries; to += size_of(&state->entries[i++]))
         memcpy(to, state->entries[i].data, size_of(&state->entries[i]));
+    return (size_t)(to - state->copy);
 }
 
 void fpg_state_restore(fpg_state *state)

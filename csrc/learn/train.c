@@ -37,6 +37,12 @@ void fpg_trainer_free(fpg_trainer *t)
     fpg_free(t);
 }
 
+void fpg_trainer_share(fpg_trainer *t, fpg_ranks *ranks)
+{
+    t->sampler->ws.ranks = ranks;
+    fpg_agent_share(t->agent, ranks);
+}
+
 int32_t fpg_trainer_environments(fpg_trainer *t, fpg_entry *entries, int32_t *width)
 {
     *width = t->sampler->width;
@@ -64,17 +70,39 @@ static fpg_status learn(fpg_trainer *t, fpg_stats *stats, fpg_poll poll)
     return status == FPG_OK ? fpg_agent_learn(a, stats, poll) : status;
 }
 
-fpg_status fpg_trainer_run(fpg_trainer *t, double seconds, int64_t capacity, fpg_stats *stats, int64_t *count, fpg_poll poll)
+char *fpg_trainer_take_state(fpg_trainer *t, size_t *size)
+{
+    char *state = t->before.copy;
+    *size = fpg_state_save(&t->before);
+    t->before.copy = NULL;
+    return state;
+}
+
+void fpg_trainer_give_state(fpg_trainer *t, char *state)
+{
+    fpg_state_free(&t->before);
+    t->before.copy = state;
+    fpg_state_restore(&t->before);
+}
+
+fpg_status fpg_trainer_run(fpg_trainer *t, double seconds, int64_t capacity, int64_t pause_at, fpg_stats *stats, int64_t *count,
+                           fpg_poll poll)
 {
     const double end = fpg_now() + seconds;
+    fpg_ranks *ranks = t->sampler->ws.ranks;
+    poll = fpg_ranks_poll(ranks, poll);
     *count = 0;
-    while (fpg_agent_stopped(t->agent) == FPG_RUNNING && *count < capacity && (*count == 0 || fpg_now() < end)) {
+    while (fpg_agent_stopped(t->agent) == FPG_RUNNING && t->agent->total_steps < pause_at) {
         const double start = fpg_now();
+        int goes_on = *count < capacity && (*count == 0 || start < end);
+        fpg_status status = ranks ? fpg_ranks_go_on(ranks, goes_on, fpg_agent_check(t->agent), &goes_on) : FPG_OK;
+        if (status != FPG_OK || !goes_on)
+            return status;
         fpg_state_save(&t->before);
-        const fpg_status status = learn(t, &stats[*count], poll);
+        status = learn(t, &stats[*count], poll);
         if (status != FPG_OK) {
             fpg_state_restore(&t->before);
-            return status;
+            return fpg_ranks_leave(ranks, status);
         }
         stats[*count].seconds = fpg_now() - start;
         ++*count;

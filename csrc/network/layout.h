@@ -28,6 +28,8 @@ typedef struct {
     int32_t num_hidden, num_inputs, num_outputs;
     fpg_head kind;
     int32_t action_size, action_categories[FPG_MAX_COMPONENTS];
+    int32_t state_std, squashed;        /* of a Gaussian, as the next two */
+    float log_scale;
     int32_t scales_actions;             /* -1 .. 1 stands for the bounds of the environment's actions */
     int32_t num_draws;                  /* uniforms that an action needs */
     int32_t num_scores;                 /* d log pi / d: the outputs, then log_std */
@@ -45,7 +47,9 @@ static inline fpg_layout fpg_layout_of(const fpg_network *net)
 {
     fpg_layout layout = {.activation = net->activation, .num_hidden = net->num_hidden,
                          .num_inputs = net->num_inputs, .num_outputs = net->num_outputs,
-                         .kind = net->head, .action_size = net->action_size, .scales_actions = net->scales_actions,
+                         .kind = net->head, .action_size = net->action_size,
+                         .state_std = net->state_std, .squashed = net->squashed, .log_scale = net->log_scale,
+                         .scales_actions = net->scales_actions,
                          .obs_size = net->num_factors ? net->num_factors : net->num_inputs, .one_hot = net->num_factors > 0};
     int64_t theta = 0, packed = 0, gradient = 0;
     for (int32_t f = 1; f < net->num_factors; f++)
@@ -77,7 +81,7 @@ static inline fpg_layout fpg_layout_of(const fpg_network *net)
         }
         in = layer->out, in_pad = layer->out_pad;
     }
-    const int32_t num_log_std = net->head == FPG_GAUSSIAN ? net->action_size : 0;
+    const int32_t num_log_std = net->head == FPG_GAUSSIAN && !net->state_std ? net->action_size : 0;
     memcpy(layout.action_categories, net->action_categories, sizeof layout.action_categories);
     layout.num_draws = fpg_round_up(net->action_size, net->head == FPG_GAUSSIAN ? 2 : 1); /* normals come in pairs */
     layout.num_scores = net->num_outputs + num_log_std;

@@ -32,7 +32,7 @@ static void fpg_pack(const fpg_layout *layout, const float *theta, float *packed
                        (size_t)layer->in * sizeof *w);
         memcpy(packed + layer->bias, theta + layer->theta_bias, (size_t)layer->out * sizeof *w);
     }
-    if (layout->kind == FPG_GAUSSIAN)
+    if (layout->kind == FPG_GAUSSIAN && !layout->state_std)
         fpg_gaussian_pack(layout->action_size, theta + layout->log_std_theta, packed + layout->log_std_packed);
 }
 

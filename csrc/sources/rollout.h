@@ -121,19 +121,49 @@ static int fpg_finish_episodes(const fpg_pass *pass, fpg_tile *tile, int64_t fir
     return fpg_reset_lanes(pass, tile, first_env, step, count, lane, noise);
 }
 
-/* Real actions, (action_size, width), as the environment takes them: scaled from -1 .. 1 to its bounds where the policy means them
- * so, and clipped. NaN stays. */
-static void fpg_fit_actions(const fpg_pass *pass, int32_t width, float *FPG_RESTRICT action)
+/* Real actions, (action_size, width), as the environment allows them: squashed where the policy is, else scaled from -1 .. 1 to its
+ * bounds where the policy means them so, and clipped; NaN stays. */
+static void fpg_bound_actions(const fpg_layout *layout, const fpg_environment *env, int32_t width, float *FPG_RESTRICT action)
 {
-    const fpg_environment *env = pass->env;
     for (int32_t k = 0; k < env->action_size; k++, action += width) {
         const float low = env->action_low[k], high = env->action_high[k], half = 0.5f * high - 0.5f * low;
-        if (pass->layout->scales_actions) /* the product is exact in float64, so that no contraction can change the result */
+        if (layout->squashed) {
+            fpg_squash_actions(low, high, width, action);
+            continue;
+        }
+        if (layout->scales_actions) /* the product is exact in float64, so that no contraction can change the result */
             FPG_SIMD for (int32_t i = 0; i < width; i++)
                 action[i] = (float)(low + (double)(action[i] + 1.0f) * half);
         FPG_SIMD for (int32_t i = 0; i < width; i++)
             action[i] = action[i] < low ? low : action[i] > high ? high : action[i];
     }
+}
+
+/* Outputs (num_outputs, width) of actions that the environment does not allow become -infinity. 0 if it fails, or allows one of the
+ * lanes that count nothing. */
+static int fpg_mask_lanes(const fpg_pass *pass, const fpg_tile *tile, int64_t first_env, uint8_t *action_mask, float *outputs)
+{
+    const fpg_layout *layout = pass->layout;
+    const int32_t width = pass->width, size = layout->num_outputs;
+    const int32_t real = (int32_t)(pass->num_envs - first_env < pass->lanes ? pass->num_envs - first_env : pass->lanes);
+    memset(action_mask, 1, (size_t)size * (size_t)width);
+    if (!fpg_went_well(pass->control, FPG_MASK_ACTIONS, pass->env->mask(pass->env, width, tile->state, action_mask)))
+        return 0;
+    const uint8_t *FPG_RESTRICT allowed = action_mask;
+    for (int32_t k = 0; k < layout->action_size; k++) {
+        uint8_t any[FPG_TILE] = {0};
+        for (int32_t a = 0; a < layout->action_categories[k]; a++, allowed += width, outputs += width)
+            FPG_SIMD for (int32_t i = 0; i < width; i++) {
+                any[i] |= allowed[i];
+                outputs[i] = allowed[i] ? outputs[i] : -INFINITY;
+            }
+        for (int32_t i = 0; i < real; i++)
+            if (!any[i]) {
+                fpg_fail(pass->control, FPG_NO_ALLOWED_ACTION_STATUS(first_env + i));
+                return 0;
+            }
+    }
+    return 1;
 }
 
 /* One environment step of every lane, and the bookkeeping that needs no policy. Returns how many lanes are done, or -1. */
@@ -283,14 +313,16 @@ static int64_t fpg_run_wave(const fpg_pass *pass, fpg_tile *tile, int64_t first_
         fpg_mlp_forward(layout, pass->packed, x, lanes, width, hidden, score);
         if (step % 4 == 0 || t == 0)
             fpg_draw_words(layout, width, (uint32_t)first_env, step, pass->iteration, pass->seed, worker->words);
+        if (pass->env->mask && !fpg_mask_lanes(pass, tile, first_env, worker->action_mask, score))
+            return -1;
         if (shard && shard->log_probs)
             memcpy(worker->backward, score, (size_t)layout->num_outputs * (size_t)width * sizeof *score);
-        fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic, score,
-                        worker->action, lane->entropy);
+        fpg_head_sample(layout, pass->packed, width, width, worker->words + step % 4 * width, pass->deterministic,
+                        pass->env->mask != NULL, score, worker->action, lane->entropy);
         if (shard)
-            fpg_write_draw(pass, shard, t, x, worker->action, worker->backward, &lane->zeros);
+            fpg_write_draw(pass, shard, t, x, worker->action, worker->action_mask, worker->backward, &lane->zeros);
         if (layout->kind == FPG_GAUSSIAN)
-            fpg_fit_actions(pass, width, worker->action);
+            fpg_bound_actions(layout, pass->env, width, worker->action);
         if (pass->env->step_noise_size > 0)
             fpg_step_noise(pass, tile, first_env, step, worker->noise);
         const int any_done = fpg_step_lanes(pass, tile, lane, worker->action, worker->noise);

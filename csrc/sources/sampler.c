@@ -69,6 +69,23 @@ static void run_slot(void *context, int64_t index, int worker)
     }
 }
 
+/* The slot's sums; where its tiles' environments stand, and what they have written. */
+static void carry_pass(void *context, int64_t index, fpg_parcel *parcel)
+{
+    pass_job *job = context;
+    fpg_sampler *s = job->sampler;
+    fpg_slot *slot = &s->ws.slots[index];
+    fpg_carry(parcel, &slot->tally, sizeof slot->tally);
+    if (job->pass.want_gradient)
+        fpg_carry(parcel, slot->gradient, s->ws.layout.gradient_size * (int64_t)sizeof *slot->gradient);
+    for (int64_t tile = index; tile < s->num_tiles; tile += s->ws.num_slots) {
+        fpg_carry(parcel, s->tiles[tile].state, (int64_t)s->width * (s->env.state_size + 1) * (int64_t)sizeof *s->reals);
+        fpg_carry(parcel, s->tiles[tile].elapsed, (int64_t)s->width * (int64_t)sizeof *s->elapsed);
+        if (job->pass.shards)
+            fpg_carry_shard(&s->shards[tile], &s->ws.layout, parcel);
+    }
+}
+
 static fpg_tally fold_tallies(const fpg_workspace *ws)
 {
     fpg_tally sum = {0};
@@ -110,8 +127,7 @@ fpg_status fpg_sampler_run(fpg_sampler *s, const float *theta, const float *valu
     pass->num_envs = s->num_envs, pass->lanes = s->lanes, pass->width = s->width;
     pass->fresh = (int)s->fresh, pass->control = &control;
     job.pass = *pass;
-    fpg_parallel_for(s->ws.num_slots, s->ws.num_workers, run_slot, &job, &control);
-    status = (fpg_status)atomic_load(&control.status);
+    status = fpg_share(s->ws.ranks, s->ws.num_slots, s->ws.num_workers, run_slot, carry_pass, pass->shards != NULL, &job, &control);
     if (status == FPG_NONFINITE_ESTIMATE) /* what is summed up along time */
         status = value_theta ? FPG_NONFINITE_VALUE : FPG_NONFINITE_GRADIENT;
     /* After an interrupted pass the tiles stand at different times, and after whole episodes they stand idle. */
@@ -173,13 +189,14 @@ fpg_status fpg_sampler_fill(fpg_sampler *s, const float *theta, const fpg_collec
     fpg_tally tally;
     const fpg_layout *layout = &s->ws.layout;
     const size_t activations = fpg_times(fpg_times((size_t)layout->hidden_floats, sizeof(float)), (size_t)s->num_envs);
-    const int keeps = collect->horizon > 0 && layout->num_hidden > 0 && fpg_times(activations, (size_t)collect->horizon) <= FPG_TAPE_BYTES;
+    const int keeps = !s->ws.ranks && /* of a rank's own rows only, they are not worth their memory */
+                      collect->horizon > 0 && layout->num_hidden > 0 && fpg_times(activations, (size_t)collect->horizon) <= FPG_TAPE_BYTES;
     for (int64_t i = 0; i < s->num_tiles; i++) {
         fpg_shard *shard = &s->shards[i];
         const int64_t left = s->num_envs - i * s->lanes;
         if (shard->capacity == 0)
             fpg_shard_free(shard);
-        shard->by_episode = collect->episodes > 0;
+        shard->by_episode = collect->episodes > 0, shard->masks_actions = s->env.mask != NULL;
         shard->first_env = i * s->lanes, shard->num_envs = (int32_t)(left < s->lanes ? left : s->lanes);
         if (!fpg_shard_reserve(shard, layout, collect->horizon > 0 ? collect->horizon : STEPS) ||
             !fpg_shard_keep_hidden(shard, layout, keeps ? collect->horizon : 0))

@@ -2,8 +2,19 @@
 #ifndef FPG_STEPPED_H
 #define FPG_STEPPED_H
 
+#include <string.h>
+
 #include "base/sizes.h"
 #include "fastpg.h"
+
+/* The categories of all components of an action. */
+static inline int32_t fpg_num_categories(const fpg_environment *env)
+{
+    int32_t sum = 0;
+    for (int32_t k = 0; k < env->action_size; k++)
+        sum += env->action_categories[k];
+    return sum;
+}
 
 /* Environments that the caller steps, in tiles of `width`: field k of environment i of a tile is state[k * width + i]. */
 typedef struct {
@@ -11,6 +22,7 @@ typedef struct {
     double *begun; /* (state_size, width): states that wait for a step to be over */
     float *obs;    /* (obs_size, width) */
     void *action;  /* (action_size, width) float or int32_t */
+    uint8_t *action_mask; /* (categories of all components, width), of an environment that has one */
 } fpg_vector_scratch;
 
 struct fpg_vector {
@@ -28,5 +40,13 @@ struct fpg_vector {
     fpg_vector_scratch *scratch; /* one for each share of the work */
     int64_t num_shares;
 };
+
+/* The action mask of the tile that begins with environment `first`, to scratch->action_mask. */
+static inline fpg_status fpg_vector_mask_tile(const fpg_vector *v, int64_t first, const fpg_vector_scratch *scratch)
+{
+    memset(scratch->action_mask, 1, (size_t)fpg_num_categories(&v->env) * (size_t)v->width);
+    const int32_t failed = v->env.mask(&v->env, v->width, v->state + first * v->env.state_size, scratch->action_mask);
+    return failed ? FPG_ENVIRONMENT_STATUS(FPG_MASK_ACTIONS, failed) : FPG_OK;
+}
 
 #endif

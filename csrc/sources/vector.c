@@ -21,13 +21,15 @@ static void add_scratch(fpg_vector *v, int64_t shares)
     for (; v->num_shares < shares; v->num_shares++) {
         fpg_vector_scratch *s = &scratch[v->num_shares];
         const size_t bytes = (size_t)(noise + env->state_size) * sizeof *s->noise +
-                             (size_t)(env->obs_size + env->action_size) * sizeof *s->obs;
+                             (size_t)(env->obs_size + env->action_size) * sizeof *s->obs +
+                             (size_t)(env->mask ? fpg_num_categories(env) : 0);
         s->noise = fpg_calloc(bytes, width);
         if (!s->noise)
             return;
         s->begun = s->noise + (size_t)noise * width;
         s->obs = (float *)(s->begun + (size_t)env->state_size * width);
         s->action = s->obs + (size_t)env->obs_size * width;
+        s->action_mask = (uint8_t *)s->action + (size_t)env->action_size * width * sizeof *s->obs;
     }
 }
 
@@ -203,4 +205,20 @@ fpg_status fpg_vector_observe(const fpg_vector *v, void *obs)
     for (int64_t tile = 0; tile < v->num_tiles && status == FPG_OK; tile++)
         status = fpg_active()->vector_observe(v, tile, &v->scratch[0], NULL, obs);
     return status;
+}
+
+fpg_status fpg_vector_action_mask(const fpg_vector *v, uint8_t *action_mask)
+{
+    const int32_t categories = fpg_num_categories(&v->env), width = v->width;
+    const uint8_t *allowed = v->scratch[0].action_mask;
+    for (int64_t first = 0; first < v->num_envs; first += width) {
+        const int64_t count = v->num_envs - first < width ? v->num_envs - first : width;
+        const fpg_status status = fpg_vector_mask_tile(v, first, &v->scratch[0]);
+        if (status != FPG_OK)
+            return status;
+        for (int64_t i = 0; i < count; i++)
+            for (int32_t a = 0; a < categories; a++)
+                action_mask[(first + i) * categories + a] = allowed[a * width + i] != 0;
+    }
+    return FPG_OK;
 }

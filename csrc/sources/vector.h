@@ -147,6 +147,27 @@ static int64_t fpg_vector_bad_action(const fpg_vector *v, const void *actions)
     return -1;
 }
 
+/* Lanes that step along, `which` and those from `count` on, take an action that is allowed: others may be no action at all. */
+static fpg_status fpg_allow_ignored(const fpg_vector *v, int64_t first, const fpg_vector_scratch *scratch, int32_t count, int32_t resets,
+                                    const int32_t *which)
+{
+    const int32_t width = v->width;
+    const uint8_t *allowed = scratch->action_mask;
+    const fpg_status status = fpg_vector_mask_tile(v, first, scratch);
+    for (int32_t k = 0; status == FPG_OK && k < v->env.action_size; k++) {
+        const int32_t categories = v->env.action_categories[k];
+        for (int32_t n = 0; n < resets + width - count; n++) {
+            const int32_t i = n < resets ? which[n] : count + n - resets;
+            int32_t a = 0;
+            while (a + 1 < categories && !allowed[a * width + i])
+                a++;
+            ((int32_t *)scratch->action)[k * width + i] = a;
+        }
+        allowed += categories * width;
+    }
+    return status;
+}
+
 static fpg_status fpg_vector_reset_tile(fpg_vector *v, int64_t tile, const fpg_vector_scratch *scratch, const uint8_t *mask,
                                         void *obs)
 {
@@ -182,6 +203,8 @@ static fpg_status fpg_vector_step_tile(fpg_vector *v, int64_t tile, const fpg_ve
         status = fpg_begin_episodes(v, first, scratch, resets, which);
         fpg_copy_lanes(env->state_size, width, resets, which, state, scratch->begun);
     }
+    if (status == FPG_OK && env->mask && !v->native && (put_back || count < width))
+        status = fpg_allow_ignored(v, first, scratch, count, put_back ? resets : 0, which);
     fpg_stream_step_noise(width, env->step_noise_size, v->key[0] + first, v->key[1] + first, v->episode + first, elapsed, scratch->noise);
     if (status == FPG_OK && (failed = env->step(env, width, scratch->action, scratch->noise, state, reward, end)))
         status = FPG_ENVIRONMENT_STATUS(FPG_STEP, failed);

@@ -21,10 +21,10 @@ static void fpg_write_obs(const fpg_pass *pass, int32_t real, const float *lanes
             zero[i] += lanes[d * width + i] * 0.0f;
 }
 
-/* Step t before it is taken: what the policy saw, x (obs_size, width), and drew, not clipped yet. outputs (num_outputs, width)
- * are the network's, and consumed where log-probs are wanted. */
-static void fpg_write_draw(const fpg_pass *pass, const fpg_shard *shard, int64_t t, const float *x, const void *action, float *outputs,
-                             fpg_zeros *zeros)
+/* Step t before it is taken: what the policy saw, x (obs_size, width), and drew, not bounded yet. outputs (num_outputs, width)
+ * are the network's, and consumed where log-probs are wanted. action_mask (num_outputs, width): of an environment that has one. */
+static void fpg_write_draw(const fpg_pass *pass, const fpg_shard *shard, int64_t t, const float *x, const void *action,
+                             const uint8_t *action_mask, float *outputs, fpg_zeros *zeros)
 {
     const fpg_layout *layout = pass->layout;
     const int32_t width = pass->width, size = layout->action_size, real = shard->num_envs;
@@ -44,6 +44,13 @@ static void fpg_write_draw(const fpg_pass *pass, const fpg_shard *shard, int64_t
                 for (int32_t i = 0; i < real; i++)
                     to[(int64_t)i * size] = from[i];
         }
+    if (shard->action_mask) {
+        const int32_t outputs = layout->num_outputs;
+        uint8_t *to = shard->action_mask + row * outputs;
+        for (int32_t i = 0; i < real; i++)
+            for (int32_t a = 0; a < outputs; a++)
+                to[i * outputs + a] = action_mask[a * width + i] != 0;
+    }
     if (!shard->log_probs)
         return;
     fpg_head_log_prob(layout, pass->packed, width, width, action, outputs, log_prob, entropy);

@@ -27,7 +27,7 @@ MAX_CATEGORIES = 1 << 20  # of observations: floats count them, and inputs are a
 STOPPED = {FPG_RUNNING: "", FPG_STOPPED_TOTAL_STEPS: "total_steps", FPG_STOPPED_TARGET_RETURN: "target_return"}
 ACTIVATIONS = {"tanh": FPG_TANH, "relu": FPG_RELU}
 HEADS = {"categorical": FPG_CATEGORICAL, "bernoulli": FPG_BERNOULLI, "gaussian": FPG_GAUSSIAN}
-FUNCTIONS = {FPG_RESET: "reset", FPG_STEP: "step", FPG_OBSERVE: "observe"}
+FUNCTIONS = {FPG_RESET: "reset", FPG_STEP: "step", FPG_OBSERVE: "observe", FPG_MASK_ACTIONS: "mask"}
 MAX_PARAMS = FPG_MAX_PARAMS
 ENV_ABI = FPG_ENV_ABI
 ENV_MAGIC = FPG_ENV_MAGIC
@@ -38,6 +38,7 @@ AUTORESET = {"next_step": FPG_NEXT_STEP, "same_step": FPG_SAME_STEP, "disabled":
 include "options.pxi"
 include "errors.pxi"
 include "exclusive.pxi"
+include "ranks.pxi"
 include "system.pxi"
 include "networks.pxi"
 include "environments.pxi"

@@ -8,6 +8,7 @@ cdef class Batch:
     cdef const float[:, :, ::1] obs
     cdef const float[:, ::1] rewards, last_obs, final_obs
     cdef const uint8_t[:, ::1] terminated, truncated, mask
+    cdef const uint8_t[:, :, ::1] action_mask
     cdef const int64_t[:, ::1] final_rows
     cdef const int32_t[::1] first_age
     cdef const double[::1] episode_returns
@@ -17,7 +18,8 @@ cdef class Batch:
                   const uint8_t[:, ::1] terminated, const uint8_t[:, ::1] truncated, const float[:, ::1] last_obs,
                   const uint8_t[:, ::1] mask=None, const int64_t[:, ::1] final_rows=None, const float[:, ::1] final_obs=None,
                   const int32_t[::1] first_age=None, const double[::1] episode_returns=None,
-                  const int64_t[::1] episode_lengths=None, double entropy=float("nan"), bint by_episode=False):
+                  const int64_t[::1] episode_lengths=None, double entropy=float("nan"), bint by_episode=False,
+                  const uint8_t[:, :, ::1] action_mask=None):
         cdef int64_t steps = obs.shape[0], envs = obs.shape[1], k
         memset(&self.batch, 0, sizeof(self.batch))
         _require(steps > 0 and envs > 0, "a batch has at least one step of one environment")
@@ -33,7 +35,7 @@ cdef class Batch:
         self.batch.actions = <void *>_first_action(net, actions, steps * envs)
         self.obs, self.rewards, self.last_obs = obs, rewards, last_obs
         self.terminated, self.truncated, self.mask = terminated, truncated, mask
-        self.final_rows, self.final_obs, self.first_age = final_rows, final_obs, first_age
+        self.final_rows, self.final_obs, self.first_age, self.action_mask = final_rows, final_obs, first_age, action_mask
         self.episode_returns, self.episode_lengths = episode_returns, episode_lengths
         self.batch.num_steps, self.batch.num_envs, self.batch.entropy, self.batch.by_episode = steps, envs, entropy, by_episode
         self.batch.obs, self.batch.rewards = <float *>&obs[0, 0, 0], <float *>&rewards[0, 0]
@@ -41,6 +43,11 @@ cdef class Batch:
         self.batch.terminated, self.batch.truncated = <uint8_t *>&terminated[0, 0], <uint8_t *>&truncated[0, 0]
         if mask is not None:
             self.batch.mask = &mask[0, 0]
+        if action_mask is not None:
+            _require(net.net.head == FPG_CATEGORICAL and action_mask.shape[0] == steps and action_mask.shape[1] == envs
+                     and action_mask.shape[2] == net.net.num_outputs,
+                     f"action_mask must be ({steps}, {envs}, {net.net.num_outputs}), and of a softmax")
+            self.batch.action_mask = <uint8_t *>&action_mask[0, 0, 0]
         if final_rows is not None and final_rows.shape[0] > 0:
             _require(final_rows.shape[1] == 2 and final_obs.shape[0] == final_rows.shape[0]
                      and final_obs.shape[1] == net.obs_size,
@@ -130,6 +137,7 @@ cdef class Agent(Exclusive):
     cdef readonly object theta
     cdef float[::1] parameters, value_parameters  # kept alive
     cdef readonly uint64_t seed
+    cdef Ranks ranks
 
     def __cinit__(self, Network net, theta, *, uint64_t seed, Network value=None, float[::1] value_theta=None, **settings):
         cdef float[::1] parameters = theta
@@ -143,6 +151,16 @@ cdef class Agent(Exclusive):
 
     def __dealloc__(self):
         fpg_agent_free(self.agent)
+
+    def share(self, Ranks ranks):
+        self.take("train()")
+        self.ranks = ranks
+        fpg_agent_share(self.agent, ranks.ranks)
+        self.leave()
+
+    @property
+    def check(self):
+        return fpg_agent_check(self.agent)
 
     @property
     def stopped_because(self):

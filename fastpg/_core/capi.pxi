@@ -2,22 +2,24 @@
 
 cdef extern from "fastpg.h" nogil:
     const char *FPG_VERSION
-    enum: FPG_ENV_ABI, FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
+    enum: FPG_ENV_ABI, FPG_OLD_ENV_ABI
+    enum: FPG_MAX_HIDDEN, FPG_MAX_WIDTH, FPG_MAX_ACTIONS, FPG_MAX_PARAMS, FPG_MAX_COMPONENTS, FPG_MAX_THREADS
     enum: FPG_MAX_LOG_STD, FPG_LONGEST_EPISODE
     const uint64_t FPG_ENV_MAGIC
 
     ctypedef enum fpg_status:
         FPG_OK, FPG_INTERRUPTED, FPG_NO_MEMORY, FPG_BAD_ACTION, FPG_NONFINITE_THETA, FPG_NONFINITE_OUTPUT
         FPG_NONFINITE_REWARD, FPG_NONFINITE_GRADIENT, FPG_NONFINITE_ESTIMATE, FPG_NO_FINAL_VALUES
-        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENDLESS_EPISODE
-        FPG_ENVIRONMENT_FAILED
+        FPG_NONFINITE_VALUE_THETA, FPG_NONFINITE_VALUE, FPG_LOG_STD_RANGE, FPG_NO_ROWS, FPG_ENDLESS_EPISODE, FPG_OTHER_RANK
+        FPG_ENVIRONMENT_FAILED, FPG_NO_ALLOWED_ACTION
 
     ctypedef enum fpg_function:
-        FPG_RESET, FPG_STEP, FPG_OBSERVE
+        FPG_RESET, FPG_STEP, FPG_OBSERVE, FPG_MASK_ACTIONS
 
     fpg_status FPG_STATUS_KIND(fpg_status)
     fpg_function FPG_STATUS_FUNCTION(fpg_status)
     int32_t FPG_STATUS_RETURNED(fpg_status)
+    int32_t FPG_STATUS_WHICH(fpg_status)
     fpg_status FPG_ENVIRONMENT_STATUS(fpg_function, int32_t)
 
     ctypedef struct fpg_poll:
@@ -29,6 +31,25 @@ cdef extern from "fastpg.h" nogil:
     const char *fpg_isa_available(int i)
     void fpg_set_num_threads(int num_threads)
     int fpg_get_num_threads()
+
+    ctypedef struct fpg_ranks
+    ctypedef enum fpg_meeting:
+        FPG_FAILED, FPG_ITERATION, FPG_MESSAGE, FPG_DONE
+    ctypedef struct fpg_greeting:
+        int32_t kind
+        int64_t number
+        uint64_t check
+        char text[232]
+
+    fpg_ranks *fpg_ranks_new(int32_t, int32_t, int64_t, int (*)(void *, int64_t, const void *, void *) noexcept nogil, void *)
+    void fpg_ranks_free(fpg_ranks *)
+    fpg_status fpg_ranks_meet(fpg_ranks *, const fpg_greeting *)
+    const fpg_greeting *fpg_ranks_greetings(const fpg_ranks *)
+    fpg_status fpg_ranks_gather(fpg_ranks *, int64_t, const void *, void *)
+    void fpg_ranks_interrupt(fpg_ranks *)
+    int fpg_ranks_is_over(const fpg_ranks *)
+    int fpg_ranks_is_torn(const fpg_ranks *)
+    int32_t fpg_ranks_failed(const fpg_ranks *)
 
     ctypedef enum fpg_activation:
         FPG_TANH, FPG_RELU
@@ -46,6 +67,8 @@ cdef extern from "fastpg.h" nogil:
         fpg_head head
         int32_t action_size
         int32_t *action_categories
+        int32_t state_std, squashed
+        float log_scale
         int32_t scales_actions
 
     int64_t fpg_num_parameters(const fpg_network *net)
@@ -64,6 +87,7 @@ cdef extern from "fastpg.h" nogil:
         int32_t (*step)(const fpg_environment *, int32_t, const void *, const double *, double *, double *,
                         double *) noexcept nogil
         int32_t (*observe)(const fpg_environment *, int32_t, const double *, float *) noexcept nogil
+        int32_t (*mask)(const fpg_environment *, int32_t, const double *, uint8_t *) noexcept nogil
 
     ctypedef struct fpg_tabular:
         int32_t num_states, num_actions, log2_outcomes, num_starts
@@ -74,6 +98,7 @@ cdef extern from "fastpg.h" nogil:
         const double *start_cumulative
         const double *start
         const float *obs
+        const uint8_t *action_mask
 
     int fpg_environment_init(const char *name, fpg_environment *env)
     const char *fpg_environment_name(int i)
@@ -103,6 +128,7 @@ cdef extern from "fastpg.h" nogil:
     void fpg_vector_get_returns(const fpg_vector *, double *)
     void fpg_vector_set_state(fpg_vector *, const double *, const int32_t *)
     fpg_status fpg_vector_observe(const fpg_vector *, void *)
+    fpg_status fpg_vector_action_mask(const fpg_vector *, uint8_t *)
 
     ctypedef struct fpg_model:
         pass
@@ -110,20 +136,21 @@ cdef extern from "fastpg.h" nogil:
     fpg_model *fpg_model_new(const fpg_network *)
     void fpg_model_free(fpg_model *)
     fpg_status fpg_logits(fpg_model *, const float *, const float *, int64_t, float *, fpg_poll)
-    fpg_status fpg_act(fpg_model *, const float *, const float *, int64_t, uint64_t, uint64_t, int, void *, float *, fpg_poll)
-    fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const void *, int64_t, float *, float *,
-                                        fpg_poll)
-    fpg_status fpg_fisher_product(fpg_model *b, const float *theta, const float *obs, int64_t batch, const float *direction,
-                                  float *product, fpg_poll poll)
-    fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const void *, const float *, int64_t, double,
-                                   double, float *, double *, fpg_poll)
+    fpg_status fpg_act(fpg_model *, const float *, const float *, const uint8_t *, int64_t, uint64_t, int64_t,
+                       uint64_t, int, void *, float *, fpg_poll)
+    fpg_status fpg_log_prob_and_entropy(fpg_model *, const float *, const float *, const uint8_t *, const void *, int64_t,
+                                        float *, float *, fpg_poll)
+    fpg_status fpg_fisher_product(fpg_model *, const float *, const float *, const uint8_t *, int64_t, const float *, float *,
+                                  fpg_poll)
+    fpg_status fpg_policy_gradient(fpg_model *, const float *, const float *, const uint8_t *, const void *, const float *,
+                                   int64_t, double, double, float *, double *, fpg_poll)
 
     ctypedef struct fpg_clipped_sums:
         double surrogate, entropy, k1, k3, num_clipped
 
-    fpg_status fpg_clipped_gradient(fpg_model *, const float *, const float *, const void *, const float *, const float *,
-                                    int64_t, double, double, double, float *, fpg_clipped_sums *, fpg_poll)
-    fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const void *, const float *,
+    fpg_status fpg_clipped_gradient(fpg_model *, const float *, const float *, const uint8_t *, const void *, const float *,
+                                    const float *, int64_t, double, double, double, float *, fpg_clipped_sums *, fpg_poll)
+    fpg_status fpg_segment_gradients(fpg_model *, const float *, const float *, const uint8_t *, const void *, const float *,
                                      const int64_t *, int64_t, int, float *, fpg_poll)
 
     ctypedef struct fpg_stats:
@@ -168,6 +195,7 @@ cdef extern from "fastpg.h" nogil:
         uint8_t *terminated
         uint8_t *truncated
         float *last_obs
+        uint8_t *action_mask
         const uint8_t *mask
         int64_t num_finals
         const int64_t *final_rows
@@ -207,6 +235,8 @@ cdef extern from "fastpg.h" nogil:
 
     fpg_agent *fpg_agent_new(const fpg_network *, const fpg_network *, const fpg_train_config *, uint64_t, float *, float *)
     void fpg_agent_free(fpg_agent *)
+    void fpg_agent_share(fpg_agent *, fpg_ranks *)
+    uint64_t fpg_agent_check(const fpg_agent *)
     fpg_status fpg_agent_update(fpg_agent *, const fpg_batch *, fpg_stats *, fpg_poll)
     int32_t fpg_agent_state(fpg_agent *, fpg_entry *)
     fpg_collect fpg_agent_next_collect(const fpg_agent *, int64_t)
@@ -221,8 +251,9 @@ cdef extern from "fastpg.h" nogil:
 
     fpg_trainer *fpg_trainer_new(const fpg_environment *, const fpg_network *, fpg_agent *, int64_t, uint64_t)
     void fpg_trainer_free(fpg_trainer *)
+    void fpg_trainer_share(fpg_trainer *, fpg_ranks *)
     int32_t fpg_trainer_environments(fpg_trainer *, fpg_entry *, int32_t *)
-    fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, fpg_stats *, int64_t *, fpg_poll)
+    fpg_status fpg_trainer_run(fpg_trainer *, double, int64_t, int64_t, fpg_stats *, int64_t *, fpg_poll)
 
     ctypedef struct fpg_run:
         const fpg_environment *env
@@ -233,15 +264,19 @@ cdef extern from "fastpg.h" nogil:
         int64_t num_envs
         float *theta
         float *value_theta
+        int64_t pause_at
         fpg_status status
         fpg_stopped stopped
         int64_t num_iterations, total_steps
         fpg_stats *stats
+        char *state
+        size_t state_size
 
     ctypedef struct fpg_runs_progress:
         int64_t num_steps, num_ended
 
     fpg_status fpg_train_many(fpg_run *const *, int64_t, fpg_runs_progress *, fpg_poll)
+    fpg_status fpg_run_copy(fpg_run *, const fpg_run *)
     void fpg_run_free(fpg_run *)
 
     fpg_status fpg_batch_gradient(const fpg_network *, const fpg_network *, const float *, const float *, const fpg_batch *,

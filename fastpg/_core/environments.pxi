@@ -3,8 +3,8 @@
 def exported_environment(address):
     """Reads a fpg_environment at an address; what cannot be one is a ValueError that goes on a sentence about it."""
     cdef const fpg_environment *env = <const fpg_environment *><uintptr_t>address
-    _require(env.abi == FPG_ENV_ABI, f"was compiled for version {env.abi} of fpg_environment, and this fastpg has version "
-             f"{FPG_ENV_ABI}; compile it again with the fastpg.h in fastpg.get_include()")
+    _require(FPG_OLD_ENV_ABI <= env.abi <= FPG_ENV_ABI, f"was compiled for version {env.abi} of fpg_environment, and this "
+             f"fastpg has version {FPG_ENV_ABI}; compile it again with the fastpg.h in fastpg.get_include()")
     for what, number, low, high in (("state_size", env.state_size, 1, 2**20), ("obs_size", env.obs_size, 1, 2**20),
                                     ("action_size", env.action_size, 1, FPG_MAX_COMPONENTS),
                                     ("reset_noise_size", env.reset_noise_size, 0, 2**20),
@@ -24,12 +24,14 @@ def exported_environment(address):
     _require(env.action_categories[0] == 0 or min(_categories(env.action_categories, env.action_size), default=0) > 0,
              f"has action_categories {_categories(env.action_categories, env.action_size)}: all of the {env.action_size} have to "
              "be positive")
+    cdef uintptr_t mask = 0 if env.abi == FPG_OLD_ENV_ABI else <uintptr_t>env.mask
+    _require(mask == 0 or env.action_categories[0] > 0, "has a mask, which goes with action_categories")
     functions = Functions(
         env.state_size, env.obs_size, env.action_size, env.reset_noise_size, env.step_noise_size,
         _categories(env.obs_categories, env.obs_size), _categories(env.action_categories, env.action_size),
         tuple([env.action_low[k] for k in range(env.action_size)]),
         tuple([env.action_high[k] for k in range(env.action_size)]),
-        <uintptr_t>env.reset, <uintptr_t>env.step, <uintptr_t>env.observe, <uintptr_t>env.data,
+        <uintptr_t>env.reset, <uintptr_t>env.step, <uintptr_t>env.observe, <uintptr_t>env.data, mask=mask,
     )
     return Exported(
         "" if env.name == NULL else env.name.decode(errors="replace"), tuple(names),
@@ -80,6 +82,9 @@ cdef class Environment:
                                      double *) noexcept nogil><uintptr_t>functions.step
         self.env.observe = <int32_t (*)(const fpg_environment *, int32_t, const double *,
                                         float *) noexcept nogil><uintptr_t>functions.observe
+        self.env.mask = <int32_t (*)(const fpg_environment *, int32_t, const double *,
+                                     uint8_t *) noexcept nogil><uintptr_t>functions.mask
+        _require(functions.mask == 0 or bool(functions.action_categories), "mask goes with action_categories")
         self.env.data = <const void *><uintptr_t>functions.data
 
     cdef failure(self, fpg_status status, str where):
@@ -88,6 +93,13 @@ cdef class Environment:
         if self.functions is not None and self.functions.explain is not None:
             return self.functions.explain(where, function, returned)
         return RuntimeError(f"{where}: {function}() of {self.name} failed and returned {returned}")
+
+    cdef nothing_allowed(self, int32_t which, str where):
+        """The exception for a state in which a component of the action has no category that is allowed."""
+        from fastpg.errors import EnvError
+
+        return EnvError(f"{where}: the action mask of {self.name} allows nothing in environment {which}: every component of an "
+                        "action needs a category that is allowed, in every state in which an episode goes on")
 
     cdef _check(self, int32_t returned, fpg_function function):
         if returned:
@@ -140,10 +152,28 @@ cdef class Environment:
         self.tabular.start = _first(self.arrays[5])
         cdef const float[::1] obs = self.arrays[6]
         self.tabular.obs = &obs[0]
+        self._set_table_mask(table.action_mask, states, actions)
         self.env.data = &self.tabular
         self.env.obs_size = len(table.obs_categories)
         self.env.action_categories[0] = actions
         self.env.step_noise_size = 1 if outcomes > 1 else 0
+
+    cdef _set_table_mask(self, action_mask, int64_t states, int64_t actions):
+        cdef const uint8_t[::1] allowed
+        if action_mask is None:
+            self.env.mask = NULL
+            return
+        _require(action_mask.shape == (states, actions), f"action_mask must be ({states}, {actions}), got {action_mask.shape}")
+        allowed = numpy.array(action_mask.T != 0, numpy.uint8).reshape(-1)
+        self.arrays += (allowed,)
+        self.tabular.action_mask = &allowed[0]
+
+    def drop_action_mask(self):
+        self.env.mask = NULL
+
+    @property
+    def has_action_mask(self):
+        return self.env.mask != NULL
 
     @property
     def state_size(self):
@@ -224,6 +254,18 @@ cdef class Environment:
         self._check(returned, FPG_OBSERVE)
         return result
 
+    def mask(self, const double[:, ::1] state):
+        self._check_tile(state, state.shape[1], state, 0)
+        self._check_states(state)
+        _require(self.env.mask != NULL, f"{self.name} has no action mask")
+        result = numpy.ones((sum(self.action_categories), state.shape[1]), numpy.uint8)
+        cdef uint8_t[:, ::1] allowed = result
+        cdef int32_t returned
+        with nogil:
+            returned = self.env.mask(&self.env, <int32_t>state.shape[1], &state[0, 0], &allowed[0, 0])
+        self._check(returned, FPG_MASK_ACTIONS)
+        return result
+
     cdef _check_tile(self, const double[:, ::1] state, int64_t width, const double[:, ::1] noise, int64_t noise_size):
         _require(width % 16 == 0 and width > 0, f"a tile's width must be a positive multiple of 16, got {width}")
         _require(state.shape[0] == self.env.state_size and state.shape[1] == width,
@@ -282,6 +324,7 @@ cdef _check_pair(Environment env, Network net):
              and net.net.action_size == env.env.action_size and net.action_categories == env.action_categories,
              f"the network maps {net.net.num_inputs} inputs to {net.net.action_size} actions {net.action_categories}, but "
              f"{env.name} has {env.env.obs_size} observations and {env.env.action_size} actions {env.action_categories}")
+    _require(env.env.mask == NULL or net.net.head == FPG_CATEGORICAL, f"the action mask of {env.name} needs a softmax")
 
 
 cdef const void *_first_action(Network net, actions, int64_t batch) except NULL:
@@ -296,3 +339,12 @@ cdef const void *_first_action(Network net, actions, int64_t batch) except NULL:
     integers = actions
     _require(integers.shape[0] == entries, f"actions must have {entries} entries, got {integers.shape[0]}")
     return &integers[0]
+
+
+cdef const uint8_t *_first_mask(Network net, const uint8_t[:, ::1] action_mask, int64_t batch) except? NULL:
+    """Checks an action mask (batch, num_outputs), and returns where it begins; NULL without one."""
+    if action_mask is None:
+        return NULL
+    _require(net.net.head == FPG_CATEGORICAL and action_mask.shape[0] == batch and action_mask.shape[1] == net.net.num_outputs,
+             f"action_mask must be ({batch}, {net.net.num_outputs}), and of a softmax")
+    return &action_mask[0, 0]

@@ -31,8 +31,12 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         return 0
     if FPG_STATUS_KIND(status) == FPG_ENVIRONMENT_FAILED:
         raise env.failure(status, where)
-    if status == FPG_INTERRUPTED:
-        raise interrupt.raised
+    if FPG_STATUS_KIND(status) == FPG_NO_ALLOWED_ACTION:
+        raise env.nothing_allowed(FPG_STATUS_WHICH(status), where)
+    if status == FPG_INTERRUPTED:  # without an exception it was told to Ranks
+        raise KeyboardInterrupt() if interrupt.raised is None else interrupt.raised
+    if status == FPG_OTHER_RANK:
+        raise OtherRank()
     if status == FPG_NO_MEMORY:
         raise MemoryError(f"{where}: out of memory")
     if status == FPG_ENDLESS_EPISODE:

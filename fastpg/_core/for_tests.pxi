@@ -1,4 +1,4 @@
-# for_tests.pxi - what only tests call.
+# for_tests.pxi - what only tests call; but for vecmath, which fastpg.acted calls as well.
 
 def select_isa(str name):
     """Changes the kernels for whatever is made from now on."""
@@ -19,8 +19,10 @@ def philox(const uint32_t[::1] counter, const uint32_t[::1] key):
 
 def vecmath(str function, x):
     """function(x) with the kernels' own vector code; x is a 1-D float32 or float64 array."""
-    cdef float[::1] x4, y4
-    cdef double[::1] x8, y8
+    cdef const float[::1] x4
+    cdef const double[::1] x8
+    cdef float[::1] y4
+    cdef double[::1] y8
     cdef bint known
     result = numpy.empty_like(x)
     name = function.encode()

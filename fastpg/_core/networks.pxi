@@ -6,9 +6,11 @@ cdef class Network:
     cdef readonly tuple hidden, obs_categories, action_categories
     cdef readonly str activation, head
     cdef readonly int64_t num_parameters
+    cdef readonly bint state_std, squashed, scales_actions
 
     def __init__(self, int num_inputs, tuple hidden, int num_outputs, str activation, tuple obs_categories=(),
-                 str head="categorical", tuple action_categories=(), bint scales_actions=False):
+                 str head="categorical", tuple action_categories=(), bint state_std=False, squash_log_scale=None,
+                 bint scales_actions=False):
         _require(num_inputs >= 1, f"num_inputs must be at least 1, got {num_inputs}")
         _require(1 <= num_outputs <= FPG_MAX_ACTIONS, f"num_outputs must be in 1 .. {FPG_MAX_ACTIONS}, got {num_outputs}")
         _require(len(hidden) <= FPG_MAX_HIDDEN, f"hidden must have at most {FPG_MAX_HIDDEN} layers, got {len(hidden)}")
@@ -34,13 +36,20 @@ cdef class Network:
             for k, categories in enumerate(action_categories):
                 self.net.action_categories[<int>k] = categories
         else:
-            _require(num_outputs <= FPG_MAX_COMPONENTS and not action_categories,
-                     f"a {head} head has at most {FPG_MAX_COMPONENTS} outputs and no action_categories, got {num_outputs} and "
-                     f"{action_categories}")
-            self.net.action_size = num_outputs
+            self.net.action_size = num_outputs // 2 if state_std else num_outputs
+            _require(self.net.action_size <= FPG_MAX_COMPONENTS and not action_categories,
+                     f"a {head} head has at most {FPG_MAX_COMPONENTS} components and no action_categories, got {num_outputs} "
+                     f"outputs and {action_categories}")
             action_categories = (2,) * num_outputs if head == "bernoulli" else ()
-        _require(head == "gaussian" or not scales_actions, f"a {head} head has no actions to scale")
-        self.net.head, self.net.scales_actions = HEADS[head], scales_actions
+        _require(head == "gaussian" or not (state_std or squash_log_scale is not None or scales_actions),
+                 f"a {head} head has neither state_std, squash_log_scale nor scales_actions")
+        _require(squash_log_scale is None or not scales_actions, "squashed actions are not scaled")
+        _require(not state_std or num_outputs % 2 == 0, f"num_outputs must be even with state_std, got {num_outputs}")
+        self.net.state_std = self.state_std = state_std
+        self.net.squashed = self.squashed = squash_log_scale is not None
+        self.net.log_scale = 0 if squash_log_scale is None else squash_log_scale
+        self.net.scales_actions = self.scales_actions = scales_actions
+        self.net.head = HEADS[head]
         self.head = head
         self.action_categories = action_categories
         self.hidden = hidden
@@ -70,10 +79,6 @@ cdef class Network:
     def action_size(self):
         return self.net.action_size
 
-    @property
-    def scales_actions(self):
-        return bool(self.net.scales_actions)
-
 
 class Table(typing.NamedTuple):
     cumulative: object
@@ -85,6 +90,7 @@ class Table(typing.NamedTuple):
     start: object
     obs: object
     obs_categories: tuple
+    action_mask: object = None
 
 
 class Functions(typing.NamedTuple):
@@ -103,6 +109,7 @@ class Functions(typing.NamedTuple):
     data: int = 0
     keep: object = None
     explain: object = None
+    mask: int = 0
 
 
 class Exported(typing.NamedTuple):

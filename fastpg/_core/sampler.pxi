@@ -111,7 +111,7 @@ cdef class Sampler(Exclusive):
 
     def collect(self, Vector vector, const float[::1] theta, *, uint64_t seed, int64_t first_step, float[:, :, ::1] obs, actions,
                 float[:, ::1] log_probs, float[:, ::1] rewards, uint8_t[:, ::1] terminated, uint8_t[:, ::1] truncated,
-                float[:, ::1] last_obs):
+                float[:, ::1] last_obs, uint8_t[:, :, ::1] action_mask=None):
         cdef int64_t horizon = obs.shape[0]
         cdef int64_t count = 0
         cdef fpg_vector *environments = NULL
@@ -131,6 +131,12 @@ cdef class Sampler(Exclusive):
         out.actions = <void *>_first_action(self.net, actions, horizon * self.num_envs)
         out.obs, out.last_obs, out.log_probs, out.rewards = &obs[0, 0, 0], &last_obs[0, 0], &log_probs[0, 0], &rewards[0, 0]
         out.terminated, out.truncated = &terminated[0, 0], &truncated[0, 0]
+        _require((action_mask is not None) == self.env.has_action_mask, "action_mask goes with an environment that has one")
+        if action_mask is not None:
+            _require(action_mask.shape[0] == horizon and action_mask.shape[1] == self.num_envs
+                     and action_mask.shape[2] == self.net.net.num_outputs,
+                     f"action_mask must be ({horizon}, {self.num_envs}, {self.net.net.num_outputs})")
+            out.action_mask = &action_mask[0, 0, 0]
         record = numpy.empty(1, STATS_DTYPE)
         cdef uint8_t[::1] raw = record.view(numpy.uint8)
         if vector is not None:

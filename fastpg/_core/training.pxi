@@ -7,6 +7,9 @@ cdef _check_run(Environment env, Network net, int64_t num_envs, dict counts):
              "exactly one of horizon, episodes and steps_per_iteration must be positive")
 
 
+cdef int64_t TO_THE_END = 2**63 - 1  # a pause that never comes
+
+
 cdef class Trainer(Exclusive):
     cdef fpg_trainer *trainer
     cdef Environment env
@@ -21,6 +24,12 @@ cdef class Trainer(Exclusive):
 
     def __dealloc__(self):
         fpg_trainer_free(self.trainer)
+
+    def share(self, Ranks ranks):
+        self.agent.share(ranks)
+        self.take("train()")
+        fpg_trainer_share(self.trainer, ranks.ranks)
+        self.leave()
 
     def state(self):
         """The agent's entries and the environments'."""
@@ -59,7 +68,7 @@ cdef class Trainer(Exclusive):
             self.agent.take("train()")
             try:
                 with nogil:
-                    status = fpg_trainer_run(self.trainer, seconds, capacity, <fpg_stats *>&raw[0], &count, poll)
+                    status = fpg_trainer_run(self.trainer, seconds, capacity, TO_THE_END, <fpg_stats *>&raw[0], &count, poll)
             finally:
                 self.agent.leave()
         finally:
@@ -71,12 +80,16 @@ cdef class Trainer(Exclusive):
         return records
 
 
+WITH_STATE = ("normalize_observations", "normalize_rewards", "desired_kl")  # options that an agent remembers something for
+
+
 cdef class Run(Exclusive):
     cdef fpg_run run
     cdef fpg_train_config config
     cdef Environment env  # this and the rest are kept alive
     cdef Network net, value
     cdef float[::1] theta, value_theta
+    cdef tuple shape  # what decides on the size of the state
 
     def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, Network value=None,
                   float[::1] value_theta=None, **settings):
@@ -84,9 +97,11 @@ cdef class Run(Exclusive):
         _check_run(env, net, num_envs, {name: settings.get(name, 0) for name in ("horizon", "episodes", "steps_per_iteration")})
         self.env, self.net, self.value, self.theta, self.value_theta = env, net, value, theta, value_theta
         self.run.env, self.run.net, self.run.config, self.run.theta = &env.env, &net.net, &self.config, &theta[0]
+        self.shape = (env.state_size, num_envs, net.num_inputs, net.num_parameters, value is not None and value.num_parameters,
+                      *[settings.get(name, OPTIONS[name].initial) != OPTIONS[name].initial for name in WITH_STATE])
         if value is not None:
             self.run.value, self.run.value_theta = &value.net, &value_theta[0]
-        self.run.seed, self.run.num_envs, self.run.status = seed, num_envs, FPG_INTERRUPTED
+        self.run.seed, self.run.num_envs, self.run.status, self.run.pause_at = seed, num_envs, FPG_INTERRUPTED, TO_THE_END
 
     def __dealloc__(self):
         fpg_run_free(&self.run)
@@ -108,12 +123,22 @@ cdef class Run(Exclusive):
         except Exception as error:
             return error.with_traceback(None)
 
-    def take_records(self):
+    def records(self):
         records = numpy.empty(self.run.num_iterations, STATS_DTYPE)
         if self.run.num_iterations > 0:
             _copy(records.view(numpy.uint8), self.run.stats, False)
+        return records
+
+    def take_records(self):
+        records = self.records()
         fpg_run_free(&self.run)
         return records
+
+    def copy(self, Run paused):
+        _require(self.run.num_iterations == 0, "this Run has run")
+        _require(self.shape == paused.shape, "the Run to copy has another shape")
+        _require(paused.run.state != NULL, "the Run to copy has not paused")
+        _raise_for(fpg_run_copy(&self.run, &paused.run), None, "train_many()")
 
 
 cdef class _Reporter(_Interrupt):
@@ -139,7 +164,7 @@ cdef int _check_signals_and_report(void *context) noexcept with gil:
         return 1
 
 
-def train_many(list runs, report):
+def train_many(list runs, report, pause_at=None):
     cdef fpg_status status
     cdef int64_t count = len(runs)
     cdef uintptr_t[::1] places
@@ -156,7 +181,9 @@ def train_many(list runs, report):
         for run in runs:
             run.take("train_many()")
             taken.append(run)
-            _require(run.run.num_iterations == 0 and run.run.status == FPG_INTERRUPTED, "this Run has run")
+            _require(run.run.state != NULL or (run.run.num_iterations == 0 and run.run.status == FPG_INTERRUPTED),
+                     "this Run has run")
+            run.run.pause_at = TO_THE_END if pause_at is None else pause_at
             places[len(taken) - 1] = <uintptr_t>&run.run
         pointers = <fpg_run *const *>&places[0]
         with nogil:

@@ -89,17 +89,17 @@ cdef class Vector(Exclusive):
         self.bound = arrays
 
     def step(self, actions):
-        return self._step(actions, None, NULL)
+        return self._step(actions, None, NULL, None)
 
-    def step_into(self, actions, arrays, states):
+    def step_into(self, actions, arrays, states, action_mask=None):
         cdef double[:, ::1] after
         if states is None:
-            return self._step(actions, arrays, NULL)
+            return self._step(actions, arrays, NULL, action_mask)
         after = states
         self._check_state_shape(after)
-        return self._step(actions, arrays, &after[0, 0])
+        return self._step(actions, arrays, &after[0, 0], action_mask)
 
-    cdef int64_t _step(self, actions, tuple arrays, double *states) except? -4:
+    cdef int64_t _step(self, actions, tuple arrays, double *states, action_mask) except? -4:
         cdef const int64_t[::1] integers
         cdef const float[::1] reals
         cdef const void *first
@@ -133,6 +133,8 @@ cdef class Vector(Exclusive):
                 _raise_for(status, None, "VectorEnv.step()", self.env)
             if states != NULL:
                 fpg_vector_get_state(self.vector, states, NULL)
+            if action_mask is not None:
+                self._write_action_mask(action_mask, "VectorEnv.step()")
             return _STEPPED
         finally:
             self.leave()
@@ -177,6 +179,20 @@ cdef class Vector(Exclusive):
         cdef fpg_status status
         with nogil:
             status = fpg_vector_observe(self.vector, out)
+        _raise_for(status, None, where, self.env)
+
+    def action_mask(self, out, str where):
+        self._check_taken()
+        self._write_action_mask(out, where)
+
+    cdef _write_action_mask(self, uint8_t[:, ::1] out, str where):
+        cdef fpg_status status
+        _require(self.env.has_action_mask and out.shape[0] == self.num_envs and out.shape[1] == sum(self.env.action_categories),
+                 "action_mask must be (num_envs, categories), of an environment that has one")
+        with nogil:
+            status = fpg_vector_action_mask(self.vector, &out[0, 0])
+        if status != FPG_OK:
+            self.was_reset = False  # as where another function fails
         _raise_for(status, None, where, self.env)
 
     cdef int _check_taken(self) except -1:

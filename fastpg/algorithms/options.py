@@ -23,6 +23,8 @@ def check_options(algorithm: Any) -> None:
 
 def _checked(where: str, name: str, value: Any, hint: Any) -> Any:
     option = _core.OPTIONS.get(name)
+    if name == "initial_log_std":
+        return _check.real(where, name, value, "[-87, 87]")
     if option is None:
         return _check.widths(where, name, value, _core.MAX_HIDDEN, _core.MAX_WIDTH)
     if hint is bool:

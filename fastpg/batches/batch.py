@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core
 from fastpg._brief import Brief
+from fastpg.action_masks import mask_rows, require_allowed
 from fastpg.batches.episodes import episode_sums
 from fastpg.networks.policy import Policy
 
@@ -24,9 +25,10 @@ class Batch(Brief, Generic[Array]):
     obs : float32, (T, N, D); int64 (T, N) for Discrete, (T, N, k) for MultiDiscrete; a tuple of k for a Tuple
         What the policy saw.
     actions : int64, (T, N) or (T, N, n); float32, (T, N, n) for a Box
-        What it drew. In a Box they are not clipped; the environment got them clipped.
+        What it drew. In a Box they are neither clipped nor squashed: the environment got
+        ``policy.env_actions(actions)``.
     log_probs : float32, (T, N), or None
-        log pi(actions|obs).
+        log pi(actions|obs), as `Policy.log_prob` says.
     rewards : float32, (T, N)
     terminated, truncated : bool, (T, N)
         Of the transition t; both are True where a time limit met an absorbing state, as in Gymnasium.
@@ -52,6 +54,9 @@ class Batch(Brief, Generic[Array]):
     mask : bool, (T, N), or None
         False where a row is no transition but a reset, of Gymnasium environments whose autoreset costs a
         step; `gae` and its relatives take it. None: every row is one.
+    action_mask : bool, (T, N, A), or None
+        Which of the categories of an action were allowed, those of all components one after the other: where
+        the environment has a mask, or was asked for it by ``use_action_mask``. None: all were.
 
     Examples
     --------
@@ -79,6 +84,7 @@ class Batch(Brief, Generic[Array]):
     last_values: Array | None
     final_values: Array | None
     mask: Array | None = None
+    action_mask: Array | None = None
     memory: Any = field(default=None, repr=False)  # what `out=` writes to; not for users
 
     @property
@@ -129,12 +135,13 @@ class Batch(Brief, Generic[Array]):
         final_obs: Any = None,
         log_probs: NDArray[np.float32] | None = None,
         mask: NDArray[np.bool_] | None = None,
+        action_mask: NDArray[Any] | None = None,
     ) -> "Batch[NDArray[Any]]":
         """Make a batch of arrays of your own: T steps of N environments, time first.
 
         Parameters
         ----------
-        obs, actions, rewards, terminated, truncated, log_probs, mask
+        obs, actions, rewards, terminated, truncated, log_probs, mask, action_mask
             As the attributes say. Flags are of the transition in their row. Whether observations and actions
             fit a policy, `Agent.update` finds out.
         last_obs : as `obs`, without T, optional
@@ -173,12 +180,19 @@ class Batch(Brief, Generic[Array]):
         returns, lengths = episodes_in(earned, done, counts)
         if log_probs is not None:
             log_probs = _check.contiguous(_check.floats(where, "log_probs", log_probs, shape))
+        if action_mask is not None:
+            action_mask = _check.zeros_and_ones(where, "action_mask", action_mask)
+            if action_mask.ndim != 3 or action_mask.shape[:2] != shape:
+                raise ValueError(
+                    f"{where}: action_mask must have shape {shape} like terminated and then an entry for "
+                    f"each category of an action, got {action_mask.shape}"
+                )
         return Batch(
             obs=_plain(obs), actions=_plain(actions), log_probs=log_probs, rewards=earned,
             terminated=ends_here, truncated=cut_here, last_obs=_plain(last_obs), ends=np.argwhere(done),
             final_obs=_plain(final_obs),
             episode_returns=returns, episode_lengths=lengths, entropy=math.nan, values=None, last_values=None,
-            final_values=None, mask=None if mask is None else counts,
+            final_values=None, mask=None if mask is None else counts, action_mask=action_mask,
         )  # fmt: skip
 
     def rows(self, where: str, policy: Policy, *, with_cuts: bool) -> _core.Batch:
@@ -226,6 +240,11 @@ class Batch(Brief, Generic[Array]):
             "mask": None if mask is None else mask.view(np.uint8),
         }
         actions = policy.actions.flat(where, np.asarray(self.actions), shape)
+        if self.action_mask is not None:
+            allowed = mask_rows(where, policy.actions, np.asarray(self.action_mask), shape, mask)
+            require_allowed(where, policy.actions, actions, allowed, shape, mask)
+            assert allowed is not None
+            record["action_mask"] = allowed.reshape(*shape, -1)
         return _core.Batch(
             policy.network, obs=_check.contiguous(rows).reshape(*shape, width), actions=actions, **record
         )

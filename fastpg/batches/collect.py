@@ -41,12 +41,12 @@ def collect(
     A `VectorEnv` goes on where it stands, in any autoreset mode, and stands after the last row afterwards:
     stepping by hand, `VectorEnv.reset` and this function can be mixed, and one call of 2 T steps equals two
     of T. The environments draw what they would draw for who steps them by hand. So a rollout is what this
-    loop does, with the actions clipped to the space where it is a Box::
+    loop does::
 
         env = fastpg.make(..., autoreset="same_step")
         obs, _ = env.reset(seed=s)
         for t in range(horizon):
-            obs, *_ = env.step(policy.act(obs, seed=s, step=t))
+            obs, *_ = env.step(policy.env_actions(policy.act(obs, seed=s, step=t)))
 
     With an id, fresh episodes begin, those of `estimate_gradient`: its estimate with the same seed and
     horizon is that of this batch.
@@ -79,7 +79,8 @@ def collect(
         With native environments: an earlier one of the same shape, whose arrays are overwritten and
         returned again. In a loop this saves the allocation.
     **env_params
-        Parameters of the environment; with an id only.
+        Parameters of the environment; with an id only. And ``use_action_mask=True``, with any environment
+        that reports ``info["action_mask"]``: see docs/action_masks.md.
 
     Returns
     -------
@@ -174,6 +175,7 @@ class Buffers(NamedTuple):
     flags: Any  # (2, T, N) bool: terminated, truncated
     values: Any  # (T + 1, N) float32, or None
     final_values: Any  # (T, N) float32, or None
+    action_mask: Any  # (T, N, categories of an action) bool, or None
 
 
 def _buffers(
@@ -183,6 +185,7 @@ def _buffers(
     obs: spaces.Observations,
     actions: spaces.Actions,
     with_values: bool,
+    with_mask: bool,
     out: Batch[Any] | None,
 ) -> Buffers:
     """Return the memory of an earlier rollout, checked to be what this one needs, or new memory."""
@@ -197,6 +200,7 @@ def _buffers(
         flags=((2, *steps), np.bool_),
         values=(rows[:2], np.float32) if with_values else None,
         final_values=(steps, np.float32) if with_values else None,
+        action_mask=((*steps, actions.num_outputs), np.bool_) if with_mask else None,
     )
     if out is None:
         return _in_one_piece(needs)
@@ -226,6 +230,7 @@ def _described(parts: Buffers) -> str:
     size = parts.rows[0][2]
     kind = "numbers" if parts.categories is None else "categories"
     of_values = "" if parts.values is None else ", with values"
+    of_values += "" if parts.action_mask is None else ", with an action mask"
     actions = f"{parts.actions[0][2]} action components of {np.dtype(parts.actions[1])}"
     return f"{horizon} steps of {num_envs} environments with {size} {kind} and {actions}{of_values}"
 
@@ -251,7 +256,10 @@ def collect_native(
     if normalizer is not None:
         normalizer.check_fits(where, "env", obs_space)
         theta = normalizer.fold_into(where, policy.network, theta, np.empty_like(theta))
-    buffers = _buffers(where, horizon, stage.num_envs, obs_space, action_space, critic is not None, out)
+    buffers = _buffers(
+        where, horizon, stage.num_envs, obs_space, action_space, critic is not None,
+        env.core.has_action_mask, out,
+    )  # fmt: skip
     flags = buffers.flags.view(np.uint8)
     arrays = {
         "obs": buffers.rows[:-1],
@@ -262,6 +270,8 @@ def collect_native(
         "terminated": flags[0],
         "truncated": flags[1],
     }
+    if buffers.action_mask is not None:
+        arrays["action_mask"] = buffers.action_mask.view(np.uint8)
     if stage.vector is not None:
         played = stage.vector.collect_into(where, policy.network, theta, stage.seed, arrays)
     else:
@@ -303,6 +313,7 @@ def collect_native(
         values=None if buffers.values is None else buffers.values[:-1],
         last_values=None if buffers.values is None else buffers.values[-1],
         final_values=buffers.final_values,
+        action_mask=buffers.action_mask,
         memory=buffers,
     )
 

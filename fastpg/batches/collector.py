@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.batches.episodes import LONG_EPISODE, episode_sums, still_waiting
+from fastpg.distributed.ranks import Ranks
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, Stepper
 from fastpg.errors import without_place
 
@@ -45,10 +46,66 @@ class Rows(NamedTuple):
     episode_lengths: NDArray[np.int64]  # (E,)
     entropy: float  # mean over the rows that count, in nats
     by_episode: bool  # whole episodes were collected, else a horizon
+    action_mask: NDArray[np.uint8] | None  # (T, N, num_outputs): 0 where an action was not allowed
 
     def of(self, network: _core.Network) -> _core.Batch:
         """Return the core's batch of these arrays."""
         return _core.Batch(network, **self._asdict())
+
+
+class Part(NamedTuple):
+    """What neighbouring environments have seen and done, as in `Rows`, in T steps."""
+
+    obs: NDArray[np.float32]
+    actions: NDArray[Any]  # (T, N * action_size)
+    entropy: NDArray[np.float32]  # (T, N), like the next four
+    rewards: NDArray[np.float32]
+    terminated: Bools
+    truncated: Bools
+    valid: Bools
+    last_obs: NDArray[np.float32]
+    final_rows: NDArray[np.int64]
+    final_obs: NDArray[np.float32]
+    first_age: NDArray[np.int32]
+    episode_returns: NDArray[np.float64]
+    episode_lengths: NDArray[np.int64]
+    action_mask: NDArray[np.uint8] | None
+
+    def rows(self, by_episode: bool) -> Rows:
+        """Return them in the core's form."""
+        valid = self.valid
+        total = float(np.where(valid, self.entropy, 0.0).sum(dtype=np.float64))
+        return Rows(
+            obs=self.obs,
+            actions=self.actions.reshape(-1),
+            rewards=self.rewards,
+            terminated=self.terminated.view(np.uint8),
+            truncated=self.truncated.view(np.uint8),
+            mask=None if valid.all() else valid.view(np.uint8),
+            last_obs=self.last_obs,
+            final_rows=self.final_rows,
+            final_obs=self.final_obs,
+            first_age=self.first_age,
+            episode_returns=self.episode_returns,
+            episode_lengths=self.episode_lengths,
+            entropy=total / max(int(np.count_nonzero(valid)), 1),
+            by_episode=by_episode,
+            action_mask=self.action_mask,
+        )
+
+
+BY_STEP = ("obs", "actions", "entropy", "rewards", "terminated", "truncated", "valid", "action_mask")
+
+
+def joined(parts: list[Part]) -> Part:
+    """Return the parts of neighbours, in their order, as one."""
+    whole: dict[str, Any] = {}
+    for name in Part._fields:
+        arrays = [getattr(part, name) for part in parts]
+        whole[name] = None if arrays[0] is None else np.concatenate(arrays, axis=int(name in BY_STEP))
+    by_step = np.argsort(whole["final_rows"][:, 0], kind="stable")
+    whole |= {name: whole[name][by_step] for name in ("final_rows", "final_obs")}
+    return Part(**whole)
 
 
 class UnderWay(NamedTuple):
@@ -58,6 +115,7 @@ class UnderWay(NamedTuple):
     age: NDArray[np.int64]  # (N,): steps of the episodes under way
     earned: NDArray[np.float64]  # (N,): and their rewards
     filler: Bools  # (N,): whose next step is a reset
+    action_mask: NDArray[np.uint8] | None  # (N, num_outputs): of what they showed
     action_seed: int
     draws: int
 
@@ -66,8 +124,11 @@ class Collector:
     """Plays a Gymnasium environment; arrays are kept, and written anew, from batch to batch.
 
     The action of environment i at the k-th step since the collector was made is drawn with the counter
-    (i, k) and a key that depends on `seed` only.
+    (i, k) and a key that depends on `seed` only. With `ranks`, each plays its own environments, which are
+    numbered through, and gets the rows of all: as many steps, whichever episodes end first.
     """
+
+    ranks: Ranks | None = None
 
     def __init__(
         self,
@@ -84,13 +145,15 @@ class Collector:
         self._reset_seed, self._action_seed = seeds_for(seed, TRAINING)
         self._draws = 0
         self._stepper = Stepper(
-            env, scales=network.scales_actions, wants_final=wants_final, all_ends=all_ends
-        )
+            env, squash=network.squashed, scales=network.scales_actions,
+            wants_final=wants_final, all_ends=all_ends,
+        )  # fmt: skip
         self._wants_final, self._all_ends = wants_final, all_ends
         self._fresh = True  # what is under way cannot be continued
         self._age = np.zeros(env.num_envs, np.int64)  # steps of the episodes under way, and their rewards
         self._earned = np.zeros(env.num_envs)
         self._last = np.empty((env.num_envs, env.observed.size), np.float32)  # where the last batch ended
+        self._masks: NDArray[np.uint8] | None = None  # (capacity, N, num_outputs), where actions have one
         self._capacity = 0
         self._arrays: tuple[NDArray[Any], ...] = ()
         self._rows: list[tuple[Any, ...]] = []
@@ -108,33 +171,45 @@ class Collector:
         EnvError
             An episode does not end.
         """
-        stepper, count = self._stepper, self.env.num_envs
+        stepper, count, first = self._stepper, self.env.num_envs, self.env.first_env
         by_episode = episodes > 0
         self._reserve(horizon or FIRST_ROWS)
         if self._fresh or by_episode:
-            stepper.reset(self._last, self._reset_seed)
+            stepper.reset(self._last, None if self._reset_seed is None else self._reset_seed + first)
             self._reset_seed = None
             self._age[:] = 0
             self._earned[:] = 0
         self._fresh = True  # until this batch is whole
         np.copyto(self._arrays[0][0], self._last)
-        left = _core.episode_quota(episodes, count) if by_episode else np.full(count, np.iinfo(np.int64).max)
+        left = np.full(count, np.iinfo(np.int64).max)
+        if by_episode:
+            left = _core.episode_quota(episodes, self.env.all_envs)[first : first + count]
         counting = left > 0
         live = counting & ~stepper.filler
-        if horizon == 1 and not live.any():  # resets of all: the row after them is the first with transitions
+        if horizon == 1 and not self._anywhere(
+            live
+        ):  # the row after a reset of all has the first transitions
             horizon = 2
         finals: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
         begun = np.zeros(count, np.int64)  # at which step the episodes under way did, where all begin here
-        t = 0
-        while t < horizon or (by_episode and counting.any()):
-            if by_episode and t > 0 and t % LONG_EPISODE == 0:
+        steps, t = horizon, 0
+        while True:
+            if t >= steps and not (by_episode and counting.any()):
+                if not by_episode or self.ranks is None or steps > 0:
+                    break
+                steps = max(self.ranks.exchange(t))  # of the rank whose episodes take longest
+                continue
+            if by_episode and t > 0 and t % LONG_EPISODE == 0 and counting.any():
                 still_waiting(self.env.label, t - int(begun[counting].min()))
             if t == self._capacity:
                 self._reserve(2 * t)
             obs, next_obs, action, entropy, reward, flags, valid = self._rows[t]
             np.copyto(valid, live)
+            mask = stepper.action_mask
+            if self._masks is not None and mask is not None:
+                np.copyto(self._masks[t], mask)
             try:
-                self._act(theta, obs, action, entropy)
+                self._act(theta, obs, mask, action, entropy)
             except FloatingPointError as error:
                 self._check_obs(t, 1)
                 raise FloatingPointError(without_place(error)) from error
@@ -157,10 +232,23 @@ class Collector:
         return collected
 
     def _act(
-        self, theta: NDArray[np.float32], obs: NDArray[np.float32], action: Any, entropy: NDArray[np.float32]
+        self,
+        theta: NDArray[np.float32],
+        obs: NDArray[np.float32],
+        mask: NDArray[np.uint8] | None,
+        action: Any,
+        entropy: NDArray[np.float32],
     ) -> None:
         """Draw the actions of a step, flat (N * action_size,), and say the entropy of each row's policy."""
-        _core.act(self._network, theta, obs, self._action_seed, self._draws, False, action, entropy)
+        _core.act(
+            self._network, theta, obs, self._action_seed, self._draws, False, action, entropy, mask,
+            self.env.first_env,
+        )  # fmt: skip
+
+    def _anywhere(self, live: Bools) -> bool:
+        """Return whether there is a transition in the next row, of whichever rank."""
+        here = bool(live.any())
+        return here if self.ranks is None else any(self.ranks.exchange(here))
 
     @property
     def draws(self) -> int:
@@ -176,13 +264,14 @@ class Collector:
         """Return where the environments stand, for another collector of theirs."""
         return UnderWay(
             self._last.copy(), self._age.copy(), self._earned.copy(), self._stepper.filler.copy(),
+            None if self._stepper.action_mask is None else self._stepper.action_mask.copy(),
             self._action_seed, self._draws,
         )  # fmt: skip
 
     def resume(self, where: UnderWay) -> None:
         """Go on where an earlier collector of these environments stood."""
         self._last[:], self._age[:], self._earned[:] = where.last, where.age, where.earned
-        self._stepper.resume(where.filler)
+        self._stepper.resume(where.filler, where.action_mask)
         self._action_seed, self._draws = where.action_seed, where.draws
         self._reset_seed, self._fresh = None, False
 
@@ -202,6 +291,11 @@ class Collector:
         grown = tuple(np.zeros(shape, dtype) for shape, dtype in shapes)
         for old, new in zip(self._arrays, grown, strict=False):
             new[: len(old)] = old
+        if self.env.uses_action_mask:
+            masks = np.ones((steps, count, self._network.num_outputs), np.uint8)
+            if self._masks is not None:
+                masks[: len(self._masks)] = self._masks
+            self._masks = masks
         self._arrays, self._capacity = grown, steps
         obs, *others = grown
         self._rows = list(zip(obs[:-1], obs[1:], *others, strict=True))
@@ -219,21 +313,23 @@ class Collector:
         if not np.isfinite(rewards32).all():
             t, n = np.argwhere(~np.isfinite(rewards32))[0]
             raise FloatingPointError(
-                f"{self.env.id} returned the reward {rewards[t, n]} (environment {n}, step {t} of the batch)"
+                f"{self.env.id} returned the reward {rewards[t, n]} "
+                f"(environment {self.env.first_env + n}, step {t} of the batch)"
             )
         done = flags[:steps].any(axis=1) & valid
         first_age = self._age.astype(np.int32)
         returns, self._earned = episode_sums(rewards, valid, done, self._earned)
         lengths, ages = episode_sums(valid.astype(np.float64), valid, done, self._age.astype(np.float64))
         self._age = ages.astype(np.int64)
-        which = [np.column_stack([np.full(len(envs), t), envs]) for t, envs, _ in finals]
-        return Rows(
+        which = [np.column_stack([np.full(len(envs), t), envs + self.env.first_env]) for t, envs, _ in finals]
+        part = Part(
             obs=obs[:steps],
-            actions=actions[:steps].reshape(-1),
+            actions=actions[:steps],
+            entropy=entropy[:steps],
             rewards=rewards32,
-            terminated=np.ascontiguousarray(flags[:steps, 0]).view(np.uint8),
-            truncated=np.ascontiguousarray(flags[:steps, 1]).view(np.uint8),
-            mask=None if valid.all() else valid.view(np.uint8),
+            terminated=np.ascontiguousarray(flags[:steps, 0]),
+            truncated=np.ascontiguousarray(flags[:steps, 1]),
+            valid=valid,
             last_obs=self._last,
             final_rows=np.concatenate(which).astype(np.int64) if which else np.empty((0, 2), np.int64),
             final_obs=np.concatenate([rows for _, _, rows in finals])
@@ -242,10 +338,9 @@ class Collector:
             first_age=first_age,
             episode_returns=returns,
             episode_lengths=lengths.astype(np.int64),
-            entropy=float(np.where(valid, entropy[:steps], 0.0).sum(dtype=np.float64))
-            / max(int(np.count_nonzero(valid)), 1),
-            by_episode=by_episode,
+            action_mask=None if self._masks is None else self._masks[:steps],
         )
+        return (part if self.ranks is None else joined(self.ranks.exchange(part))).rows(by_episode)
 
     def _check_finals(self, t: int, which: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
         """Require that the final observations of environments `which` are finite."""
@@ -253,7 +348,7 @@ class Collector:
             k, component = np.argwhere(~np.isfinite(rows))[0]
             raise FloatingPointError(
                 f"{self.env.id} returned a final observation with the entry {rows[k, component]} "
-                f"(environment {which[k]}, step {t} of the batch, component {component})"
+                f"(environment {self.env.first_env + which[k]}, step {t} of the batch, component {component})"
             )
 
     def _check_obs(self, begin: int, steps: int) -> None:
@@ -263,5 +358,5 @@ class Collector:
             t, n, k = np.argwhere(~np.isfinite(obs))[0]
             raise FloatingPointError(
                 f"{self.env.id} returned an observation with the entry {obs[t, n, k]} "
-                f"(environment {n}, step {begin + t} of the batch, component {k})"
+                f"(environment {self.env.first_env + n}, step {begin + t} of the batch, component {k})"
             )

@@ -1,6 +1,6 @@
 """What whole episodes of a policy earn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,15 +111,38 @@ def play_stepped(
     max_steps: int | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Do the work of `evaluate` where Python steps; episode k of environment i is entry k N + i."""
-    count = env.num_envs
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
-    stepper = Stepper(env, scales=network.scales_actions)
+    playing = played(
+        env, network, theta, returns, lengths, deterministic=deterministic, seed=seed, max_steps=max_steps
+    )
+    for _ in playing:
+        pass
+    return returns, lengths
+
+
+def played(
+    env: GymnasiumEnv,
+    network: _core.Network,
+    theta: NDArray[np.float32],
+    returns: NDArray[np.float64],
+    lengths: NDArray[np.int64],
+    *,
+    deterministic: bool,
+    seed: int,
+    max_steps: int | None,
+) -> Iterator[bool]:
+    """Play as many episodes as `returns` and `lengths` (E,) have room for, and write them there.
+
+    Yields after each reset and each step, whether an episode has just ended.
+    """
+    count = env.num_envs
+    stepper = Stepper(env, squash=network.squashed, scales=network.scales_actions)
     obs = np.empty((count, env.observed.size), np.float32)
     action = np.empty(count * env.acted.size, env.acted.dtype)
     reward, flags = np.empty(count), np.empty((2, count), np.bool_)
     reset_seed: int | None
     reset_seed, action_seed = seeds_for(seed, EVALUATION)
-    quota = _core.episode_quota(episodes, count)
+    quota = _core.episode_quota(len(returns), count)
     environments, nobody = np.arange(count), np.zeros(count, np.bool_)
     draws = 0
     # An episode that is cut leaves its environment in the middle of it: then all play one episode a round.
@@ -129,10 +152,14 @@ def play_stepped(
         reset_seed = None
         played, left = before.copy(), owed.copy()
         earned, age = np.zeros(count), np.zeros(count, np.int64)
+        yield False
         while (counting := left > 0).any():
             live = counting & ~stepper.filler
             try:
-                _core.act(network, theta, obs, action_seed, draws, deterministic, action)
+                _core.act(
+                    network, theta, obs, action_seed, draws, deterministic, action,
+                    action_mask=stepper.action_mask,
+                )  # fmt: skip
             except FloatingPointError as error:
                 raise FloatingPointError(f"{env.id}: {without_place(error)}") from error
             draws += 1
@@ -149,6 +176,6 @@ def play_stepped(
                 played += ended
                 left -= ended
                 earned[ended], age[ended] = 0.0, 0
+            yield bool(ended.any())
     if not np.isfinite(returns).all():
         raise FloatingPointError(f"{env.id} returned a reward that is NaN or infinite")
-    return returns, lengths

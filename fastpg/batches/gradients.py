@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, _core
+from fastpg.action_masks import mask_rows, require_allowed
 from fastpg.networks.policy import Policy, require_policy
 
 
@@ -20,6 +21,7 @@ def policy_gradient(
     per: Literal["sample", "trajectory"] | None = None,
     lengths: NDArray[np.int64] | None = None,
     out: NDArray[np.float32] | None = None,
+    action_mask: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
     """Return the sum or the mean of ``weights * grad log pi(actions|obs)`` over a batch, or over parts of it.
 
@@ -45,6 +47,8 @@ def policy_gradient(
         one-dimensional, the trajectories one after the other in it, and the lengths add up to its size.
     out : float32 array of the result's shape, optional
         Where to write the result.
+    action_mask : bool or 0/1 array, shape (..., A), optional
+        Which actions might be taken, as in `Policy.act`. The others have probability 0, and no gradient.
 
     Returns
     -------
@@ -55,8 +59,8 @@ def policy_gradient(
     Raises
     ------
     TypeError, ValueError
-        An array has the wrong dtype or shape, or is not finite; an action is out of range; the batch is
-        empty; lengths do not fit.
+        An array has the wrong dtype or shape, or is not finite; an action is out of range, or one that
+        action_mask does not allow; the batch is empty; lengths do not fit.
     FloatingPointError
         The result overflows float32.
 
@@ -82,6 +86,8 @@ def policy_gradient(
     rows, batch_shape = policy.observations.rows(where, obs)
     flat_actions = policy.actions.flat(where, actions, batch_shape)
     flat_weights = _check.contiguous(_check.floats(where, "weights", weights, batch_shape)).reshape(-1)
+    mask = mask_rows(where, policy.actions, action_mask, batch_shape)
+    require_allowed(where, policy.actions, flat_actions, mask, batch_shape)
     if reduction is not None:
         _check.choice(where, "reduction", reduction, ("mean", "sum"))
     shape = policy.theta.shape
@@ -104,11 +110,15 @@ def policy_gradient(
         _check.output(where, "out", out, shape, inputs)
     if per is None:
         scale = 1.0 if reduction == "sum" else 1.0 / len(rows)
-        _core.policy_gradient(network, theta, rows, flat_actions, flat_weights, scale, out, entropy_coef)
+        _core.policy_gradient(
+            network, theta, rows, flat_actions, flat_weights, scale, out, entropy_coef, action_mask=mask
+        )
     else:
         gradients = out.reshape(-1, theta.size)
         mean = reduction == "mean"
-        _core.segment_gradients(network, theta, rows, flat_actions, flat_weights, starts, mean, gradients)
+        _core.segment_gradients(
+            network, theta, rows, flat_actions, flat_weights, starts, mean, gradients, mask
+        )
     return out
 
 
@@ -134,7 +144,11 @@ def _starts(where: str, lengths: Any, batch_shape: tuple[int, ...]) -> NDArray[n
 
 
 def log_prob_and_entropy(
-    policy: Policy, obs: NDArray[np.float32], actions: NDArray[Any]
+    policy: Policy,
+    obs: NDArray[np.float32],
+    actions: NDArray[Any],
+    *,
+    action_mask: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return log pi(actions|obs) and the entropy of pi(.|obs), from one forward pass.
 
@@ -143,6 +157,8 @@ def log_prob_and_entropy(
     policy : Policy
     obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
     actions : integer or float32 array, shape (...) or (..., n), as `Policy` says
+    action_mask : bool or 0/1 array, shape (..., A), optional
+        Which actions might be taken, as in `Policy.act`: both are of these alone.
 
     Returns
     -------
@@ -152,7 +168,8 @@ def log_prob_and_entropy(
     Raises
     ------
     TypeError, ValueError
-        An array has the wrong dtype or shape, or is not finite; an action is out of range.
+        An array has the wrong dtype or shape, or is not finite; an action is out of range, or one that
+        action_mask does not allow.
 
     Examples
     --------
@@ -163,4 +180,4 @@ def log_prob_and_entropy(
     ((3,), (3,))
     """
     where = "log_prob_and_entropy()"
-    return require_policy(where, policy).log_prob_and_entropy(where, obs, actions)
+    return require_policy(where, policy).log_prob_and_entropy(where, obs, actions, action_mask)

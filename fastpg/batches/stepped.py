@@ -102,8 +102,11 @@ def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | Non
     at = env.standing(where)
     last = np.empty((env.num_envs, wrapped.observed.size), np.float32)
     wrapped.observed.write(at.obs, last)
-    age = at.age.astype(np.int64)
-    return UnderWay(last, age, at.earned, at.ended, at.seed if seed is None else seed, at.collected)
+    mask = at.action_mask if wrapped.uses_action_mask else None
+    return UnderWay(
+        last, at.age.astype(np.int64), at.earned, at.ended, mask,
+        at.seed if seed is None else seed, at.collected,
+    )  # fmt: skip
 
 
 def normalized(where: str, rows: Rows, normalizer: ObservationNormalizer | None) -> Rows:
@@ -121,7 +124,8 @@ def batch_of(where: str, rows: Rows, policy: Policy, value: ValueFunction | None
     """Return the rows in the form of the spaces, with what the policy and the value function say of them."""
     shape = rows.rewards.shape
     flat = rows.obs.reshape(-1, rows.obs.shape[-1])
-    log_probs, _ = _core.log_prob_and_entropy(policy.network, policy.theta, flat, rows.actions)
+    allowed = None if rows.action_mask is None else rows.action_mask.reshape(len(flat), -1)
+    log_probs, _ = _core.log_prob_and_entropy(policy.network, policy.theta, flat, rows.actions, allowed)
     order = by_step(rows.final_rows)
     values = last_values = final_values = None
     if value is not None:
@@ -151,4 +155,5 @@ def batch_of(where: str, rows: Rows, policy: Policy, value: ValueFunction | None
         last_values=last_values,
         final_values=final_values,
         mask=None if rows.mask is None else rows.mask.view(np.bool_),
+        action_mask=None if rows.action_mask is None else rows.action_mask.view(np.bool_),
     )

@@ -16,6 +16,8 @@ from typing import Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from fastpg.envs.native.registry import is_native
+
 WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole numbers
 NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
 WHOLE_NUMBER = "must be a whole number"
@@ -118,6 +120,29 @@ def joined_widths(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
+def joined_folder(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--tensorboard` and its folder, which may be left out, as one word.
+
+    An option is no folder, nor is the id of a native environment.
+
+    Examples
+    --------
+    >>> joined_folder(["train", "--tensorboard", "CartPole-v1", "--seed", "1"])
+    ['train', '--tensorboard=', 'CartPole-v1', '--seed', '1']
+    >>> joined_folder(["train", "CartPole-v1", "--tensorboard", "runs/a"])
+    ['train', 'CartPole-v1', '--tensorboard=runs/a']
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--tensorboard":
+            given = bool(rest) and not rest[0].startswith("-") and not is_native(rest[0])
+            word = f"{word}={rest.pop(0) if given else ''}"
+        joined.append(word)
+    return joined
+
+
 @contextlib.contextmanager
 def unwrapped(arguments: Sequence[str]) -> Iterator[None]:
     """Let tyro write errors without line breaks, which would part numbers as 10,000; help keeps its width."""
@@ -138,7 +163,10 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
 
     `algorithms` are dataclasses by name: an option of another one than the chosen is said to be that.
     """
-    rows = [row.strip("│").rstrip() for row in panel.splitlines() if not row.startswith(("╭", "╰"))]
+    lines = panel.splitlines()
+    if lines[1:] and set(lines[1].strip()) == {"-"}:  # stdout takes no frames: a heading, underlined
+        lines = [line[1:].replace("--", "──") if not line.strip("- ") else line[1:] for line in lines[2:]]
+    rows = [row.strip("│").rstrip() for row in lines if not row.startswith(("╭", "╰"))]
     message = [row.strip() for row in _first_part(rows) if not row.startswith(" " * 8)]
     # A dataclass that rejects its values is named by its place in tyro's tree: its own sentence says more.
     text = re.sub(r"^Error parsing [^-]\S*: ", "", " ".join(message)).rstrip(".")

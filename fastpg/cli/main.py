@@ -1,7 +1,7 @@
-"""The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `eval PATH` and others.
+"""The command line: `fastpg train ENV_ID`, `sweep ENV_ID`, `resume FOLDER`, `render PATH` and others.
 
 The options of `train` and `sweep` are made from `fastpg.train` and the chosen dataclass. Where no algorithm
-is named, a native environment's defaults are those of `fastpg.recommended`.
+is named, the defaults of native environments and MuJoCo tasks are those of `fastpg.recommended`.
 Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
@@ -10,7 +10,6 @@ import dataclasses
 import io
 import math
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -26,22 +25,29 @@ from fastpg import _check, diagnostics
 from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
-from fastpg.cli.arguments import one_line, parse
+from fastpg.callbacks import TensorBoard
+from fastpg.cli.arguments import joined_folder, one_line, parse
+from fastpg.cli.completion import completion_script
+from fastpg.cli.config import with_config
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
     ALGORITHMS,
+    DEFAULT_ALGORITHM,
     EVALUATION_EPISODES,
     EVALUATION_MAX_STEPS,
+    CompletionOptions,
     DiagnoseOptions,
     EnvsOptions,
     EvalOptions,
     InfoOptions,
     PlotOptions,
+    RenderOptions,
     ResumeOptions,
     chosen_defaults,
     train_options,
 )
+from fastpg.cli.play import eval_policy, render_policy
 from fastpg.cli.says import fail, say
 from fastpg.cli.verdict import (
     DETERMINISTIC,
@@ -53,13 +59,12 @@ from fastpg.cli.verdict import (
     what_to_try,
 )
 from fastpg.envs import env_spec, list_envs, native_env
-from fastpg.envs.gymnasium.adapter import FORCED, reward_threshold
+from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
 from fastpg.training.curves import curves, draw, in_characters
 from fastpg.training.resume import resume
-from fastpg.training.run_folder import load_policy
 from fastpg.training.train import TrainResult, train
 
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
@@ -143,9 +148,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(options, PlotOptions):
         return _plot(options)
     if isinstance(options, EvalOptions):
-        return _eval(options)
+        return eval_policy(options)
+    if isinstance(options, RenderOptions):
+        return render_policy(options)
     if isinstance(options, DiagnoseOptions):
         return _diagnose(options)
+    if isinstance(options, CompletionOptions):
+        print(completion_script(_commands(DEFAULT_ALGORITHM, {}), options.shell))
+        return 0
     if isinstance(options, EnvsOptions):
         return _envs()
     if isinstance(options, InfoOptions):
@@ -194,17 +204,10 @@ def _parse(arguments: Sequence[str] | None) -> Any:
     if arguments == ["--version"]:
         print(f"fastpg {build_info()['version']}")
         raise SystemExit(0)
-    algorithm, defaults = chosen_defaults(arguments)
-    commands: dict[str, Any] = {
-        "train": train_options(algorithm, defaults, sweeps=False),
-        "sweep": train_options(algorithm, defaults, sweeps=True),
-        "resume": ResumeOptions,
-        "plot": PlotOptions,
-        "eval": EvalOptions,
-        "diagnose": DiagnoseOptions,
-        "envs": EnvsOptions,
-        "info": InfoOptions,
-    }
+    arguments, from_file = with_config(joined_folder(arguments))
+    algorithm, defaults = chosen_defaults(arguments, from_file.get("env_id"))
+    defaults |= from_file
+    commands = _commands(algorithm, defaults)
     panel = io.StringIO()
     try:
         with contextlib.redirect_stderr(panel):
@@ -215,15 +218,32 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise
 
 
+def _commands(algorithm: str, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of every command."""
+    return {
+        "train": train_options(algorithm, defaults, sweeps=False),
+        "sweep": train_options(algorithm, defaults, sweeps=True),
+        "resume": ResumeOptions,
+        "plot": PlotOptions,
+        "eval": EvalOptions,
+        "render": RenderOptions,
+        "diagnose": DiagnoseOptions,
+        "envs": EnvsOptions,
+        "info": InfoOptions,
+        "completion": CompletionOptions,
+    }
+
+
 def _train(options: Any) -> int:
     if options.seeds != 1:
         return train_seeds(options)
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     env_id = environment(settings.pop("env_id"))
     threshold = reward_threshold("train()", env_id)
-    settings["env_params"] = env_params(settings.pop("env"))
+    settings["env_params"] = settings["env_params"] | env_params(settings.pop("env"))
+    settings["reset_options"] = settings["reset_options"] or None
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    del settings["seeds"]
+    del settings["seeds"], settings["config"]
     path = settings.pop("checkpoint") or (None if options.run else Path(f"{file_stem(env_id)}.safetensors"))
     overwrite = settings.pop("overwrite")
     if path is not None and path.is_file() and not overwrite:
@@ -232,6 +252,7 @@ def _train(options: Any) -> int:
         )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
+    settings |= _tensorboard(settings.pop("tensorboard"), options.run, env_id)
     code = 0
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
@@ -247,6 +268,7 @@ def _resume(options: ResumeOptions) -> int:
     path: Path = options.run
     if options.env is not None:
         settings["env"] = environment(options.env)
+    settings |= _tensorboard(settings.pop("tensorboard"), path, options.env)
     code = 0
     try:
         run = resume(**settings, progress=True)
@@ -256,6 +278,13 @@ def _resume(options: ResumeOptions) -> int:
     mode = run.config.get("vectorization_mode")
     _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
     return code
+
+
+def _tensorboard(folder: str | None, run: Path | None, env_id: Any) -> dict[str, TensorBoard]:
+    """Return the callback that is asked for, as an argument; an empty folder stands for the usual one."""
+    if folder is None:
+        return {}
+    return {"callback": TensorBoard(folder or (None if run else f"{file_stem(env_id)}-tensorboard"))}
 
 
 def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:
@@ -316,32 +345,6 @@ def _plot(options: PlotOptions) -> int:
         print(in_characters(found))
     else:
         draw("plot", found, options.out)
-    return 0
-
-
-def _eval(options: EvalOptions) -> int:
-    is_run = options.path.is_dir()
-    policy = load_policy("eval", options.path) if is_run else Policy.load(options.path)
-    env_id = policy.env_id if options.env is None else environment(options.env)
-    if env_id is None:
-        raise ValueError(f"{os.fspath(options.path)!r} does not say which environment it is for; pass --env")
-    if options.env is None and ":" in env_id.removeprefix(FORCED):  # only what the user typed is imported
-        raise ValueError(
-            f"{os.fspath(options.path)!r} names the environment {env_id!r}, which would import a module; "
-            f"pass --env {shlex.quote(env_id)} if you trust it"
-        )
-    returns, lengths = evaluate(
-        env_id,
-        policy,
-        episodes=options.episodes,
-        deterministic=not options.stochastic,
-        seed=options.seed,
-        max_steps=options.max_steps,
-    )
-    print(f"{environment_name(env_id)}: {len(returns)} episodes")
-    spread = f"std {returns.std():.1f}, min {returns.min():g}, max {returns.max():g}"
-    print(f"  return  mean {returns.mean():.1f}, {spread}")
-    print(f"  length  mean {lengths.mean():.1f}")
     return 0
 
 

@@ -1,8 +1,10 @@
 """`fastpg train --seeds` and `fastpg sweep`: many agents in one call, and a table of them."""
 
+import functools
 import inspect
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,16 @@ from fastpg.cli.says import fail
 from fastpg.cli.sweep import parse_grid
 from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import SaveError
+from fastpg.training.halving import halving
 from fastpg.training.many import train_many
+from fastpg.training.runs import Runs
 from fastpg.training.search import grid
 
 
 def train_seeds(options: Any) -> int:
     """Do `fastpg train --seeds`."""
-    for name in ("checkpoint", "overwrite"):
-        if getattr(options, name):
+    for name in ("checkpoint", "overwrite", "tensorboard"):
+        if getattr(options, name) not in (None, False):
             raise ValueError(f"--{name} goes with one run; with --seeds, --run is a folder for all of them")
     threshold = reward_threshold("train()", environment(options.env_id))
     target = threshold if options.target_return is None else options.target_return
@@ -29,24 +33,32 @@ def sweep(options: Any) -> int:
     """Do `fastpg sweep`."""
     base = getattr(options, options.algorithm)
     values = parse_grid(base, options.grid)
-    return _many(options, grid(base, **values), options.target_return)
+    if options.keep is not None and not options.halving:
+        raise ValueError("--keep goes with --halving")
+    train: Callable[..., Runs] = train_many
+    if options.halving:
+        train = halving if options.keep is None else functools.partial(halving, keep=options.keep)
+    return _many(options, grid(base, **values), options.target_return, train)
 
 
-def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
+def _many(
+    options: Any, algorithms: Any, target_return: float | None, train: Callable[..., Runs] = train_many
+) -> int:
     """Train, save and compare many agents."""
     env_id = environment(options.env_id)
     if options.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
-    taken = inspect.signature(train_many).parameters.keys() - {"env_id", "seeds", "target_return"}
+    taken = inspect.signature(train_many).parameters.keys() - {"env_id", "callback_every"}
     settings = {name: getattr(options, name) for name in taken if hasattr(options, name)}
     settings |= {"target_return": target_return, "seeds": range(options.seed, options.seed + options.seeds)}
-    settings["env_params"] = env_params(options.env)
+    settings["env_params"] = options.env_params | env_params(options.env)
+    settings["reset_options"] = options.reset_options or None
     path = options.run or Path(f"{file_stem(env_id)}-runs")
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")
     code, start = 0, time.perf_counter()
     try:
-        runs = train_many(env_id, algorithms, **settings, progress=True, save=path)
+        runs = train(env_id, algorithms, **settings, progress=True, save=path)
     except SaveError as error:
         if error.result is None:
             raise
@@ -65,5 +77,7 @@ def _many(options: Any, algorithms: Any, target_return: float | None) -> int:
     print(
         "mean_return: of the last 100 episodes; interquartile mean over the runs, 95 % interval low to high"
     )
+    if getattr(options, "halving", False):
+        print(f"best: setting {runs.ranking[0]}")
     print(f"runs: {path}")
     return code or int(all(run.error is not None for run in runs))

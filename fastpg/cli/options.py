@@ -16,10 +16,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
-from fastpg.envs import env_spec
-from fastpg.envs.native.registry import is_native
-from fastpg.training.recommended import recommended
+from fastpg.training.recommended import has_settings, recommended
 from fastpg.training.train import train
+from fastpg.video.render import DEFAULT_MAX_STEPS
 
 EVALUATION_EPISODES = 100
 EVALUATION_MAX_STEPS = 100_000  # a deterministic policy may stand still where there is no time limit
@@ -40,19 +39,35 @@ ENV_ID_HELP = (
 NOT_GIVEN = object()
 # Of train(), these take Python objects.
 NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
-OF_ONE_RUN = ("checkpoint", "checkpoint_every", "keep_checkpoints", "callback_every", "overwrite")
+OF_ONE_RUN = (
+    "checkpoint",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "callback_every",
+    "overwrite",
+    "tensorboard",
+)
+TENSORBOARD = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="[DIR]",
+        help="Write the metrics for TensorBoard; without DIR into tensorboard in the folder of the run, or "
+        "ENV_ID-tensorboard.",
+    ),
+]
 
 
 def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> type[Any]:
     """Make a dataclass of train()'s and the algorithm's parameters, for tyro to make options of.
 
-    `defaults` are arguments of train() that replace its own, `algorithm` among them.
+    `defaults` are arguments of train() that replace its own, `algorithm` and `env_id` among them.
     """
     arg, types = tyro.conf.arg, typing.get_type_hints(train)
     types["env_id"] = Annotated[tyro.conf.Positional[str], arg(metavar="ENV_ID", help=ENV_ID_HELP)]
     algorithm = ALGORITHMS[name]
     choose = (
-        "By default what is recommended for a native environment: fastpg train ENV_ID --help shows it. "
+        "By default what is recommended for a native environment or a MuJoCo task: "
+        "fastpg train ENV_ID --help shows it. "
         f"Its options are below: those of {name}. For another's: "
         f"fastpg {'sweep' if sweeps else 'train'} --algorithm NAME --help."
     )
@@ -82,6 +97,7 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    fields.append(("tensorboard", TENSORBOARD, dataclasses.field(default=None)))
     env = Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         arg(metavar="KEY=VALUE", help="A parameter of the environment; once for each."),
@@ -91,6 +107,14 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     if not sweeps:
         seeds += " The results are then in the folder --run, by default ENV_ID-runs."
     fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
+    config = (
+        "A TOML file with options under the names of train(), env_id, [algorithm] and [env_params]; the "
+        "settings.toml of a run repeats it. What is typed wins."
+    )
+    fields.append(("config", Annotated[Path | None, arg(help=config)], dataclasses.field(default=None)))
+    for table in ("env_params", "reset_options"):  # only a file has them
+        hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]
+        fields.append((table, hidden, dataclasses.field(default_factory=dict(defaults.get(table, {})).copy)))
     if sweeps:
         fields = [one for one in fields if one[0] not in OF_ONE_RUN]
         help_ = (
@@ -101,7 +125,17 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
             tyro.conf.UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,...", help=help_)
         ]
         fields.append(("grid", words, dataclasses.field(default=())))
-    required = [("env_id", types["env_id"])]
+        halving = Annotated[
+            tyro.conf.FlagCreatePairsOff[bool],
+            arg(help="Stop the worse settings on the way (successive halving), so that many can be tried."),
+        ]
+        fields.append(("halving", halving, dataclasses.field(default=False)))
+        keep = Annotated[
+            float | None,
+            arg(help="With --halving: the share of the settings that goes on each time; by default 1/3."),
+        ]
+        fields.append(("keep", keep, dataclasses.field(default=None)))
+    env_id = dataclasses.field(**({"default": defaults["env_id"]} if "env_id" in defaults else {}))
     chosen = [
         ("algorithm", types["algorithm"], dataclasses.field(default=name)),
         (
@@ -115,28 +149,36 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
         parameters_of = inspect.getdoc(train).partition("\n\n")[2]  # type: ignore[union-attr]
         doc = f"Compare settings over seeds: a table of returns at the end.\n\n{parameters_of}"
     kind = "SweepOptions" if sweeps else "TrainOptions"
-    return dataclasses.make_dataclass(kind, [*required, *chosen, *fields], namespace={"__doc__": doc})
+    return dataclasses.make_dataclass(
+        kind, [("env_id", types["env_id"], env_id), *chosen, *fields], namespace={"__doc__": doc}
+    )
 
 
-def chosen_defaults(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def chosen_defaults(arguments: Sequence[str], env_id: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the algorithm's name, and arguments of train() that are its defaults on this command line.
 
+    `env_id` is the environment where none is typed.
+
     Looked for before there are the options that they decide on. Where no algorithm is named, they are what is
-    recommended for a native environment; a wrong name is left to tyro.
+    recommended for the environment; a wrong name is left to tyro.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--algorithm", nargs="?", default=NOT_GIVEN)
     for options in (("--episodes",), ("--steps-per-iteration", "--steps_per_iteration")):
         parser.add_argument(*options, nargs="?", default=NOT_GIVEN)
-    for option in ("--checkpoint", "--run"):  # a file of an environment's name is not the environment
+    for option in (
+        "--checkpoint",
+        "--run",
+        "--config",
+    ):  # a file of an environment's name is not the environment
         parser.add_argument(option, nargs="?")
     given, others = parser.parse_known_args(arguments)
     if given.algorithm != NOT_GIVEN:
         return given.algorithm if given.algorithm in ALGORITHMS else DEFAULT_ALGORITHM, {}
-    env_id = next(filter(is_native, others), None)
-    if env_id is None:
+    env_id = next(filter(has_settings, others), env_id)
+    if env_id is None or not has_settings(env_id):
         return DEFAULT_ALGORITHM, {}
-    defaults: dict[str, Any] = {**recommended(env_spec("train", env_id).id), "target_return": math.inf}
+    defaults: dict[str, Any] = {**recommended(env_id), "target_return": math.inf}
     if {given.episodes, given.steps_per_iteration} != {NOT_GIVEN}:
         del defaults["horizon"]  # at most one of them says how much an iteration collects
     (name,) = (name for name, one in ALGORITHMS.items() if one is type(defaults["algorithm"]))
@@ -161,6 +203,8 @@ class ResumeOptions:
         Steps between checkpoints, or a time as 60s, 10min, 2h; by default as before.
     keep_checkpoints
         How many of the newest are kept; by default as before.
+    tensorboard
+        Write the metrics for TensorBoard.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
@@ -169,6 +213,7 @@ class ResumeOptions:
     target_return: float | None = None
     checkpoint_every: int | str | None = None
     keep_checkpoints: int | None = None
+    tensorboard: TENSORBOARD = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +261,40 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
+class RenderOptions:
+    """Show episodes of a saved policy, drawn by Gymnasium's renderers.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved, or the folder of a run.
+    out
+        The file to make: .gif (needs Pillow), .mp4 or .webm (need ffmpeg). One that is there is replaced.
+    env
+        Environment; by default the one that the policy was trained in.
+    episodes
+        How many.
+    seed
+        Seeds the episodes.
+    stochastic
+        Draw the actions instead of taking the most likely one.
+    max_steps
+        End an episode here.
+    fps
+        Steps shown in a second; by default as many as the environment takes.
+    """
+
+    path: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    env: str | None = None
+    episodes: int = 1
+    seed: int = 0
+    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    max_steps: int = DEFAULT_MAX_STEPS
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
 class DiagnoseOptions:
     """Compare the forms of the policy gradient: variance, signal to noise, direction.
 
@@ -246,6 +325,22 @@ class DiagnoseOptions:
     gamma: float = 1.0
     seed: int = 0
     plot: Path | None = None
+
+
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Print a script for a shell, which then completes commands, options and environments with the Tab key.
+
+    Parameters
+    ----------
+    shell
+        bash: fastpg completion bash > ~/.local/share/bash-completion/completions/fastpg.
+        zsh: to a file _fastpg in a folder of $fpath.
+    """
+
+    shell: Annotated[
+        tyro.conf.Positional[Literal["bash", "zsh", "fish", "tcsh"]], tyro.conf.arg(metavar="SHELL")
+    ]
 
 
 @dataclass(frozen=True)

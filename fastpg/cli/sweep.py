@@ -51,6 +51,8 @@ def _reader(name: str) -> Callable[[str], Any]:
         kind = "integer"
     if name == "target_return":
         kind = "real"
+    if name in ("squash", "state_dependent_std", "action_scaling"):
+        kind = "flag"
     return {"integer": whole_number, "real": number_or_none, "flag": _flag, "choice": _word}[kind]
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.exports.check import Act, check
-from fastpg.exports.plan import Plan
+from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
 FLAGS = ("-std=c99", "-O1", "-shared", "-fPIC")
@@ -168,11 +168,14 @@ def _weights(plan: Plan) -> list[str]:
         lines += _array("float", f"weight_{i}", weight.T if by_column else weight, f"({shape})")
         lines += _array("float", f"bias_{i}", bias, f"({len(bias)},)")
     if plan.head == "gaussian":
-        lines += _array("float", "std", np.exp(plan.log_std), "of the action")
+        if not plan.state_std:
+            lines += _array("float", "std", np.exp(plan.log_std), "of the action")
         lines += _array("float", "low", plan.low, "its bounds")
         lines += _array("float", "high", plan.high, "its bounds")
-        if len(plan.half_range):
-            lines += _array("float", "half_range", plan.half_range, "half of what lies between them")
+        if len(plan.middle):
+            lines += _array("float", "middle", plan.middle, "of the bounds that it is squashed to")
+        if len(plan.half):
+            lines += _array("float", "half", plan.half, "half of what lies between its bounds")
     elif plan.head == "categorical":
         lines += _array("int", "ends", np.cumsum(plan.categories), "of each component's logits")
         lines += _array("int64_t", "starts", plan.starts, "the number of its first action")
@@ -201,22 +204,28 @@ def _network(plan: Plan) -> list[str]:
     return lines
 
 
-def _fitted(plan: Plan, drawn: str) -> list[str]:
-    """Return the lines that make an action of a Box of an expression: scaled, if it is, and clipped."""
-    if len(plan.half_range):
-        drawn = f"NAME_low[k] + ({drawn} + 1.0f) * NAME_half_range[k]"
-    return [
-        f"        const float value = {drawn};",
-        "        const float low = NAME_low[k], high = NAME_high[k];",
-        "        action[k] = value < low ? low : value > high ? high : value;",
-        "    }",
-    ]
+def _bounded(plan: Plan, value: str) -> list[str]:
+    """Return the lines that make an action of a Box of an expression: squashed, or scaled, if it is; held."""
+    if len(plan.middle):
+        value = f"NAME_middle[k] + NAME_half[k] * tanhf({value})"
+    elif len(plan.half):
+        value = f"NAME_low[k] + ({value} + 1.0f) * NAME_half[k]"
+    held = "value < NAME_low[k] ? NAME_low[k] : value > NAME_high[k] ? NAME_high[k] : value"
+    return [f"        const float value = {value};", f"        action[k] = {held};", "    }"]
+
+
+def _std(plan: Plan) -> str:
+    if not plan.state_std:
+        return "NAME_std[k]"
+    low, high = map(_number, LOG_STD_RANGE)
+    log_std = f"x[{plan.action_size} + k]"
+    return f"expf({log_std} < {low} ? {low} : {log_std} > {high} ? {high} : {log_std})"
 
 
 def _best(plan: Plan) -> list[str]:
     each = "    for (int k = 0; k < UPPER_ACTION_SIZE; k++)"
     if plan.head == "gaussian":
-        return [f"{each} {{", *_fitted(plan, "x[k]")]
+        return [f"{each} {{", *_bounded(plan, "x[k]")]
     if plan.head == "bernoulli":
         return [each, "        action[k] = x[k] > 0.0f ? 1 : 0;"]
     return [
@@ -237,7 +246,8 @@ def _drawn(plan: Plan) -> list[str]:
             f"{each} {{ /* Box and Muller, 1958: two normals of two uniforms */",
             "        const float radius = sqrtf(-2.0f * logf(uniforms[k - k % 2]));",
             f"        const float angle = {_number(float(np.float32(2 * np.pi)))} * uniforms[k - k % 2 + 1];",
-            *_fitted(plan, "x[k] + NAME_std[k] * radius * (k % 2 ? sinf(angle) : cosf(angle))"),
+            f"        const float std = {_std(plan)};",
+            *_bounded(plan, "x[k] + std * radius * (k % 2 ? sinf(angle) : cosf(angle))"),
         ]
     if plan.head == "bernoulli":
         return [each, "        action[k] = uniforms[k] > 1.0f / (1.0f + expf(x[k])) ? 1 : 0;"]

@@ -8,7 +8,7 @@ from gymnasium.spaces import Tuple
 from numpy.typing import NDArray
 
 from fastpg import _core
-from fastpg.exports.plan import Plan
+from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
 NUM_OBSERVATIONS = 1000
@@ -69,11 +69,17 @@ def drawn(plan: Plan, outputs: NDArray[np.float32], uniforms: Any, by: float) ->
             radius, angle = np.sqrt(-2 * np.log(u[:, ::2])), 2 * np.pi * u[:, 1::2]
             pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(len(x), -1)
             std = np.exp(plan.log_std.astype(np.float64))
-            x = x + std * (pairs[:, : plan.action_size] + by)
-        x = x + by
-        if len(plan.half_range):
-            rounding = 4 * np.spacing(np.maximum(np.abs(plan.low), np.abs(plan.high)))
-            x = plan.low + (x + 1) * plan.half_range.astype(np.float64) + np.sign(by) * rounding
+            if plan.state_std:
+                std = np.exp(np.clip(x[:, plan.action_size :], *LOG_STD_RANGE))
+            deviate = std * pairs[:, : plan.action_size]
+            x = x[:, : plan.action_size] + deviate + by * (std + np.abs(deviate) * plan.state_std)
+        x = x[:, : plan.action_size] + by
+        if len(plan.half):
+            rounding = np.sign(by) * 4 * np.spacing(np.maximum(np.abs(plan.low), np.abs(plan.high)))
+            half = plan.half.astype(np.float64)
+            x = (
+                plan.middle + half * np.tanh(x) if len(plan.middle) else plan.low + (x + 1) * half
+            ) + rounding
         return np.asarray(np.clip(x, plan.low, plan.high))
     if plan.head == "bernoulli":
         if uniforms is None:

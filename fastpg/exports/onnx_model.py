@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.exports.check import check
-from fastpg.exports.plan import Plan
+from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes of today read
@@ -116,7 +116,7 @@ def _network(graph: _Graph, plan: Plan) -> str:
 def _best(graph: _Graph, plan: Plan, outputs: str) -> str:
     """Add the most likely actions, (B, action_size)."""
     if plan.head == "gaussian":
-        return _fitted(graph, plan, outputs)
+        return _bounded(graph, plan, _means(graph, plan, outputs))
     if plan.head == "bernoulli":
         above = graph.add("Greater", outputs, graph.constant(0.0, np.float32))
         return graph.add("Cast", above, to=7)
@@ -142,9 +142,8 @@ def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
         ]
         normal = graph.add("Concat", *pairs, axis=2)
         normal = graph.add("Reshape", normal, graph.constant([-1, n], np.int64))
-        std = graph.constant(np.exp(plan.log_std), np.float32)
-        deviate = graph.add("Mul", graph.columns(normal, 0, plan.action_size), std)
-        return _fitted(graph, plan, graph.add("Add", outputs, deviate))
+        deviate = graph.add("Mul", graph.columns(normal, 0, plan.action_size), _std(graph, plan, outputs))
+        return _bounded(graph, plan, graph.add("Add", _means(graph, plan, outputs), deviate))
     if plan.head == "bernoulli":
         zero = graph.add("Sigmoid", graph.add("Neg", outputs))
         return graph.add("Cast", graph.add("Greater", "uniforms", zero), to=7)
@@ -160,12 +159,26 @@ def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
     return graph.add("Concat", *found, axis=1)
 
 
-def _fitted(graph: _Graph, plan: Plan, actions: str) -> str:
-    """Add what makes drawn actions of a Box the environment's: scaled, if they are, and clipped."""
+def _means(graph: _Graph, plan: Plan, outputs: str) -> str:
+    return graph.columns(outputs, 0, plan.action_size) if plan.state_std else outputs
+
+
+def _std(graph: _Graph, plan: Plan, outputs: str) -> str:
+    if not plan.state_std:
+        return graph.constant(np.exp(plan.log_std), np.float32)
+    low, high = (graph.constant(bound, np.float32) for bound in LOG_STD_RANGE)
+    log_std = graph.columns(outputs, plan.action_size, plan.num_outputs)
+    return graph.add("Exp", graph.add("Clip", log_std, low, high))
+
+
+def _bounded(graph: _Graph, plan: Plan, actions: str) -> str:
+    """Add what makes drawn actions of a Box the environment's: squashed, or scaled, if they are; held."""
     low, high = graph.constant(plan.low, np.float32), graph.constant(plan.high, np.float32)
-    if len(plan.half_range):
-        from_low = graph.add("Add", actions, graph.constant(1.0, np.float32))
-        actions = graph.add(
-            "Add", low, graph.add("Mul", from_low, graph.constant(plan.half_range, np.float32))
-        )
+    if len(plan.half):
+        half, begin = graph.constant(plan.half, np.float32), low
+        if len(plan.middle):
+            begin, actions = graph.constant(plan.middle, np.float32), graph.add("Tanh", actions)
+        else:
+            actions = graph.add("Add", actions, graph.constant(1.0, np.float32))
+        actions = graph.add("Add", begin, graph.add("Mul", half, actions))
     return graph.add("Min", graph.add("Max", actions, low), high)

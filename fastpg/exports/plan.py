@@ -8,9 +8,11 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from fastpg.networks.policy import Policy
+from fastpg.networks.policy import LOG_STD_RANGE, Policy
 
 F32 = NDArray[np.float32]
+
+__all__ = ["LOG_STD_RANGE", "Plan", "identifier", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,10 +31,12 @@ class Plan:
     starts: tuple[int, ...]
     action_size: int
     action_shape: tuple[int, ...]  # of one action
-    log_std: F32  # (action_size,) in a Box, else ()
-    low: F32  # (action_size,), of a Box; else ()
+    log_std: F32  # (action_size,) in a Box, unless it is the second half of the outputs; else ()
+    state_std: bool  # it is
+    low: F32  # (action_size,), of a Box, where actions are held; else ()
     high: F32
-    half_range: F32  # (action_size,), half of what lies between them, where -1 .. 1 stands for them; else ()
+    middle: F32  # (action_size,), of the bounds, where actions are squashed: middle + half * tanh; else ()
+    half: F32  # (action_size,), half of what lies between them, where actions are squashed or scaled; else ()
 
     @property
     def num_outputs(self) -> int:
@@ -66,6 +70,12 @@ def plan_of(where: str, policy: Policy, name: str) -> Plan:
     space: Any = policy.action_space
     bounds = (space.low, space.high) if isinstance(space, Box) else ((), ())
     low, high = (np.array(bound, np.float32).reshape(-1) for bound in bounds)
+    middle = half = np.empty(0, np.float32)
+    if policy.squash or policy.action_scaling:
+        half = 0.5 * high - 0.5 * low
+    if policy.squash:
+        middle = 0.5 * low + 0.5 * high
+        low, high = np.nextafter(low, high), np.nextafter(high, low)
     discrete = isinstance(policy.observation_space, Discrete)
     return Plan(
         name=identifier(name),
@@ -81,9 +91,11 @@ def plan_of(where: str, policy: Policy, name: str) -> Plan:
         action_size=acted.size,
         action_shape=tuple(space.shape or ()),
         log_std=views.get("log_std", np.empty(0, np.float32)),
+        state_std=policy.state_dependent_std,
         low=low,
         high=high,
-        half_range=0.5 * high - 0.5 * low if policy.action_scaling else np.empty(0, np.float32),
+        middle=middle,
+        half=half,
     )
 
 

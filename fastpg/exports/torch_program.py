@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg.exports.check import check
-from fastpg.exports.plan import Plan
+from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
 try:
@@ -29,7 +29,8 @@ class Acting(nn.Module):
 
     low: Tensor
     high: Tensor
-    half_range: Tensor
+    middle: Tensor
+    half_width: Tensor
     std: Tensor
     offsets: Tensor
 
@@ -46,11 +47,10 @@ class Acting(nn.Module):
         self.linear: Sequence[Any] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.requires_grad_(False)
         if plan.head == "gaussian":
-            arrays = {"low": plan.low, "high": plan.high, "std": np.exp(plan.log_std)}
-            if len(plan.half_range):
-                arrays["half_range"] = plan.half_range
-            for name, array in arrays.items():
-                self.register_buffer(name, torch.from_numpy(array.copy()))
+            arrays = {"low": plan.low, "high": plan.high, "middle": plan.middle, "half_width": plan.half}
+            for name, array in (arrays | {"std": np.exp(plan.log_std)}).items():
+                if len(array):
+                    self.register_buffer(name, torch.from_numpy(array.copy()))
         if plan.obs_categories:
             self.register_buffer("offsets", torch.tensor(plan.obs_offsets))
 
@@ -67,17 +67,19 @@ class Acting(nn.Module):
                 x = torch.tanh(x) if self.plan.activation == "tanh" else torch.relu(x)
         return x
 
-    def fitted(self, x: Tensor) -> Tensor:
+    def bounded(self, x: Tensor) -> Tensor:
         """Return actions of a Box as the environment takes them."""
-        if len(self.plan.half_range):
-            x = self.low + (x + 1) * self.half_range
+        if len(self.plan.middle):
+            x = self.middle + self.half_width * torch.tanh(x)
+        elif len(self.plan.half):
+            x = self.low + (x + 1) * self.half_width
         return torch.clip(x, self.low, self.high)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Take the most likely actions."""
         plan, x = self.plan, self.outputs(obs)
         if plan.head == "gaussian":
-            actions = self.fitted(x)
+            actions = self.bounded(x[:, : plan.action_size])
         elif plan.head == "bernoulli":
             actions = (x > 0).long()
         else:
@@ -95,7 +97,9 @@ class Sampling(Acting):
         if plan.head == "gaussian":
             radius, angle = torch.sqrt(-2 * torch.log(uniforms[:, ::2])), 2 * math.pi * uniforms[:, 1::2]
             normal = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2).flatten(1)
-            actions = self.fitted(x + self.std * normal[:, : plan.action_size])
+            size = plan.action_size
+            std = torch.exp(torch.clip(x[:, size:], *LOG_STD_RANGE)) if plan.state_std else self.std
+            actions = self.bounded(x[:, :size] + std * normal[:, :size])
         elif plan.head == "bernoulli":
             actions = (uniforms > torch.sigmoid(-x)).long()
         else:

@@ -9,9 +9,10 @@ Floats = NDArray[np.float64]
 
 
 def kl(actions: Actions, p: Floats, p_log_std: Floats, q: Floats, q_log_std: Floats) -> Floats:
-    """Return KL(P || Q), summed over an action's components, (B,), for outputs p, q (B, num_outputs).
+    """Return KL(P || Q), summed over an action's components, (B,), for logits or means p, q (B, ...).
 
-    log_std (n,) counts for a Gaussian only.
+    log_std, (n,) or (B, n), counts for a Gaussian only. Categories whose outputs are -infinity in both add
+    nothing.
     """
     total: Floats
     if actions.head == "gaussian":
@@ -28,7 +29,8 @@ def kl(actions: Actions, p: Floats, p_log_std: Floats, q: Floats, q_log_std: Flo
     for categories in actions.categories:
         part = slice(start, start + categories)
         log_p, log_q = log_softmax(p[:, part]), log_softmax(q[:, part])
-        total += (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
+        terms = np.exp(log_p) * (log_p - log_q)
+        total += np.where(np.isneginf(p[:, part]) & np.isneginf(q[:, part]), 0.0, terms).sum(axis=-1)
         start += categories
     return total
 

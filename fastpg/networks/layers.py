@@ -18,7 +18,7 @@ def named_views(network: _core.Network, theta: NDArray[np.float32]) -> dict[str,
         offset += outputs * inputs
         views[f"{name}.bias"] = theta[offset : offset + outputs]
         offset, inputs = offset + outputs, outputs
-    if network.head == "gaussian":
+    if network.head == "gaussian" and not network.state_std:
         views["log_std"] = theta[offset:]
     return views
 

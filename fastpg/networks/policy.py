@@ -9,6 +9,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from fastpg import _check, _core, acted, spaces
+from fastpg.action_masks import mask_rows, require_allowed
 from fastpg.errors import named
 from fastpg.networks import distributions
 from fastpg.networks.parametric import Activation, Parametric, spaces_of
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fastpg.envs.gymnasium.adapter import AnyEnv
 
 __all__ = ["Activation", "HasSpaces", "Policy", "require_policy"]
+
+LOG_STD_RANGE = -20.0, 2.0  # in which csrc/heads/state_std.h holds outputs
 
 
 class HasSpaces(Protocol):
@@ -45,6 +48,15 @@ class Policy(Parametric):
     fastpg runs an environment, it scales them on their way there, if it is told to, and clips them; the
     log-probability stays that of what was drawn.
 
+    With `squash`, the environment gets ``tanh`` of what was drawn, scaled to the Box, so that it is always
+    strictly inside the bounds. Arrays of actions hold the number u that was drawn, before the tanh:
+    `env_actions` makes the environment's action of it, `from_env_actions` goes back. Near a bound, rounding
+    leaves nothing of u in the action; so u is what `act` returns, what batches hold and what is learnt from.
+    Log-probabilities are those of the environment's action, the change of variables included.
+    `entropy`, and so the bonus that an algorithm's entropy_coef gives, is that of u, which grows with the
+    standard deviation without end: with much of it, actions crowd at the bounds. (That of the squashed action
+    has no closed form.) Divergences and Fisher matrices are the same for both.
+
     Parameters
     ----------
     observation_space : gymnasium.spaces.Box, Discrete, MultiDiscrete, or Tuple of Discrete
@@ -62,20 +74,25 @@ class Policy(Parametric):
     seed : int
         Seeds the initial parameters: orthogonal weights with gain sqrt(2), and 0.01 in the head so that the
         first policy is nearly uniform; zero biases and log_std.
+    squash : bool
+        Squash actions into a Box, which has to have finite bounds.
+    state_dependent_std : bool
+        In a Box of n components: the network has 2 n outputs, the means and then `log_std`, which is held in
+        [-20, 2]; beyond, its gradient is 0. There is no parameter `log_std` then.
     action_scaling : bool, optional
         Of a Box with bounds on all sides: actions count from -1 to 1, which stand for its bounds, as with
         Gymnasium's `RescaleAction`. What `act` returns and what is learnt from are such numbers;
         `env_actions` and whatever of fastpg runs an environment turns them into the environment's. By
         default they are not scaled, and a warning says so where bounds are above 4 or below 1/4: the first
-        policy draws with mean 0 and standard deviation 1.
+        policy draws with mean 0 and standard deviation 1. Not together with `squash`, which scales anyway.
 
     Attributes
     ----------
     theta : float32 array, shape (P,)
         The parameters, the storage of record: write into it, or assign to it to copy another vector in.
         Per layer the weight (out, in) row-major, then the bias (out,); hidden layers first, then the head,
-        then log_std (n,) where actions are in a Box.
-    observation_space, action_space, hidden, activation, action_scaling
+        then log_std (n,) where actions are in a Box, unless it depends on the state.
+    observation_space, action_space, hidden, activation, squash, state_dependent_std, action_scaling
         As given.
     env_id : str or None
         The environment that the policy was made for, if known; `save` keeps it.
@@ -84,16 +101,17 @@ class Policy(Parametric):
     ------
     TypeError, ValueError
         An argument is of the wrong kind or out of range; a space is not supported; action_scaling is True
-        without bounds.
+        without bounds, or together with squash.
 
     Warns
     -----
     UserWarning
-        A Box's bounds are far from 1, and action_scaling is not given.
+        A Box's bounds are far from 1, and neither action_scaling nor squash is given.
 
     References
     ----------
-    Saxe, McClelland and Ganguli, 2014 (orthogonal initialisation).
+    Saxe, McClelland and Ganguli, 2014 (orthogonal initialisation); Haarnoja et al., "Soft actor-critic
+    algorithms and applications", 2018, appendix C (squashing), and their code (the range of `log_std`).
 
     Examples
     --------
@@ -115,9 +133,15 @@ class Policy(Parametric):
     THETA = "theta"
     SPACES = ("observation_space", "action_space")
     LABELS = ("env_id",)
-    OPTIONS: ClassVar[Mapping[str, Any]] = {"action_scaling": False}
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "squash": False,
+        "state_dependent_std": False,
+        "action_scaling": False,
+    }
 
     action_space: Space[Any]
+    squash: bool
+    state_dependent_std: bool
     action_scaling: bool
     env_id: str | None
 
@@ -129,16 +153,25 @@ class Policy(Parametric):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
+        squash: bool = False,
+        state_dependent_std: bool = False,
         action_scaling: bool | None = None,
     ) -> None:
-        scales = acted.action_scaling("Policy()", action_space, action_scaling, stacklevel=2)
+        squash = _check.boolean("Policy()", "squash", squash)
+        options = {
+            "squash": squash,
+            "state_dependent_std": _check.boolean("Policy()", "state_dependent_std", state_dependent_std),
+            "action_scaling": acted.action_scaling(
+                "Policy()", action_space, action_scaling, stacklevel=2, squash=squash
+            ),
+        }
         given = observation_space, action_space
-        self._begin(given, hidden, activation, seed, head_gain=0.01, action_scaling=scales)
+        self._begin(given, hidden, activation, seed, head_gain=0.01, **options)
 
     def _make_network(self, where: str) -> _core.Network:
-        self.actions = spaces.actions(where, self.action_space)
+        self.actions = self._actions_of(where, self.action_space)
         if self.action_scaling:
-            spaces.require_scalable(where, self.action_space)
+            spaces.require_scalable(where, self.actions)
         return _core.Network(
             self.observations.num_inputs,
             self.hidden,
@@ -147,8 +180,14 @@ class Policy(Parametric):
             self.observations.categories,
             self.actions.head,
             self.actions.categories if self.actions.head == "categorical" else (),
+            self.state_dependent_std,
+            self.actions.log_scale,
             self.action_scaling,
         )
+
+    def _actions_of(self, where: str, space: Space[Any]) -> spaces.Actions:
+        """Return how this policy's options draw actions of a space."""
+        return spaces.actions(where, space, squash=self.squash, state_dependent_std=self.state_dependent_std)
 
     @classmethod
     def for_env(
@@ -158,6 +197,8 @@ class Policy(Parametric):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         seed: int = 0,
+        squash: bool = False,
+        state_dependent_std: bool = False,
         action_scaling: bool | None = None,
     ) -> Self:
         """Return a new policy with the spaces of an environment.
@@ -167,7 +208,7 @@ class Policy(Parametric):
         env_id : str, fastpg.exact.FiniteMDP, what jit_env or load_env made, VectorEnv or callable
             As in `fastpg.train`. One that is not native is made for a moment; spaces that `Policy` does not
             read are flattened, as docs/gymnasium.md says.
-        hidden, activation, seed, action_scaling
+        hidden, activation, seed, squash, state_dependent_std, action_scaling
             As in `Policy`.
 
         Raises
@@ -184,11 +225,13 @@ class Policy(Parametric):
         """
         where = "Policy.for_env()"
         observations, actions, known_as = spaces_of(where, env_id)
-        scales = acted.action_scaling(where, actions, action_scaling, stacklevel=2)
+        squash = _check.boolean(where, "squash", squash)
+        scales = acted.action_scaling(where, actions, action_scaling, stacklevel=2, squash=squash)
         with named(where):
             policy = cls(
-                observations, actions, hidden=hidden, activation=activation, seed=seed, action_scaling=scales
-            )
+                observations, actions, hidden=hidden, activation=activation, seed=seed, squash=squash,
+                state_dependent_std=state_dependent_std, action_scaling=scales,
+            )  # fmt: skip
         policy.env_id = known_as
         return policy
 
@@ -196,7 +239,13 @@ class Policy(Parametric):
         return f"{super()._mapping()}, {self.actions}"
 
     def act(
-        self, obs: NDArray[np.float32], *, seed: int | None = None, step: int = 0, deterministic: bool = False
+        self,
+        obs: NDArray[np.float32],
+        *,
+        seed: int | None = None,
+        step: int = 0,
+        deterministic: bool = False,
+        action_mask: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Choose an action for each observation.
 
@@ -209,20 +258,26 @@ class Policy(Parametric):
         step : int
             Count it up over time so that the draws of successive calls are independent.
         deterministic : bool
-            Take the most likely action (the first of equals; in a Box the mean) instead of drawing one.
+            Take the most likely action (the first of equals; in a Box the mean) instead of drawing one. With
+            `squash` the environment then gets the tanh of the mean.
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            Of Discrete and MultiDiscrete actions: which may be taken, A categories of all components, one
+            component's after the other's. The others have probability 0. Every row has to allow one of each
+            component.
 
         Returns
         -------
         int64 or float32 array, shape (...) or (..., n)
             A NumPy scalar for a single observation and a Discrete action. Actions in a Box are as drawn,
-            neither clipped nor scaled: `env_actions` makes of them what an environment should get.
+            neither clipped, scaled nor squashed: `env_actions` makes of them what an environment should get.
 
         Raises
         ------
         TypeError
             obs is not float32; there is no seed to draw actions by.
         ValueError
-            obs has the wrong length or is not finite; theta is not finite.
+            obs has the wrong length or is not finite; theta is not finite; action_mask has the wrong shape,
+            allows nothing somewhere, or actions have no softmax.
         FloatingPointError
             The network's output is not finite.
 
@@ -233,6 +288,8 @@ class Policy(Parametric):
         >>> policy.parameters()["head.bias"][:] = [0.0, 100.0]
         >>> policy.act(np.zeros((3, 4), np.float32), seed=0)
         array([1, 1, 1])
+        >>> policy.act(np.zeros((2, 4), np.float32), seed=0, action_mask=np.array([[1, 0], [1, 1]]))
+        array([0, 1])
         """
         where = "Policy.act()"
         rows, batch_shape = self.observations.rows(where, obs)
@@ -241,16 +298,18 @@ class Policy(Parametric):
             raise TypeError(f"{where}: seed must be given, as actions are drawn; or pass deterministic=True")
         seed = 0 if seed is None else _check.seed(where, seed)
         step = _check.integer(where, "step", step, 0, 2**32 - 1)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
         theta = self.checked_theta(where)
         with named(where):
-            drawn = _core.act(self.network, theta, rows, seed, step, deterministic)
+            drawn = _core.act(self.network, theta, rows, seed, step, deterministic, action_mask=mask)
         return self.actions.shaped(drawn, batch_shape)
 
     def env_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Return actions as the environment takes them, in its own numbers.
 
-        In a Box they are scaled, if the policy was made with `action_scaling`, and clipped to the bounds.
-        Others are in the space already, counted from its start, and only get its dtype.
+        In a Box they are clipped to the bounds, and scaled to them before, if the policy was made with
+        `action_scaling`; or, with `squash`, strictly inside of them: ``tanh(actions)``, scaled. Others are in
+        the space already, and only get its dtype.
 
         Parameters
         ----------
@@ -271,31 +330,80 @@ class Policy(Parametric):
         --------
         >>> import numpy as np
         >>> from gymnasium.spaces import Box
+        >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 8.0, (1,)), squash=True)
+        >>> policy.env_actions(np.array([[-0.5], [0.0], [50.0]], np.float32)).ravel().round(3)
+        array([2.152, 4.   , 8.   ], dtype=float32)
         >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 100.0, (2,)), action_scaling=True)
         >>> policy.env_actions(np.array([[-1.0, 0.0], [0.5, 7.0]], np.float32)).tolist()
         [[0.0, 50.0], [75.0, 100.0]]
         """
         where = "Policy.env_actions()"
-        given = _check.as_array(where, "actions", actions)
-        inner = len(self.action_space.shape or ())
-        if given.ndim < inner or given.size == 0:
-            raise ValueError(
-                f"{where}: actions must hold at least one of {self.action_space}, got the shape {given.shape}"
-            )
-        batch_shape = given.shape[: given.ndim - inner]
+        given, batch_shape = self._batch_of(where, actions)
         flat = self.actions.flat(where, given, batch_shape)
         count = flat.size // self.actions.size
-        prepared = acted.Acted(where, self.action_space, count, scales=self.action_scaling).prepare(flat)
+        prepared = acted.Acted(
+            where, self.action_space, count, squash=self.squash, scales=self.action_scaling
+        ).prepare(flat)
         return prepared.reshape(given.shape)[()]
+
+    def from_env_actions(self, actions: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what a squashed policy would have drawn to act so: what `log_prob` and others take.
+
+        The inverse of `env_actions`, as far as rounding has left one: half a unit in the last place of an
+        action moves the result by up to 0.1 where it is 8, and by more beyond. Actions on the bounds become
+        the numbers next to them.
+
+        Parameters
+        ----------
+        actions : float array, shape (..., n)
+            In the Box, bounds included.
+
+        Returns
+        -------
+        float32 array of the same shape
+
+        Raises
+        ------
+        TypeError, ValueError
+            The policy does not squash; actions have the wrong dtype or shape, or lie outside of the Box.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gymnasium.spaces import Box
+        >>> policy = Policy(Box(-1.0, 1.0, (3,)), Box(0.0, 8.0, (1,)), squash=True)
+        >>> policy.from_env_actions(np.array([[4.0], [5.848]], np.float32)).round(3).tolist()
+        [[0.0], [0.5]]
+        """
+        where = "Policy.from_env_actions()"
+        if not self.squash:
+            raise ValueError(f"{where}: the policy does not squash its actions: it takes them as they are")
+        given, _ = self._batch_of(where, actions)
+        if given.dtype.kind != "f":
+            raise TypeError(f"{where}: actions must be floats, got {given.dtype}")
+        drawn = acted.unsquashed(where, self.action_space, given)
+        return np.asarray(drawn, np.float32)
+
+    def _batch_of(self, where: str, actions: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
+        """Return actions as an array, and the shape of the batch that they are."""
+        given = np.asarray(actions) if isinstance(actions, np.generic) else actions
+        given = _check.as_array(where, "actions", given)
+        inner = self.action_space.shape or ()
+        batch_shape = given.shape[: given.ndim - len(inner)]
+        if given.size == 0 or given.shape != (*batch_shape, *inner):
+            wanted = ", ".join(["...", *map(str, inner)])
+            raise ValueError(f"{where}: actions must have shape ({wanted}), got {given.shape}")
+        return given, batch_shape
 
     def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
         """Write the policy for where there is no fastpg, in the form that the ending of path says.
 
-        Observation normalisation is part of the first layer; actions are those of `env_actions`. What is
-        written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
-        ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
-        independent numbers inside (0, 1); "action", (B, ...), as `act` returns it, and "outputs", the logits
-        or means. The same uniforms draw the same actions in all forms.
+        Observation normalisation is part of the first layer; actions are those of `env_actions`. Action masks
+        are left to who acts: as outputs of minus infinity. What is written has been compared with the policy
+        on random observations. Inputs and outputs of ".onnx" and ".pt2" are batches: "obs", (B, ...), as the
+        space has them; with ``sampled`` "uniforms", (B, n), independent numbers inside (0, 1); "action",
+        (B, ...), and "outputs", those of the network: logits, or means. The same uniforms draw the same
+        actions in all forms.
 
         Parameters
         ----------
@@ -332,13 +440,18 @@ class Policy(Parametric):
 
         exports.export("Policy.export()", self, path, sampled)
 
-    def log_prob(self, obs: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[np.float32]:
+    def log_prob(
+        self, obs: NDArray[np.float32], actions: NDArray[Any], *, action_mask: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
         """Return log pi(actions|obs): a density in a Box, else a probability, of all components together.
 
         Parameters
         ----------
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
         actions : integer or float32 array, shape (...) or (..., n)
+            As `act` returns them. With `squash` the density is that of ``env_actions(actions)``.
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`; it has to allow the actions.
 
         Returns
         -------
@@ -348,7 +461,8 @@ class Policy(Parametric):
         Raises
         ------
         TypeError, ValueError
-            As in `act`; actions have the wrong dtype or shape, or are out of range or not finite.
+            As in `act`; actions have the wrong dtype or shape, are out of range or not finite, or are ones
+            that action_mask does not allow.
 
         Examples
         --------
@@ -358,14 +472,20 @@ class Policy(Parametric):
         >>> policy.log_prob(np.zeros((2, 4), np.float32), np.array([0, 1])).round(4)
         array([-0.6931, -0.6931], dtype=float32)
         """
-        return self.log_prob_and_entropy("Policy.log_prob()", obs, actions)[0]
+        return self.log_prob_and_entropy("Policy.log_prob()", obs, actions, action_mask)[0]
 
-    def entropy(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def entropy(
+        self, obs: NDArray[np.float32], *, action_mask: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
         """Return the entropy of pi(.|obs) in nats; in a Box it is the differential entropy.
+
+        With `squash` it is that of what is drawn, before the tanh.
 
         Parameters
         ----------
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`: the entropy is that of the actions that are allowed.
 
         Returns
         -------
@@ -388,13 +508,19 @@ class Policy(Parametric):
         where = "Policy.entropy()"
         rows, batch_shape = self.observations.rows(where, obs)
         any_actions = np.zeros(len(rows) * self.actions.size, self.actions.dtype)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
         theta = self.checked_theta(where)
         with named(where):
-            entropy = _core.log_prob_and_entropy(self.network, theta, rows, any_actions)[1]
+            entropy = _core.log_prob_and_entropy(self.network, theta, rows, any_actions, mask)[1]
         return entropy.reshape(batch_shape)[()]
 
     def fisher_product(
-        self, obs: NDArray[np.float32], direction: NDArray[np.float32], *, damping: float = 0.0
+        self,
+        obs: NDArray[np.float32],
+        direction: NDArray[np.float32],
+        *,
+        damping: float = 0.0,
+        action_mask: NDArray[Any] | None = None,
     ) -> NDArray[np.float32]:
         """Return F v, the policy's Fisher matrix times a direction: what natural gradients are solved with.
 
@@ -409,6 +535,8 @@ class Policy(Parametric):
             In the order of `theta`.
         damping : float
             Adds this times `direction`, at least 0.
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`: the distributions are those of the actions that are allowed.
 
         Returns
         -------
@@ -436,19 +564,22 @@ class Policy(Parametric):
         [0.25, 0.0, 0.0, 0.0, -0.25, 0.0, 0.0, 0.0, 0.25, -0.25]
         """
         where = "Policy.fisher_product()"
-        rows, _ = self.observations.rows(where, obs)
+        rows, batch_shape = self.observations.rows(where, obs)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
         theta = self.checked_theta(where)
         vector = _check.contiguous(_check.floats(where, "direction", direction, theta.shape))
         damping = _check.real(where, "damping", damping, "[0, inf)")
         with named(where):
-            product = _core.fisher_product(self.network, theta, rows, vector)
+            product = _core.fisher_product(self.network, theta, rows, vector, mask)
         with np.errstate(over="ignore", invalid="ignore"):
             product += np.float32(damping) * vector
         if not np.isfinite(product).all():
             raise FloatingPointError(f"{where}: the product overflows float32: damping is too large")
         return product
 
-    def kl(self, other: "Policy", obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def kl(
+        self, other: "Policy", obs: NDArray[np.float32], *, action_mask: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
         """Return the divergence KL(self || other) of the action's distribution at each observation, in nats.
 
         Parameters
@@ -456,6 +587,8 @@ class Policy(Parametric):
         other : Policy
             With the same spaces; its network may have another shape.
         obs : float32 array, shape (D,) or (..., D); or what else the observation space holds
+        action_mask : bool or 0/1 array, shape (..., A), optional
+            As in `act`: both distributions are those of the actions that are allowed.
 
         Returns
         -------
@@ -494,7 +627,8 @@ class Policy(Parametric):
                 f"does, but it maps {other.observation_space} to {other.action_space}"
             )
         rows, batch_shape = self.observations.rows(where, obs)
-        outputs = *self._outputs(where, rows), *other._outputs(where, rows)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
+        outputs = *self._outputs(where, rows, mask), *other._outputs(where, rows, mask)
         with np.errstate(all="ignore"):  # what overflows is seen in the result
             # Rounding may leave a little less than nothing, which a square root would not take.
             divergence = np.maximum(distributions.kl(self.actions, *outputs), 0.0).astype(np.float32)
@@ -506,28 +640,38 @@ class Policy(Parametric):
         return divergence.reshape(batch_shape)[()]
 
     def _outputs(
-        self, where: str, rows: NDArray[np.float32]
+        self, where: str, rows: NDArray[np.float32], mask: NDArray[np.uint8] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the network's outputs (B, num_outputs), and log_std (n,), of length 0 if there is none."""
+        """Return logits or means (B, ...), and log_std, (n,) or (B, n), of length 0 if there is none.
+
+        Logits are -infinity where the mask does not allow a category.
+        """
         with named(where):
             outputs = _core.logits(self.network, self.checked_theta(where), rows).astype(np.float64)
+        if self.state_dependent_std:
+            means, given = np.split(outputs, 2, axis=-1)
+            return means, np.clip(given, *LOG_STD_RANGE)
+        if mask is not None:
+            outputs[mask == 0] = -np.inf
         log_std = self.parameters().get("log_std", self._theta[:0])
         return outputs, log_std.astype(np.float64)
 
     def log_prob_and_entropy(
-        self, where: str, obs: NDArray[np.float32], actions: NDArray[Any]
+        self, where: str, obs: NDArray[np.float32], actions: NDArray[Any], action_mask: NDArray[Any] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Do the work of `log_prob` and `fastpg.log_prob_and_entropy`; `where` is the caller."""
         rows, batch_shape = self.observations.rows(where, obs)
         flat_actions = self.actions.flat(where, actions, batch_shape)
+        mask = mask_rows(where, self.actions, action_mask, batch_shape)
+        require_allowed(where, self.actions, flat_actions, mask, batch_shape)
         theta = self.checked_theta(where)
         with named(where):
-            log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions)
+            log_prob, entropy = _core.log_prob_and_entropy(self.network, theta, rows, flat_actions, mask)
         return log_prob.reshape(batch_shape)[()], entropy.reshape(batch_shape)[()]
 
     def check_fits(self, where: str, env: HasSpaces) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""
-        actions = spaces.actions(where, env.action_space)
+        actions = self._actions_of(where, env.action_space)
         # Checkpoints of policies that counted from 0 whatever the environment did: they go on.
         starts_fit = not self.actions.starts or self.actions.starts == actions.starts
         if not starts_fit or not self.has_spaces_like(
@@ -541,7 +685,8 @@ class Policy(Parametric):
     def has_spaces_like(self, observations: spaces.Observations, actions: spaces.Actions) -> bool:
         """Return whether observations and actions have this policy's widths and kinds.
 
-        Bounds are free, and so are starts and shapes, of which the network knows nothing.
+        Bounds are free, unless actions are squashed to them; and so are starts and shapes, of which the
+        network knows nothing.
         """
         return observations.shape == self.observations.shape and actions.shape == self.actions.shape
 

@@ -12,10 +12,43 @@ import numpy as np
 from fastpg.reference.arrays import Floats, Ints
 from fastpg.reference.networks import Network, logits
 
+# Of log_std that are outputs, as the code of Haarnoja et al., "Soft actor-critic ...", 2018, holds them.
+LOG_STD_RANGE = -20.0, 2.0
+
 
 def log_std(network: Network, theta: Floats) -> Floats:
     """Return the Gaussian's parameters at the end of theta, `(n,)`."""
     return theta[len(theta) - network.num_outputs :]
+
+
+def mean_and_log_std(network: Network, theta: Floats, z: Floats) -> tuple[Floats, Floats]:
+    """Return both of a Gaussian with the outputs z, `(B, n)` each."""
+    if network.state_std:
+        mean, given = np.split(z, 2, axis=-1)
+        return mean, np.clip(given, *LOG_STD_RANGE)
+    return z, np.broadcast_to(log_std(network, theta), z.shape)
+
+
+def is_free(z: Floats) -> Floats:
+    """Return the derivative of log_std, `(B, n)`, by the outputs that it is: 0 where it is held, else 1."""
+    low, high = LOG_STD_RANGE
+    given = np.split(z, 2, axis=-1)[1]
+    return ((low <= given) & (given <= high)).astype(np.float64)
+
+
+def squash(network: Network, actions: Ints | Floats) -> Floats:
+    """Return what the environment gets of the actions u, `(B, n)`: tanh(u), scaled to the bounds."""
+    low, high = np.array(network.bounds).T
+    result: Floats = (low + high) / 2.0 + (high - low) / 2.0 * np.tanh(actions)
+    return result
+
+
+def squash_log_slope(network: Network, actions: Ints | Floats) -> Floats:
+    """Return log(d squash(u) / d u), `(B, n)`; `1 - tanh(u)^2` is `4 / (e^u + e^-u)^2`, without overflow."""
+    low, high = np.array(network.bounds).T
+    log_tanh_slope = 2.0 * (math.log(2.0) - np.logaddexp(actions, -actions))
+    result: Floats = np.log((high - low) / 2.0) + log_tanh_slope
+    return result
 
 
 def log_softmax(x: Floats) -> Floats:
@@ -33,6 +66,13 @@ def component_log_probs(network: Network, z: Floats) -> list[Floats]:
     return [log_softmax(part) for part in np.split(z, np.cumsum(sizes)[:-1], axis=-1)]
 
 
+def expected(log_p: Floats, values: Floats) -> Floats:
+    """Return the mean of values `(B, A)` under probabilities, `(B,)`; what has none adds nothing."""
+    possible = log_p > -np.inf
+    result: Floats = np.sum(np.exp(log_p) * np.where(possible, values, 0.0), axis=-1)
+    return result
+
+
 def summed(components: Iterable[Floats]) -> Floats:
     """Return the sum of the components' values, each `(B,)`."""
     result: Floats = np.sum(list(components), axis=0)
@@ -40,11 +80,17 @@ def summed(components: Iterable[Floats]) -> Floats:
 
 
 def log_prob(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
-    """Return `log pi(a|s)`, `(B,)`: the sum over the action's components."""
+    """Return `log pi(a|s)`, `(B,)`: the sum over the action's components.
+
+    Of squashed actions it is the density of what the environment gets.
+    """
     z = logits(network, theta, obs)
     if network.head == "gaussian":
-        std = np.exp(log_std(network, theta))
-        densities = -0.5 * ((actions - z) / std) ** 2 - np.log(std) - 0.5 * math.log(2.0 * math.pi)
+        mean, log_scale = mean_and_log_std(network, theta, z)
+        deviates = (actions - mean) / np.exp(log_scale)
+        densities: Floats = -0.5 * deviates**2 - log_scale - 0.5 * math.log(2.0 * math.pi)
+        if network.bounds:
+            densities = densities - squash_log_slope(network, actions)
         return summed(densities.T)
     tables = component_log_probs(network, z)
     chosen = np.reshape(actions, (len(z), len(tables))).astype(np.int64).T
@@ -52,23 +98,29 @@ def log_prob(network: Network, theta: Floats, obs: Floats, actions: Ints | Float
 
 
 def entropy(network: Network, theta: Floats, obs: Floats) -> Floats:
-    """Return `-E[log pi(a|s)]`, in nats, `(B,)`."""
+    """Return `-E[log pi(a|s)]`, in nats, `(B,)`; where actions are squashed, of what they are made of."""
     z = logits(network, theta, obs)
     if network.head == "gaussian":
-        each = log_std(network, theta) + 0.5 * math.log(2.0 * math.pi * math.e)
-        return np.full(len(z), each.sum())
-    return summed(-(np.exp(table) * table).sum(axis=-1) for table in component_log_probs(network, z))
+        _, log_scale = mean_and_log_std(network, theta, z)
+        return summed((log_scale + 0.5 * math.log(2.0 * math.pi * math.e)).T)
+    return summed(-expected(table, table) for table in component_log_probs(network, z))
 
 
 def kl(network: Network, theta: Floats, other: Floats, obs: Floats) -> Floats:
-    """Return `E[log pi(a|s) - log pi_other(a|s)]` with a drawn from pi, `(B,)`."""
+    """Return `E[log pi(a|s) - log pi_other(a|s)]` with a drawn from pi, `(B,)`.
+
+    Squashing, a bijection of the actions that both share, does not change it.
+    """
     p, q = logits(network, theta, obs), logits(network, other, obs)
     if network.head == "gaussian":
-        std_p, std_q = np.exp(log_std(network, theta)), np.exp(log_std(network, other))
-        each = np.log(std_q / std_p) + (std_p**2 + (p - q) ** 2) / (2.0 * std_q**2) - 0.5
+        (mean_p, log_p), (mean_q, log_q) = (
+            mean_and_log_std(network, parameters, outputs) for parameters, outputs in ((theta, p), (other, q))
+        )
+        std_p, std_q = np.exp(log_p), np.exp(log_q)
+        each = np.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2.0 * std_q**2) - 0.5
         return summed(each.T)
     pairs = zip(component_log_probs(network, p), component_log_probs(network, q), strict=True)
-    return summed((np.exp(log_p) * (log_p - log_q)).sum(axis=-1) for log_p, log_q in pairs)
+    return summed(expected(log_p, log_p) - expected(log_p, log_q) for log_p, log_q in pairs)
 
 
 def sample(logits: Floats, uniform: Floats) -> Ints:
@@ -94,15 +146,18 @@ def draw(network: Network, theta: Floats, obs: Floats, uniforms: Floats) -> Ints
         return np.stack([sample(table, u) for table, u in zip(tables, uniforms.T, strict=True)], axis=-1)
     radius, angle = np.sqrt(-2.0 * np.log(uniforms[:, ::2])), 2.0 * np.pi * uniforms[:, 1::2]
     normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(len(z), -1)
-    result: Floats = z + np.exp(log_std(network, theta)) * normal[:, : network.num_outputs]
+    mean, log_scale = mean_and_log_std(network, theta, z)
+    result: Floats = mean + np.exp(log_scale) * normal[:, : mean.shape[1]]
     return result
 
 
 def output_score(network: Network, theta: Floats, z: Floats, actions: Ints | Floats) -> Floats:
     """Return the derivative of log pi(a|s) with respect to the outputs z, both `(B, A)`."""
     if network.head == "gaussian":
-        result: Floats = (actions - z) / np.exp(log_std(network, theta)) ** 2
-        return result
+        mean, log_scale = mean_and_log_std(network, theta, z)
+        deviates = (actions - mean) / np.exp(log_scale)
+        by_log_std = [is_free(z) * (deviates**2 - 1.0)] if network.state_std else []
+        return np.concatenate([deviates / np.exp(log_scale), *by_log_std], axis=-1)
     if network.head == "bernoulli":
         return actions - 1.0 / (1.0 + np.exp(-z))
     parts = []
@@ -114,10 +169,10 @@ def output_score(network: Network, theta: Floats, z: Floats, actions: Ints | Flo
 
 def log_std_score(network: Network, theta: Floats, obs: Floats, actions: Ints | Floats) -> Floats:
     """Return the derivative of log pi(a|s) with respect to log_std, `(B, n)`; `(B, 0)` if there is none."""
-    if network.head != "gaussian":
+    if network.head != "gaussian" or network.state_std:
         return np.zeros((len(obs), 0))
-    deviate = (actions - logits(network, theta, obs)) / np.exp(log_std(network, theta))
-    result: Floats = deviate**2 - 1.0
+    z = logits(network, theta, obs)
+    result: Floats = ((actions - z) / np.exp(log_std(network, theta))) ** 2 - 1.0
     return result
 
 
@@ -126,15 +181,19 @@ def entropy_slope(network: Network, z: Floats) -> Floats:
 
     - categorical: `-p (log p + H)` of each component, whose entropy is H;
     - Bernoulli: `-z p (1 - p)`, since `z = log(p / (1 - p))`;
-    - Gaussian: 0 by the means (and 1 by each log_std).
+    - Gaussian: 0 by the means, and 1 by each log_std that is an output and is not held.
     """
     if network.head == "gaussian":
-        return np.zeros_like(z)
+        slope = np.zeros_like(z)
+        if network.state_std:
+            slope[:, z.shape[1] // 2 :] = is_free(z)
+        return slope
     if network.head == "bernoulli":
         p = 1.0 / (1.0 + np.exp(-z))
         return -z * p * (1.0 - p)
     parts = []
     for table in component_log_probs(network, z):
         p = np.exp(table)
-        parts.append(-p * (table - (p * table).sum(axis=-1, keepdims=True)))
+        deviation = table - expected(table, table)[:, None]
+        parts.append(-p * np.where(p > 0, deviation, 0.0))
     return np.concatenate(parts, axis=1)

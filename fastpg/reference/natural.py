@@ -17,7 +17,7 @@ import numpy as np
 
 from fastpg.reference.arrays import Floats, Ints
 from fastpg.reference.gradients import policy_gradient
-from fastpg.reference.heads import component_log_probs, kl, log_prob, log_std
+from fastpg.reference.heads import component_log_probs, is_free, kl, log_prob, mean_and_log_std
 from fastpg.reference.networks import Network, logits, num_parameters, row_gradients
 from fastpg.reference.surrogates import probability_ratios
 
@@ -27,13 +27,16 @@ def output_fisher(network: Network, theta: Floats, obs: Floats) -> Floats:
 
     - categorical: `diag(p) - p p^T` of each component, 0 between components;
     - Bernoulli: `diag(p (1 - p))`;
-    - Gaussian: `diag(1 / std^2)`, by the means; `log_std_fisher` is the rest.
+    - Gaussian: `diag(1 / std^2)`, by the means; `log_std_fisher` is the rest. Where log_std are outputs, 2 by
+      each of them that is not held.
     """
     z = logits(network, theta, obs)
     result = np.zeros((len(z), network.num_outputs, network.num_outputs))
     diagonal = np.arange(network.num_outputs)
     if network.head == "gaussian":
-        result[:, diagonal, diagonal] = np.exp(-2.0 * log_std(network, theta))
+        _, log_scale = mean_and_log_std(network, theta, z)
+        by_log_std = [2.0 * is_free(z)] if network.state_std else []
+        result[:, diagonal, diagonal] = np.concatenate([np.exp(-2.0 * log_scale), *by_log_std], axis=-1)
         return result
     if network.head == "bernoulli":
         p = 1.0 / (1.0 + np.exp(-z))
@@ -54,7 +57,7 @@ def log_std_fisher(network: Network) -> Floats:
     Its score is `e^2 - 1` with a standard normal e, and has the variance 2. With the score by the means,
     `e / std`, it has no covariance, since `E[e^3 - e] = 0`.
     """
-    return 2.0 * np.eye(network.num_outputs if network.head == "gaussian" else 0)
+    return 2.0 * np.eye(network.num_outputs if network.head == "gaussian" and not network.state_std else 0)
 
 
 def output_jacobian(network: Network, theta: Floats, obs: Floats) -> Floats:

@@ -21,7 +21,12 @@ class Network:
     - "categorical": an integer below action_categories[k], by the softmax of as many outputs; `()` stands for
       one component, whose actions are then `(B,)` instead of `(B, n)`;
     - "bernoulli": 1 with the probability sigmoid(output k), else 0;
-    - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]).
+    - "gaussian": normal with the mean output k and the standard deviation exp(log_std[k]). With `state_std`
+      log_std[k] is output n + k, held in LOG_STD_RANGE, instead of a parameter. With `bounds`, (low, high) of
+      each component, actions u are squashed: the environment gets tanh(u), scaled to them.
+
+    Where actions are `masked`, each observation is followed by its mask, `(B, D + A)`: the logit of an action
+    that is not allowed, whose entry is 0, becomes minus infinity.
     """
 
     num_inputs: int
@@ -30,6 +35,9 @@ class Network:
     activation: str = "tanh"
     head: str = "categorical"
     action_categories: tuple[int, ...] = ()
+    state_std: bool = False
+    bounds: tuple[tuple[float, float], ...] = ()
+    masked: bool = False
 
 
 def layer_sizes(network: Network) -> list[tuple[int, int]]:
@@ -47,7 +55,7 @@ def num_parameters(network: Network) -> int:
     4610
     """
     in_layers = sum(outputs * inputs + outputs for outputs, inputs in layer_sizes(network))
-    return in_layers + (network.num_outputs if network.head == "gaussian" else 0)
+    return in_layers + (network.num_outputs if network.head == "gaussian" and not network.state_std else 0)
 
 
 def layers(network: Network, theta: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -72,11 +80,14 @@ def activation_slope(network: Network, y: Floats) -> Floats:
 
 def layer_inputs(network: Network, theta: Floats, obs: Floats) -> tuple[list[Floats], Floats]:
     """Return the input of every layer, each `(B, in)`, and the logits `(B, A)`."""
-    inputs = [np.asarray(obs, np.float64)]
+    inputs = [np.asarray(obs, np.float64)[:, : network.num_inputs]]
     *hidden, (head_weight, head_bias) = layers(network, theta)
     for weight, bias in hidden:
         inputs.append(activate(network, inputs[-1] @ weight.T + bias))
-    return inputs, inputs[-1] @ head_weight.T + head_bias
+    outputs = inputs[-1] @ head_weight.T + head_bias
+    if network.masked:
+        outputs = np.where(obs[:, network.num_inputs :] != 0, outputs, -np.inf)
+    return inputs, outputs
 
 
 def logits(network: Network, theta: Floats, obs: Floats) -> Floats:

@@ -201,10 +201,14 @@ def schedule(agent: Agent, options: Options) -> float:
 
 
 def scaled(agent: Agent, batch: Batch, normalize: bool) -> tuple[Normalizer, Scaling]:
-    """Return the statistics with this batch's observations among them, and how these are scaled."""
+    """Return the statistics with this batch's observations among them, and how these are scaled.
+
+    Action masks that follow observations stay what they are.
+    """
+    size = agent.policy.network.num_inputs
     if not normalize:
-        return agent.normalizer, (np.zeros(batch.obs.shape[-1]), np.ones(batch.obs.shape[-1]))
-    normalizer = observe(agent.normalizer, batch.obs[batch.valid].astype(np.float64))
+        return agent.normalizer, (np.zeros(size), np.ones(size))
+    normalizer = observe(agent.normalizer, batch.obs[batch.valid][:, :size].astype(np.float64))
     return normalizer, scale(normalizer)
 
 
@@ -218,7 +222,9 @@ def for_steps(agent: Agent, model: Model, obs: NDArray[Any], scaling: Scaling) -
     """Return the model in the parameters that it steps in, and the observations as it reads them there."""
     mean, std = scaled_for_steps(agent, model, scaling)
     inner = model._replace(theta=for_normalized(model.network, model.theta, mean, std))
-    return inner, (obs.astype(np.float64) - mean) / std
+    x, size = obs.astype(np.float64), len(mean)
+    x[:, :size] = (x[:, :size] - mean) / std
+    return inner, x
 
 
 def after_steps(inner: Model, scaling: Scaling) -> Model:

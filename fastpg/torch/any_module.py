@@ -8,11 +8,13 @@ from gymnasium.spaces import Space
 from torch import Tensor
 
 from fastpg import _check
+from fastpg.action_masks import mask_rows, require_allowed
 from fastpg.torch.batch import array_of
 from fastpg.torch.outputs import (
     Outputs,
     called,
     log_prob_and_entropy,
+    masked,
     read_actions,
     read_outputs,
     require_finite,
@@ -36,7 +38,13 @@ def is_outputs(module: Any) -> bool:
 
 
 def rows_of(
-    where: str, module: Any, obs: Any, actions: Any, action_space: Space[Any] | None, log_std: Tensor | None
+    where: str,
+    module: Any,
+    obs: Any,
+    actions: Any,
+    action_space: Space[Any] | None,
+    log_std: Tensor | None,
+    action_mask: Tensor | None,
 ) -> Rows:
     """Call the module, or take what it has returned, and return what it says of the actions."""
     eager = not torch.compiler.is_compiling()
@@ -64,7 +72,12 @@ def rows_of(
     outputs = read_outputs(where, returned, form, count, log_std)
     if eager:
         require_finite(where, Outputs(outputs.head, outputs.log_std, None))
-        form.flat(where, array_of(where, "actions", actions), shape)  # which looks at them
+        flat = form.flat(where, array_of(where, "actions", actions), shape)  # which looks at them
+    if action_mask is not None:
+        if eager:
+            rows = mask_rows(where, form, array_of(where, "action_mask", action_mask), shape)
+            require_allowed(where, form, flat, rows, shape)
+        outputs = masked(outputs, action_mask.reshape(count, form.num_outputs))
     taken = actions.reshape(count, form.size)
     if form.starts:
         taken = taken - torch.tensor(form.starts)

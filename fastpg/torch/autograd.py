@@ -69,7 +69,7 @@ def traced_module(
     observation_space: Space[Any] | None,
     log_std: Tensor | None,
 ) -> tuple[list[Tensor], Activation, str, str]:
-    """Return the module's parameters in theta's order, its activation, and its spaces as JSON."""
+    """Return the module's parameters in theta's order, its activation, and its spaces and head as JSON."""
     parameters = _traced_parameters(module, [])
     described = _description(
         where, module, action_space, observation_space, -1 if log_std is None else log_std.numel()
@@ -116,13 +116,22 @@ def _description(
     observation_space: Space[Any] | None,
     log_std_size: int,  # of the argument, whose value is not known while tracing; -1 if there is none
 ) -> tuple[Activation, str, str]:
-    """Return the activation, and the spaces as JSON: an operator can take it, and graphs be kept by it."""
+    """Return the activation, and the spaces as JSON, that of the actions with how they are drawn.
+
+    An operator can take it, and graphs be kept by it.
+    """
     log_std = None if log_std_size < 0 else torch.zeros(log_std_size)
     read = read_anew(where, module, action_space, observation_space, log_std).result
     return (
         read.activation,
         json.dumps(spaces.to_json(read.observations.space)),
-        json.dumps(spaces.to_json(read.actions.space)),
+        json.dumps(
+            {
+                "space": spaces.to_json(read.actions.space),
+                "squash": read.actions.squash,
+                "state_dependent_std": read.actions.state_dependent_std,
+            }
+        ),
     )
 
 
@@ -130,9 +139,10 @@ def _description(
 def _spaces(
     where: str, observation_space: str, action_space: str
 ) -> tuple[spaces.Observations, spaces.Actions]:
+    drawn = json.loads(action_space)
     return (
         spaces.observations(where, spaces.from_json(json.loads(observation_space))),
-        spaces.actions(where, spaces.from_json(json.loads(action_space))),
+        spaces.actions(where, spaces.from_json(drawn.pop("space")), **drawn),
     )
 
 
@@ -144,11 +154,12 @@ def _batch(
     activation: str,
     observation_space: str,
     action_space: str,
+    action_mask: Tensor | None,
 ) -> Batch:
     named = {f"parameters[{i}]": parameter for i, parameter in enumerate(parameters)}
     observations, actions_ = _spaces(where, observation_space, action_space)
     read = describe(where, named, activation, observations, actions_)  # type: ignore[arg-type]
-    return Batch(where, read, obs[0] if len(obs) == 1 else obs, actions)
+    return Batch(where, read, obs[0] if len(obs) == 1 else obs, actions, action_mask)
 
 
 def _size(parameters: list[Tensor]) -> int:
@@ -162,7 +173,8 @@ def _size(parameters: list[Tensor]) -> int:
     "fastpg::pg_loss",
     mutates_args=(),
     schema="(Tensor[] obs, Tensor actions, Tensor weights, Tensor[] parameters, str activation, "
-    "str observation_space, str action_space, float entropy_coef, str reduction) -> (Tensor, Tensor)",
+    "str observation_space, str action_space, float entropy_coef, str reduction, Tensor? action_mask) "
+    "-> (Tensor, Tensor)",
 )
 def loss_operator(
     obs: list[Tensor],
@@ -174,9 +186,12 @@ def loss_operator(
     action_space: str,
     entropy_coef: float,
     reduction: str,
+    action_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its gradient, (P,)."""
-    batch = _batch("pg_loss()", obs, actions, parameters, activation, observation_space, action_space)
+    batch = _batch(
+        "pg_loss()", obs, actions, parameters, activation, observation_space, action_space, action_mask
+    )
     batch.take(weights=weights)
     gradient = np.empty(_size(parameters), np.float32)
     loss = batch.loss_and_gradient(entropy_coef, reduction, gradient)
@@ -188,7 +203,7 @@ def loss_operator(
     mutates_args=(),
     schema="(Tensor[] obs, Tensor actions, Tensor advantages, Tensor old_log_probs, Tensor[] parameters, "
     "str activation, str observation_space, str action_space, float clip_range, float entropy_coef, "
-    "str reduction) -> (Tensor, Tensor, Tensor)",
+    "str reduction, Tensor? action_mask) -> (Tensor, Tensor, Tensor)",
 )
 def clipped_loss_operator(
     obs: list[Tensor],
@@ -202,9 +217,12 @@ def clipped_loss_operator(
     clip_range: float,
     entropy_coef: float,
     reduction: str,
+    action_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, its gradient, (P,), and what is watched of it, (5,)."""
-    batch = _batch("ppo_loss()", obs, actions, parameters, activation, observation_space, action_space)
+    batch = _batch(
+        "ppo_loss()", obs, actions, parameters, activation, observation_space, action_space, action_mask
+    )
     batch.take(advantages=advantages, old_log_probs=old_log_probs)
     gradient = np.empty(_size(parameters), np.float32)
     loss, watched = batch.clipped_loss_and_gradient(clip_range, entropy_coef, reduction, gradient)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastpg import _check, _core
+from fastpg.action_masks import Mask, mask_rows, require_allowed
 from fastpg.torch.memory import memory
 from fastpg.torch.reading import ModuleParameters
 
@@ -18,7 +19,9 @@ LARGE_LOG_RATIO = 40.0  # a ratio of 1e17: if something has overflowed, it is by
 class Batch:
     """A batch in the core's form, and what the core computes of it. The kernels find what is not finite."""
 
-    def __init__(self, where: str, read: ModuleParameters, obs: Any, actions: Any) -> None:
+    def __init__(
+        self, where: str, read: ModuleParameters, obs: Any, actions: Any, action_mask: Any = None
+    ) -> None:
         self.where = where
         self.read = read
         self.numbers: dict[str, NDArray[np.float32]] = {}  # of the rows, (B,), by the arguments' names
@@ -41,10 +44,15 @@ class Batch:
             taken = array_of(where, "actions", actions)
             if taken.dtype != np.int64 and taken.dtype.kind in "iu":
                 taken = taken.astype(np.int64)
-        if taken.shape != wanted or taken.dtype != read.actions.dtype:
+        if taken.shape != wanted or taken.dtype != read.actions.dtype or action_mask is not None:
             read.actions.flat(where, taken, self.shape)
         taken = read.actions.from_zero(taken)
         self.actions = taken if taken.ndim == 1 else taken.reshape(-1)
+        self.mask: Mask | None = None
+        if action_mask is not None:
+            given = array_of(where, "action_mask", action_mask)
+            self.mask = mask_rows(where, read.actions, given, self.shape)
+            require_allowed(where, read.actions, self.actions, self.mask, self.shape)
 
     def take(self, **arguments: Any) -> None:
         """Take numbers of the rows: weights, log-probs."""
@@ -63,7 +71,7 @@ class Batch:
         try:
             loss = _core.policy_gradient(
                 read.network, read.theta, self.rows, self.actions, self.numbers["weights"], scale, gradient,
-                entropy_coef, True,
+                entropy_coef, True, self.mask,
             )  # fmt: skip
         except (ValueError, FloatingPointError) as error:
             raise self._explained(error) from None
@@ -83,7 +91,7 @@ class Batch:
         try:
             surrogate, entropy, k1, k3, num_clipped = _core.clipped_gradient(
                 read.network, read.theta, self.rows, self.actions, numbers["advantages"],
-                numbers["old_log_probs"], scale, clip_range, entropy_coef, gradient,
+                numbers["old_log_probs"], scale, clip_range, entropy_coef, gradient, self.mask,
             )  # fmt: skip
         except (ValueError, FloatingPointError) as error:
             explained = self._explained(error)
@@ -110,7 +118,7 @@ class Batch:
         if read.actions.head == "gaussian":
             _check.finite(self.where, "actions", self._actions_by_row())
         try:
-            return _core.log_prob_and_entropy(read.network, read.theta, self.rows, self.actions)
+            return _core.log_prob_and_entropy(read.network, read.theta, self.rows, self.actions, self.mask)
         except (ValueError, FloatingPointError) as error:
             raise self._explained(error) from None
 

@@ -59,6 +59,7 @@ def ppo_loss(
     action_space: Space[Any] | None = None,
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
+    action_mask: Tensor | None = None,
 ) -> Tensor: ...
 @overload
 def ppo_loss(
@@ -75,6 +76,7 @@ def ppo_loss(
     action_space: Space[Any] | None = None,
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
+    action_mask: Tensor | None = None,
 ) -> tuple[Tensor, PPOStats]: ...
 def ppo_loss(
     module: nn.Module,
@@ -90,6 +92,7 @@ def ppo_loss(
     action_space: Space[Any] | None = None,
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
+    action_mask: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, PPOStats]:
     """Return the clipped loss of PPO: ``-mean(surrogate + entropy_coef * entropy)``.
 
@@ -116,7 +119,7 @@ def ppo_loss(
         Over the batch.
     return_stats : bool
         Return what is watched of the step as well. The kernel has computed it anyway.
-    action_space, observation_space, log_std
+    action_space, observation_space, log_std, action_mask
         As in `pg_loss`.
 
     Returns
@@ -166,7 +169,15 @@ def ppo_loss(
     if torch.compiler.is_compiling() and not by_torch:
         traced = traced_module(where, module, action_space, observation_space, log_std)
         loss, _, seen = clipped_loss_operator(
-            columns(obs), actions, advantages, old_log_probs, *traced, clip_range, entropy_coef, reduction
+            columns(obs),
+            actions,
+            advantages,
+            old_log_probs,
+            *traced,
+            clip_range,
+            entropy_coef,
+            reduction,
+            action_mask,
         )
         return (loss, PPOStats(*seen.unbind())) if return_stats else loss
     try:
@@ -176,7 +187,7 @@ def ppo_loss(
             where, module, action_space, observation_space=observation_space, log_std=log_std
         )
     except NotCompiled:
-        rows = rows_of(where, module, obs, actions, action_space, log_std)
+        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
         loss, watched = any_module.clipped_loss(
             where, rows, advantages, old_log_probs, clip_range, entropy_coef, reduction
         )
@@ -184,7 +195,7 @@ def ppo_loss(
     differentiable = torch.is_grad_enabled() and any(one.requires_grad for one in read.parameters)
     if differentiable:
         read.require_trainable(where)
-    batch = Batch(where, read, obs, actions)
+    batch = Batch(where, read, obs, actions, action_mask)
     batch.take(advantages=advantages, old_log_probs=old_log_probs)
     gradient = np.empty(len(read.theta), np.float32)
     value, means = batch.clipped_loss_and_gradient(clip_range, entropy_coef, reduction, gradient)

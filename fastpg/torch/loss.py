@@ -32,6 +32,7 @@ def pg_loss(
     action_space: Space[Any] | None = None,
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
+    action_mask: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of policy gradients, ``-mean(weights * log pi(actions|obs) + entropy_coef * entropy)``.
 
@@ -60,6 +61,9 @@ def pg_loss(
         module.
     log_std : tensor, shape (n,) or (1, n), optional
         As in `from_module`.
+    action_mask : bool or 0/1 tensor, shape (..., A), optional
+        Of Discrete and MultiDiscrete actions: which might be taken, as in `fastpg.Policy.act`. The others
+        have probability 0 and no gradient, as with logits of -inf.
 
     Returns
     -------
@@ -69,9 +73,10 @@ def pg_loss(
     Raises
     ------
     TypeError, ValueError
-        A tensor has the wrong dtype, device or shape, or is not finite; an action is out of range; obs or
-        weights require a gradient; the module or a space is not supported; the module was made under
-        ``torch.inference_mode()``; the call is within a transform of ``torch.func``.
+        A tensor has the wrong dtype, device or shape, or is not finite; an action is out of range, or one
+        that action_mask does not allow; obs or weights require a gradient; the module or a space is not
+        supported; the module was made under ``torch.inference_mode()``; the call is within a transform of
+        ``torch.func``.
     FloatingPointError
         The module's outputs, the loss or the gradient overflow float32.
     RuntimeError
@@ -94,21 +99,23 @@ def pg_loss(
     if torch.is_grad_enabled():
         require_data(where, obs=obs, actions=actions, weights=weights)
     if is_outputs(module) or (torch.compiler.is_compiling() and not kernels_run(where, module)):
-        rows = rows_of(where, module, obs, actions, action_space, log_std)
+        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
         return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
     if torch.compiler.is_compiling():
         traced = traced_module(where, module, action_space, observation_space, log_std)
         traced_loss: Tensor
-        traced_loss, _ = loss_operator(columns(obs), actions, weights, *traced, entropy_coef, reduction)
+        traced_loss, _ = loss_operator(
+            columns(obs), actions, weights, *traced, entropy_coef, reduction, action_mask
+        )
         return traced_loss
     try:
         read = read_if_compiled(
             where, module, action_space, observation_space=observation_space, log_std=log_std
         )
     except NotCompiled:
-        rows = rows_of(where, module, obs, actions, action_space, log_std)
+        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
         return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
-    batch = Batch(where, read, obs, actions)
+    batch = Batch(where, read, obs, actions, action_mask)
     batch.take(weights=weights)
     if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in read.parameters)):
         return scalar(batch.loss(entropy_coef, reduction))
@@ -127,12 +134,13 @@ def log_prob_and_entropy(
     action_space: Space[Any] | None = None,
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
+    action_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return log pi(actions|obs) and the entropy of pi(.|obs), as data: without a graph for gradients.
 
     Parameters
     ----------
-    module, obs, actions, action_space, observation_space, log_std
+    module, obs, actions, action_space, observation_space, log_std, action_mask
         As in `pg_loss`.
 
     Returns
@@ -160,9 +168,9 @@ def log_prob_and_entropy(
         )
     except NotCompiled:
         with torch.no_grad():
-            rows = rows_of(where, module, obs, actions, action_space, log_std)
+            rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
         return rows.log_prob.reshape(rows.shape), rows.entropy.reshape(rows.shape)
-    batch = Batch(where, read, obs, actions)
+    batch = Batch(where, read, obs, actions, action_mask)
     log_prob, entropy = batch.log_prob_and_entropy()
     return torch.from_numpy(log_prob.reshape(batch.shape)), torch.from_numpy(entropy.reshape(batch.shape))
 

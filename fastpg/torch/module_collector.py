@@ -12,7 +12,7 @@ from fastpg import _core, spaces
 from fastpg.batches.collector import Collector
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv
 from fastpg.networks.normalizer import ObservationNormalizer
-from fastpg.torch.outputs import Outputs, called, read_outputs, require_finite
+from fastpg.torch.outputs import Outputs, called, masked, read_outputs, require_finite
 
 LOWEST_LOGIT = -1e30  # stands for -inf, which a product with 0 would not survive
 
@@ -31,15 +31,18 @@ class ModuleCollector(Collector):
         module: nn.Module,
         seed: int,
         *,
+        actions: spaces.Actions,
         log_std: Tensor | None,
         scales: bool,
         normalizer: ObservationNormalizer | None,
     ) -> None:
         self.observations = spaces.observations(where, env.observation_space)
-        self.actions = spaces.actions(where, env.action_space)
-        size = self.actions.num_outputs
-        categories = self.actions.categories if self.actions.head == "categorical" else ()
-        head = _core.Network(size, (), size, "tanh", (), self.actions.head, categories, scales)
+        self.actions = actions
+        size = actions.num_outputs
+        categories = actions.categories if actions.head == "categorical" else ()
+        head = _core.Network(
+            size, (), size, "tanh", (), actions.head, categories, False, actions.log_scale, scales
+        )
         super().__init__(env, head, seed, wants_final=True, all_ends=True)
         self._where, self._module, self._log_std, self._normalizer = where, module, log_std, normalizer
         identity = np.concatenate([np.eye(size, dtype=np.float32).ravel(), np.zeros(size, np.float32)])
@@ -56,14 +59,19 @@ class ModuleCollector(Collector):
         return outputs
 
     def _act(
-        self, theta: NDArray[np.float32], obs: NDArray[np.float32], action: Any, entropy: NDArray[np.float32]
+        self,
+        theta: NDArray[np.float32],
+        obs: NDArray[np.float32],
+        mask: NDArray[np.uint8] | None,
+        action: Any,
+        entropy: NDArray[np.float32],
     ) -> None:
         rows = obs if self._normalizer is None else self._normalizer.scaled(self._where, obs)
         seen = as_tensors(self.observations.batch(rows.copy() if rows is obs else rows))
-        outputs = self.say(seen, len(rows))
+        outputs = masked(self.say(seen, len(rows)), None if mask is None else torch.from_numpy(mask))
         self.outputs.append(Outputs(*(None if one is None else one.clone() for one in outputs)))  # type: ignore[arg-type]
         head = outputs.head.numpy()
-        counters = self._action_seed, self._draws, False, action, entropy
+        counters = self._action_seed, self._draws, False, action, entropy, mask, self.env.first_env
         if outputs.log_std is None:
             logits = np.maximum(head, np.float32(LOWEST_LOGIT))
             _core.act(self._network, self._identity, np.ascontiguousarray(logits), *counters)

@@ -43,10 +43,11 @@ def to_module(policy: Policy | ValueFunction) -> PolicyModule | ValueModule:
     Returns
     -------
     PolicyModule or ValueModule
-        An `nn.Sequential` of Linear and Tanh or ReLU, float32, on the CPU; with a parameter `log_std` where
-        actions are in a Box. That of a value function returns V as (..., 1). The module keeps the memory
-        alive. Moving it (``.to("cuda")``, ``.half()``) or copying it (``copy.deepcopy``, pickling) makes
-        parameters of their own, as it always does.
+        An `nn.Sequential` of Linear and Tanh or ReLU, float32, on the CPU; with the attribute `squash`, and
+        with a parameter `log_std` where actions are in a Box and the outputs are the means alone. That of a
+        value function returns V as (..., 1). The module keeps the memory alive. Moving it (``.to("cuda")``,
+        ``.half()``) or copying it (``copy.deepcopy``, pickling) makes parameters of their own, as it always
+        does.
 
     Raises
     ------
@@ -89,12 +90,13 @@ def to_module(policy: Policy | ValueFunction) -> PolicyModule | ValueModule:
         module.append(linear)
         parameters += [linear.weight, linear.bias]
         inputs = width
-    if network.head == "gaussian":
+    if network.head == "gaussian" and not network.state_std:
         module.log_std = _parameter(network.num_outputs)
         parameters.append(module.log_std)
     module.set_observations(policy.observations)
     if isinstance(policy, Policy):
-        module.action_space, module.action_scaling = policy.action_space, policy.action_scaling
+        module.action_space, module.squash = policy.action_space, policy.squash
+        module.action_scaling = policy.action_scaling
     _share(parameters, policy.theta)
     _tell_of_writes(policy, module)
     return module
@@ -124,14 +126,16 @@ def from_module(
     module : torch.nn.Linear or torch.nn.Sequential
         Linear layers with biases, and the same activation, Tanh or ReLU, between them; Sequential in
         Sequential and Identity are fine. At most 3 hidden layers, of at most 512 units; float32, on the CPU.
+        An attribute ``module.squash = True`` has actions squashed into the Box that is their space. Of a Box
+        with n components it has n outputs, the means, or 2 n: the means, then `log_std`.
     action_space : gymnasium space, optional
         By default the module's attribute of that name, which `to_module` sets; else a Box if there is a
         log_std, and Discrete if there is none.
     observation_space : gymnasium space, optional
         By default the module's attribute of that name, else an unbounded Box.
     log_std : Parameter, shape (n,) or (1, n), optional
-        The logarithms of the standard deviations, for actions in a Box. By default the module's attribute of
-        that name.
+        The logarithms of the standard deviations, for actions in a Box, unless they are outputs. By default
+        the module's attribute of that name.
     action_scaling : bool, optional
         As in `fastpg.Policy`; by default as the module's attribute of that name says, else False.
 
@@ -163,8 +167,10 @@ def from_module(
     if action_scaling is None:
         action_scaling = getattr(module, "action_scaling", False)
     scales = _check.boolean(where, "action_scaling", action_scaling)
-    theta = _shared_theta(where, read)
-    policy = Policy.of_shape(where, spaces, read.hidden, read.activation, theta, action_scaling=scales)
+    policy = Policy.of_shape(
+        where, spaces, read.hidden, read.activation, _shared_theta(where, read), squash=read.actions.squash,
+        state_dependent_std=read.actions.state_dependent_std, action_scaling=scales,
+    )  # fmt: skip
     _tell_of_writes(policy, module)
     return policy
 

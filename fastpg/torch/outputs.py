@@ -76,15 +76,27 @@ def read_actions(
     if not isinstance(first, Tensor) or first.ndim == 0 or first.shape[-1] == 0:
         raise TypeError(f"{where}: module must return {EXPECTED}, got {_check.shown(outputs)}")
     space = action_space if action_space is not None else getattr(module, "action_space", None)
-    form: spaces.Actions = _form(where, space, int(first.shape[-1]), is_real)
+    form: spaces.Actions = _form(where, space, int(first.shape[-1]), is_real, squashes(where, module))
     return form
 
 
+def squashes(where: str, module: Any) -> bool:
+    """Return whether a module says that its actions are squashed into a Box."""
+    return _check.boolean(where, "module.squash", getattr(module, "squash", False))
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _form(where: str, space: Space[Any] | None, size: int, is_real: bool) -> spaces.Actions:
+def _form(where: str, space: Space[Any] | None, size: int, is_real: bool, squash: bool) -> spaces.Actions:
     if space is None:
         space = Box(-math.inf, math.inf, (size,)) if is_real else Discrete(size)
-    return spaces.actions(where, space)
+    return spaces.actions(where, space, squash=squash)
+
+
+def masked(outputs: Outputs, action_mask: Tensor | None) -> Outputs:
+    """Return outputs with logits of -inf where a mask, of their shape, does not allow a category."""
+    if action_mask is None:
+        return outputs
+    return outputs._replace(head=outputs.head.masked_fill(action_mask == 0, -math.inf))
 
 
 def read_outputs(
@@ -149,6 +161,10 @@ def log_prob_and_entropy(actions: spaces.Actions, outputs: Outputs, taken: Tenso
         log_std = outputs.log_std
         z = (taken - head) * torch.exp(-log_std)
         log_prob = -0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)
+        if actions.log_scale is not None:  # of the environment's action, as in csrc/heads/squash.h
+            size = taken.abs()
+            log_prob = log_prob - 2.0 * (math.log(2.0) - size - nn.functional.softplus(-2.0 * size))
+            log_prob = log_prob - actions.log_scale / actions.size
         return log_prob.sum(1), (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(1)
     if actions.head == "bernoulli":
         above = nn.functional.softplus(head)

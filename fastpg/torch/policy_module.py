@@ -14,11 +14,14 @@ class PolicyModule(NetworkModule):
     ----------
     observation_space, action_space
         The policy's: what `pg_loss` and `log_prob_and_entropy` read observations and actions by.
-    action_scaling : bool
-        The policy's.
     log_std : Parameter, shape (n,)
-        Only where actions are in a Box.
+        Only where actions are in a Box and the outputs are the means alone.
+    squash : bool
+        Whether actions are squashed into the Box.
+    action_scaling : bool
+        Whether -1 to 1 stands for the bounds of the Box.
     """
 
     action_space: Space[Any]
+    squash: bool
     action_scaling: bool

@@ -4,6 +4,7 @@ A module is read layer by layer, down to its parameters, whose memory the core t
 """
 
 import functools
+import math
 import operator
 import weakref
 from collections.abc import Callable, Sequence
@@ -61,7 +62,7 @@ class ModuleParameters:
 class Reading:
     """What was found out about a module, and how to see that it still holds."""
 
-    given: tuple[Any, ...]  # action_space, observation_space, log_std, and the module's attributes
+    given: tuple[Any, ...]  # action_space, observation_space, log_std; the module's attributes
     members: tuple[dict[str, Any], ...]  # of the module and its parts, which would change with its structure
     ids: list[int]  # of what is in these; `held` keeps the ids from being used again
     held: list[Any]
@@ -78,9 +79,10 @@ class Reading:
         )
 
 
-def _attributes(module: nn.Module) -> tuple[Any, Any]:
-    """Return the spaces that a module has, which count where none is given."""
-    return module.__dict__.get("action_space"), module.__dict__.get("observation_space")
+def _attributes(module: nn.Module) -> tuple[Any, Any, Any]:
+    """Return the spaces that a module has, which count where none is given, and whether it squashes."""
+    has = module.__dict__.get
+    return has("action_space"), has("observation_space"), has("squash", False)
 
 
 _readings: weakref.WeakKeyDictionary[nn.Module, Reading] = weakref.WeakKeyDictionary()
@@ -152,7 +154,7 @@ def read_anew(
             )
     if log_std is not None:
         parameters["log_std"] = log_std
-    own_action_space, own_observation_space = _attributes(module)
+    own_action_space, own_observation_space, squash = _attributes(module)
     observations = _observations(
         where,
         own_observation_space if observation_space is None else observation_space,
@@ -163,6 +165,7 @@ def read_anew(
         own_action_space if action_space is None else action_space,
         linears[-1][1].weight.shape[0],
         log_std is not None,
+        _check.boolean(where, "module.squash", squash),
     )
     result = describe(where, parameters, activation, observations, actions)
     held = [one for part in members for one in part.values()]
@@ -207,6 +210,8 @@ def describe(
             observations.categories,
             actions.head,
             actions.categories if actions.head == "categorical" else (),
+            actions.state_dependent_std,
+            actions.log_scale,
         ),
         theta=np.concatenate([one.detach().numpy() for one in tensors], axis=None)
         if theta is None
@@ -227,11 +232,11 @@ make_network: Callable[..., _core.Network] = functools.lru_cache(maxsize=64)(_co
 
 def with_scaling(where: str, read: ModuleParameters) -> _core.Network:
     """Return the network of a module whose actions count from -1 to 1 between an environment's bounds."""
-    spaces.require_scalable(where, read.actions.space)
     network, actions = read.network, read.actions
+    spaces.require_scalable(where, actions)
     return make_network(
         network.num_inputs, read.hidden, actions.num_outputs, read.activation, network.obs_categories,
-        actions.head, (), True,
+        actions.head, (), actions.state_dependent_std, None, True,
     )  # fmt: skip
 
 
@@ -349,33 +354,40 @@ def _tensor(where: str, path: str, value: Any) -> Tensor:
     return value
 
 
-def _actions(where: str, space: Space[Any] | None, num_outputs: int, has_log_std: bool) -> spaces.Actions:
+def _actions(
+    where: str, space: Space[Any] | None, num_outputs: int, has_log_std: bool, squash: bool
+) -> spaces.Actions:
     if space is VALUE and (num_outputs != 1 or has_log_std):
         got = "a log_std" if has_log_std else f"{num_outputs} outputs"
         raise ValueError(f"{where}: a value function is a module with 1 output, but module has {got}")
     if num_outputs < 1:
         raise ValueError(f"{where}: module must have outputs, but its last layer has none")
     if space is None:
-        space = Box(-np.inf, np.inf, (num_outputs,), np.float32) if has_log_std else Discrete(num_outputs)
-    actions = spaces.actions(where, space)
-    if actions.num_outputs != num_outputs:
-        if actions.head == "gaussian" and num_outputs == 2 * actions.num_outputs:
+        if squash:
             raise ValueError(
-                f"{where}: module has {num_outputs} outputs, two for each entry of action_space {space}, but "
-                "standard deviations that depend on the observation are not supported; let the outputs be "
-                f"the means alone, and log_std a Parameter of shape ({actions.num_outputs},)"
+                f"{where}: module.squash is True, so that action_space must be given: the Box whose bounds "
+                "actions are squashed to"
             )
+        space = Box(-np.inf, np.inf, (num_outputs,), np.float32) if has_log_std else Discrete(num_outputs)
+    has_both = isinstance(space, Box) and num_outputs == 2 * math.prod(space.shape)  # a mean and a log_std
+    actions = spaces.actions(where, space, squash=squash, state_dependent_std=has_both)
+    if has_both and has_log_std:
+        raise ValueError(
+            f"{where}: module has {num_outputs} outputs, a mean and a log_std for each entry of action_space "
+            f"{space}, and a log_std beside them; let the outputs be the means alone, or leave out log_std"
+        )
+    if actions.num_outputs != num_outputs:
         raise ValueError(
             f"{where}: module has {num_outputs} outputs, but action_space {space} needs {actions.num_outputs}"
         )
-    if has_log_std != (actions.head == "gaussian"):
+    if has_log_std != (actions.head == "gaussian" and not has_both):
         raise ValueError(
             f"{where}: action_space is {space}, so that "
             + (
                 "there must be no log_std, but there is one"
                 if has_log_std
                 else f"a log_std of shape ({num_outputs},) is needed: make it a Parameter of the module, or "
-                "pass log_std"
+                f"pass log_std, or let the module have {2 * num_outputs} outputs, the means and then log_std"
             )
         )
     return actions

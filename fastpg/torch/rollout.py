@@ -147,7 +147,9 @@ def collect(
         stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
         given = stage.env.observation_space, stage.env.action_space
         policy = _policy(where, module, log_std, *given)
-        scales = acted.action_scaling(where, given[1], action_scaling, stacklevel=2)
+        scales = acted.action_scaling(
+            where, given[1], action_scaling, stacklevel=2, squash=policy.actions.squash
+        )
         weights = Weights(with_scaling(where, policy) if scales else policy.network, policy.theta)
         critic = _critic(where, given[0], value) if value is not None and kernels_read else None
         reader = None if critic is None else Weights(critic.network, critic.theta)
@@ -203,8 +205,14 @@ def _policy(
     action_space: Space[Any],
 ) -> ModuleParameters:
     """Read a module as an environment's policy."""
-    wanted = spaces.observations(where, observation_space).shape, spaces.actions(where, action_space).shape
+    if getattr(module, "squash", False) and getattr(module, "action_space", None) is None:
+        return read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
     read = read_module(where, module, log_std=log_std)  # as other functions do: it is kept
+    options = {"squash": read.actions.squash, "state_dependent_std": read.actions.state_dependent_std}
+    wanted = (
+        spaces.observations(where, observation_space).shape,
+        spaces.actions(where, action_space, **options).shape,
+    )
     if (read.observations.shape, read.actions.shape) != wanted:
         read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
     return read

@@ -19,7 +19,14 @@ from fastpg.envs.gymnasium.adapter import GymnasiumEnv
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.torch.module_collector import ModuleCollector, as_tensors
-from fastpg.torch.outputs import Outputs, called, log_prob_and_entropy, read_values, require_finite
+from fastpg.torch.outputs import (
+    Outputs,
+    called,
+    log_prob_and_entropy,
+    read_values,
+    require_finite,
+    squashes,
+)
 from fastpg.torch.reading import ModuleParameters
 
 Begin = tuple[Collector, NDArray[np.float32]]
@@ -45,10 +52,14 @@ class Compiled:
         self.observation_space = env.observation_space
         given = env.observation_space, env.action_space
         read = self._read(*given)
-        scales = acted.action_scaling(self._where, env.action_space, self._scaling, stacklevel=4)
-        self._policy = Policy.of_shape(
-            self._where, given, read.hidden, read.activation, read.theta, action_scaling=scales
+        squash = read.actions.squash
+        scales = acted.action_scaling(
+            self._where, env.action_space, self._scaling, stacklevel=4, squash=squash
         )
+        self._policy = Policy.of_shape(
+            self._where, given, read.hidden, read.activation, read.theta, squash=squash,
+            state_dependent_std=read.actions.state_dependent_std, action_scaling=scales,
+        )  # fmt: skip
         return policy_collector(self._where, env, self._policy, seed, self._normalizer)
 
     def batch(self, rows: Rows) -> dict[str, Any]:
@@ -75,11 +86,14 @@ class Called:
     def begin(self, env: GymnasiumEnv, seed: int) -> Begin:
         """Return what `play` steps an environment with."""
         self.observation_space = env.observation_space
-        scales = acted.action_scaling(self._where, env.action_space, self._scaling, stacklevel=4)
+        actions = spaces.actions(self._where, env.action_space, squash=squashes(self._where, self._module))
+        scales = acted.action_scaling(
+            self._where, env.action_space, self._scaling, stacklevel=4, squash=actions.squash
+        )
         if scales:
-            spaces.require_scalable(self._where, env.action_space)
+            spaces.require_scalable(self._where, actions)
         self._collector = ModuleCollector(
-            self._where, env, self._module, seed, log_std=self._log_std, scales=scales,
+            self._where, env, self._module, seed, actions=actions, log_std=self._log_std, scales=scales,
             normalizer=self._normalizer,
         )  # fmt: skip
         if self._normalizer is not None:
@@ -113,6 +127,9 @@ class Called:
             "last_values": None,
             "final_values": None,
             "mask": None if rows.mask is None else torch.from_numpy(rows.mask.view(np.bool_)),
+            "action_mask": None
+            if rows.action_mask is None
+            else torch.from_numpy(rows.action_mask.view(np.bool_)),
         }
         if outputs.value is not None:
             fields["values"] = outputs.value.reshape(shape)

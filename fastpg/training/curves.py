@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastpg import files
 from fastpg.errors import CheckpointError
 from fastpg.training.metrics import means, parse
-from fastpg.training.run_folder import METRICS, read_settings
+from fastpg.training.run_folder import LEARNING_CURVE, METRICS, read_settings
 
 ENDINGS = (".png", ".svg", ".pdf")
 WINDOW = 100  # episodes that a point is the mean of
@@ -58,7 +58,7 @@ def curves(where: str, folders: Sequence[str | os.PathLike[str]]) -> list[Curve]
     return [_curve(json.loads(key), runs) for key, runs in groups.items()]
 
 
-def _curve(settings: dict[str, Any], runs: Sequence[tuple[Path, NDArray[np.void]]]) -> Curve:
+def _curve(settings: Mapping[str, Any], runs: Sequence[tuple[Path, NDArray[np.void]]]) -> Curve:
     last = min((int(records["total_steps"][-1]) for _, records in runs if len(records)), default=1)
     steps = np.linspace(0, last, POINTS)
     rows = []
@@ -71,6 +71,12 @@ def _curve(settings: dict[str, Any], runs: Sequence[tuple[Path, NDArray[np.void]
     names = runs[0][0].name if n == 1 else f"{n} runs as {runs[0][0].name}"
     label = f"{names}: {settings['algorithm']['name']}, {settings['env_id']}"
     return Curve(label, steps, table.mean(axis=0), half_width, n)
+
+
+def write_curve(where: str, path: Path, settings: Mapping[str, Any], records: NDArray[np.void]) -> None:
+    """Write a run's learning curve into its folder, as the terminal shows it."""
+    picture = in_characters([_curve(settings, [(path, records)])]) + "\n"
+    files.write(where, path / LEARNING_CURVE, picture.encode(), lasting=False)
 
 
 def draw(where: str, found: Sequence[Curve], path: Path) -> None:

@@ -1,62 +1,26 @@
 """Many runs in one call: every setting with every seed, each run serial, on all threads."""
 
-import contextlib
+import functools
+import inspect
 import itertools
 import os
-import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastpg import _check, _core
+from fastpg import _check
 from fastpg.algorithms import Algorithm, require_algorithm
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
-from fastpg.envs.native.registry import NativeEnv, is_native
-from fastpg.errors import SaveError
+from fastpg.envs.gymnasium.adapter import AnyEnv, VectorizationMode
 from fastpg.networks.policy import Activation, Policy
 from fastpg.networks.value import ValueFunction
-from fastpg.training.agent import core_arguments
-from fastpg.training.metrics import history
-from fastpg.training.progress import ProgressLine, runs_text
-from fastpg.training.runs import Runs, new_folder
+from fastpg.training.members import Members, Pauses, Plan, every, run_all, to_the_ends
+from fastpg.training.runs import Runs
 from fastpg.training.search import RUN_SETTINGS, Setting
-from fastpg.training.train import COLLECTIONS, Loop, TrainResult, begin, collection_of, make_trainer
+from fastpg.training.train import COLLECTIONS, collection_of
 
 MAX_RUNS = 1_000_000
-Report = Callable[[int, int], None]  # steps so far, runs that have ended
-
-
-class Plan(NamedTuple):
-    """What runs are made of: the environment, and for each run its setting and seed."""
-
-    env_id: AnyEnv
-    settings: list[dict[str, Any]]  # arguments of `begin`, and "algorithm"
-    runs: list[tuple[int, int]]  # setting, seed
-    vectorization_mode: VectorizationMode | None
-    reset_options: Mapping[str, Any] | None
-
-    def opened(self, where: str, setting: int) -> contextlib.AbstractContextManager[NativeEnv | GymnasiumEnv]:
-        """Open the environment of a setting."""
-        chosen = self.settings[setting]
-        return opened(
-            where, self.env_id, chosen["env_params"], num_envs=chosen["num_envs"],
-            at_most=chosen["collection"]["episodes"] or None, vectorization_mode=self.vectorization_mode,
-            reset_options=self.reset_options,
-        )  # fmt: skip
-
-    def begin(
-        self, where: str, env: NativeEnv | GymnasiumEnv, k: int
-    ) -> tuple[Algorithm, Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
-        """Return the algorithm of run k, and what `begin` makes of it."""
-        setting, seed = self.runs[k]
-        arguments = dict(self.settings[setting])
-        algorithm = arguments.pop("algorithm")
-        mode = self.vectorization_mode
-        return algorithm, *begin(where, env, algorithm, seed=seed, vectorization_mode=mode, **arguments)
+SHARED = (*RUN_SETTINGS, "vectorization_mode", "reset_options")  # arguments of every setting
 
 
 def train_many(
@@ -71,6 +35,8 @@ def train_many(
     steps_per_iteration: int | None = None,
     hidden: tuple[int, ...] = (64, 64),
     activation: Activation = "tanh",
+    squash: bool = False,
+    state_dependent_std: bool = False,
     action_scaling: bool | None = None,
     policy: Policy | None = None,
     value: ValueFunction | None = None,
@@ -78,6 +44,8 @@ def train_many(
     target_return: float | None = None,
     progress: bool = False,
     save: str | os.PathLike[str] | None = None,
+    callback: Callable[[Runs], Iterable[int] | None] | None = None,
+    callback_every: int | None = None,
     env_params: Mapping[str, Any] | None = None,
     vectorization_mode: VectorizationMode | None = None,
     reset_options: Mapping[str, Any] | None = None,
@@ -94,13 +62,16 @@ def train_many(
         As in `train`.
     algorithms : algorithm or sequence of them
         What `grid` and `sample` make. An entry may also be a dict of "algorithm" and any of num_envs,
-        horizon, episodes, steps_per_iteration, hidden, activation, action_scaling, policy, value,
-        total_steps, target_return and env_params, which then stand for those of the call.
+        horizon, episodes, steps_per_iteration, hidden, activation, squash, state_dependent_std,
+        action_scaling, policy, value, total_steps, target_return and env_params, which then stand for those
+        of the call.
     seeds : int or sequence of int
         A number n is ``range(n)``.
     zipped : bool
         Pair the algorithms with the seeds, one to one, instead of every one with every one.
-    num_envs, horizon, episodes, steps_per_iteration, hidden, activation, action_scaling, policy, value
+    num_envs, horizon, episodes, steps_per_iteration, hidden, activation, squash, state_dependent_std
+        As in `train`.
+    action_scaling, policy, value
         As in `train`; a policy and a value function that are given are copied for every run.
     total_steps, target_return
         As in `train`: of each run.
@@ -109,6 +80,12 @@ def train_many(
     save : path, optional
         A new folder for the results, as `Runs.save` writes it: at the end, or when an exception ends the
         call.
+    callback : callable, optional
+        Called with the Runs so far after every `callback_every` steps of each run, when all that go on have
+        paused (their `stopped_because` is then ""; their policies are not copies). It returns the numbers of
+        runs to stop, or None; the others go on as if they had not paused.
+    callback_every : int
+        In whole iterations, that many steps or more.
     env_params, vectorization_mode, reset_options
         As in `train`.
 
@@ -144,151 +121,80 @@ def train_many(
     common = {
         "num_envs": num_envs, "horizon": horizon, "episodes": episodes,
         "steps_per_iteration": steps_per_iteration, "hidden": hidden, "activation": activation,
-        "action_scaling": action_scaling,
+        "squash": squash, "state_dependent_std": state_dependent_std, "action_scaling": action_scaling,
         "policy": policy, "value": value, "total_steps": total_steps, "target_return": target_return,
-        "env_params": env_params,
+        "env_params": env_params, "vectorization_mode": vectorization_mode, "reset_options": reset_options,
     }  # fmt: skip
-    entries = _entries(where, algorithms)
-    numbers = _seeds(where, seeds)
-    pairs = _pairs(where, entries, numbers, zipped=_check.boolean(where, "zipped", zipped))
-    settings = [_setting(f"{where}: algorithms[{i}]", entry, common) for i, entry in enumerate(entries)]
+    plan = make_plan(where, env_id, algorithms, seeds, common, zipped=_check.boolean(where, "zipped", zipped))
     show = _check.boolean(where, "progress", progress)
-    plan = Plan(env_id, settings, pairs, vectorization_mode, reset_options)
-    train_all = _compiled if is_native(env_id) else _stepped
-    results: list[TrainResult] = []
-    folder: Path | None = None
-    start = time.perf_counter()
-    try:
-        with ProgressLine(enabled=show) as line, contextlib.ExitStack() as stack:
+    pauses: Pauses = to_the_ends
+    if callback_every is not None:
+        num_steps = _check.integer(where, "callback_every", callback_every, 1, _check.MAX_COUNT)
+        pauses = functools.partial(every, num_steps)
+    if (callback is None) != (callback_every is None):
+        raise ValueError(f"{where}: callback and callback_every go together; the latter is a number of steps")
+    if callback is not None:
+        if not callable(callback):
+            raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+        _check.takes(where, "callback", callback, None)
 
-            def report(num_steps: int, num_ended: int) -> None:
-                text = runs_text(num_ended, len(pairs), num_steps, time.perf_counter() - start)
-                line.update(text, last=num_ended == len(pairs))
+    def judge(members: Members) -> None:
+        for k in () if callback is None else _chosen(where, callback(members.runs()), members):
+            members.stop(k, "callback")
 
-            ready = train_all(where, plan, stack, results, report)
-            if save is not None:  # after all that may be wrong with other arguments
-                folder = new_folder(where, "save", save)
-            start = time.perf_counter()
-            ready()
-    except BaseException as error:
-        runs = _runs(plan, entries, results)
-        if len(runs):
-            error.runs = runs  # type: ignore[attr-defined]
-            ended = sum(run.stopped_because != "interrupted" for run in runs)
-            error.add_note(f"{ended} of {len(pairs)} runs had ended{_kept(where, runs, folder)}")
-        raise
-    runs = _runs(plan, entries, results)
-    _warn_of_failures(where, runs)
-    if folder is not None:
-        try:
-            runs.save_in(where, folder)
-        except SaveError as error:
-            error.result = runs
-            raise
-    return runs
+    return run_all(where, plan, pauses, judge, progress=show, save=save)
 
 
-def _compiled(
-    where: str, plan: Plan, stack: contextlib.ExitStack, results: list[TrainResult], report: Report
-) -> Callable[[], None]:
-    """Return what trains all runs at once, in the core, once everything is there."""
-    envs: dict[int, Any] = {}
-    begun, runs = [], []
-    for k, (setting, seed) in enumerate(plan.runs):
-        if setting not in envs:
-            envs[setting] = stack.enter_context(plan.opened(where, setting))
-        algorithm, policy, value, config, given = plan.begin(where, envs[setting], k)
-        names = ("total_steps", "target_return", *COLLECTIONS)
-        arguments = core_arguments(algorithm, value, **{name: config[name] for name in names}, **given)
-        run = _core.Run(
-            envs[setting].core, policy.network, policy.theta, num_envs=config["num_envs"], seed=seed,
-            **arguments,
-        )  # fmt: skip
-        runs.append(run)
-        begun.append((policy, value, config))
-
-    def train_all() -> None:
-        try:
-            _core.train_many(runs, report)
-        finally:
-            for k, (run, (policy, value, config)) in enumerate(zip(runs, begun, strict=True)):
-                error = run.error(f"{where}: run {k}")
-                result = _result(policy, value, config, run.take_records(), run.stopped_because, error)
-                results.append(result)
-            while results and results[-1].stopped_because == "interrupted" and not results[-1].num_steps:
-                results.pop()  # runs begin in their order, and these had not
-        report(sum(run.num_steps for run in results), len(results))
-
-    return train_all
+def make_plan(
+    where: str,
+    env_id: AnyEnv,
+    algorithms: Any,
+    seeds: Any,
+    common: Mapping[str, Any],
+    *,
+    zipped: bool = False,
+) -> Plan:
+    """Return what is to be run, checked; `common` are the arguments that all settings share."""
+    entries = _entries(where, algorithms)
+    pairs = _pairs(where, entries, _seeds(where, seeds), zipped=zipped)
+    shared = dict(common)
+    of_env = {name: shared.pop(name) for name in ("vectorization_mode", "reset_options")}
+    settings = [_setting(f"{where}: algorithms[{i}]", entry, shared) for i, entry in enumerate(entries)]
+    return Plan(env_id, settings, pairs, _numbers(entries), **of_env)
 
 
-def _stepped(
-    where: str, plan: Plan, stack: contextlib.ExitStack, results: list[TrainResult], report: Report
-) -> Callable[[], None]:
-    """Return what trains one run after the other."""
-
-    def train_all() -> None:
-        for k, (setting, _) in enumerate(plan.runs):
-            done = sum(run.num_steps for run in results)
-            with plan.opened(where, setting) as env:
-                algorithm, policy, value, config, given = plan.begin(where, env, k)
-                trainer = make_trainer(env, algorithm, policy, value, config, **given)
-                loop = Loop(f"{where}: run {k}", trainer, policy, value, config)
-                loop.callback = lambda state, done=done: report(done + state.num_steps, len(results))
-                stopped_because, failure = "interrupted", None
-                try:
-                    stopped_because = loop.run().stopped_because
-                except Exception as error:
-                    stopped_because, failure = "error", error.with_traceback(None)
-                finally:
-                    records = np.concatenate(loop.records)
-                    results.append(_result(policy, value, config, records, stopped_because, failure))
-        report(sum(run.num_steps for run in results), len(results))
-
-    return train_all
+def shared_arguments(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that all settings share: those given, and the defaults of `train_many`."""
+    parameters = inspect.signature(train_many).parameters
+    for name in given:
+        if name not in SHARED:
+            raise TypeError(
+                f"{where}: there is no argument {name!r}; of train_many's there are {', '.join(SHARED)}"
+            )
+    return {name: parameters[name].default for name in SHARED} | dict(given)
 
 
-def _result(
-    policy: Policy,
-    value: ValueFunction | None,
-    config: dict[str, Any],
-    records: NDArray[np.void],
-    stopped_because: str,
-    error: Exception | None,
-) -> TrainResult:
-    num_steps = int(records["total_steps"][-1]) if len(records) else 0
-    seconds = float(records["seconds"].sum())
-    return TrainResult(policy, value, history([records]), config, stopped_because, num_steps, seconds, error)
+def _chosen(where: str, numbers: Any, members: Members) -> list[int]:
+    """Return the runs that a callback wants to stop."""
+    if numbers is None:
+        return []
+    listed = numbers.tolist() if isinstance(numbers, np.ndarray) else numbers
+    if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
+        raise TypeError(
+            f"{where}: callback must return the numbers of the runs to stop, or None, got "
+            f"{_check.shown(numbers)}"
+        )
+    what = "a number that callback returns"
+    chosen = {_check.integer(where, what, k, 0, len(members) - 1) for k in listed}
+    return sorted(chosen & set(members.going()))
 
 
-def _runs(plan: Plan, entries: list[Setting], results: list[TrainResult]) -> Runs:
-    """Return the results, settings that are equal having one number."""
+def _numbers(entries: list[Setting]) -> list[int]:
+    """Return the number of each setting; those that are equal have one."""
     first: dict[Any, int] = {}
     for i, entry in enumerate(entries):
         first.setdefault(id(entry) if isinstance(entry, Mapping) else entry, i)
-    numbers = [first[id(entry) if isinstance(entry, Mapping) else entry] for entry in entries]
-    return Runs(results, [numbers[setting] for setting, _ in plan.runs[: len(results)]])
-
-
-def _kept(where: str, runs: Runs, folder: Path | None) -> str:
-    """Save what there is of runs that were ended, and say so."""
-    if folder is None:
-        return "; they are the exception's `runs`"
-    try:
-        runs.save_in(where, folder)
-        return f"; saved to {folder}"
-    except (SaveError, ValueError) as error:
-        return f"; not saved: {error}"
-
-
-def _warn_of_failures(where: str, runs: Runs) -> None:
-    failed = [run for run in runs if run.error is not None]
-    if failed:
-        warnings.warn(
-            f"{where}: {len(failed)} of {len(runs)} runs failed; the first: {failed[0].error}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    return [first[id(entry) if isinstance(entry, Mapping) else entry] for entry in entries]
 
 
 def _entries(where: str, algorithms: Any) -> list[Setting]:

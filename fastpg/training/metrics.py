@@ -46,9 +46,40 @@ def column(field: str) -> str:
 
 
 FIELDS = tuple(_core.STATS_DTYPE.names or ())
-HEADER = ",".join([*COUNTED, *map(column, FIELDS)]) + "\n"
-LINE = ",".join(["%r"] * (len(COUNTED) + len(FIELDS))) + "\n"
+COLUMNS = (*COUNTED, *map(column, FIELDS))
+HEADER = ",".join(COLUMNS) + "\n"
+LINE = ",".join(["%r"] * len(COLUMNS)) + "\n"
+OF_EPISODES = ("mean_return", "return_std", "min_return", "max_return", "mean_length")
 SECONDS, STEPS = FIELDS.index("seconds"), FIELDS.index("total_steps")
+
+
+class Newest:
+    """The newest line of the metrics, with returns and lengths of the newest iteration that has some.
+
+    Attributes
+    ----------
+    values : dict of str to float
+        By column; empty before there is a line. Another one after every `add`.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self._num_iterations, self._elapsed = 0, 0.0
+        self._of_episodes: dict[str, float] = {}
+
+    def add(self, records: NDArray[np.void]) -> None:
+        """Take in the iterations that follow."""
+        if not len(records):
+            return
+        self._num_iterations += len(records)
+        self._elapsed = sum(records["seconds"].tolist(), self._elapsed)
+        newest = records[-1].tolist()
+        rate = newest[STEPS] / self._elapsed if self._elapsed > 0 else 0.0
+        self.values = dict(zip(COLUMNS, (self._num_iterations, self._elapsed, rate, *newest), strict=True))
+        ended = np.flatnonzero(records["num_episodes"])
+        if len(ended):
+            self._of_episodes = {column(name): float(records[name][ended[-1]]) for name in OF_EPISODES}
+        self.values |= self._of_episodes
 
 
 class Taken(NamedTuple):

@@ -1,13 +1,16 @@
-"""Settings that work: for each native environment, arguments with which `train` solves it fast.
+"""Settings that work: arguments with which `train` solves native environments, and learns MuJoCo's tasks.
 
-benchmarks/search_settings.py found them, on seeds from 1000 up; docs/learning.md shows what others reach.
+benchmarks/search_settings.py found those of native environments, on seeds from 1000 up. docs/learning.md has
+what they reach, and where MuJoCo's are from.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastpg import _check
 from fastpg.algorithms import PPO
 from fastpg.envs import env_spec
+from fastpg.envs.mujoco.make import task_of
+from fastpg.envs.native.registry import is_native
 
 
 class Settings(TypedDict):
@@ -40,6 +43,20 @@ _FROZEN_LAKE = Settings(
     num_envs=128,
     horizon=64,
     hidden=(),
+    total_steps=1_000_000,
+)
+_MUJOCO = Settings(
+    algorithm=PPO(
+        initial_log_std=-0.5,
+        recompute_advantages=True,
+        standardize_advantages="none",
+        linear_schedule=True,
+        normalize_observations=True,
+        normalize_rewards=True,
+    ),
+    num_envs=64,
+    horizon=32,
+    hidden=(64, 64),
     total_steps=1_000_000,
 )
 _RECOMMENDED: dict[str, Settings] = {
@@ -173,15 +190,22 @@ _RECOMMENDED: dict[str, Settings] = {
         total_steps=4_000_000,
     ),
 }
+# The ids that older versions of Gymnasium have.
+_RECOMMENDED |= {"CliffWalking-v0": _RECOMMENDED["CliffWalking-v1"], "Taxi-v3": _RECOMMENDED["Taxi-v4"]}
+
+
+def has_settings(env_id: Any) -> bool:
+    """Return whether `recommended` knows this."""
+    return isinstance(env_id, str) and (is_native(env_id) or task_of(env_id) is not None)
 
 
 def recommended(env_id: str) -> Settings:
-    """Return arguments with which `train` solves a native environment, in seconds.
+    """Return arguments with which `train` solves a native environment, in seconds; or learns a MuJoCo task.
 
     Parameters
     ----------
     env_id : str
-        One of `fastpg.list_envs()`.
+        One of `fastpg.list_envs()`, or of MuJoCo's tasks ("HalfCheetah-v5"), which share one setting.
 
     Returns
     -------
@@ -192,7 +216,7 @@ def recommended(env_id: str) -> Settings:
     Raises
     ------
     TypeError, ValueError
-        env_id is not the id of a native environment.
+        env_id is not the id of a native environment, nor of a MuJoCo task.
 
     Examples
     --------
@@ -203,4 +227,6 @@ def recommended(env_id: str) -> Settings:
     where = "recommended()"
     if not isinstance(env_id, str):
         raise TypeError(f"{where}: env_id must be a string, one of list_envs(), got {_check.shown(env_id)}")
+    if task_of(env_id) is not None:
+        return _MUJOCO.copy()
     return _RECOMMENDED[env_spec(where, env_id).id].copy()

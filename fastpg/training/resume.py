@@ -1,21 +1,26 @@
 """Going on with a run where its newest checkpoint stands."""
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from fastpg import _check, files
+from fastpg.distributed.communicator import Communicator
+from fastpg.distributed.ranks import Ranks, together
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, opened
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import check_state
+from fastpg.training.callbacks import AnyCallback, Callbacks
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.run_folder import MAX_KEPT, POLICY, VALUE, Interval, RunFolder
 from fastpg.training.settings import algorithm_of, check_machine, env_params_of, run_config
-from fastpg.training.train import COLLECTIONS, Loop, TrainProgress, TrainResult, make_trainer
+from fastpg.training.train import COLLECTIONS, Loop, TrainResult, facts_of, make_trainer
 
 
 def resume(
@@ -26,9 +31,10 @@ def resume(
     target_return: float | None = None,
     checkpoint_every: int | str | None = None,
     keep_checkpoints: int | None = None,
-    callback: Callable[[TrainProgress], bool | None] | None = None,
+    callback: AnyCallback | Sequence[AnyCallback] | None = None,
     callback_every: Literal["slice", "iteration"] = "slice",
     progress: bool = False,
+    communicator: Communicator | None = None,
 ) -> TrainResult:
     """Go on with a run that has a folder, from its newest checkpoint.
 
@@ -51,6 +57,9 @@ def resume(
         As in `train`, in place of the run's.
     callback, callback_every, progress
         As in `train`; folders do not remember them.
+    communicator : Communicator, optional
+        As in `train`: the run goes on with as many processes as there are now, of which the first one reads
+        the folder.
 
     Returns
     -------
@@ -64,7 +73,7 @@ def resume(
     fastpg.CheckpointError
         The folder is damaged, or the run cannot be the same here: another instruction set is in use, or the
         environment has changed.
-    ImportError, FloatingPointError, fastpg.SaveError, KeyboardInterrupt
+    ImportError, FloatingPointError, fastpg.SaveError, fastpg.RankError, KeyboardInterrupt
         As in `train`.
 
     Warns
@@ -86,9 +95,7 @@ def resume(
     """
     where = "resume()"
     path = files.output_folder(where, "run", run)
-    _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
-    if callback is not None and not callable(callback):
-        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
+    callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
     changed: dict[str, Any] = {}
     if total_steps is not None:
@@ -99,8 +106,11 @@ def resume(
         changed["checkpoint_every"] = Interval(where, checkpoint_every).text
     if keep_checkpoints is not None:
         changed["keep_checkpoints"] = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
-    with RunFolder.reopen(where, path) as folder:
-        settings = folder.settings
+    with together(where, communicator) as ranks, contextlib.ExitStack() as stack:
+        folder = None
+        if ranks is None or ranks.leads:
+            folder = stack.enter_context(RunFolder.reopen(where, path))
+        settings = _of_first(ranks, None if folder is None else folder.settings)
         check_machine(where, settings)
         if changed.get("total_steps", settings["total_steps"]) != settings["total_steps"]:
             _check_extensible(where, settings)
@@ -113,16 +123,19 @@ def resume(
         with opened(
             where, env_id, env_params_of(settings), num_envs=settings["num_envs"],
             vectorization_mode=settings.get("vectorization_mode"),
-            reset_options=settings["reset_options"] if is_gymnasium else None,
+            reset_options=settings["reset_options"] if is_gymnasium else None, ranks=ranks,
         ) as environment:  # fmt: skip
             if fingerprint(where, env_id, environment) != settings["environment"]["fingerprint"]:
                 raise CheckpointError(
                     f"{where}: the environment {environment.id} is not the one that the run was begun in: "
                     "its functions, tables, parameters or spaces have changed"
                 )
-            folder.change(where, changed)
-            loop = _restored(where, folder, environment)
-            loop.callback, loop.callback_every, loop.show = callback, callback_every, show
+            if folder is not None:
+                folder.change(where, changed)
+            loop = _restored(where, path, folder, settings | changed, environment, ranks)
+            if ranks is not None:
+                ranks.require_same(facts_of(where, env_id, environment, loop.trainer.agent, loop.config))
+            loop.env, loop.callbacks, loop.show = env_id, callbacks, show
             return loop.run()
 
 
@@ -137,13 +150,30 @@ def _check_extensible(where: str, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _restored(where: str, folder: RunFolder, env: NativeEnv | GymnasiumEnv) -> Loop:
-    """Return a loop that stands where the newest checkpoint does."""
-    settings = folder.settings
-    algorithm = algorithm_of(where, settings)
+def _of_first(ranks: Ranks | None, thing: Any) -> Any:
+    """Return what rank 0 has read."""
+    return thing if ranks is None else ranks.from_first(thing)
+
+
+def _read(where: str, folder: RunFolder) -> tuple[Any, ...]:
+    """Return what a folder holds: the networks as they were begun with, and the newest checkpoint."""
     policy = Policy.load(folder.path / POLICY)
-    policy.check_fits(where, env)
     value = ValueFunction.load(folder.path / VALUE) if (folder.path / VALUE).exists() else None
+    return policy, value, *folder.restore(where)
+
+
+def _restored(
+    where: str,
+    path: Path,
+    folder: RunFolder | None,
+    settings: Mapping[str, Any],
+    env: NativeEnv | GymnasiumEnv,
+    ranks: Ranks | None,
+) -> Loop:
+    """Return a loop that stands where the newest checkpoint does; of ranks, the first has the folder."""
+    algorithm = algorithm_of(where, settings)
+    policy, value, state, facts, records = _of_first(ranks, None if folder is None else _read(where, folder))
+    policy.check_fits(where, env)
     names = ("num_envs", *COLLECTIONS, "total_steps", "seed")
     config = run_config(
         env, algorithm, policy, value, env_params_of(settings), **{name: settings[name] for name in names},
@@ -156,21 +186,20 @@ def _restored(where: str, folder: RunFolder, env: NativeEnv | GymnasiumEnv) -> L
         }
     given = {name: settings[name] for name in ("policy_given", "value_given")}
     trainer = make_trainer(env, algorithm, policy, value, config, **given)
-    loop = Loop(where, trainer, policy, value, config)
-    state, facts, records = folder.restore(where)
+    loop = Loop(where, trainer, policy, value, config, ranks)
     try:
         check_state(where, state, trainer.agent.state(), trainer.state())
         trainer.set_state(state)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{where}: the checkpoint of {str(folder.path)!r} is not of this run: {error}"
+            f"{where}: the checkpoint of {str(path)!r} is not of this run: {error}"
         ) from error
     policy.written()
     if value is not None:
         value.written()
     loop.folder, loop.seconds = folder, facts["seconds"]
     loop.records = [records]
-    if isinstance(env, GymnasiumEnv) and not trainer.agent.stopped_because:
+    if folder is not None and isinstance(env, GymnasiumEnv) and not trainer.agent.stopped_because:
         warnings.warn(
             f"{where}: Gymnasium's environments cannot be saved: the agent of {str(folder.path)!r} goes on "
             "as it was, its environments begin anew",

@@ -4,10 +4,16 @@
     metrics.csv           one line an iteration
     checkpoints/          the whole state, the newest ones
     policy.safetensors    and value.safetensors: as they were begun with, then as they are when the run ends
+    learning_curve.txt    when the run ends
     lock                  held by the process that is at work
 
 Every file but the metrics appears whole or not at all. A checkpoint says how many bytes of metrics come
 before it: a run that goes on cuts off the rest. So a run can be killed at any moment.
+
+What a process has written outlives the process. To outlive a power cut as well it has to be synchronised,
+which can take longer than all the rest. A new run is synchronised from the moment its first checkpoint is
+due: until then it is as young as what a power cut may take away from any run. Checkpoints, metrics and
+networks are synchronised before their names are, so that what is found after a power cut is whole.
 """
 
 import math
@@ -37,8 +43,8 @@ except ImportError:  # on Windows there is no lock that a killed process does no
     fcntl = None  # type: ignore[assignment]
 
 SETTINGS, METRICS, CHECKPOINTS, LOCK = "settings.toml", "metrics.csv", "checkpoints", "lock"
-POLICY, VALUE = "policy.safetensors", "value.safetensors"
-OWN = {SETTINGS, METRICS, CHECKPOINTS, LOCK, POLICY, VALUE}
+POLICY, VALUE, LEARNING_CURVE = "policy.safetensors", "value.safetensors", "learning_curve.txt"
+OWN = {SETTINGS, METRICS, CHECKPOINTS, LOCK, POLICY, VALUE, LEARNING_CURVE}
 DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT = "60s", 3, 1_000_000
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 HEAD = "# A run of fastpg. To go on with it: fastpg resume FOLDER, or fastpg.resume(FOLDER).\n"
@@ -76,7 +82,7 @@ class RunFolder:
         self.path, self.settings = path, dict[str, Any]()
         self._warned = False
         self._lasting = True  # what is written is to outlive a power cut
-        self._settled = False
+        self._settled = False  # what was written before that does as well
         self._lock = _locked(where, path)
         self._metrics: Metrics | None = None
 
@@ -118,11 +124,10 @@ class RunFolder:
                     left.unlink()
                 folder._metrics = Metrics(path / METRICS)
             folder._use(where, settings)
-            folder._lasting = False  # there is nothing to lose yet: the next checkpoint makes up for it
+            folder._lasting = False  # until a checkpoint is due there is less to lose than between two
             folder.save_networks(where, policy, value)
             folder.save(where, state, 0.0)
             folder.write_settings(where)
-            folder._lasting = True
         except BaseException:
             folder.close()
             raise
@@ -206,6 +211,7 @@ class RunFolder:
         num_iterations, num_steps = (int(state[name][0]) for name in ("num_iterations", "total_steps"))
         if self._metrics.num_iterations != num_iterations:  # an exception came before a record was kept
             return
+        self._lasting = self._lasting or self.is_due(num_steps)
         with files.saving(where, self.path / METRICS):
             self._metrics.write()
             if self._lasting:
@@ -216,9 +222,7 @@ class RunFolder:
         }  # fmt: skip
         path = self.path / CHECKPOINTS / f"checkpoint-{num_steps:013}.safetensors"
         files.write(where, path, state_file.content(state, facts), lasting=self._lasting)
-        if (
-            self._lasting and not self._settled
-        ):  # what was written at the beginning, when nothing could be lost
+        if self._lasting and not self._settled:
             for name in (SETTINGS, POLICY, VALUE, "."):
                 files.sync(self.path / name)
             self._settled = True

@@ -19,7 +19,9 @@ from fastpg.training.train import TrainResult
 WINDOW = 100  # episodes in a mean return, as of `target_return`
 TABLE, METRICS, POLICY, VALUE = "runs.csv", "metrics.csv", "policy.safetensors", "value.safetensors"
 MAX_POINTS = 1_000_000
-RANKED = ("total_steps", "target_return")  # how a run ends that did all it was to do
+WHOLE = ("total_steps", "target_return")  # how a run ends that did all it was to do
+RANKED = (*WHOLE, "callback", "halving")  # and one that was not to do more
+Table = dict[str, list[Any]]  # columns by name
 
 
 class Curves(NamedTuple):
@@ -31,8 +33,8 @@ class Curves(NamedTuple):
         Environment steps.
     returns : array (K, P)
         Of each run: the mean return of its last 100 or more episodes then. NaN before its first episode has
-        ended. A run that has reached its end keeps its last value; one that failed or was interrupted does
-        not.
+        ended. A run that has reached its end keeps its last value; one that failed, or was stopped before,
+        does not.
     """
 
     steps: NDArray[np.int64]
@@ -83,6 +85,23 @@ class Runs(Sequence[TrainResult]):
         """Each run's mean return of its last 100 or more episodes, (K,); NaN if no episode has ended."""
         return np.array([one[-1] if len(one) else np.nan for one in self._smoothed], np.float64)
 
+    @property
+    def ranking(self) -> list[int]:
+        """The numbers of the settings, best first; settings that are equal have one, which is the first's.
+
+        They are ordered by the interquartile mean of their runs' `returns`, in which a run that failed, or in
+        which no episode has ended, counts as the worst that there is. What `halving` has stopped comes after
+        what it has not, and what it stopped early comes last.
+        """
+        worth = np.where(np.isnan(self.returns), -np.inf, self.returns)
+        worth[[run.error is not None for run in self]] = -np.inf
+        keys = {}
+        for setting, members in self._groups().items():
+            mean = interquartile_mean(worth[members])
+            halved = [self[k].num_steps for k in members if self[k].stopped_because == "halving"]
+            keys[setting] = (mean > -np.inf, max(halved, default=math.inf), mean)
+        return sorted(keys, key=lambda setting: keys[setting], reverse=True)
+
     def table(self, *, every_setting: bool = False) -> dict[str, list[Any]]:
         """Return one row a run, as columns by name; `pandas.DataFrame(runs.table())` takes it.
 
@@ -117,13 +136,12 @@ class Runs(Sequence[TrainResult]):
         Returns
         -------
         dict of str to list
-            setting, algorithm, the settings in which its runs differ; runs, that reached their ends, and
-            failed; mean_return, the interquartile mean of the former's `returns`, with low and high, its 95 %
-            bootstrap interval (NaN of fewer than two); steps, the median number that they took.
+            setting, algorithm, the settings in which its runs differ; runs, that reached their ends, or were
+            stopped by a callback or `halving`, and failed; mean_return, the interquartile mean of the
+            former's `returns`, with low and high, its 95 % bootstrap interval (NaN of fewer than two); steps,
+            the median number that they took.
         """
-        groups: dict[int, list[int]] = {}
-        for k, setting in enumerate(self._settings):
-            groups.setdefault(setting, []).append(k)
+        groups = self._groups()
         firsts = [self._results[members[0]] for members in groups.values()]
         rows: dict[str, list[Any]] = {
             "setting": list(groups), **self._varied(firsts), "runs": [], "failed": [], "mean_return": [],
@@ -164,7 +182,7 @@ class Runs(Sequence[TrainResult]):
             if len(smoothed):
                 newest = np.searchsorted(run.history["total_steps"], steps, side="right") - 1
                 row[:] = np.where(newest >= 0, smoothed[newest], np.nan)
-                if run.stopped_because not in RANKED:
+                if run.stopped_because not in WHOLE:
                     row[steps > run.num_steps] = np.nan
         return Curves(steps, returns)
 
@@ -204,12 +222,14 @@ class Runs(Sequence[TrainResult]):
                     metrics.write()
                 finally:
                     metrics.close()
-        table = self.table(every_setting=True)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
-        files.write(where, path / TABLE, text.getvalue().encode())
+        write_table(where, path / TABLE, self.table(every_setting=True))
+
+    def _groups(self) -> dict[int, list[int]]:
+        """Return the numbers of the runs that each setting has."""
+        groups: dict[int, list[int]] = {}
+        for k, setting in enumerate(self._settings):
+            groups.setdefault(setting, []).append(k)
+        return groups
 
     def _varied(self, shown: Sequence[TrainResult], *, every_setting: bool = False) -> dict[str, list[Any]]:
         """Return the algorithm, and the settings in which its runs differ, of those that are to be shown."""
@@ -219,6 +239,15 @@ class Runs(Sequence[TrainResult]):
             if every_setting or any(run.config.get(name) != values[run.config["algorithm"]] for run in self):
                 chosen[name] = [run.config.get(name) for run in shown]
         return chosen
+
+
+def write_table(where: str, path: Path, table: Table) -> None:
+    """Write columns by name as a CSV file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
+    files.write(where, path, text.getvalue().encode())
 
 
 def new_folder(where: str, name: str, value: Any) -> Path:

@@ -1,10 +1,11 @@
 """Lists of settings for `train_many`: every combination, or a random sample."""
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from fastpg.algorithms import Algorithm, require_algorithm
 
 # What `train_many` takes for all runs, and what each setting may have of its own.
 RUN_SETTINGS = (
-    "num_envs", "horizon", "episodes", "steps_per_iteration", "hidden", "activation", "action_scaling",
-    "policy", "value", "total_steps", "target_return", "env_params",
+    "num_envs", "horizon", "episodes", "steps_per_iteration", "hidden", "activation", "squash",
+    "state_dependent_std", "action_scaling", "policy", "value",
+    "total_steps", "target_return", "env_params",
 )  # fmt: skip
 MAX_SAMPLES = 100_000
+FACTORS = (0.8, 1.2)  # by which population-based training changes a number, as Jaderberg et al. have it
 Setting = Algorithm | Mapping[str, Any]
 
 
@@ -29,8 +32,8 @@ def grid(algorithm: type[Algorithm] | Algorithm, **values: Sequence[Any]) -> lis
         What is not in `values` is as it is there.
     **values : sequence
         The values of each setting: of an option of the algorithm, or of num_envs, horizon, episodes,
-        steps_per_iteration, hidden, activation, action_scaling, policy, value, total_steps, target_return or
-        env_params of `train_many`.
+        steps_per_iteration, hidden, activation, squash, state_dependent_std, action_scaling, policy, value,
+        total_steps, target_return or env_params of `train_many`.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def grid(algorithm: type[Algorithm] | Algorithm, **values: Sequence[Any]) -> lis
     [(16,), (64, 64)]
     """
     where = "grid()"
-    base = _base(where, algorithm, values)
+    base = algorithm_with(where, algorithm, values)
     columns = [_listed(where, name, column) for name, column in values.items()]
     return [_setting(base, dict(zip(values, row, strict=True))) for row in itertools.product(*columns)]
 
@@ -96,14 +99,15 @@ def sample(
     True
     """
     where = "sample()"
-    base = _base(where, algorithm, values)
+    base = algorithm_with(where, algorithm, values)
     n = _check.integer(where, "n", n, 1, MAX_SAMPLES)
     rng = np.random.default_rng(_check.seed(where, seed))
-    draws = {name: _draw(where, name, value) for name, value in values.items()}
-    return [_setting(base, {name: draw(rng) for name, draw in draws.items()}) for _ in range(n)]
+    spaces = {name: space_of(where, name, value) for name, value in values.items()}
+    return [_setting(base, {name: space.draw(rng) for name, space in spaces.items()}) for _ in range(n)]
 
 
-def _base(where: str, algorithm: Any, values: Mapping[str, Any]) -> Algorithm:
+def algorithm_with(where: str, algorithm: Any, values: Mapping[str, Any]) -> Algorithm:
+    """Return an algorithm, which has the settings that are to get values, or `train_many` has."""
     base = require_algorithm(where, algorithm() if isinstance(algorithm, type) else algorithm)
     options = [field.name for field in dataclasses.fields(base)]
     for name in values:
@@ -128,14 +132,25 @@ def _listed(where: str, name: str, values: Any) -> list[Any]:
     return list(listed)
 
 
-def _draw(where: str, name: str, values: Any) -> Callable[[np.random.Generator], Any]:
+class Space(NamedTuple):
+    """What a setting is drawn from, and how a value of it is changed a little."""
+
+    draw: Callable[[np.random.Generator], Any]
+    change: Callable[[np.random.Generator, Any], Any]
+    examples: list[Any]  # its ends, or all that there are; [] where nobody knows
+
+
+def space_of(where: str, name: str, values: Any) -> Space:
+    """Return the space that a user describes, as `sample` has it."""
     if callable(values):
         _check.takes(where, name, values, None)
-        return values  # type: ignore[no-any-return]
+        return Space(values, lambda rng, _: values(rng), [])
     listed = _listed(where, name, values)
     word = listed[0] if isinstance(listed[0], str) else ""
     if word not in ("uniform", "log_uniform", "integers"):
-        return lambda rng: listed[rng.integers(len(listed))]
+        return Space(
+            lambda rng: listed[rng.integers(len(listed))], functools.partial(_neighbour, listed), listed
+        )
     if len(listed) != 3:
         raise ValueError(f"{where}: {name} must be ({word!r}, low, high), got {_check.shown(values)}")
     _, low, high = listed
@@ -147,8 +162,27 @@ def _draw(where: str, name: str, values: Any) -> Callable[[np.random.Generator],
     if low > high:
         raise ValueError(f"{where}: {name} must have low <= high, got {low} and {high}")
     if word == "integers":
-        return lambda rng: int(rng.integers(low, high, endpoint=True))
-    if word == "uniform":
-        return lambda rng: float(rng.uniform(low, high))
-    ends = math.log(low), math.log(high)
-    return lambda rng: min(max(math.exp(rng.uniform(*ends)), low), high)
+        return Space(
+            lambda rng: int(rng.integers(low, high, endpoint=True)),
+            lambda rng, value: min(max(_scaled(rng, value), low), high),
+            [low, high],
+        )
+    ends = (math.log(low), math.log(high)) if word == "log_uniform" else (low, high)
+    real = math.exp if word == "log_uniform" else float
+    return Space(
+        lambda rng: min(max(real(rng.uniform(*ends)), low), high),
+        lambda rng, value: min(max(value * float(rng.choice(FACTORS)), low), high),
+        [low, high],
+    )
+
+
+def _neighbour(listed: list[Any], rng: np.random.Generator, value: Any) -> Any:
+    """Return what stands beside a value in the list; of what stands there twice, beside the first."""
+    at = listed.index(value) + rng.choice([-1, 1])
+    return listed[min(max(at, 0), len(listed) - 1)]
+
+
+def _scaled(rng: np.random.Generator, value: int) -> int:
+    """Return another integer near a factor of one."""
+    factor = float(rng.choice(FACTORS))
+    return math.ceil(value * factor) if factor > 1 else math.floor(value * factor)

@@ -23,14 +23,15 @@ from fastpg.training.fingerprint import fingerprint
 # The settings of a TrainResult.config that are not the algorithm's, in the order of the file.
 PLAIN = (
     "env_id", "total_steps", "target_return", "seed", "num_envs", "horizon", "episodes",
-    "steps_per_iteration", "hidden", "activation", "action_scaling", "vectorization_mode",
+    "steps_per_iteration", "hidden", "activation", "squash", "state_dependent_std", "action_scaling",
+    "vectorization_mode",
 )  # fmt: skip
 FORMAT_VERSION = 1
-# What a file has to have; the others may be None.
+# What a file has to have; the others may be None, or have not been there from the beginning.
 REQUIRED = {
     *PLAIN, "policy_given", "value_given", "checkpoint_every", "keep_checkpoints", "algorithm", "env_params",
     "reset_options", "environment", "machine", "versions",
-} - {"target_return", "action_scaling", "vectorization_mode"}  # fmt: skip
+} - {"target_return", "squash", "state_dependent_std", "action_scaling", "vectorization_mode"}  # fmt: skip
 PARTS = {
     "environment": {"kind", "by_id", "none", "fingerprint"},
     "machine": {"isa"},
@@ -57,6 +58,8 @@ def run_config(
         **({} if value is None else {"value_hidden": value.hidden}),
         "hidden": policy.hidden,
         "activation": policy.activation,
+        "squash": policy.squash,
+        "state_dependent_std": policy.state_dependent_std,
         "action_scaling": policy.action_scaling,
         **others,
     }

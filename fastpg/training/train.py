@@ -4,7 +4,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from fastpg import _check, _core, acted, files
 from fastpg._brief import Brief
 from fastpg.algorithms import NPG, PPO, Algorithm, Reinforce, require_algorithm
 from fastpg.batches.collector import Collector
+from fastpg.distributed.communicator import Communicator, require_communicator
+from fastpg.distributed.ranks import Ranks, together
 from fastpg.envs.gymnasium.adapter import (
     DEFAULT_NUM_ENVS,
     AnyEnv,
@@ -28,7 +30,10 @@ from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
-from fastpg.training.metrics import history
+from fastpg.training.callbacks import AnyCallback, Callbacks, TrainProgress
+from fastpg.training.curves import write_curve
+from fastpg.training.fingerprint import fingerprint
+from fastpg.training.metrics import Newest, history
 from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
 from fastpg.training.settings import run_config, run_settings
@@ -41,32 +46,6 @@ COLLECTIONS = (
 )  # one of them says how much an iteration collects
 DRAWS = "collector.draws"  # in the state of a run on environments that Python steps
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainProgress:
-    """Where a run stands; `train` hands it to its callback about every 0.1 s.
-
-    Attributes
-    ----------
-    num_steps, num_iterations : int
-        So far.
-    total_steps : int
-        Where the run ends at the latest.
-    seconds : float
-        Wall time so far.
-    mean_return : float
-        Mean undiscounted return of the last 100 or more episodes; NaN while there is none.
-    policy : Policy
-        The policy itself, not a copy: it goes on learning after the callback returns.
-    """
-
-    num_steps: int
-    num_iterations: int
-    total_steps: int
-    seconds: float
-    mean_return: float
-    policy: Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -90,8 +69,9 @@ class TrainResult(Brief):
         KL(old | new) itself; num_backtracks is how often TRPO has shortened the step.
     config : dict
         Every setting of the run, the defaults filled in.
-    stopped_because : {"total_steps", "target_return", "callback", "error", "interrupted"}
-        The last two: of `train_many`.
+    stopped_because : {"total_steps", "target_return", "callback", "error", "interrupted", "halving"}
+        The last three: of `train_many` and what is made of it. "" in the callback of `train_many`, of a run
+        that has paused.
     num_steps : int
         Environment steps taken.
     seconds : float
@@ -120,13 +100,15 @@ def train(
     steps_per_iteration: int | None = None,
     hidden: tuple[int, ...] = (64, 64),
     activation: Activation = "tanh",
+    squash: bool = False,
+    state_dependent_std: bool = False,
     action_scaling: bool | None = None,
     policy: Policy | None = None,
     value: ValueFunction | None = None,
     total_steps: int = 1_000_000,
     target_return: float | None = None,
     seed: int = 0,
-    callback: Callable[[TrainProgress], bool | None] | None = None,
+    callback: AnyCallback | Sequence[AnyCallback] | None = None,
     callback_every: Literal["slice", "iteration"] = "slice",
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -136,6 +118,7 @@ def train(
     env_params: Mapping[str, Any] | None = None,
     vectorization_mode: VectorizationMode | None = None,
     reset_options: Mapping[str, Any] | None = None,
+    communicator: Communicator | None = None,
 ) -> TrainResult:
     """Train a policy; of a native environment with the whole loop in compiled code.
 
@@ -167,12 +150,17 @@ def train(
         Widths of the hidden layers, 0 to 3 of them; none is the linear policy.
     activation : {"tanh", "relu"}
         Activation of the hidden layers.
+    squash : bool
+        Squash actions into a Box, by tanh, instead of clipping them to it: see `Policy`.
+    state_dependent_std : bool
+        Let the network say the standard deviations of actions in a Box as well: see `Policy`.
     action_scaling : bool, optional
         Of actions in a Box: the policy acts from -1 to 1, which stand for the bounds, as with Gymnasium's
-        `RescaleAction`. By default it does not, and a warning says so where the bounds are far from 1.
+        `RescaleAction`. By default it does not, and a warning says so where the bounds are far from 1, unless
+        squash is True.
     policy : Policy, optional
-        Continue from a copy of this policy, whose shape then replaces hidden and activation; by default
-        a new one.
+        Continue from a copy of this policy, whose shape then replaces hidden, activation, squash,
+        state_dependent_std and action_scaling; by default a new one.
     value : ValueFunction, optional
         The same for the value function, of all algorithms but Reinforce.
     total_steps : int
@@ -181,11 +169,11 @@ def train(
         Stop when the mean return of the last 100 or more episodes reaches this.
     seed : int
         Seeds the initial policy and every episode.
-    callback : callable, optional
-        Called with a TrainProgress; stops the run by returning True.
+    callback : callable or list of callables, optional
+        Called with a TrainProgress; stops the run by returning True. `fastpg.callbacks` has some.
     callback_every : {"slice", "iteration"}
         Call it about every 0.1 s, or after every iteration: then Python is entered once an iteration, which
-        takes some microseconds.
+        takes some microseconds. Callbacks that have an `every` of their own go by that.
     progress : bool
         Show a live line on stderr.
     checkpoint : path, optional
@@ -195,21 +183,28 @@ def train(
         written to is tried out before the run.
     run : path, optional
         A new folder for the run: settings.toml, metrics.csv with one line an iteration, checkpoints, the
-        policy and the value function (docs/runs.md). Killed at any moment, the run goes on by
-        `fastpg.resume`, and what comes of it is the same to the last bit.
+        policy, the value function and the learning curve (docs/runs.md). Killed at any moment, the run goes
+        on by `fastpg.resume`, and what comes of it is the same to the last bit.
     checkpoint_every : int or str
         Of a run with a folder: steps between checkpoints, or a time as "60s", "10min", "2h".
     keep_checkpoints : int
         How many of the newest are kept.
     env_params : mapping, optional
         Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
-        `gymnasium.make_vec`, or of the function that makes environments.
+        `gymnasium.make_vec`, or of the function that makes environments. With {"use_action_mask": True}
+        actions are drawn as the environment's info["action_mask"] says (docs/action_masks.md).
     vectorization_mode : {"sync", "async", "vector_entry_point"}, optional
         Of an environment that is not native: step its copies one after the other, or each in a process, or
         all in a class that the environment has for it. By default the last where there is one, else "sync".
     reset_options : mapping, optional
         Of an environment that is not native: `options` of every `reset` that fastpg calls. The environment's
         own resets, between episodes, do not get them.
+    communicator : Communicator, optional
+        `fastpg.distributed.torch()` in a script that torchrun has started: its processes train one agent
+        together, each with a share of the environments and of the work, to the bits of one process
+        (docs/distributed.md). All call `train` with the same arguments, and all get the result; the first
+        one writes `checkpoint` and `run` and shows the progress. `num_envs` are all environments together,
+        but of a vector environment that is given, which is this process's share.
 
     Returns
     -------
@@ -228,6 +223,8 @@ def train(
         TrainResult.
     KeyboardInterrupt
         Ctrl-C.
+    fastpg.RankError
+        Another process of the communicator failed, was interrupted, or is gone.
 
     Examples
     --------
@@ -246,30 +243,32 @@ def train(
     if target_return is not None:
         target_return = _check.real(where, "target_return", target_return, "[-inf, inf]")
     seed = _check.seed(where, seed)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"{where}: callback must be callable, got {_check.shown(callback)}")
-    _check.choice(where, "callback_every", callback_every, ("slice", "iteration"))
+    callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
-    save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
-    run_path = None if run is None else files.output_folder(where, "run", run)
+    save_to = run_path = None
+    if communicator is None or require_communicator(where, communicator).rank == 0:  # who alone writes files
+        save_to = None if checkpoint is None else files.output(where, "checkpoint", checkpoint)
+        run_path = None if run is None else files.output_folder(where, "run", run)
     every = Interval(where, checkpoint_every).text
     keep_checkpoints = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
-    with opened(
+    with together(where, communicator) as ranks, opened(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
-        vectorization_mode=vectorization_mode, reset_options=reset_options,
+        vectorization_mode=vectorization_mode, reset_options=reset_options, ranks=ranks,
     ) as env:  # fmt: skip
         learner, critic, config, given = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
-            hidden=hidden, activation=activation, action_scaling=action_scaling, policy=policy, value=value,
-            total_steps=total_steps, target_return=target_return, seed=seed,
-            vectorization_mode=vectorization_mode,
+            hidden=hidden, activation=activation, squash=squash, state_dependent_std=state_dependent_std,
+            action_scaling=action_scaling, policy=policy, value=value, total_steps=total_steps,
+            target_return=target_return, seed=seed, vectorization_mode=vectorization_mode,
         )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
         trainer = make_trainer(env, algorithm, learner, critic, config, **given)
-        loop = Loop(where, trainer, learner, critic, config)
-        loop.callback, loop.callback_every, loop.show, loop.save_to = callback, callback_every, show, save_to
+        loop = Loop(where, trainer, learner, critic, config, ranks)
+        loop.env, loop.callbacks, loop.show, loop.save_to = env_id, callbacks, show, save_to
+        if ranks is not None:
+            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | given))
         if run_path is None:
             return loop.run()
         settings = run_settings(where, env_id, env, algorithm, config, given)
@@ -288,6 +287,8 @@ def begin(
     collection: Mapping[str, int],
     hidden: tuple[int, ...],
     activation: Activation,
+    squash: bool,
+    state_dependent_std: bool,
     action_scaling: bool | None,
     policy: Policy | None,
     value: ValueFunction | None,
@@ -296,12 +297,17 @@ def begin(
     **ends: Any,
 ) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
     """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
-    learner = _initial_policy(where, env, policy, hidden, activation, action_scaling, seed)
+    learner = _initial_policy(
+        where, env, policy, seed, action_scaling, squash=squash,
+        hidden=hidden, activation=activation, state_dependent_std=state_dependent_std,
+    )  # fmt: skip
+    if policy is None and isinstance(algorithm, PPO):
+        _set_log_std(learner, algorithm.initial_log_std)
     critic = value_for(where, algorithm, learner, value, seed)
     if critic is not None and critic is value:
         critic = critic.copy()
     if isinstance(env, GymnasiumEnv):
-        num_envs = env.num_envs
+        num_envs = env.all_envs
     else:
         num_envs = min(num_envs or DEFAULT_NUM_ENVS, collection["episodes"] or _check.MAX_NUM_ENVS)
     config = run_config(
@@ -328,13 +334,34 @@ def make_trainer(
     return _core.Trainer(env.core, agent, num_envs=config["num_envs"])
 
 
+def facts_of(
+    where: str, env_id: Any, env: NativeEnv | GymnasiumEnv, agent: _core.Agent, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what has to be the same on all ranks, lest they compute another thing."""
+    return {
+        "the version of fastpg": _core.version(),
+        "the compiler of fastpg": _core.compiler(),
+        "the instruction set": _core.isa(),
+        **settings,
+        "the environment's fingerprint": fingerprint(where, env_id, env),
+        "the hash of the first parameters": f"{agent.check:016x}",
+    }
+
+
 class GymnasiumTrainer:
     """Does with an environment that Python steps what `_core.Trainer` does with a native one."""
 
+    _ranks: Ranks | None = None
+
     def __init__(self, env: GymnasiumEnv, agent: _core.Agent, *, wants_final: bool) -> None:
         self.agent = agent
-        self._num_envs = env.num_envs
+        self._num_envs = env.all_envs
         self._collector = Collector(env, agent.net, agent.seed, wants_final=wants_final)
+
+    def share(self, ranks: Ranks) -> None:
+        """Run iterations together with other ranks from now on, each of which steps its own environments."""
+        self._ranks = self._collector.ranks = ranks
+        self.agent.share(ranks.core)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that the agent is, and how many actions were drawn; environments cannot be asked."""
@@ -356,8 +383,11 @@ class GymnasiumTrainer:
         """
         end = time.perf_counter() + seconds
         records: list[NDArray[np.void]] = []
-        while not self.agent.stopped_because and len(records) < capacity:
-            if records and time.perf_counter() >= end:
+        while not self.agent.stopped_because:
+            goes_on = len(records) < capacity and (not records or time.perf_counter() < end)
+            if self._ranks is not None:
+                goes_on = self._ranks.core.go_on(goes_on, self.agent.check)
+            if not goes_on:
                 break
             records.append(self._iterate())
             if into is not None:
@@ -377,10 +407,12 @@ class GymnasiumTrainer:
 
 
 class Loop:
-    """A trainer on its way to the end, whichever it is: progress, callback, files, exceptions.
+    """A trainer on its way to the end, whichever it is: progress, callbacks, files, exceptions.
 
     Attributes
     ----------
+    env : as in `train`
+        What callbacks are told of the environment.
     folder : RunFolder or None
         Where the run is kept.
     records : list of arrays
@@ -389,8 +421,7 @@ class Loop:
         What the run has taken so far.
     """
 
-    callback: Callable[[TrainProgress], bool | None] | None = None
-    callback_every: str = "slice"
+    env: Any = None
     show: bool = False
     save_to: Path | None = None
     folder: RunFolder | None = None
@@ -403,8 +434,17 @@ class Loop:
         policy: Policy,
         value: ValueFunction | None,
         config: dict[str, Any],
+        ranks: Ranks | None = None,
     ) -> None:
         self.where, self.trainer, self.policy, self.value, self.config = where, trainer, policy, value, config
+        self.callbacks = Callbacks(where, None)
+        self.ranks = ranks
+        self.leads = ranks is None or ranks.leads
+        if ranks is not None:
+            if isinstance(trainer, GymnasiumTrainer):
+                trainer.share(ranks)
+            else:
+                trainer.share(ranks.core)
         self.records: list[NDArray[np.void]] = [np.empty(0, _core.STATS_DTYPE)]
 
     def run(self) -> TrainResult:
@@ -417,7 +457,7 @@ class Loop:
         except BaseException as error:
             # An iteration that fails changes nothing, so what there is to save is the last good policy.
             self.seconds = time.perf_counter() - start
-            if not isinstance(error, SaveError):
+            if not (isinstance(error, SaveError) and error.result is not None):
                 saved = "; ".join(self._rescued())
                 if saved:
                     error.add_note(f"after {self.trainer.agent.num_steps:,} steps; {saved}")
@@ -425,49 +465,70 @@ class Loop:
 
     def _iterate(self, start: float) -> str:
         """Run iterations until the run is over; return why it is."""
-        agent, total_steps, folder = self.trainer.agent, self.config["total_steps"], self.folder
-        most = 1 if self.callback is not None and self.callback_every == "iteration" else 16384
+        agent, folder = self.trainer.agent, self.folder
+        newest = Newest()
+        newest.add(self.records[0])
+
+        def progress() -> TrainProgress:
+            return TrainProgress(
+                agent.num_steps,
+                agent.num_iterations,
+                self.config["total_steps"],
+                time.perf_counter() - start,
+                agent.mean_return,
+                self.policy,
+                self.value,
+                newest.values,
+                self.env,
+                self.config,
+                None if folder is None else folder.path,
+            )
+
         shown = -math.inf
         stopped_because = agent.stopped_because
-        with ProgressLine(enabled=self.show) as line:
+        show = self.show and self.leads
+        with self.callbacks.watching(progress), ProgressLine(enabled=show) as line:
             while not stopped_because:
-                self.trainer.run(SLICE_SECONDS, self._capacity(most), self.records)
+                before = agent.num_steps
+                self.trainer.run(SLICE_SECONDS, self._capacity(before), self.records)
                 self.policy.written()  # a callback may have made a torch module of it
                 if self.value is not None:
                     self.value.written()
                 stopped_because = agent.stopped_because
-                seconds = time.perf_counter() - start
+                newest.add(self.records[-1])
                 if folder is not None:
                     folder.add(self.where, self.records)
-                    if folder.is_due(agent.num_steps) and not stopped_because:
-                        folder.try_save(self.where, self.trainer.state(), seconds)
-                state = TrainProgress(
-                    agent.num_steps,
-                    agent.num_iterations,
-                    total_steps,
-                    seconds,
-                    agent.mean_return,
-                    self.policy,
-                )
-                if seconds - shown >= SLICE_SECONDS or stopped_because:
-                    shown = seconds
-                    approx_kl = float(self.records[-1]["approx_kl"][-1])
-                    text = progress_text(state.num_steps, total_steps, seconds, state.mean_return, approx_kl)
+                state = progress()
+                if state.seconds - shown >= SLICE_SECONDS or stopped_because:
+                    shown = state.seconds
+                    text = progress_text(
+                        state.num_steps, state.total_steps, shown, state.mean_return, state.metrics
+                    )
                     line.update(text, last=bool(stopped_because))
-                if self.callback is not None and self.callback(state) and not stopped_because:
+                # Before the checkpoint, so that a run that goes on from it has done what was due.
+                wants_end = self.callbacks(state, before, last=bool(stopped_because))
+                if self.ranks is not None:
+                    wants_end = any(self.ranks.exchange(wants_end))
+                if wants_end and not stopped_because:
                     stopped_because = "callback"
+                if folder is not None and folder.is_due(agent.num_steps) and not stopped_because:
+                    folder.try_save(self.where, self.trainer.state(), time.perf_counter() - start)
         return stopped_because
 
-    def _capacity(self, most: int) -> int:
+    def _capacity(self, num_steps: int) -> int:
         """Return how many iterations there may be until Python is needed."""
-        left = math.inf if self.folder is None else self.folder.steps_left(self.trainer.agent.num_steps)
+        if not self.leads:  # rank 0 decides
+            return 16384
+        most = 1 if self.callbacks.each_iteration else 16384
+        left = self.callbacks.steps_left(num_steps)
+        if self.folder is not None:
+            left = min(left, self.folder.steps_left(num_steps))
         if left == math.inf:
             return most
-        last = self.records[-1]
-        if not len(last):  # then nobody knows yet how many steps an iteration takes
+        if not self.config["horizon"]:  # then nobody knows how many steps an iteration will take
             return 1
-        steps = max(int(last["num_steps"][-1]), self.config["steps_per_iteration"])
-        return max(1, min(most, int(left) // int(steps)))
+        most_steps: int = self.config["horizon"] * self.config["num_envs"]  # of an iteration
+        return max(1, min(most, math.ceil(left / most_steps)))
 
     def _finished(self, stopped_because: str) -> TrainResult:
         """Save what there is, and return it."""
@@ -484,13 +545,17 @@ class Loop:
         try:
             if self.folder is not None:
                 self.folder.save(self.where, self.trainer.state(), self.seconds)
-                self.folder.save_networks(self.where, self.policy, self.value)
+                self._save_what_was_learnt(self.folder)
             if self.save_to is not None:
                 self.policy.save_as(self.where, self.save_to)
         except SaveError as error:
             error.result = result
             raise
         return result
+
+    def _save_what_was_learnt(self, folder: RunFolder) -> None:
+        folder.save_networks(self.where, self.policy, self.value)
+        write_curve(self.where, folder.path, folder.settings, np.concatenate(self.records))
 
     def _rescued(self) -> Iterator[str]:
         """Save the policy, and the state, of a run that failed; return what to say of it."""
@@ -504,7 +569,7 @@ class Loop:
             try:
                 self.folder.add(self.where, self.records)
                 self.folder.save(self.where, self.trainer.state(), self.seconds)
-                self.folder.save_networks(self.where, self.policy, self.value)
+                self._save_what_was_learnt(self.folder)
                 yield f"fastpg resume {shlex.quote(str(self.folder.path))} goes on"
             except (SaveError, ValueError) as error:
                 yield f"run not saved: {error}"
@@ -531,22 +596,36 @@ def collection_of(
     }
 
 
+def _set_log_std(policy: Policy, log_std: float) -> None:
+    """Begin a new policy with a standard deviation, where its actions have one."""
+    parameters = policy.parameters()
+    if policy.network.state_std:  # the second half of the outputs
+        parameters["head.bias"][policy.network.action_size :] = log_std
+    elif "log_std" in parameters:
+        parameters["log_std"][:] = log_std
+
+
 def _initial_policy(
     where: str,
     env: NativeEnv | GymnasiumEnv,
     policy: Policy | None,
-    hidden: tuple[int, ...],
-    activation: Activation,
-    action_scaling: bool | None,
     seed: int,
+    action_scaling: bool | None,
+    squash: bool,
+    **shape: Any,
 ) -> Policy:
     if policy is None:
-        scales = acted.action_scaling(where, env.action_space, action_scaling, stacklevel=4)
+        squash = _check.boolean(where, "squash", squash)
+        scales = acted.action_scaling(where, env.action_space, action_scaling, stacklevel=4, squash=squash)
         with named(where):
             learner = Policy(
-                env.observation_space, env.action_space, hidden=hidden, activation=activation, seed=seed,
+                env.observation_space,
+                env.action_space,
+                seed=seed,
+                squash=squash,
                 action_scaling=scales,
-            )  # fmt: skip
+                **shape,
+            )
         learner.env_id = env.env_id
         return learner
     require_policy(where, policy).check_fits(where, env)

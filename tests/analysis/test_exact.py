@@ -28,6 +28,8 @@ CASES = {
     "never ending": (random_mdp(ends=0.0, limit=0), {"gamma": 0.9}),
     "bootstrapped": (random_mdp(), {"gamma": 0.9, "final_values": np.array([1.0, -2.0, 0.5, 3.0, 0.0])}),
     "two steps": (two_step_mdp(), {"gamma": 1.0}),
+    "masked": (random_mdp(forbidden=0.5), {"gamma": 0.9}),
+    "masked, without a time limit": (random_mdp(forbidden=0.5, limit=0), {"gamma": 1.0}),
 }
 
 
@@ -107,11 +109,22 @@ def test_the_value_of_the_rest_bootstraps_a_cut_exactly():
     np.testing.assert_allclose(cut.action_values, np.broadcast_to(whole.action_values, (3, 5, 3)), atol=1e-12)
 
 
-@pytest.mark.parametrize("env_id", ["FrozenLake-v1", "Taxi-v4", "Blackjack-v1", "CliffWalkingSlippery-v1"])
-def test_the_compiled_loop_earns_the_objective(env_id):
+@pytest.mark.parametrize(
+    ("env_id", "params"),
+    [
+        ("FrozenLake-v1", {}),
+        ("Taxi-v4", {}),
+        ("Taxi-v4", {"use_action_mask": True}),
+        ("Blackjack-v1", {}),
+        ("CliffWalkingSlippery-v1", {}),
+        (random_mdp(forbidden=0.5), {}),
+    ],
+    ids=str,
+)
+def test_the_compiled_loop_earns_the_objective(env_id, params):
     policy = random_policy(env_id, (), scale=0.3)
-    result = exact.policy_gradient(env_id, policy)
-    returns, lengths = fastpg.evaluate(env_id, policy, episodes=4000, deterministic=False)
+    result = exact.policy_gradient(env_id, policy, **params)
+    returns, lengths = fastpg.evaluate(env_id, policy, episodes=4000, deterministic=False, **params)
     for sample, expected in [(returns, result.objective), (lengths, result.visits.sum())]:
         assert abs(sample.mean() - expected) < 3.3 * sample.std() / np.sqrt(len(sample))
 

@@ -38,12 +38,13 @@ MDPS = {
     "two steps": two_step_mdp(limit=2),  # which it does not feel
 }
 NEVER_ENDING = {"never ending": random_mdp(ends=0.0)}  # but for its 12 steps
+MASKED = {"masked": random_mdp(forbidden=0.4), "masked, endless": random_mdp(forbidden=0.4, limit=0)}
 POLICIES = [(), (8,)]
 
 
 @cache
 def policy_in(name, hidden):
-    return random_policy((MDPS | NEVER_ENDING | ENDING)[name], hidden)
+    return random_policy((MDPS | NEVER_ENDING | ENDING | MASKED)[name], hidden)
 
 
 # ---- the region --------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ BOOTSTRAPPED = {
 
 def value_function(name, hidden, kind):
     """The policy's V, or one that knows nothing of it; a linear function of a one-hot state can be any."""
-    env = (MDPS | NEVER_ENDING | ENDING)[name]
+    env = (MDPS | NEVER_ENDING | ENDING | MASKED)[name]
     value = fastpg.ValueFunction.for_env(env, hidden=())
     states = value.parameters()["head.weight"][0]
     exactly = exact.policy_gradient(env, policy_in(name, hidden))
@@ -135,7 +136,7 @@ def compiled(
 ):
     """Independent estimates of the fused pass, (count, P)."""
     policy = policy_in(name, hidden)
-    core = native_env("test", (MDPS | NEVER_ENDING | ENDING)[name], {}).core
+    core = native_env("test", (MDPS | NEVER_ENDING | ENDING | MASKED)[name], {}).core
     value = None if values is None else value_function(name, hidden, values)
     estimates = np.empty((count, policy.theta.size), np.float32)
     for seed, out in enumerate(estimates):
@@ -201,6 +202,21 @@ def test_forms_that_bootstrap_are_unbiased_where_their_values_are_right(name, hi
     distance = region(compiled(name, hidden, **BOOTSTRAPPED[form], episodes=EPISODES))
     assert distance(expected) < 1
     assert distance(0 * expected) > 2.5
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("masked", "total"), ("masked", "reward_to_go - mean at t"), ("masked, endless", "gae")],
+)
+@pytest.mark.parametrize("hidden", POLICIES, ids=str)
+def test_estimates_are_unbiased_where_actions_are_masked(name, form, hidden):
+    settings = BOOTSTRAPPED[form] if form in BOOTSTRAPPED else COMPILED[form][0]
+    distance = region(compiled(name, hidden, **settings, episodes=EPISODES))
+    expected = exact.policy_gradient(MASKED[name], policy_in(name, hidden)).gradient
+    assert distance(expected) < 1
+    assert distance(0 * expected) > 2.5
+    unmasked = exact.policy_gradient(MASKED[name], policy_in(name, hidden), use_action_mask=False).gradient
+    assert distance(unmasked) > 2.5
 
 
 @pytest.mark.parametrize("form", ["q", "td", "gae"])

@@ -430,6 +430,7 @@ WRONG_FOR_PPO = {
     "standardize_advantages": ("one of 'minibatch', 'batch', 'none'", ["timestep"], [True, None]),
     "value_loss": ("one of 'squared', 'huber'", ["mse"], [None, 1]),
     "value_hidden": ("a sequence of widths", [], [64, None, "64"]),
+    "initial_log_std": ("a number in [-87, 87]", [-87.5, INF, NAN], ["1", None, True]),
 }  # fmt: skip
 
 
@@ -660,9 +661,9 @@ def test_the_core_never_gets_entries_that_are_not_aligned(space, monkeypatch):
     got = []
 
     def spied(function):
-        def spy(*arguments):
-            got.extend(one for one in arguments if isinstance(one, np.ndarray))
-            return function(*arguments)
+        def spy(*arguments, **named):
+            got.extend(one for one in (*arguments, *named.values()) if isinstance(one, np.ndarray))
+            return function(*arguments, **named)
 
         return spy
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import math
 import multiprocessing
 import os
@@ -277,6 +278,16 @@ def test_train_saves_the_policy_of_every_algorithm(algorithm, tmp_path):
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").hidden == (16,)
 
 
+def test_train_saves_a_policy_with_its_options(tmp_path):
+    words = ["Pendulum-v1", "--squash", "--state-dependent-std", "--hidden", "8", "--algorithm", "ppo"]
+    trained = run("train", *words, "--total-steps", "4096", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    policy = fastpg.Policy.load(tmp_path / "Pendulum-v1.safetensors")
+    assert policy.squash and policy.state_dependent_std
+    played = run("eval", "Pendulum-v1.safetensors", "--episodes", "2", cwd=tmp_path)
+    assert played.returncode == 0, played.stderr
+
+
 def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
     seen = []
 
@@ -314,13 +325,13 @@ def test_the_options_reach_the_algorithm(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "changed"),
     [
-        ("Taxi-v4", {}),
-        ("fastpg/Taxi-v4 --gamma 0.9 --hidden 8", {"algorithm": {"gamma": 0.9}, "hidden": (8,)}),
-        ("--target-return 3 --num-envs 2 Taxi-v4", {"num_envs": 2, "target_return": 3.0}),
-        ("Taxi-v4 --episodes 4", {"horizon": None, "episodes": 4}),
-        ("Taxi-v4 --steps_per_iteration=50", {"horizon": None, "steps_per_iteration": 50}),
-        ("--checkpoint CartPole-v1 Taxi-v4", {}),
-        ("--run=CartPole-v1 --seed 3 Taxi-v4", {"seed": 3}),
+        ("FrozenLake-v1", {}),
+        ("fastpg/FrozenLake-v1 --gamma 0.9 --hidden 8", {"algorithm": {"gamma": 0.9}, "hidden": (8,)}),
+        ("--target-return 3 --num-envs 2 FrozenLake-v1", {"num_envs": 2, "target_return": 3.0}),
+        ("FrozenLake-v1 --episodes 4", {"horizon": None, "episodes": 4}),
+        ("FrozenLake-v1 --steps_per_iteration=50", {"horizon": None, "steps_per_iteration": 50}),
+        ("--checkpoint CartPole-v1 FrozenLake-v1", {}),
+        ("--run=CartPole-v1 --seed 3 FrozenLake-v1", {"seed": 3}),
     ],
 )
 def test_a_native_environment_is_trained_as_recommended_but_for_what_is_said(
@@ -336,9 +347,9 @@ def test_a_native_environment_is_trained_as_recommended_but_for_what_is_said(
     monkeypatch.setattr(cli, "train", remember)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", *arguments.split()]) == 130
-    expected = fastpg.recommended("Taxi-v4") | {"target_return": math.inf} | changed
+    expected = fastpg.recommended("FrozenLake-v1") | {"target_return": math.inf} | changed
     if "algorithm" in changed:
-        algorithm = fastpg.recommended("Taxi-v4")["algorithm"]
+        algorithm = fastpg.recommended("FrozenLake-v1")["algorithm"]
         expected["algorithm"] = dataclasses.replace(algorithm, **changed["algorithm"])
     assert {name: seen[0][name] for name in expected} == expected
 
@@ -396,7 +407,7 @@ def test_a_run_of_ppo_collects_and_shows_what_is_its_own(tmp_path, monkeypatch, 
     assert cli.main(arguments.split()) == 0
     (one,) = runs
     assert (one.config["num_envs"], one.config["horizon"], one.config["episodes"]) == (16, 128, 0)
-    shown = f" | KL {one.history['approx_kl'][-1]:.2g} | "
+    shown = f" | KL {one.history['approx_kl'][-1]:.2g}\n"
     assert shown in capsys.readouterr().err
 
 
@@ -415,7 +426,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, sweep, resume, plot, eval, diagnose, envs, info}"),
+        ("", "{train, sweep, resume, plot, eval, render, diagnose, envs, info, completion}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -513,6 +524,23 @@ def test_a_bad_value_is_one_line_and_code_2(arguments, words, tmp_path, policy, 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train", "Missing from fastpg train: ENV_ID"),
+        (
+            "train CartPole-v1 --gamma high",
+            "Error parsing --gamma: could not convert string to float: 'high'",
+        ),
+        ("train CartPole-v1 --learning-rte 1", "options: --learning-rte, 1; did you mean --learning-rate?"),
+    ],
+)
+def test_a_bad_value_is_one_line_where_the_output_takes_no_frames(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert cli.main(arguments.split()) == 2
+    assert capsys.readouterr().err.endswith(f"{words}; see fastpg --help\n")
+
+
+@pytest.mark.parametrize(
     "arguments", few(["trian CartPole-v1", "train Pong", "eval missing.safetensors"], {"train Pong"})
 )
 def test_the_code_is_the_exit_code_of_the_process(arguments, tmp_path):
@@ -566,12 +594,21 @@ def test_a_signal_saves_the_policy(number, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "algorithm"),
+    [
+        (signal.SIGINT, "reinforce"),
+        (signal.SIGTERM, "ppo"),
+        (signal.SIGINT, "trpo"),
+        (signal.SIGTERM, "trpo"),
+    ],
+)
+def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, algorithm, tmp_path):
     """The uninterrupted run takes as many steps as the one that a signal ends, and then some."""
     talkative = "import sys; from fastpg.cli import main; from fastpg.training import progress; "
     talkative += "progress.LOG_SECONDS = 0; sys.exit(main.main())"
-    command = [sys.executable, "-c", talkative, *ENDLESS, "--run", "run", "--checkpoint-every", "1h"]
+    command = [sys.executable, "-c", talkative, *ENDLESS, "--algorithm", algorithm]
+    command += ["--run", "run", "--checkpoint-every", "1h"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         try:
             assert "steps/s" in running.stderr.readline()
@@ -586,7 +623,8 @@ def test_signals_leave_a_run_where_it_stood_and_it_goes_on_to_the_bit(number, tm
     assert saved > 0
     resumed = fastpg.resume(tmp_path / "run", total_steps=saved + 20_000)
     settings = {"hidden": resumed.config["hidden"], "total_steps": saved + 20_000}
-    whole = fastpg.train("CartPole-v1", run=tmp_path / "whole", **settings)
+    kind = options.ALGORITHMS[algorithm]
+    whole = fastpg.train("CartPole-v1", kind(), run=tmp_path / "whole", **settings)
     check_equal(resumed, tmp_path / "run", whole, tmp_path / "whole")
 
 
@@ -881,6 +919,36 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
         assert sentence in capsys.readouterr().err
 
 
+# ---- TensorBoard ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow  # tensorboardX imports torch
+def test_tensorboard_gets_a_folder_with_and_without_a_name(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.chdir(tmp_path)
+    short = ["--algorithm", "vpg", "--hidden", "8", "--total-steps", "2000", "--target-return", "inf"]
+    assert cli.main(["train", "--tensorboard", "CartPole-v1", *short]) == 0
+    assert cli.main(["train", "CartPole-v1", *short, "--run", "run", "--tensorboard"]) == 0
+    assert cli.main(["resume", "run", "--total-steps", "4000", "--tensorboard"]) == 0
+    assert cli.main(["train", "CartPole-v1", *short, "--run", "other", "--tensorboard", "boards/a"]) == 0
+    count = {path.parent: 0 for path in tmp_path.rglob("events.*")}
+    for path in tmp_path.rglob("events.*"):
+        count[path.parent] += 1
+    folders = {"CartPole-v1-tensorboard": 1, "run/tensorboard": 2, "boards/a": 1}
+    assert count == {tmp_path / name: number for name, number in folders.items()}
+
+
+@pytest.mark.slow  # tensorboardX imports torch
+def test_a_tensorboard_that_cannot_be_written_is_found_out_before_the_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert cli.main(["train", "CartPole-v1", "--run", "run", "--tensorboard", "file/board"]) == 2
+    says = "fastpg: TensorBoard(): 'file/board' cannot be written: Not a directory\n"
+    assert capsys.readouterr().err == says
+    assert not (tmp_path / "run").exists()
+
+
 # ---- many runs --------------------------------------------------------------------------------------------
 
 
@@ -924,9 +992,23 @@ def test_sweep_shows_a_row_for_every_combination(tmp_path):
     assert len(list((tmp_path / "sw").iterdir())) == 9
 
 
+def test_sweep_with_halving_stops_the_worse_settings(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = ("--grid", "learning_rate=1e-5,1e-4,1e-3,1e-2", "--hidden", "8", "--horizon", "32")
+    command = ("sweep", "CartPole-v1", "--algorithm", "ppo", *grid, "--total-steps", "4096", "--run", "sw")
+    assert cli.main([*command, "--halving", "--keep", "0.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines[2:6]]
+    assert sorted(row[-1] for row in rows) == ["1,024", "1,024", "2,048", "4,096"]
+    best = max(rows, key=lambda row: row[-1])
+    assert f"best: setting {best[0]}" in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("sweep", "--keep", "0.5"), "--keep goes with --halving"),
+        (("sweep", "--halving", "--keep", "1.5"), "halving(): keep must be a number in (0, 1), got 1.5"),
         (("sweep", "--grid", "rate=1"), "--grid: there is no setting 'rate'; there are form, "),
         (("sweep", "--grid", "gamma"), "--grid must be a setting and its values, as learning_rate=1e-4,3e-4"),
         (("sweep", "--grid", "gamma=x"), "--grid: gamma must be a number or none, got 'x'"),
@@ -938,6 +1020,7 @@ def test_sweep_shows_a_row_for_every_combination(tmp_path):
             ("train", "--seeds", "2", "--overwrite"),
             "--overwrite goes with one run; with --seeds, --run is a folder",
         ),
+        (("train", "--seeds", "2", "--tensorboard"), "--tensorboard goes with one run"),
     ],
 )
 def test_bad_sweeps_get_a_sentence(arguments, says, capsys, tmp_path, monkeypatch):

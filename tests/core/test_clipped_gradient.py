@@ -12,6 +12,9 @@ SPACES = {
     "multi_discrete": gs.MultiDiscrete([2, 5, 3]),
     "multi_binary": gs.MultiBinary(4),
     "gaussian": gs.Box(-1, 1, (3,), np.float32),
+    "squashed": heads.SQUASHED,
+    "state_std": heads.STATE_STD,
+    "both": heads.BOTH,
 }
 CLIP_RANGE, ENTROPY_COEF = 0.2, 0.05
 

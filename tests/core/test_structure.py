@@ -15,14 +15,15 @@ MODULES = {
 }
 MODULES["fastpg._core"] = ROOT / "_core.pyi"
 # What the modules of a folder import of the other folders. The rest of the package is below all of them.
-FOLDERS = {"algorithms", "batches", "cli", "envs", "exports", "networks", "torch", "training"}
+FOLDERS = {"algorithms", "batches", "callbacks", "cli", "envs", "exports", "networks", "torch", "training"}
 ABOVE = {
     "networks": FOLDERS - {"networks"},
     "envs": FOLDERS - {"envs"},
     "algorithms": FOLDERS - {"algorithms", "batches"},
-    "training": {"cli", "exports", "torch"},
-    "batches": {"algorithms", "cli", "exports", "torch", "training"},
-    "exports": {"algorithms", "batches", "cli", "envs", "training"},
+    "callbacks": {"algorithms", "cli", "exports", "torch"},
+    "training": {"callbacks", "cli", "exports", "torch"},
+    "batches": {"algorithms", "callbacks", "cli", "exports", "torch", "training"},
+    "exports": {"algorithms", "batches", "callbacks", "cli", "envs", "training"},
 }
 
 

@@ -55,5 +55,12 @@ def test_the_environment_of_custom_envs_trains(tmp_path, monkeypatch):
 def test_what_the_page_about_many_agents_shows_runs():
     document = (README.parent / "docs" / "many.md").read_text()
     names: dict[str, object] = {}
-    exec(re.search(r"```python\n(.*?)```", document, flags=re.DOTALL)[1], names)
+    blocks = re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL)
+    exec(blocks[0], names)
     assert len(names["runs"]) == 16
+    exec(blocks[1], names)
+    shares = [run.num_steps / 30_000 for run in names["runs"]]
+    assert 1 / 9 < sum(shares) / len(shares) < 1 / 6
+    for block in blocks[2:]:
+        exec(block, names)
+    assert len(names["runs"]) == 16 and len(names["history"]["copied"]) == 16 * 7

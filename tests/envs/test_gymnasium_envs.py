@@ -79,6 +79,28 @@ def test_an_envpool_learns():
     learns(envpool.make("CartPole-v1", env_type="gymnasium", num_envs=8, seed=0))
 
 
+@pytest.mark.parametrize(
+    ("env_id", "size", "head"),
+    [
+        ("LunarLander-v3", 8, "categorical"),
+        ("LunarLanderContinuous-v3", 8, "gaussian"),
+        ("HalfCheetah-v5", 17, "gaussian"),
+        pytest.param("Pong-v5", 4 * 84 * 84, "categorical", marks=pytest.mark.slow),
+    ],
+)
+def test_envpools_of_box2d_mujoco_and_atari_train_and_are_collected(env_id, size, head):
+    envpool = pytest.importorskip("envpool", reason="EnvPool is not installed: pip install envpool")
+    env = envpool.make(env_id, env_type="gymnasium", num_envs=4, seed=0)
+    policy = fastpg.Policy.for_env(env, hidden=(8,))
+    assert policy.actions.head == head
+    assert fastpg.collect(env, policy, horizon=8).obs.shape == (8, 4, size)
+    run = fastpg.train(env, fastpg.PPO(epochs=1, minibatches=2, value_hidden=(8,)), **SHORT)
+    assert run.num_steps >= 300
+    returns, _ = fastpg.evaluate(env, run.policy, episodes=4, max_steps=20)
+    assert np.isfinite(returns).all()
+    env.close()
+
+
 def test_the_same_seed_gives_the_same_run():
     runs = [fastpg.train("gym:CartPole-v1", total_steps=3000, seed=seed) for seed in (3, 3, 4)]
     assert (runs[0].policy.theta == runs[1].policy.theta).all()

@@ -57,6 +57,7 @@ JIT = {
     "action_space": spaces.Discrete(2),
     "state_size": 1,
     "noise_size": 1,
+    "noise": "uniform",
     "max_episode_steps": 20,
     "params": {"push": (0.1, 0.2)},
     "name": "Walk",

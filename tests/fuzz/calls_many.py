@@ -37,6 +37,10 @@ WORDS = {
     "vectorization_mode": ("native",),
     "reset_options": ("native",),
     "n": ("draw",),
+    "callback": ("callback_every",),
+    "callback_every": ("callback",),
+    "total_steps": ("rungs",),
+    "explore": ("gamma", *fastpg.training.search.RUN_SETTINGS),
 }
 
 
@@ -56,7 +60,50 @@ def many_arguments(draw):
         "progress": False,
         "save": None,
         **draw(one_of([{"horizon": 8}, {"steps_per_iteration": 30}])),
+        **draw(one_of([{}, {"callback": lambda runs: [0], "callback_every": 20}])),
     }
+
+
+@st.composite
+def halving_arguments(draw):
+    return {
+        "env_id": "CartPole-v1",
+        "algorithms": [draw(one_of(SETTINGS[:3])) for _ in range(3)],
+        "seeds": draw(one_of([1, [2**64 - 1, 3]])),
+        "total_steps": 60,
+        "keep": draw(one_of([0.3, 0.5, 0.99])),
+        "rungs": draw(one_of([None, 2, [5, 40]])),
+        "num_envs": 3,
+        "hidden": (4,),
+        "progress": False,
+        "save": None,
+    }
+
+
+@st.composite
+def population_arguments(draw):
+    spaces = one_of([("uniform", 0.5, 1.0), [0.5, 1.0], lambda rng: rng.random()])
+    return {
+        "env_id": "CartPole-v1",
+        "algorithm": draw(one_of([fastpg.PPO, fastpg.PPO(epochs=1, minibatches=2, value_hidden=())])),
+        "size": draw(one_of([2, 5])),
+        "explore": {"gamma": draw(spaces)},
+        "explore_every": draw(one_of([1, 20])),
+        "quantile": draw(one_of([0.1, 0.5])),
+        "resample": draw(one_of([0, 0.5, 1])),
+        "seed": draw(one_of([0, 2**64 - 1])),
+        "total_steps": 60,
+        "num_envs": 3,
+        "horizon": 5,
+        "hidden": (),
+        "progress": False,
+        "save": None,
+    }
+
+
+def check_population(given, population):
+    check_many(given, population.runs)
+    assert len(population.history["copied"]) % given["size"] == 0
 
 
 def check_many(given, runs):
@@ -108,6 +155,22 @@ CALLS = {
         check_many,
         words=WORDS,
         odd={"env_id": ODD_ENVS, "algorithms": ODD_SETTINGS, "save": ODD_FOLDERS},
+    ),
+    "halving": Call(
+        fastpg.halving,
+        halving_arguments(),
+        ("halving()", "Policy()"),
+        check_many,
+        words=WORDS,
+        odd={"env_id": ODD_ENVS, "algorithms": ODD_SETTINGS, "save": ODD_FOLDERS},
+    ),
+    "train_population": Call(
+        fastpg.train_population,
+        population_arguments(),
+        ("train_population()", "Policy()", "PPO()"),
+        check_population,
+        words=WORDS,
+        odd={"env_id": ODD_ENVS, "algorithm": ODD_SETTINGS, "save": ODD_FOLDERS},
     ),
     "grid": Call(
         fastpg.grid,

@@ -1,5 +1,7 @@
 """Calls of policies, value functions and gradients of batches, with the float64 oracle."""
 
+import dataclasses
+
 import numpy as np
 from gymnasium import spaces
 from hypothesis import strategies as st
@@ -33,6 +35,17 @@ OVERFLOW = ("overflow", "NaN", "finite")
 
 
 @st.composite
+def options_of(draw, actions):
+    """Draw what a policy of such actions may do."""
+    if not isinstance(actions, spaces.Box):
+        return {}
+    is_bounded = bool(np.isfinite(actions.high).all())
+    squash = draw(st.booleans()) and is_bounded
+    scaling = draw(st.booleans()) and is_bounded and not squash
+    return {"squash": squash, "state_dependent_std": draw(st.booleans()), "action_scaling": scaling}
+
+
+@st.composite
 def networks(draw, kind=fastpg.Policy):
     """Draw a policy or a value function, parameters and all."""
     observations = draw(one_of(OBSERVATIONS))
@@ -40,7 +53,8 @@ def networks(draw, kind=fastpg.Policy):
     if kind is fastpg.ValueFunction:
         network = kind(observations, **shape)
     else:
-        network = kind(observations, draw(one_of(ACTIONS)), **shape)
+        actions = draw(one_of(ACTIONS))
+        network = kind(observations, actions, **shape, **draw(options_of(actions)))
     network.theta[:] = numbers(network.theta.size, np.float32, draw(st.integers(0, 99)), 0.5)
     return network
 
@@ -105,9 +119,17 @@ def oracle(network):
             network.network.num_inputs, network.hidden, network.network.num_outputs, network.activation,
             "categorical" if actions is None else actions.head,
             actions.categories if actions is not None and actions.head == "categorical" else (),
+            actions is not None and actions.state_dependent_std,
+            tuple(zip(actions.space.low, actions.space.high, strict=True)) if network.network.squashed else (),
         ),
         network.theta.astype(np.float64),
     )  # fmt: skip
+
+
+def gaussian(policy, rows):
+    """Return the oracle's means and log_std, (B, n)."""
+    network, theta = oracle(policy)
+    return reference.mean_and_log_std(network, theta, reference.logits(network, theta, rows))
 
 
 def rows_of(network, obs):
@@ -159,11 +181,51 @@ def check_act(given, result):
     assert np.shape(result) == wanted, f"shape {np.shape(result)}, expected {wanted}"
     finite(result, "an action")
     array = np.asarray(result)
+    mask = given.get("action_mask")
+    if mask is not None:
+        assert allowed(policy, array, mask).all(), "an action that the mask does not allow"
     if policy.actions.head != "gaussian":
         for one in array.reshape(-1, *policy.action_space.shape):
             assert policy.action_space.contains(one if one.ndim else int(one)), f"{one} is not in the space"
     elif given.get("deterministic") is True and moderate(policy.theta, rows_of(policy, obs)):
-        close(array, reference.logits(*oracle(policy), rows_of(policy, obs)).reshape(wanted), "means")
+        close(array, gaussian(policy, rows_of(policy, obs))[0].reshape(wanted), "means")
+
+
+def check_env_actions(given, result):
+    policy, actions = given["self"], np.asarray(given["actions"])
+    assert result.dtype == policy.action_space.dtype
+    assert np.shape(result) == actions.shape
+    for one in np.reshape(result, (-1, *policy.action_space.shape)):
+        assert policy.action_space.contains(one if one.ndim else int(one)), f"{one} is not in the space"
+    if policy.squash:
+        assert ((policy.action_space.low < result) & (result < policy.action_space.high)).all()
+
+
+def check_from_env_actions(given, result):
+    policy, actions = given["self"], given["actions"]
+    finite(result, "an action")
+    close(policy.env_actions(result), np.asarray(actions, np.float64), "what became of an action", 1e-6)
+
+
+def allowed(policy, actions, mask):
+    """Return whether the mask (..., A) allows each component of the actions, (B, n)."""
+    form = policy.actions
+    rows = form.from_zero(np.asarray(actions)).reshape(-1, form.size) + np.cumsum((0, *form.categories[:-1]))
+    return np.take_along_axis(np.asarray(mask).reshape(len(rows), -1), rows, axis=1) != 0
+
+
+@st.composite
+def masks(draw, policy, shape, actions=None):
+    """Draw no mask, or one that allows these actions, or else the first category of each component."""
+    if policy.actions.head != "categorical" or draw(st.booleans()):
+        return None
+    mask = np.random.default_rng(draw(st.integers(0, 99))).random((*shape, policy.actions.num_outputs)) < 0.5
+    rows = np.zeros((int(np.prod(shape)), policy.actions.size), np.int64)
+    if actions is not None:
+        rows = policy.actions.from_zero(np.asarray(actions, np.int64)).reshape(rows.shape)
+    places = rows + np.cumsum((0, *policy.actions.categories[:-1]))
+    np.put_along_axis(mask.reshape(len(rows), -1), places, True, axis=1)
+    return mask.astype(draw(one_of([np.bool_, np.int8, np.float32])))
 
 
 def check_log_prob(key, log_prob=True, entropy=True):
@@ -185,7 +247,8 @@ def check_log_prob(key, log_prob=True, entropy=True):
             expected.append(reference.log_prob(*network, rows, actions))
         if entropy:
             expected.append(reference.entropy(*network, rows))
-        if moderate(policy.theta, rows) and (policy.actions.head != "gaussian" or policy.theta.min() > -5):
+        likely = policy.actions.head != "gaussian" or gaussian(policy, rows)[1].min() > -5
+        if moderate(policy.theta, rows) and likely:
             for one, right in zip(results, expected, strict=True):
                 close(one, right, "log_prob or entropy")
 
@@ -221,8 +284,12 @@ def check_gradient(given, result):
         actions = actions[:, 0]
     if not moderate(policy.theta, rows, actions, weights) or given.get("entropy_coef"):
         return
-    if policy.actions.head == "gaussian" and np.abs(policy.parameters()["log_std"]).max() > 3:
+    if policy.actions.head == "gaussian" and np.abs(gaussian(policy, rows)[1]).max() > 3:
         return
+    network, theta = oracle(policy)
+    if given.get("action_mask") is not None:
+        network = dataclasses.replace(network, masked=True)
+        rows = np.concatenate([rows, np.asarray(given["action_mask"]).reshape(len(rows), -1)], axis=1)
     per, reduction = given.get("per"), given.get("reduction")
     cuts = [len(rows)]
     if per is not None:
@@ -232,7 +299,7 @@ def check_gradient(given, result):
         part = slice(start, start + cut)
         reduced = reduction or ("mean" if per is None else "sum")
         gradients.append(
-            reference.policy_gradient(*oracle(policy), rows[part], actions[part], weights[part], reduced)
+            reference.policy_gradient(network, theta, rows[part], actions[part], weights[part], reduced)
         )
         start += cut
     close(result, np.array(gradients).reshape(np.shape(result)), "gradient")
@@ -257,6 +324,7 @@ def gradient_arguments(draw):
         rows = (len(lengths), *rows)
     if draw(st.booleans()):
         given["out"] = np.full(rows, 7.0, np.float32)
+    given["action_mask"] = draw(masks(given["policy"], shape, given["actions"]))
     return given
 
 
@@ -301,22 +369,8 @@ def check_theta(given, result):
 def act_arguments(draw):
     given = draw(batches(with_actions=False))
     given |= {"seed": draw(st.integers(0, 2**64 - 1)), "step": draw(st.integers(0, 9))}
+    given["action_mask"] = draw(masks(given["self"], batch_shape(given["self"], given["obs"])))
     return given | {"deterministic": draw(st.booleans())}
-
-
-@st.composite
-def env_actions_arguments(draw):
-    given = draw(batches())
-    return {"self": given["self"], "actions": given["actions"]}
-
-
-def check_env_actions(given, result):
-    space = given["self"].action_space
-    assert result.dtype == space.dtype
-    shape = np.shape(given["actions"])
-    assert np.shape(result) == shape
-    for one in np.reshape(result, (-1, *(space.shape or ()))):
-        assert space.contains(one)
 
 
 @st.composite
@@ -348,8 +402,10 @@ def kl_arguments(draw):
     given = draw(batches(with_actions=False))
     policy = given["self"]
     other = fastpg.Policy(
-        policy.observation_space, policy.action_space, hidden=draw(one_of([policy.hidden, (3,)]))
-    )
+        policy.observation_space, policy.action_space, hidden=draw(one_of([policy.hidden, (3,)])),
+        squash=policy.squash, state_dependent_std=policy.state_dependent_std,
+        action_scaling=policy.action_scaling,
+    )  # fmt: skip
     other.theta[:] = numbers(other.theta.size, np.float32, draw(st.integers(0, 99)), 0.5)
     return given | {"other": other}
 
@@ -366,6 +422,24 @@ ODD_HIDDEN = one_of(
 BOTH = {"observation_space": one_of(OBSERVATIONS), "action_space": one_of(ACTIONS), **SHAPE_ARGUMENTS}
 
 
+@st.composite
+def policy_arguments(draw):
+    given = draw(st.fixed_dictionaries(BOTH))
+    return given | draw(options_of(given["action_space"]))
+
+
+@st.composite
+def actions_to_convert(draw, from_env=False):
+    policy, shape, seed = draw(networks()), draw(one_of(SHAPES)), draw(st.integers(0, 2**16))
+    if not from_env:
+        return {"self": policy, "actions": actions_of(policy, shape, seed)}
+    policy = fastpg.Policy(policy.observation_space, spaces.Box(-2, 5, (2,)), squash=True)
+    return {
+        "self": policy,
+        "actions": np.random.default_rng(seed).uniform(-2, 5, (*shape, 2)).astype(np.float32),
+    }
+
+
 def check_made(given, result):
     finite(result.theta, "parameters")
     assert result.network.hidden == tuple(given["hidden"])
@@ -376,7 +450,7 @@ CALLS = {
         lambda observation_space, action_space, **shape: fastpg.Policy(
             observation_space, action_space, **shape
         ),
-        st.fixed_dictionaries(BOTH),
+        policy_arguments(),
         ("Policy()",),
         check_made,
         odd={"hidden": ODD_HIDDEN},
@@ -386,9 +460,17 @@ CALLS = {
     ),
     "Policy.env_actions": Call(
         fastpg.Policy.env_actions,
-        env_actions_arguments(),
+        actions_to_convert(),
         ("Policy.env_actions()",),
         check_env_actions,
+        words=WORDS,
+        repeatable=True,
+    ),
+    "Policy.from_env_actions": Call(
+        fastpg.Policy.from_env_actions,
+        actions_to_convert(from_env=True),
+        ("Policy.from_env_actions()",),
+        check_from_env_actions,
         words=WORDS,
         repeatable=True,
     ),

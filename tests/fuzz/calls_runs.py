@@ -5,18 +5,20 @@ import dataclasses
 import functools
 import pickle
 import tempfile
+import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
 import fastpg
-from fastpg import diagnostics, exact
+from fastpg import callbacks, diagnostics, exact
 
 from .calls_envs import MDP, ODD_ENVS, PLAIN, no_arguments
 from .calls_policies import ODD_HIDDEN
 from .judge import Call, same
-from .values import NAN, one_of
+from .values import ASAN, NAN, one_of
 
 ENVS = [
     "CartPole-v1",
@@ -110,6 +112,13 @@ def evaluate_arguments(draw):
     return given | {"max_steps": draw(one_of([1, 30]))}
 
 
+def render_arguments():
+    """Draw arguments of `render`, of few steps: pictures take time."""
+    return evaluate_arguments().map(
+        lambda given: given | {"max_steps": 2, "out": f"{TEMPORARY.name}/a.gif", "fps": 20.0, "episodes": 1}
+    )
+
+
 def check_evaluate(given, result):
     returns, lengths = result
     assert returns.shape == lengths.shape == (given["episodes"],)
@@ -124,6 +133,16 @@ ALGORITHMS = [
     fastpg.VPG(form="reward_to_go", value_hidden=(), value_epochs=0), fastpg.PPO(epochs=2, minibatches=3),
     fastpg.PPO(normalize_observations=True, normalize_rewards=True, minibatches=1000, linear_clip_range=True, target_kl=0.01),
 ]  # fmt: skip
+
+
+def communicator(rank, size):
+    return types.SimpleNamespace(rank=rank, size=size, allgather=None, close=None)
+
+
+ODD_COMMUNICATORS = one_of(
+    [2, "torch", object(), fastpg.distributed, fastpg.distributed.torch, fastpg.distributed.Communicator]
+    + [communicator(*one) for one in ((2, 2), (-1, 2), (0, 0), ("a", 2), (0, None), (0, 2.5), (0, 10**30))]
+)
 
 
 @st.composite
@@ -149,7 +168,7 @@ def train_arguments(draw):
         "target_return": draw(one_of([None, 0.0, 1e9])),
         "callback": draw(one_of([None, lambda state: True])),
     }
-    given |= {"run": None, "checkpoint_every": "60s", "keep_checkpoints": 3}
+    given |= {"run": None, "checkpoint_every": "60s", "keep_checkpoints": 3, "communicator": None}
     return given | {"env_params": draw(one_of([None, {}])), "checkpoint": None}
 
 
@@ -180,7 +199,10 @@ def check_train(given, run):
     assert run.num_steps == run.history["num_steps"].sum()
 
 
-ODD_CALLBACKS = one_of([lambda state: "yes", lambda state: 1 / 0, 3, "x"])
+ODD_CALLBACKS = one_of(
+    [lambda state: "yes", lambda state: 1 / 0, 3, "x", [], [lambda state: None, lambda state: True], [3],
+     callbacks.Evaluate, callbacks.Callback(), lambda: None, {}, (callbacks.EarlyStopping(1), print)]
+)  # fmt: skip
 ODD_FOLDERS = one_of(
     ["", "/", "\0", "x" * 5000, b"x", Path("/proc"), 3, None, ["a"], "/dev/null", "/dev/null/x"]
 )
@@ -210,7 +232,8 @@ algorithm_fields = {
         "standardize_advantages": one_of(["minibatch", "batch", "none"]), "recompute_advantages": st.booleans(),
         "target_kl": one_of([None, 1e-300, 0.01]), "desired_kl": one_of([None, 1e-300, 0.01]),
         "value_loss": one_of(["squared", "huber"]), "huber_delta": one_of([1e-9, 1.0]), "value_clip_range": one_of([None, 1e-9, 0.2]),
-        "value_hidden": one_of([(), (3,)]), "max_grad_norm": one_of([None, 1e-9, 0.5]), "joint_grad_norm": st.booleans(),
+        "value_hidden": one_of([(), (3,)]), "initial_log_std": one_of([-0.5, 0.0, -87]),
+        "max_grad_norm": one_of([None, 1e-9, 0.5]), "joint_grad_norm": st.booleans(),
         "linear_schedule": st.booleans(), "normalize_observations": st.booleans(), "normalize_rewards": st.booleans(),
         "beta1": st.just(0.9), "beta2": st.just(0.9), "epsilon": st.just(1e-8),
     },
@@ -226,6 +249,21 @@ algorithm_fields = {
 algorithm_fields["TRPO"] = algorithm_fields["NPG"] | {
     "backtracks": one_of([0, 3]), "backtrack_factor": one_of([1e-300, 0.5]), "accept_ratio": one_of([0.0, 0.5, 1.0]),
 }  # fmt: skip
+
+
+def callback(kind, fields, odd, raises=()):
+    """Return the call that makes a callback, and trains with it."""
+
+    def make_and_use(**given):
+        made = kind(**given)
+        with tempfile.TemporaryDirectory(dir=RUNS.name) as folder:
+            fastpg.train(
+                "CartPole-v1", callback=made, num_envs=1, horizon=8, total_steps=64, hidden=(), run=folder
+            )
+        return made
+
+    where = (f"{kind.__name__}()", "train()", "evaluate()")
+    return Call(make_and_use, st.fixed_dictionaries(fields), where, odd=odd, raises=raises, share=0.5)
 
 
 def algorithm(kind, fields):
@@ -353,6 +391,17 @@ CALLS = {
         odd={"env_id": ODD_ENVS},
         repeatable=True,
     ),
+    "render": Call(
+        fastpg.render,
+        render_arguments(),
+        ("render()",),
+        check_evaluate,
+        words=WORDS | {"env_id": ("no renderer", *WORDS.get("env_id", ()))},
+        odd={"env_id": ODD_ENVS, "out": ODD_PATHS},
+        fixed=frozenset(["max_steps", "episodes"]),
+        raises=(ImportError,),
+        share=0.1,
+    ),
     "train": Call(
         fastpg.train,
         train_arguments(),
@@ -366,9 +415,10 @@ CALLS = {
             "checkpoint": ODD_PATHS,
             "run": ODD_FOLDERS,
             "checkpoint_every": ODD_TIMES,
+            "communicator": ODD_COMMUNICATORS,
             "env_params": one_of([{"x": 1}, {1: 2}, [], "x", {"sutton_barto_reward": 3}, {"g": NAN}, {None: 1, "a": 2}, 5]),
         },
-        only=frozenset(["callback", "run", "checkpoint_every"]),
+        only=frozenset(["callback", "run", "checkpoint_every", "communicator"]),
         raises=(ZeroDivisionError,),  # a callback's own
     ),
     "resume": Call(
@@ -381,6 +431,30 @@ CALLS = {
         only=frozenset(["callback", "run", "checkpoint_every"]),
         raises=(ZeroDivisionError,),
         share=0.5,
+    ),
+    "callbacks.Evaluate": callback(
+        callbacks.Evaluate,
+        {
+            "every": one_of([1, 16, 10**6]),
+            "episodes": one_of([1, 3]),
+            "deterministic": st.booleans(),
+            "seed": st.integers(0, 2**64 - 1),
+            "max_steps": one_of([None, 10]),
+            "env": one_of([None, "CartPole-v1"]),
+            "env_params": st.none(),
+        },
+        {"env": ODD_ENVS},
+    ),
+    "callbacks.EarlyStopping": callback(
+        callbacks.EarlyStopping,
+        {
+            "patience": one_of([1, 100]),
+            "min_delta": one_of([0.0, 5]),
+            "monitor": one_of([None, "train/entropy"]),
+            "mode": one_of(["max", "min"]),
+        },
+        {"monitor": one_of(["", "nothing", 3, b"x", ["train/entropy"]])},
+        raises=(RuntimeWarning,),  # there is no such metric
     ),
     "Reinforce": algorithm(fastpg.Reinforce, algorithm_fields["Reinforce"]),
     "VPG": algorithm(fastpg.VPG, algorithm_fields["VPG"]),
@@ -457,3 +531,9 @@ CALLS = {
     "get_num_threads": no_arguments(fastpg.get_num_threads),
     "build_info": no_arguments(fastpg.build_info),
 }  # fmt: skip
+if not ASAN and find_spec("tensorboardX"):  # which imports torch
+    CALLS["callbacks.TensorBoard"] = callback(
+        callbacks.TensorBoard,
+        {"folder": one_of([None, f"{RUNS.name}/board"]), "every": one_of([None, 1, 16])},
+        {"folder": one_of(["", "\0", "x" * 5000, b"x", Path("/proc"), 3, ["a"], "/dev/null", "/dev/null/x"])},
+    )

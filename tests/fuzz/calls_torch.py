@@ -1,6 +1,7 @@
 """Calls of fastpg.torch and fastpg.sb3, and of fastpg.numba_math in plain Python."""
 
 import math
+import statistics
 
 import numpy as np
 import torch
@@ -271,6 +272,12 @@ def plain_math(name, right):
     )  # fmt: skip
 
 
+def quantile(x):
+    if 0.0 < x < 2.3e-308:
+        raise ValueError("all of these are as 2.3e-308")
+    return statistics.NormalDist().inv_cdf(x)
+
+
 SELF = frozenset(["self"])
 GRAD = frozenset(["module", "out"])  # whose .grad a loss changes
 CALLS = {
@@ -370,4 +377,13 @@ for _estimate in calls_returns.NAMES:
         words=_arrays.words,
     )
 for _name in numba_math.__all__:
-    CALLS[f"numba_math.{_name}"] = plain_math(_name, getattr(math, _name))
+    if _name not in ("normal", "poisson"):
+        CALLS[f"numba_math.{_name}"] = plain_math(_name, getattr(math, _name))
+CALLS["numba_math.normal"] = plain_math("normal", quantile)
+CALLS["numba_math.poisson"] = Call(
+    numba_math.poisson,
+    st.fixed_dictionaries({"mean": st.floats(-1.0, 1000.0), "uniform": st.floats(-0.1, 1.1)}),
+    (),
+    fixed=frozenset(["mean", "uniform"]),
+    share=0.5,
+)

@@ -1,27 +1,29 @@
 """The table of calls has everything public in it."""
 
 import inspect
+from importlib.util import find_spec
 
 import fastpg
 import fastpg.sb3
 import fastpg.torch
-from fastpg import diagnostics, exact, numba_math
+from fastpg import callbacks, diagnostics, distributed, exact, numba_math
 from fastpg.envs.mujoco.engine import is_installed
 
 from .targets import CALLS
 
 MODULES = {
     "": fastpg, "diagnostics.": diagnostics, "exact.": exact, "torch.": fastpg.torch, "sb3.": fastpg.sb3,
-    "numba_math.": numba_math,
+    "numba_math.": numba_math, "callbacks.": callbacks, "distributed.": distributed,
 }  # fmt: skip
 # What is public and not called, and why.
 LEFT_OUT = {
-    **dict.fromkeys(["CheckpointError", "EnvError", "EnvNotFinite", "InvalidAction", "ResetNeeded", "SaveError"],
+    **dict.fromkeys(["CheckpointError", "EnvError", "EnvNotFinite", "InvalidAction", "RankError", "ResetNeeded",
+                     "SaveError"],
                     "an exception"),
     **dict.fromkeys(
         ["GradientEstimate", "TrainProgress", "TrainResult", "Batch", "torch.Batch", "exact.ExactGradient", "diagnostics.FormRecord",
          "diagnostics.FormComparison", "VectorEnv", "LoadedEnv", "JitEnv", "sb3.SB3VecEnv", "torch.PolicyModule",
-         "torch.ValueModule", "torch.PPOStats", "Runs"],
+         "torch.ValueModule", "torch.PPOStats", "Runs", "callbacks.Evaluation", "Population"],
         "another function makes it",
     ),
     **dict.fromkeys(
@@ -33,14 +35,26 @@ LEFT_OUT = {
     **dict.fromkeys([f"{name}.core_settings" for name in ("A2C", "NPG", "PPO", "Reinforce", "TRPO", "VPG")], "train calls it"),
     **dict.fromkeys([f"torch.{name}Module.set_observations" for name in ("Policy", "Value")], "to_module calls it"),
     **dict.fromkeys(
+        [f"callbacks.{name}.{method}" for name in ("Callback", "EarlyStopping", "Evaluate", "TensorBoard")
+         for method in ("on_training_start", "__call__", "on_training_end")],
+        "train calls it",
+    ),
+    "callbacks.Callback": "a base class without arguments",
+    **dict.fromkeys(
         [f"MujocoEnv.{name}" for name in ("observe", "reward", "terminated", "before", "info", "initial_state")],
         "a formula of a subclass, which step and reset call",
+    ),
+    **dict.fromkeys(
+        [f"distributed.{name}" for name in ("torch", "mpi", "Communicator", "Communicator.allgather", "Communicator.close")],
+        "of processes that a launcher started: tests/training/test_ranks.py",
     ),
     "Runs.__getitem__": "as of any sequence",
     "Policy.has_spaces_like": "takes what is not public",
     "torch.Batch.from_arrays": "inherited: it makes a fastpg.Batch of arrays",
 }  # fmt: skip
 
+if find_spec("tensorboardX") is None:
+    LEFT_OUT["callbacks.TensorBoard"] = "tensorboardX is missing"
 if not is_installed():
     LEFT_OUT |= {name: "MuJoCo is missing" for name in ("MujocoEnv", *(f"MujocoEnv.{one}" for one in (
         "reset", "step", "get_state", "set_state", "render", "close_extras")))}  # fmt: skip

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
 import fastpg
 from fastpg import _core, exports, reference
 from fastpg.exports import c_header, check, plan
-from tests.support.heads import oracle_of
+from tests.support.heads import BOTH, SQUASHED, STATE_STD, options_of, oracle_of
 
 REAL = Box(-np.inf, np.inf, (5,))
 BOX = Box(np.array([-1.0, -np.inf, 0.0], np.float32), np.array([0.5, np.inf, np.inf], np.float32))
@@ -26,6 +26,9 @@ CASES = {
     "categories": (Discrete(7, start=3), Discrete(4), (8,), "tanh"),
     "many categories": (Tuple([Discrete(3, start=1), Discrete(2)]), BOX, (8,), "tanh"),
     "linear of categories": (MultiDiscrete([3, 4]), MultiBinary(2), (), "tanh"),
+    "squashed": (REAL, SQUASHED, (16,), "tanh"),
+    "std of the state": (REAL, STATE_STD, (), "tanh"),
+    "both": (Discrete(7), BOTH, (8,), "relu"),
 }
 COUNT = 10_000
 STRICT = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -33,10 +36,8 @@ STRICT = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
 
 def made(name):
     observations, actions, hidden, activation = CASES[name]
-    scaling = name == "scaled box"
-    policy = fastpg.Policy(
-        observations, actions, hidden=hidden, activation=activation, action_scaling=scaling
-    )
+    options = options_of(actions) or {"action_scaling": name == "scaled box"}
+    policy = fastpg.Policy(observations, actions, hidden=hidden, activation=activation, **options)
     oracle_of(policy, seed=len(name))
     return policy
 
@@ -100,8 +101,12 @@ def test_what_is_exported_acts_as_the_policy(name, ending, sampled, tmp_path):
     expected = policy.act(given, seed=5, step=6, deterministic=not sampled)
     if described.head == "gaussian":
         expected = policy.env_actions(expected).astype(np.float32)
-        size = max(1.0, np.abs(described.half_range).max(initial=0.0))
-        np.testing.assert_allclose(actions, expected, rtol=1e-6, atol=size * (4e-6 if sampled else 1e-6))
+        if policy.squash:
+            assert ((policy.action_space.low < actions) & (actions < policy.action_space.high)).all()
+        near = 4e-6 if sampled else 1e-6
+        near *= 5 if described.state_std else 1  # of a std of up to e^2
+        near *= max(1.0, np.abs(described.half).max(initial=0.0))
+        np.testing.assert_allclose(actions, expected, rtol=1e-6, atol=near)
     else:  # rounding may tip an action over whose uniform, or rival, is as near as that
         assert (actions != expected).mean() < 1e-3
     assert actions.shape == expected.shape

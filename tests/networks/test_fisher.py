@@ -6,10 +6,18 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
 from fastpg import reference
-from tests.support.heads import make
+from tests.support.heads import BOTH, STATE_STD, make
 from tests.support.oracle import relative_error
 
-SPACES = [Discrete(2), Discrete(7), MultiDiscrete([2, 5, 3]), MultiBinary(3), Box(-1, 1, (3,))]
+SPACES = [
+    Discrete(2),
+    Discrete(7),
+    MultiDiscrete([2, 5, 3]),
+    MultiBinary(3),
+    Box(-1, 1, (3,)),
+    STATE_STD,
+    BOTH,
+]
 OBS_SIZE = 3
 
 
@@ -67,7 +75,8 @@ def test_a_product_is_torchs_second_derivative_of_the_divergence(space):
             h = h @ weight.T + bias
             h = h if (out, fan_in) == sizes[-1] else torch.tanh(h)
         if network.head == "gaussian":
-            return [Normal(h, theta[at:].exp())]
+            mean, log_std = h.chunk(2, -1) if policy.state_dependent_std else (h, theta[at:])
+            return [Normal(mean, log_std.clamp(-20, 2).exp())]
         if network.head == "bernoulli":
             return [Bernoulli(logits=h)]
         return [

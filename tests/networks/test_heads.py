@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastpg
-from fastpg import _core, reference
+from fastpg import reference
 from tests.support import jit_envs
-from tests.support.heads import batch, exact, make, oracle_of
+from tests.support.heads import BOTH, SQUASHED, STATE_STD, OptionsBox, batch, exact, make, oracle_of
 from tests.support.oracle import relative_error
 from tests.support.quick import few
+from tests.support.replays import SEED, core_estimate, replay, uniforms
 
-SEED = 0x123456789
-DRAW_RESET, DRAW_STEP = 1, 2  # FPG_DRAW_... in philox.h
 SPACES = [
     Discrete(2),
     Discrete(5),
@@ -30,6 +29,10 @@ SPACES = [
     Box(-1, 1, (1,)),
     Box(-np.inf, 2, (2,)),
     Box(-1, 1, (7,)),
+    SQUASHED,
+    STATE_STD,
+    BOTH,
+    OptionsBox(-0.001, 100, (7,), squash=True, state_dependent_std=True),
 ]
 HIDDEN = [(), (5,), (33,), (130,), (64, 64), (17, 5, 33)]
 
@@ -69,7 +72,11 @@ spaces = st.one_of(
     st.lists(st.integers(1, 16), min_size=1, max_size=32).map(MultiDiscrete),
     st.integers(1, 32).map(MultiBinary),
     st.integers(1, 32).map(lambda n: Box(-1, 1, (n,))),
-)
+    st.builds(
+        lambda n, squash, std: OptionsBox(-1, 1, (n,), squash=squash, state_dependent_std=std),
+        st.integers(1, 32), st.booleans(), st.booleans(),
+    ),
+)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -112,10 +119,29 @@ def torch_distribution(policy, theta, obs):
         x = torch.tanh(x) if layer < len(policy.hidden) else x
     kinds = torch.distributions
     if policy.network.head == "gaussian":
-        return [kinds.Independent(kinds.Normal(x, theta[at:].exp().expand_as(x)), 1)]
+        mean, log_std = x.chunk(2, -1) if policy.state_dependent_std else (x, theta[at:].expand_as(x))
+        return [kinds.Independent(kinds.Normal(mean, log_std.clamp(-20, 2).exp()), 1)]
     if policy.network.head == "bernoulli":
         return [kinds.Independent(kinds.Bernoulli(logits=x), 1)]
     return [kinds.Categorical(logits=part) for part in x.split(policy.network.action_categories, -1)]
+
+
+def squashed_by_torch(policy, part, drawn):
+    """The distribution of the environment's actions, and those that were drawn."""
+    import torch
+
+    box, kinds = policy.action_space, torch.distributions
+    low, high = (torch.tensor(bound, dtype=torch.float64) for bound in (box.low, box.high))
+    scaled = kinds.AffineTransform((low + high) / 2, (high - low) / 2, cache_size=1)
+    maps = [kinds.TanhTransform(cache_size=1), scaled]
+    squashed = kinds.TransformedDistribution(part.base_dist, maps)
+    actions = drawn
+    for one in maps:
+        actions = one(actions)  # which are kept, with what they come from
+    np.testing.assert_allclose(
+        policy.env_actions(drawn.float().numpy()), actions.float(), rtol=1e-5, atol=1e-5
+    )
+    return [kinds.Independent(squashed, 1)], [actions]
 
 
 @pytest.mark.slow
@@ -132,7 +158,8 @@ def test_everything_equals_torch_distributions_in_float64(isa, space):
         others = torch_distribution(other, torch.tensor(other.theta, dtype=torch.float64), obs)
         values = torch.tensor(actions, dtype=torch.float64)
         values = values.reshape(300, -1).T if policy.network.head == "categorical" else [values]
-        log_prob = sum(part.log_prob(value) for part, value in zip(parts, values, strict=True))
+        taken = squashed_by_torch(policy, parts[0], values[0]) if policy.squash else (parts, values)
+        log_prob = sum(part.log_prob(value) for part, value in zip(*taken, strict=True))
         (log_prob * torch.tensor(weights, dtype=torch.float64)).mean().backward()
         assert (
             relative_error(fastpg.policy_gradient(policy, obs, actions, weights), theta.grad.numpy()) < 1e-5
@@ -167,16 +194,6 @@ def test_a_nearly_certain_bit_keeps_its_relative_accuracy(isa, logit):
 
 
 # ---- draws -------------------------------------------------------------------------------------------------
-
-
-def uniforms(net, num_rows, step, iteration=0):
-    """The core's own: counter (environment, step / 4, iteration, FPG_DRAW_ACTION | k << 8), word step % 4."""
-    draws = net.action_size + (net.action_size % 2 if net.head == "gaussian" else 0)
-    counter = np.zeros((num_rows, draws, 4), np.uint32)
-    counter[:, :, 0] = np.arange(num_rows)[:, None]
-    counter[:, :, 1], counter[:, :, 2], counter[:, :, 3] = step // 4, iteration, np.arange(draws) << 8
-    key = np.array([SEED & 0xFFFFFFFF, SEED >> 32], np.uint32)
-    return ((reference.philox4x32(counter, key)[..., step % 4] >> 9) + 0.5) / 2**23
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -234,9 +251,11 @@ def test_deterministic_actions_are_the_mode(isa, space):
     obs, _, _ = batch(policy, 50)
     chosen = policy.act(obs, seed=0, deterministic=True)
     if policy.network.head == "gaussian":
-        np.testing.assert_allclose(
-            chosen, reference.logits(oracle, *exact(policy, obs)), rtol=1e-5, atol=1e-6
-        )
+        theta, x = exact(policy, obs)
+        mean, _ = reference.mean_and_log_std(oracle, theta, reference.logits(oracle, theta, x))
+        np.testing.assert_allclose(chosen, mean, rtol=1e-5, atol=1e-6)
+    if policy.squash:  # the tanh of the mean, which is the median: the mode has no closed form
+        return
     best = policy.log_prob(obs, chosen)
     for step in range(20):
         assert (policy.log_prob(obs, policy.act(obs, seed=1, step=step)) <= best).all()
@@ -261,58 +280,6 @@ def continuous_policy(env_id, hidden):
     oracle = oracle_of(policy)
     policy.parameters()["log_std"][:] = math.log(2.0)
     return policy, oracle
-
-
-def replay(env_id, policy, oracle, num_envs, limit, num_steps, clip=True):
-    """Play a rollout of the core step by step: the environment's kernel alone, actions checked against the
-    oracle's, the core's own random numbers. Returns a batch of the oracle's, every row valid."""
-    env = fastpg.envs.native_env("", env_id, {}).core
-    net, box = policy.network, policy.action_space
-    width = -(-num_envs // 16) * 16
-    key = np.array([SEED & 0xFFFFFFFF, SEED >> 32], np.uint32)
-    state, noise = np.zeros((env.state_size, width)), np.full((4, width), 0.5)
-    step_noise = np.full((4, width), 0.5)
-
-    def draw(which, step, purpose, to):
-        counter = np.zeros((len(which), 4), np.uint32)
-        counter[:, 0], counter[:, 1], counter[:, 3] = which, step, purpose
-        to[:, which] = ((reference.philox4x32(counter, key) + 0.5) / 2**32).T
-
-    def reset(which, step):
-        draw(which, step, DRAW_RESET, noise)
-        env.reset(which.astype(np.int32), noise, state)
-
-    reset(np.arange(num_envs), 0)
-    age, rows = np.zeros(num_envs, int), []
-    for step in range(num_steps):
-        obs = np.ascontiguousarray(env.observe(state).T[:num_envs])
-        actions = policy.act(obs, seed=SEED, step=step)
-        expected = reference.draw(oracle, *exact(policy, obs), uniforms(net, num_envs, step))
-        np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
-        given = np.zeros((env.action_size, width), np.float32 if net.head == "gaussian" else np.int32)
-        given[:, :num_envs] = np.clip(actions, box.low, box.high).T if clip else actions.T
-        draw(np.arange(num_envs), step, DRAW_STEP, step_noise)
-        rewards, ends = env.step(given, step_noise, state)
-        terminated = (ends == 1) | (ends == 3)  # FPG_END_TERMINATED, with or without FPG_END_TRUNCATED
-        age += 1
-        done = terminated[:num_envs] | (age >= limit)
-        rows.append((obs, actions, rewards[:num_envs], terminated[:num_envs], done & ~terminated[:num_envs]))
-        age[done] = 0
-        if done.any():
-            reset(np.flatnonzero(done), step + 1)
-    columns = [np.stack(column) for column in zip(*rows, strict=True)]
-    return reference.Batch(*columns, np.ones((num_steps, num_envs), bool))
-
-
-def core_estimate(env_id, policy, num_envs, limit, form, **collect):
-    env = fastpg.envs.native_env("", env_id, {}, max_episode_steps=limit)
-    sampler = _core.Sampler(env.core, policy.network, num_envs, SEED)
-    gradient = np.empty_like(policy.theta)
-    given = {"horizon": 0, "episodes": 0, **collect}
-    stats = sampler.gradient(
-        policy.theta, form=form, gamma=0.97, normalize="trajectory", out=gradient, **given
-    )
-    return gradient, stats
 
 
 @pytest.mark.parametrize("env_id", few(["Pendulum-v1", "MountainCarContinuous-v0"], {"Pendulum-v1"}))

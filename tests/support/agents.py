@@ -7,7 +7,7 @@ import numpy as np
 
 import fastpg
 from fastpg import reference
-from tests.support.heads import make
+from tests.support.heads import make, random_mask
 
 OBS_SIZE = 4
 TOTAL_STEPS = 10_000
@@ -86,8 +86,11 @@ def agent_of(algorithm, policy, value, seed=3):
     return fastpg.Agent(algorithm, policy, critic_of(algorithm, value), seed, total_steps=TOTAL_STEPS)
 
 
-def random_batch(policy, steps, num_envs, seed=0, *, masked=True, scale=1.0):
-    """Rows of one's own: both flags, now and then at once, and rows that do not count."""
+def random_batch(policy, steps, num_envs, seed=0, *, masked=True, scale=1.0, forbidden=0.0):
+    """Rows of one's own: both flags, now and then at once, and rows that do not count.
+
+    A share `forbidden` of the categories that were not taken was not allowed.
+    """
     rng = np.random.default_rng(seed)
     shape, size = (steps, num_envs), policy.network.num_inputs
     obs = rng.normal(1.0, 2.0, size=(steps + 1, num_envs, size)).astype(np.float32)
@@ -105,9 +108,13 @@ def random_batch(policy, steps, num_envs, seed=0, *, masked=True, scale=1.0):
     counts = mask if masked else np.ones(shape, bool)
     after = rng.normal(size=(*shape, size)).astype(np.float32)
     done = (terminated | truncated) & counts
+    allowed = None
+    if forbidden:
+        allowed = random_mask(policy, rng, actions, forbidden)
+        allowed[~counts] = False  # where nobody looks
     return fastpg.Batch.from_arrays(
         obs[:-1], actions, rewards, terminated, truncated, last_obs=obs[-1], final_obs=after[done],
-        mask=mask if masked else None,
+        mask=mask if masked else None, action_mask=allowed,
     )  # fmt: skip
 
 
@@ -116,7 +123,10 @@ def oracle_batch(batch):
     next_obs = np.full(batch.obs.shape, np.nan)
     next_obs[batch.ends[:, 0], batch.ends[:, 1]] = batch.final_obs
     flags = batch.terminated, batch.truncated, counts
-    return reference.Batch(batch.obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
+    obs = batch.obs
+    if batch.action_mask is not None:  # which follows each observation, in the oracle
+        obs = np.concatenate([obs, batch.action_mask], axis=-1)
+    return reference.Batch(obs, batch.actions, batch.rewards, *flags, next_obs, batch.last_obs)
 
 
 def oracle_update(algorithm, agent, batch, total_steps=TOTAL_STEPS):

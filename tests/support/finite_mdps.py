@@ -9,8 +9,11 @@ from fastpg import reference
 from fastpg.exact import FiniteMDP
 
 
-def random_mdp(*, states=5, actions=3, ends=0.2, limit=12, seed=0):
-    """Rewards and transitions at random; every step ends the episode with probability `ends` on average."""
+def random_mdp(*, states=5, actions=3, ends=0.2, limit=12, seed=0, forbidden=0.0):
+    """Rewards and transitions at random; every step ends the episode with probability `ends` on average.
+
+    A share `forbidden` of the actions, but the first, is not allowed.
+    """
     rng = np.random.default_rng(seed)
     transition = rng.dirichlet(np.full(states, 0.5), size=(states, actions))
     transition[rng.random(transition.shape) < 0.2] = 0.0  # rows of different numbers of outcomes
@@ -21,7 +24,11 @@ def random_mdp(*, states=5, actions=3, ends=0.2, limit=12, seed=0):
     reward = rng.normal(0.5, 1.0, size=(states, actions, states))
     terminal = np.arange(states) == states - 1
     start = rng.dirichlet(np.ones(states)) * ~terminal
-    return FiniteMDP(transition, reward, terminal, start / start.sum(), limit, f"random MDP {seed}")
+    mask = None
+    if forbidden:
+        mask = rng.random((states, actions)) >= forbidden
+        mask[:, 0] = True
+    return FiniteMDP(transition, reward, terminal, start / start.sum(), limit, f"random MDP {seed}", mask)
 
 
 def two_step_mdp(limit=0):

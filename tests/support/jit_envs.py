@@ -132,7 +132,29 @@ class Rooms:
         obs[1] = state[1]
 
 
-ALL = [CartPole, Cart, Grid, Bits, Rooms]
+RATES = np.array([[0.5, 2.0, 5.0], [1.0, 1.0, 20.0]])  # two sets of parameters, one a row
+
+
+@fastpg.jit_env(**REAL, action_space=Discrete(3), noise_size=(2, 3), noise="normal", max_episode_steps=20)
+class Store:
+    """Normal and Poisson's noise, sets of parameters, a table, whole numbers in the state."""
+
+    def reset(state, noise):
+        state[0] = 0.1 * noise[0]
+        state[1] = 1.0 if noise[1] > 0.0 else 0.0
+
+    def step(state, action, noise):
+        share = 0.5 + 0.5 * nm.tanh(noise[2])
+        count = nm.poisson(RATES[int(state[1]), action], share)
+        state[0] += 0.01 * count + 0.1 * noise[0] - 0.05 * nm.normal(share)
+        return noise[1] - count, state[0] > 0.8
+
+    def observe(state, obs):
+        for k in range(2):
+            obs[k] = state[k]
+
+
+ALL = [CartPole, Cart, Grid, Bits, Rooms, Store]
 
 
 # Functions with assertions, which pytest rewrites in a test's own file.
@@ -164,3 +186,31 @@ def step(state, action, noise):
     assert state[0] < 3.0, "a step after the end"
     state[0] += 1.0
     return 1.0, state[0] >= 3.0
+
+
+@fastpg.jit_env(
+    **REAL, action_space=MultiDiscrete([3, 2]), noise_size=2, max_episode_steps=25, params={"height": 2.0}
+)
+class Corridor:
+    """Five places; left, stay or right, and a jump: what the mask does not allow is an exception."""
+
+    def reset(state, noise):
+        state[0] = np.floor(5 * noise[0])
+
+    def step(state, action, noise, params):
+        if (action[0] == 0 and state[0] == 0.0) or (action[0] == 2 and state[0] == 4.0):
+            raise ValueError("there is a wall")
+        if action[1] == 1 and state[0] < params.height:
+            raise ValueError("the ceiling is too low")
+        state[0] += action[0] - 1.0
+        state[1] = 0.5 * state[1] + action[1]
+        return state[0] * (1.0 + state[1]), noise[0] < 0.04
+
+    def observe(state, obs):
+        obs[0] = state[0]
+        obs[1] = state[1]
+
+    def mask(state, mask, params):
+        mask[0] = state[0] > 0.0
+        mask[2] = state[0] < 4.0
+        mask[4] = state[0] >= params.height

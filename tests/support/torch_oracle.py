@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-HEADS = ["discrete", "multi_discrete", "multi_binary", "gaussian"]
+HEADS = ["discrete", "multi_discrete", "multi_binary", "gaussian", "squashed", "state_std"]
 
 
 def make_module(num_inputs, hidden, head, activation=nn.Tanh, seed=0):
@@ -18,15 +18,19 @@ def make_module(num_inputs, hidden, head, activation=nn.Tanh, seed=0):
         "multi_discrete": gs.MultiDiscrete([2, 4]),
         "multi_binary": gs.MultiBinary(3),
         "gaussian": gs.Box(-1, 1, (2,), np.float32),
+        "squashed": gs.Box(-2, 6, (2,), np.float32),
+        "state_std": gs.Box(-1, 1, (2,), np.float32),
     }[head]
-    outputs = {"discrete": 3, "multi_discrete": 6, "multi_binary": 3, "gaussian": 2}[head]
+    outputs = {"discrete": 3, "multi_discrete": 6, "multi_binary": 3, "state_std": 4}.get(head, 2)
     module = nn.Sequential()
     for width in hidden:
         module.extend([nn.Linear(num_inputs, width), activation()])
         num_inputs = width
     module.append(nn.Linear(num_inputs, outputs))
-    if head == "gaussian":
+    if head in ("gaussian", "squashed"):
         module.log_std = nn.Parameter(torch.zeros(2))
+    if head == "squashed":
+        module.squash = True
     with torch.no_grad():
         for parameter in module.parameters():
             fan_in = parameter.shape[-1] if parameter.ndim == 2 else 10
@@ -52,8 +56,16 @@ def log_prob_and_entropy(module, space, obs, actions):
     """Both, through torch.distributions, in the precision of the module."""
     outputs = module(obs)
     if isinstance(space, gs.Box):
-        one = torch.distributions.Normal(outputs, module.log_std.exp())
-        return one.log_prob(actions).sum(-1), one.entropy().sum(-1)
+        if hasattr(module, "log_std"):
+            mean, log_std = outputs, module.log_std
+        else:
+            mean, log_std = outputs.chunk(2, -1)
+        one = torch.distributions.Normal(mean, log_std.clamp(-20.0, 2.0).exp())
+        log_prob = one.log_prob(actions)
+        if getattr(module, "squash", False):
+            half = torch.from_numpy((space.high - space.low) / 2)
+            log_prob = log_prob - (half * (1 - torch.tanh(actions) ** 2)).log()
+        return log_prob.sum(-1), one.entropy().sum(-1)
     if isinstance(space, gs.MultiBinary):
         one = torch.distributions.Bernoulli(logits=outputs)
         return one.log_prob(actions.to(outputs.dtype)).sum(-1), one.entropy().sum(-1)

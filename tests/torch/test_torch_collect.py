@@ -95,6 +95,30 @@ def test_real_actions_need_a_log_std_on_the_module_or_as_an_argument():
     torch.testing.assert_close(normal.log_prob(on_module.actions)[..., 0].detach(), on_module.log_probs)
 
 
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("state_dependent_std", [False, True])
+def test_a_module_has_the_options_of_its_policy(squash, state_dependent_std):
+    options = {"squash": squash, "state_dependent_std": state_dependent_std}
+    policy = fastpg.Policy.for_env("Pendulum-v1", hidden=(8,), seed=3, **options)
+    expected = fastpg.collect(vector_env("Pendulum-v1"), policy, 20)
+    module = fpt.to_module(policy)
+    own = plain(module)  # whose space nobody knows but the environment
+    own.squash = squash
+    if not state_dependent_std:
+        own.log_std = module.log_std
+    for one in (module, own):
+        batch = fpt.collect(vector_env("Pendulum-v1"), one, 20)
+        for name in ("actions", "log_probs", "rewards"):
+            np.testing.assert_array_equal(getattr(batch, name).numpy(), getattr(expected, name), err_msg=name)
+    twin = fpt.from_module(module)
+    assert repr(twin) == repr(policy).replace(", env_id='Pendulum-v1'", "")
+    if squash:
+        with pytest.raises(
+            ValueError, match=r"from_module\(\): module.squash is True, so that action_space must"
+        ):
+            fpt.from_module(own)
+
+
 def test_a_module_reads_one_hot_vectors_where_observations_are_categories():
     module = nn.Linear(16, 4)
     batch = fpt.collect(vector_env("FrozenLake-v1"), module, 20)

@@ -391,6 +391,7 @@ def test_a_module_that_is_no_longer_supported_is_refused(module, batch):
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("head", HEADS)
 def test_it_compiles_into_one_graph(backend, head):
+    torch.compiler.reset()  # a function is compiled anew so often and no more
     module, space = make_module(4, (8,), head)
     batch = make_batch((6,), 4, space)
 

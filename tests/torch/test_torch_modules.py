@@ -558,10 +558,9 @@ def test_modules_that_the_kernels_cannot_run_are_refused(module, error, sentence
             "module has 2 outputs, but .* needs 3",
         ),
         (
-            {"action_space": gs.Box(-1, 1, (1,))},
+            {"action_space": gs.Box(-1, 1, (1,)), "log_std": torch.zeros(1)},
             ValueError,
-            r"module has 2 outputs, two for each entry of action_space .*, but standard deviations that "
-            r"depend on the observation are not supported; .* log_std a Parameter of shape \(1,\)",
+            r"module has 2 outputs, a mean and a log_std for each entry .*, and a log_std beside them",
         ),
         (
             {"action_space": gs.Box(-1, 1, (2,)), "log_std": torch.zeros(5, 2)},

@@ -265,6 +265,7 @@ def test_threads_may_call_it_side_by_side():
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("head", HEADS)
 def test_it_compiles_into_one_graph_with_its_statistics(backend, head):
+    torch.compiler.reset()  # a function is compiled anew so often and no more
     module, space, batch = make(head=head)
 
     @torch.compile(fullgraph=True, backend=backend)

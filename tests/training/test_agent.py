@@ -21,9 +21,10 @@ from tests.support.agents import (
     random_batch,
 )
 from tests.support.gymnasium_envs import MODES, scripted, vector_of
+from tests.support.heads import BOTH, SQUASHED, STATE_STD
 from tests.support.jit_envs import Bits, Cart, CartPole, Grid
 
-HEADS = [Discrete(5), MultiDiscrete([3, 2]), MultiBinary(3), Box(-1, 1, (2,))]
+HEADS = [Discrete(5), MultiDiscrete([3, 2]), MultiBinary(3), Box(-1, 1, (2,)), SQUASHED, STATE_STD, BOTH]
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
 

@@ -16,6 +16,7 @@ from fastpg.training import metrics
 from tests.support.finite_mdps import random_mdp
 from tests.support.jit_envs import Cart, Rooms
 from tests.support.quick import few
+from tests.support.runs import check_equal
 
 SHORT = {"num_envs": 9, "total_steps": 900, "hidden": (6,)}
 # Of different shapes and ways to collect, that end after different numbers of iterations.
@@ -47,20 +48,6 @@ def alone(env, setting, seed, **common):
     return fastpg.train(env, **{**common, **own}, seed=seed)
 
 
-def check_equal(run, other):
-    """Require the same bits, but for the time that was taken."""
-    assert run.policy.theta.tobytes() == other.policy.theta.tobytes()
-    assert (run.value is None) == (other.value is None)
-    if run.value is not None:
-        assert run.value.theta.tobytes() == other.value.theta.tobytes()
-    assert (run.config, run.stopped_because, run.num_steps, run.error) == (
-        other.config, other.stopped_because, other.num_steps, None
-    )  # fmt: skip
-    assert run.history.keys() == other.history.keys()
-    for name in run.history.keys() - {"seconds"}:
-        assert run.history[name].tobytes() == other.history[name].tobytes(), name
-
-
 @functools.cache
 def each_alone(name):
     return [alone(ENVS[name], setting, seed, **SHORT) for setting in SETTINGS for seed in (3, 2**63)]
@@ -77,7 +64,7 @@ def test_every_run_is_what_train_gives_alone_on_any_number_of_threads(name, num_
         check_equal(run, other)
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [1, 2, 3, 8])
 def test_the_order_of_runs_does_not_matter(num_threads):
     fastpg.set_num_threads(num_threads)
     expected = each_alone("native")[::2]

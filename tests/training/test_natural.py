@@ -8,8 +8,9 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
 from tests.support.agents import networks, random_batch
+from tests.support.heads import BOTH
 
-SPACES = [Discrete(5), MultiDiscrete([2, 5, 3]), MultiBinary(3), Box(-1, 1, (2,))]
+SPACES = [Discrete(5), MultiDiscrete([2, 5, 3]), MultiBinary(3), Box(-1, 1, (2,)), BOTH]
 STEP = {"value_epochs": 1, "value_minibatches": 1}
 every_space = pytest.mark.parametrize("space", SPACES, ids=str)
 

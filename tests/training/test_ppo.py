@@ -178,6 +178,18 @@ def test_defaults_of_a_run():
     assert run.history["num_episodes"][0] == 4
 
 
+def test_a_new_policy_begins_with_the_standard_deviation_that_is_asked_for():
+    algorithm = fastpg.PPO(initial_log_std=-1.5, learning_rate=1e-9)
+    start = {"hidden": (4,), "total_steps": 1}
+    (many,) = fastpg.train_many("Pendulum-v1", [algorithm], seeds=1, **start)
+    alone = fastpg.train("Pendulum-v1", algorithm, seed=many.config["seed"], **start)
+    for run in (many, alone):
+        np.testing.assert_allclose(run.policy.parameters()["log_std"], -1.5, atol=1e-5)
+    again = fastpg.train("Pendulum-v1", fastpg.PPO(learning_rate=1e-9), policy=alone.policy, **start)
+    np.testing.assert_allclose(again.policy.parameters()["log_std"], -1.5, atol=1e-5)
+    fastpg.train("CartPole-v1", algorithm, **start)  # whose actions have none
+
+
 def test_schedules_end_at_total_steps():
     algorithm = fastpg.PPO(linear_schedule=True, linear_clip_range=True, epochs=2, minibatches=2)
     run = fastpg.train("CartPole-v1", algorithm, horizon=16, total_steps=1024, hidden=(4,))

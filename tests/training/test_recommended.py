@@ -15,6 +15,14 @@ def test_an_iteration_of_every_native_environment_runs(env_id):
     assert run.policy.hidden == settings["hidden"]
 
 
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "fastpg/Hopper-v5"])
+def test_an_iteration_of_a_mujoco_task_runs(env_id):
+    pytest.importorskip("mujoco.batch")
+    settings = fastpg.recommended(env_id)
+    run = fastpg.train(env_id, **settings | {"total_steps": 1})
+    assert run.num_steps == settings["num_envs"] * settings["horizon"]
+
+
 def test_what_is_returned_is_the_callers_own():
     fastpg.recommended("CartPole-v1")["total_steps"] = 1
     assert fastpg.recommended("CartPole-v1")["total_steps"] > 1

@@ -41,7 +41,9 @@ def test_a_printed_result_says_what_it_holds():
     assert "stopped_because='total_steps'" in repr(run)
     rollout = fastpg.collect("CartPole-v1", run.policy, 10, num_envs=4)
     assert repr(rollout).startswith("Batch(obs=<float32 (10, 4, 4)>, actions=<int64 (10, 4)>, ")
-    assert repr(rollout).endswith("values=None, last_values=None, final_values=None, mask=None)")
+    assert repr(rollout).endswith(
+        "values=None, last_values=None, final_values=None, mask=None, action_mask=None)"
+    )
 
 
 def test_a_rollout_of_tensors_is_printed_in_the_same_way():

@@ -1,10 +1,12 @@
 """Runs with a folder: going on to the last bit, what is refused, what the files say."""
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -295,6 +297,22 @@ def test_metrics_that_are_not_written_yet_are_written_later(tmp_path):
     read = metrics.parse("", (tmp_path / "metrics.csv").read_text() + "4,not,whole")
     for name in records.dtype.names:
         np.testing.assert_array_equal(read[name], records[name])
+
+
+def test_a_disk_is_waited_for_when_a_checkpoint_is_due_and_not_before(tmp_path, monkeypatch):
+    """A run that ends before then is as young as what a power cut may take away from any run."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+    settings = {"hidden": (8,), "total_steps": HALF}
+    fastpg.train("CartPole-v1", run=tmp_path / "young", **settings)
+    assert synced == []
+    fastpg.train("CartPole-v1", run=tmp_path / "old", checkpoint_every=HALF // 2, **settings)
+    names = [Path(path).name.partition("-")[0] for path in synced]
+    assert names[0] == run_folder.METRICS  # before the checkpoint that counts its bytes
+    assert {"checkpoints", run_folder.SETTINGS, run_folder.POLICY, "old"} < set(names)
+    del synced[:]
+    fastpg.resume(tmp_path / "young", total_steps=WHOLE)
+    assert tmp_path / "young" / run_folder.SETTINGS in map(Path, synced)
 
 
 def test_checkpoints_come_as_often_as_asked_and_the_newest_stay(tmp_path):

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 import fastpg
 from fastpg._core import STATS_DTYPE
+from fastpg.training.progress import ProgressLine
 
 
 def short(**changed):
@@ -268,6 +269,22 @@ def test_without_stderr_there_is_no_progress_line(monkeypatch):
             stderr.close()
         monkeypatch.setattr("sys.stderr", stderr)
         assert short(progress=True).stopped_because == "total_steps"
+
+
+def test_the_live_line_fits_the_terminal(monkeypatch):
+    stream = io.StringIO()
+    stream.isatty, stream.fileno = lambda: True, lambda: 2
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((40, 24)))
+    with ProgressLine(enabled=True, stream=stream) as line:
+        line.update("x" * 100, last=False)
+    assert stream.getvalue() == "\r\x1b[K" + "x" * 39 + "\n"
+
+
+def test_the_live_line_says_what_the_newest_iteration_was_like(capfd):
+    short(algorithm=fastpg.PPO(), progress=True)
+    line = capfd.readouterr().err
+    for words in (" steps | ", " steps/s | mean return ", " | length ", " | entropy 0.", " | KL "):
+        assert words in line
 
 
 def test_parameters_that_overflow_stop_the_run_and_nothing_is_saved(tmp_path):

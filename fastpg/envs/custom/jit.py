@@ -21,6 +21,7 @@ def jit_env(
     action_space: Space[Any],
     state_size: int,
     noise_size: int | tuple[int, int] = 0,
+    noise: str = "uniform",
     max_episode_steps: int = 0,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
     name: str | None = None,
@@ -36,10 +37,19 @@ def jit_env(
         def observe(state, obs): ...          # write the observation
 
     `state` is a float64 array (state_size,), all zeros when `reset` is called. `noise` holds independent
-    uniform numbers in (0, 1), new ones in every call. `action` is an int for a Discrete space; otherwise an
-    array (n,), int64 or, for a Box, float64 within the Box's bounds. `obs` is a float32 array: the entries
-    of the Box, or a whole number for each category. `step` may return a third value, `truncated`, for a time
-    limit of its own: values bootstrap from a truncated state, and not from a terminated one.
+    random numbers, uniform in (0, 1) or standard normal, new ones in every call. `action` is an int for a
+    Discrete space; otherwise an array (n,), int64 or, for a Box, float64 within the Box's bounds. `obs` is a
+    float32 array: the entries of the Box, or a whole number for each category. `step` may return a third
+    value, `truncated`, for a time limit of its own: values bootstrap from a truncated state, and not from a
+    terminated one.
+
+    With actions that are Discrete or MultiDiscrete there may be a fourth, which says what must not be done in
+    a state: policies do not draw it, and learn from the other actions alone (docs/action_masks.md)::
+
+        def mask(state, mask): ...            # write 0 for each category that is not allowed
+
+    `mask` is an int64 array of ones, an entry for each category of an action, one component's after the
+    other's. An episode that goes on needs one of each component.
 
     The environment is compiled when it is first used, and kept on disk (in FASTPG_CACHE_DIR, or "fastpg" in
     the user's cache folder): it is compiled again only if the functions, or anything that they refer to, have
@@ -54,7 +64,10 @@ def jit_env(
     state_size : int
         Numbers in the state, 1 to 1024.
     noise_size : int or (int, int)
-        Uniform numbers that a call of `reset` and of `step` gets; a pair gives each its own.
+        Random numbers that a call of `reset` and of `step` gets; a pair gives each its own.
+    noise : {"uniform", "normal"}
+        Whether they are uniform in (0, 1) or standard normal. `fastpg.numba_math` has functions that make
+        a normal or a Poisson's number of a uniform one.
     max_episode_steps : int
         Episodes are truncated after so many steps; 0 is never.
     params : mapping or sequence, optional
@@ -133,6 +146,7 @@ def jit_env(
             action_space,
             state_size,
             noise_size,
+            noise,
             names,
             len(bounds),
         )
@@ -160,6 +174,8 @@ class JitEnv(CustomEnv):
         The parameters; a pair (low, high) is drawn for every episode.
     reset, step, observe : functions
         As they were written, in plain Python.
+    mask : function or None
+        The same, where there is one.
     """
 
     def __init__(
@@ -187,6 +203,7 @@ class JitEnv(CustomEnv):
         self.reset = definition.functions["reset"]
         self.step = definition.functions["step"]
         self.observe = definition.functions["observe"]
+        self.mask = definition.functions.get("mask")
 
     @property
     def params(self) -> Any:

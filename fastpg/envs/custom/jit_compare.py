@@ -60,7 +60,8 @@ class _Comparison:
             if starting.size:
                 self._reset(state, starting)
             self._observe(state)
-            starting = self._step(state, count)
+            allowed = self._mask(state) if self._definition.has_mask else None
+            starting = self._step(state, count, allowed)
             if time.perf_counter() > until:
                 return
 
@@ -94,10 +95,27 @@ class _Comparison:
             given = {"state": state[: d.state_size, i], "params": state[d.state_size :, i]}
             self._compare("observe", "obs", result[0][:, i], one, given)
 
-    def _step(self, state: Floats, count: int) -> NDArray[np.int32]:
+    def _mask(self, state: Floats) -> NDArray[np.bool_]:
+        """Return which categories are allowed, (num_outputs, WIDTH)."""
+        d = self._definition
+        result: list[Any] = []
+
+        def again(i: int) -> Any:
+            return self._plain.mask(state[: d.state_size, i].copy(), state[d.state_size :, i].copy())
+
+        expected = self._both("mask", range(WIDTH), lambda: result.append(self._core.mask(state)), again)
+        allowed: NDArray[np.bool_] = result[0] != 0
+        for i, one in enumerate(expected):
+            given = {"state": state[: d.state_size, i], "params": state[d.state_size :, i]}
+            self._compare("mask", "mask", allowed[:, i], one != 0, given)
+        return allowed
+
+    def _step(self, state: Floats, count: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.int32]:
         """Step every copy; return those whose episode has ended."""
         d, before = self._definition, state.copy()
         noise, actions = self._noise(d.step_noise_size), self._actions(count)
+        if allowed is not None:
+            actions = self._allowed(actions, allowed)
         result: list[Any] = []
 
         def again(i: int) -> tuple[Floats, float, float]:
@@ -133,6 +151,16 @@ class _Comparison:
             chosen = [(turns + k * (turns // n)) % n for k, n in enumerate(d.actions.categories)]
             return np.array(chosen, np.int32)
         return self._rng.normal(size=(d.actions.size, WIDTH)).astype(np.float32)
+
+    def _allowed(self, actions: NDArray[Any], allowed: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the actions (n, WIDTH) with the next category that is allowed for those that are not."""
+        categories = self._definition.actions.categories
+        chosen = []
+        for k, part in enumerate(np.split(allowed, np.cumsum(categories)[:-1])):
+            turned = (np.arange(categories[k])[:, None] + actions[k]) % categories[k]
+            nearest = np.argmax(np.take_along_axis(part, turned, axis=0), axis=0)
+            chosen.append(np.take_along_axis(turned, nearest[None], axis=0)[0])
+        return np.array(chosen, np.int32)
 
     def _both(
         self, function: str, which: Any, compiled: Callable[[], Any], again: Callable[[int], Any]

@@ -6,6 +6,7 @@ computed in vectors. Indices are checked: constant ones cost nothing. An excepti
 led to it left in env->data.
 """
 
+import inspect
 import pickle
 import re
 import sys
@@ -14,7 +15,6 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -52,7 +52,7 @@ _lock = threading.Lock()
 class Compiled:
     """C functions, and what keeps them."""
 
-    addresses: tuple[int, ...]  # reset, step, observe
+    addresses: tuple[int, ...]  # reset, step, observe, and mask where there is one
     libraries: tuple[Any, ...]  # numba's, of each
     keep: tuple[Any, ...]  # what they read
 
@@ -70,7 +70,7 @@ class CompiledFunctions:
         self._left = np.zeros(HEADER + definition.num_fields + definition.actions.size + noise)
 
     def addresses(self) -> tuple[int, ...]:
-        """Return where reset, step and observe are."""
+        """Return where reset, step, observe, and mask where there is one, are."""
         return self._compiled.addresses
 
     @property
@@ -105,8 +105,10 @@ class CompiledFunctions:
             if not definition.actions.categories:
                 action = action.astype(np.float32)
             plain.step(state, action, noise[: definition.step_noise_size], params)
-        else:
+        elif function == "observe":
             plain.observe(state, params)
+        else:
+            plain.mask(state, params)
 
 
 class Compiler:
@@ -166,7 +168,8 @@ class Compiler:
         results = _compile(where, definition, source, snapshot)
         compiled = _compiled(results, snapshot)
         functions = CompiledFunctions(definition, compiled)
-        plain = replace(definition, functions=dict(zip(FUNCTIONS, snapshot.copies(jit=False), strict=True)))
+        copies = dict(zip(definition.functions, snapshot.copies(jit=False), strict=True))
+        plain = replace(definition, functions=copies)
         check_same(where, plain, environment(definition, functions, core_params, 0), core_params)
         # numba reads large arrays where they lie: their addresses are of this process.
         if on_disk and not any(one.library.has_dynamic_globals for one in results):
@@ -193,6 +196,9 @@ def _versions() -> list[str]:
     import numba
     from numba.core.registry import cpu_target
 
+    from fastpg import numba_math
+    from fastpg.envs.custom import jit_intrinsics
+
     settings = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "USING_SVML")
     return [
         _core.version(),
@@ -201,7 +207,8 @@ def _versions() -> list[str]:
         np.__version__,
         repr(cpu_target.target_context.codegen().magic_tuple()),
         repr([getattr(numba.config, name, None) for name in settings]),
-        (Path(__file__).parent / "jit_intrinsics.py").read_text(encoding="utf-8"),
+        inspect.getsource(jit_intrinsics),
+        inspect.getsource(numba_math),
     ]
 
 
@@ -251,13 +258,14 @@ def _compiled(results: list[Any], snapshot: Snapshot) -> Compiled:
 
 
 def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot) -> list[Any]:
-    """Return numba's results of compiling reset, step and observe."""
+    """Return numba's results of compiling reset, step, observe, and mask where there is one."""
     import numba
     from numba import types
     from numba.core.ccallback import CFunc
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.sigutils import normalize_signature
 
+    from fastpg import numba_math
     from fastpg.envs.custom import jit_intrinsics
 
     double, integer = types.CPointer(types.float64), types.CPointer(types.int32)
@@ -267,10 +275,11 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
         "reset": i32(address, i32, i32, integer, double, double),
         "step": i32(address, i32, action, double, double, double, double),
         "observe": i32(address, i32, double, types.CPointer(types.float32)),
+        "mask": i32(address, i32, double, types.CPointer(types.uint8)),
     }
     jit_intrinsics.free_pass_managers()
     with _module(snapshot.module) as names, global_compiler_lock:
-        jitted = dict(zip(FUNCTIONS, snapshot.copies(jit=True), strict=True))
+        jitted = dict(zip(definition.functions, snapshot.copies(jit=True), strict=True))
         check_types(where, definition, jitted, snapshot)
         names |= {"np": np, "carray": numba.carray}
         names |= {f"user_{name}": function for name, function in jitted.items()}
@@ -278,11 +287,13 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
         intrinsics = ["float64_stack", "float32_stack", "int64_stack", "load_block", "store_block"]
         intrinsics += ["params_of", "data_of", "claim"]
         names |= {name: getattr(jit_intrinsics, name) for name in intrinsics}
+        names |= {"normal": numba.njit(**OPTIONS)(numba_math.normal)}
         exec(compile(source, f"<{definition.name} compiled by fastpg>", "exec"), names)
-        for name in (*(f"call_{function}" for function in FUNCTIONS), "one_step", "one_observe"):
+        loops = [f"one_{function}" for function in jitted if function != "reset"]
+        for name in (*(f"call_{function}" for function in jitted), *loops):
             names[name] = numba.njit(**OPTIONS)(names[name])
         made = []
-        for name in FUNCTIONS:
+        for name in jitted:
             signature = normalize_signature(signatures[name])
             function: Any = CFunc(names[name], signature, {}, {"error_model": "numpy"})
             made.append(function._compile_uncached())  # its result can be kept on disk
@@ -293,7 +304,7 @@ def _compile(where: str, definition: Definition, source: str, snapshot: Snapshot
 
 
 def generate(definition: Definition, returned: int) -> str:
-    """Return the source of the loops: functions reset, step and observe in the order of fpg_environment."""
+    """Return the source of the loops: a function for each of the user's, as fpg_environment has them."""
     d = definition
     categories, size = d.actions.categories, d.actions.size
     low, high = d.action_bounds
@@ -350,6 +361,9 @@ def generate(definition: Definition, returned: int) -> str:
             f"    load_block({to}, {BLOCK} * k, {source}_at, k * width + begin)",
         ]
 
+    def given_noise(uniform: str) -> str:
+        return f"normal({uniform})" if d.noise == "normal" else uniform
+
     is_nan = [
         f"for k in range({d.state_size}):",
         "    if state[k] != state[k]:",
@@ -378,7 +392,7 @@ def generate(definition: Definition, returned: int) -> str:
             f"for k in range({d.state_size}):",
             "    state[k] = 0.0",
             f"for k in range({d.reset_noise_size}):",
-            "    noise[k] = noises[k * width + lane]",
+            f"    noise[k] = {given_noise('noises[k * width + lane]')}",
             f"for k in range({d.num_params}):",
             f"    uniform = noises[({d.reset_noise_size} + k) * width + lane]",
             f"    params[k] = bounds[k] + (bounds[{d.num_params} + k] - bounds[k]) * uniform",
@@ -423,7 +437,7 @@ def generate(definition: Definition, returned: int) -> str:
             f"for k in range({d.state_size}):",
             f"    state[k] = fields[{BLOCK} * k + j]",
             f"for k in range({d.step_noise_size}):",
-            f"    noise[k] = uniforms[{BLOCK} * k + j]",
+            f"    noise[k] = {given_noise(f'uniforms[{BLOCK} * k + j]')}",
             *lines,
             *action,
             f"bad, reward, end = call_step(state, action, noise{argument})",
@@ -477,7 +491,6 @@ def generate(definition: Definition, returned: int) -> str:
     )
     source += "    return np.int32(0)\n\n\n"
 
-    lines, argument = given("observe")
     checks = [
         line
         for k, count in enumerate(d.observations.categories)
@@ -490,54 +503,68 @@ def generate(definition: Definition, returned: int) -> str:
         "    if obs[k] - obs[k] != 0.0:",
         f"        bad = {BAD_OBSERVATION}",
     ]
-    source += block(["def one_observe(j, fields, block_obs, failures):"], 0)
-    source += block(
-        [
-            f"state = float64_stack({d.state_size})",
-            f"obs = float32_stack({d.obs_size})",
-            f"params = float64_stack({d.num_params})",
-            f"for k in range({d.state_size}):",
-            f"    state[k] = fields[{BLOCK} * k + j]",
-            f"for k in range({d.obs_size}):",
-            "    obs[k] = 0.0",
-            *lines,
-            f"bad = call_observe(state, obs{argument})",
-            *checks,
-            f"for k in range({d.obs_size}):",
-            f"    block_obs[{BLOCK} * k + j] = obs[k]",
-            "failures[j] = bad",
-            "return bad",
-        ],
-        1,
-    )
-    source += block(["", "", "def observe(env, width, state_at, obs_at):"], 0)
-    source += block(
-        [
-            f"states = carray(state_at, ({d.num_fields} * width,))",
-            f"fields = float64_stack({d.num_fields * BLOCK})",
-            f"block_obs = float32_stack({d.obs_size * BLOCK})",
-            f"failures = int64_stack({BLOCK})",
-            f"for begin in range(0, width, {BLOCK}):",
-        ],
-        1,
-    )
-    source += block(
-        [
-            *copied("fields", d.num_fields, "state"),
-            "any_bad = 0",
-            f"for j in range({BLOCK}):",
-            "    any_bad |= one_observe(j, fields, block_obs, failures)",
-            "if any_bad:",
-            f"    for j in range({BLOCK}):",
-            "        if failures[j]:",
-            *[f"            {line}" for line in left("observe", "begin + j", 0)],
-            "            return np.int32(failures[j])",
-            f"for k in range({d.obs_size}):",
-            f"    store_block(obs_at, k * width + begin, block_obs, {BLOCK} * k)",
-        ],
-        2,
-    )
-    return source + "    return np.int32(0)\n"
+
+    def written(
+        function: str, out: str, size: int, kind: str, initial: str, checks: list[str], stored: str
+    ) -> str:
+        """Return the source of a function that writes `out`, `size` numbers, of each copy's state."""
+        lines, argument = given(function)
+        result = block([f"def one_{function}(j, fields, block_out, failures):"], 0)
+        result += block(
+            [
+                f"state = float64_stack({d.state_size})",
+                f"{out} = {kind}_stack({size})",
+                f"params = float64_stack({d.num_params})",
+                f"for k in range({d.state_size}):",
+                f"    state[k] = fields[{BLOCK} * k + j]",
+                f"for k in range({size}):",
+                f"    {out}[k] = {initial}",
+                *lines,
+                f"bad = call_{function}(state, {out}{argument})",
+                *checks,
+                f"for k in range({size}):",
+                f"    block_out[{BLOCK} * k + j] = {out}[k]",
+                "failures[j] = bad",
+                "return bad",
+            ],
+            1,
+        )
+        result += block(["", "", f"def {function}(env, width, state_at, out_at):"], 0)
+        result += block(
+            [
+                f"states = carray(state_at, ({d.num_fields} * width,))",
+                f"outs = carray(out_at, ({size} * width,))",
+                f"fields = float64_stack({d.num_fields * BLOCK})",
+                f"block_out = {kind}_stack({size * BLOCK})",
+                f"failures = int64_stack({BLOCK})",
+                f"for begin in range(0, width, {BLOCK}):",
+            ],
+            1,
+        )
+        result += block(
+            [
+                *copied("fields", d.num_fields, "state"),
+                "any_bad = 0",
+                f"for j in range({BLOCK}):",
+                f"    any_bad |= one_{function}(j, fields, block_out, failures)",
+                "if any_bad:",
+                f"    for j in range({BLOCK}):",
+                "        if failures[j]:",
+                *[f"            {line}" for line in left(function, "begin + j", 0)],
+                "            return np.int32(failures[j])",
+                f"for k in range({size}):",
+                f"    {stored}",
+            ],
+            2,
+        )
+        return result + "    return np.int32(0)\n"
+
+    stored = f"store_block(out_at, k * width + begin, block_out, {BLOCK} * k)"
+    source += written("observe", "obs", d.obs_size, "float32", "0.0", checks, stored)
+    if d.has_mask:
+        stored = f"for j in range({BLOCK}): outs[k * width + begin + j] = block_out[{BLOCK} * k + j] != 0"
+        source += "\n\n" + written("mask", "mask", d.actions.num_outputs, "int64", "1", [], stored)
+    return source
 
 
 def _literal(number: float) -> str:
@@ -553,7 +580,7 @@ def _calls(definition: Definition, returned: int) -> str:
     """
     ends = "(1.0 if out[1] else 0.0)" + (" + (2.0 if out[2] else 0.0)" if returned == 3 else "")
     source = ""
-    for name in FUNCTIONS:
+    for name in definition.functions:
         arguments = ", ".join((*ARGUMENTS[name], *(("params",) if definition.takes_params[name] else ())))
         results = f"0, 1.0 * out[0], {ends}" if name == "step" else "0"
         failure = f"{RAISED}, 0.0, 0.0" if name == "step" else f"{RAISED}"

@@ -14,7 +14,7 @@ class Functions(Protocol):
         """Return what env->data has to be."""
 
     def addresses(self) -> tuple[int, ...]:
-        """Return where reset, step and observe are."""
+        """Return where reset, step, observe, and mask where there is one, are."""
 
     def explain(self, where: str, function: str, returned: int) -> BaseException:
         """Return the exception that stopped the core."""
@@ -25,7 +25,7 @@ def environment(
 ) -> _core.Environment:
     """Return the environment as the core runs it; it keeps its functions."""
     low, high = definition.action_bounds
-    reset, step, observe = functions.addresses()
+    reset, step, observe, *mask = functions.addresses()
     made: Any = _core.Functions(
         state_size=definition.num_fields,
         obs_size=definition.obs_size,
@@ -42,5 +42,6 @@ def environment(
         data=functions.data,
         keep=functions,
         explain=functions.explain,
+        mask=mask[0] if mask else 0,
     )
     return _core.Environment(definition.name, core_params, max_episode_steps, functions=made)

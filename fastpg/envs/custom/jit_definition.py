@@ -11,10 +11,17 @@ from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
 from fastpg import _check, spaces
+from fastpg.action_masks import require_categorical
 
 MAX_SIZE = 1024  # of a state, an observation or noise: a copy's lives on the stack
-FUNCTIONS = ("reset", "step", "observe")
-ARGUMENTS = {"reset": ("state", "noise"), "step": ("state", "action", "noise"), "observe": ("state", "obs")}
+NOISES = ("uniform", "normal")
+FUNCTIONS = ("reset", "step", "observe", "mask")  # the last one may be missing
+ARGUMENTS = {
+    "reset": ("state", "noise"),
+    "step": ("state", "action", "noise"),
+    "observe": ("state", "obs"),
+    "mask": ("state", "mask"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +36,7 @@ class Definition:
     state_size: int
     reset_noise_size: int
     step_noise_size: int
+    noise: str  # the word of NOISES: what the functions are given
     num_params: int
     class_names: frozenset[str]  # what else stands in the class, which functions do not see
     Params: Any  # the class of `params` where they have names, a namedtuple; else None
@@ -37,6 +45,11 @@ class Definition:
     def obs_size(self) -> int:
         """Return the number of entries that observe() writes."""
         return len(self.observations.categories) or self.observations.num_inputs
+
+    @property
+    def has_mask(self) -> bool:
+        """Return whether a function says which actions are allowed."""
+        return "mask" in self.functions
 
     @property
     def num_fields(self) -> int:
@@ -73,6 +86,7 @@ def define(
     action_space: Space[Any],
     state_size: Any,
     noise_size: Any,
+    noise: Any,
     param_names: tuple[str, ...] | None,
     num_params: int,
 ) -> Definition:
@@ -93,7 +107,12 @@ def define(
     )
     functions, takes_params = {}, {}
     for function in FUNCTIONS:
+        if function == "mask" and not hasattr(cls, "mask"):
+            continue
         functions[function], takes_params[function] = _function(where, cls, function, num_params > 0)
+    actions = spaces.native_actions(where, action_space)
+    if "mask" in functions:
+        require_categorical(where, actions)
     if num_params and not any(takes_params.values()):
         raise TypeError(
             f"{where}: params are given, but no function of {name} takes them: "
@@ -104,10 +123,11 @@ def define(
         functions=functions,
         takes_params=takes_params,
         observations=observations,
-        actions=spaces.native_actions(where, action_space),
+        actions=actions,
         state_size=_check.integer(where, "state_size", state_size, 1, MAX_SIZE),
         reset_noise_size=reset_noise_size,
         step_noise_size=step_noise_size,
+        noise=_check.choice(where, "noise", noise, NOISES),
         num_params=num_params,
         class_names=frozenset(vars(cls)) - frozenset(FUNCTIONS),
         Params=None if param_names is None else namedtuple("Params", param_names),

@@ -25,7 +25,10 @@ _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
 class Plain:
-    """One copy of an environment, a call at a time. `params` is an array of all of the episode's values."""
+    """One copy of an environment, a call at a time.
+
+    `params` is an array of all of the episode's values. `noise` is uniform, as the core draws it.
+    """
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
@@ -35,7 +38,7 @@ class Plain:
     def reset(self, noise: Floats, params: Floats) -> Floats:
         """Return the first state of an episode, (state_size,)."""
         state = np.zeros(self._definition.state_size)
-        self._call("reset", params, state, noise)
+        self._call("reset", params, state, self._given(noise))
         self._check_state("reset", state)
         return state
 
@@ -48,7 +51,7 @@ class Plain:
             given = action.astype(np.float64)
             given = np.where(given < self._low, self._low, given)
             given = np.where(given > self._high, self._high, given)
-        returned = self._call("step", params, state, given, noise)
+        returned = self._call("step", params, state, given, self._given(noise))
         name = self._definition.name
         if not isinstance(returned, tuple) or len(returned) not in (2, 3):
             raise EnvError(
@@ -85,6 +88,20 @@ class Plain:
                     f"which must be a whole number in 0..{count - 1}"
                 )
         return obs
+
+    def mask(self, state: Floats, params: Floats) -> NDArray[np.int64]:
+        """Return which categories are allowed, 0 for those that are not, (num_outputs,)."""
+        mask = np.ones(self._definition.actions.num_outputs, np.int64)
+        self._call("mask", params, state, mask)
+        return mask
+
+    def _given(self, noise: Floats) -> Floats:
+        """Return the noise as the functions get it."""
+        if self._definition.noise == "normal":
+            from fastpg import numba_math  # imports numba
+
+            return np.array([numba_math.normal(one) for one in noise.tolist()])
+        return noise
 
     def _call(self, function: str, params: Floats, *arguments: Any) -> Any:
         """Call a function of the user's; an exception in it is an EnvError that names its line."""
@@ -147,14 +164,32 @@ def try_out(definition: Definition, low: Floats, high: Floats) -> int:
                     f"{definition.name}.observe() did not write obs[{k}]: observation_space "
                     f"{definition.observations.space} has {definition.obs_size} entries"
                 )
-            if categories:
-                action: NDArray[Any] = rng.integers(categories)
+            if definition.has_mask:
+                action: NDArray[Any] = allowed_action(definition, plain.mask(state, params), rng)
+            elif categories:
+                action = rng.integers(categories)
             else:
                 action = rng.normal(size=size).astype(np.float32)
             _, end = plain.step(state, action, noise(definition.step_noise_size), params)
             if end:
                 break
     return plain.returned
+
+
+def allowed_action(
+    definition: Definition, mask: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw one of the actions (n,) that a mask allows; EnvError if there is none."""
+    chosen = []
+    for k, part in enumerate(np.split(mask, np.cumsum(definition.actions.categories)[:-1])):
+        if not part.any():
+            of_component = "" if len(definition.actions.categories) == 1 else f" of component {k}"
+            raise EnvError(
+                f"{definition.name}.mask() allowed no category{of_component}: every state in which an "
+                "episode goes on needs one"
+            )
+        chosen.append(rng.choice(np.flatnonzero(part)))
+    return np.array(chosen, np.int64)
 
 
 # ---- for the core: a tile at a time ------------------------------------------------------------------------
@@ -185,10 +220,11 @@ class PlainFunctions:
         self._definition = definition
         self._plain = Plain(definition)
         self._raised: BaseException | None = None
-        self._callbacks = (_RESET(self._reset), _STEP(self._step), _OBSERVE(self._observe))
+        callbacks: tuple[Any, ...] = (_RESET(self._reset), _STEP(self._step), _OBSERVE(self._observe))
+        self._callbacks = (*callbacks, _OBSERVE(self._mask)) if definition.has_mask else callbacks
 
     def addresses(self) -> tuple[int, ...]:
-        """Return where reset, step and observe are."""
+        """Return where reset, step, observe, and mask where there is one, are."""
         return tuple(ctypes.cast(one, ctypes.c_void_p).value or 0 for one in self._callbacks)
 
     def explain(self, where: str, function: str, returned: int) -> BaseException:
@@ -253,6 +289,19 @@ class PlainFunctions:
                 written[:, i] = self._plain.observe(
                     mine[: definition.state_size], mine[definition.state_size :]
                 )
+
+        return self._guarded(run)
+
+    def _mask(self, env: int, width: int, state: int, mask: int) -> int:
+        definition = self._definition
+
+        def run() -> None:
+            fields = _array(state, ctypes.c_double, definition.num_fields, width)
+            written = _array(mask, ctypes.c_uint8, definition.actions.num_outputs, width)
+            for i in range(width):
+                mine = fields[:, i].copy()
+                allowed = self._plain.mask(mine[: definition.state_size], mine[definition.state_size :])
+                written[:, i] = allowed != 0
 
         return self._guarded(run)
 

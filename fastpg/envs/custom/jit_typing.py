@@ -43,6 +43,7 @@ def check_types(where: str, definition: Definition, jitted: dict[str, Any], snap
         "noise": reals,
         "action": types.int64 if definition.is_scalar_action else action,
         "obs": types.Array(types.float32, 1, "C"),
+        "mask": types.Array(types.int64, 1, "C"),
     }
     params: Any = reals
     if definition.Params is not None:

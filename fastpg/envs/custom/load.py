@@ -9,8 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
+from fastpg.action_masks import require_categorical
 from fastpg.envs.custom.custom import CustomEnv, limit, number, unknown_param
 from fastpg.envs.custom.shared_library import check_library
 from fastpg.errors import EnvError
@@ -47,7 +49,7 @@ def load_env(
 ) -> "LoadedEnv":
     """Load an environment from a shared library: it is then accepted wherever an env id is.
 
-    The library exports a ``fpg_environment``, a struct of sizes, limits and three functions that
+    The library exports a ``fpg_environment``, a struct of sizes, limits and functions that
     csrc/fastpg.h describes (in the folder `get_include`), by
     ``FPG_EXPORT_ENVIRONMENT(fastpg_environment, environment);``. examples/c_env is one, whole.
 
@@ -237,6 +239,8 @@ class LoadedEnv(CustomEnv):
                 f"{where}: observation_space must have {functions.obs_size} entries with the categories "
                 f"{functions.obs_categories} like the library's, got {self.observation_space}"
             )
+        if functions.mask:
+            require_categorical(where, actions)
         if (actions.size, actions.categories) != (functions.action_size, functions.action_categories):
             raise ValueError(
                 f"{where}: action_space must have {functions.action_size} components with the categories "
@@ -253,11 +257,13 @@ class LoadedEnv(CustomEnv):
             )
             for _ in range(8):
                 self._check_obs(where, core.observe(state))
-                if core.action_categories:
+                if core.has_action_mask:
+                    action: Any = self._allowed(core.mask(state), rng)
+                elif core.action_categories:
                     drawn = rng.integers(
                         np.array(core.action_categories)[:, None], size=(core.action_size, WIDTH)
                     )
-                    action: Any = drawn.astype(np.int32)
+                    action = drawn.astype(np.int32)
                 else:
                     action = np.stack([self.action_space.sample() for _ in range(WIDTH)], axis=1)
                 reward, end = core.step(action, rng.uniform(size=(core.step_noise_size, WIDTH)), state)
@@ -276,6 +282,15 @@ class LoadedEnv(CustomEnv):
         except EnvError as error:
             message = str(error).removeprefix("Environment: ")
             raise EnvError(f"{where}: {message}") from None
+
+    def _allowed(self, mask: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int32]:
+        """Return actions (n, WIDTH) that a mask allows."""
+        chosen = []
+        for k, part in enumerate(np.split(mask, np.cumsum(self._functions.action_categories)[:-1])):
+            if not (part != 0).any(axis=0).all():
+                raise EnvError(f"mask() of {self.name} allows no category of component {k} of an action")
+            chosen.append(np.argmax((part != 0) * rng.uniform(0.5, 1.0, part.shape), axis=0))
+        return np.array(chosen, np.int32)
 
     def _check_obs(self, where: str, obs: Any) -> None:
         for k, row in enumerate(obs):

@@ -20,12 +20,25 @@ from numpy.typing import NDArray
 
 from fastpg import _check
 from fastpg.acted import Acted
+from fastpg.action_masks import require_categorical
+from fastpg.distributed.ranks import Ranks
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
+from fastpg.envs.gymnasium.info_masks import read_masks
 from fastpg.envs.mujoco.engine import is_installed
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.mujoco.make import make_mujoco, task_of
-from fastpg.envs.native.registry import EnvLike, NativeEnv, closest_id, is_native, list_envs, native_env
+from fastpg.envs.native.registry import (
+    USE_ACTION_MASK,
+    EnvLike,
+    NativeEnv,
+    closest_id,
+    is_native,
+    list_envs,
+    native_env,
+    take_use_action_mask,
+)
+from fastpg.envs.native.vector import VectorEnv as NativeVectorEnv
 from fastpg.errors import EnvError
 
 EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
@@ -51,25 +64,40 @@ class GymnasiumEnv:
     env_id : str or None
         Under which it can be made again.
     env : gymnasium.vector.VectorEnv
+    num_envs, first_env, all_envs : int
+        Environments here, and where other ranks step some as well, those before and all of them.
     observation_space, action_space : gymnasium.spaces.Space
         Of a policy for it: what `Observed` makes of its observations, and its actions as they are.
+    uses_action_mask : bool
+        Whether actions are drawn as its info["action_mask"] says.
     """
 
     def __init__(
-        self, where: str, env: VectorEnv[Any, Any, Any], env_id: str | None, reset_options: Mapping[str, Any]
+        self,
+        where: str,
+        env: VectorEnv[Any, Any, Any],
+        env_id: str | None,
+        reset_options: Mapping[str, Any],
+        use_action_mask: bool | None,
     ) -> None:
         registered = getattr(env.spec, "id", None)
         self.id = env_id or (registered if isinstance(registered, str) else type(env.unwrapped).__name__)
         self.label = f"{where}: {self.id}"
         self.env_id = env_id or (registered if registered in gymnasium.registry else None)
         self.env = env
-        self.num_envs = env.num_envs
+        self.num_envs = self.all_envs = env.num_envs
+        self.first_env = 0
         self.reset_options = dict(reset_options)
         self.autoreset = _autoreset_mode(where, self.id, env)
         self.observed = Observed(where, env.single_observation_space)
         self.acted = Acted(where, env.single_action_space, env.num_envs)
         self.observation_space = self.observed.space
         self.action_space: Space[Any] = env.single_action_space
+        inner = env.unwrapped
+        has_mask = isinstance(inner, NativeVectorEnv) and inner.native.core.has_action_mask
+        self.uses_action_mask = has_mask if use_action_mask is None else use_action_mask
+        if self.uses_action_mask:
+            require_categorical(f"{where}: {USE_ACTION_MASK}", self.acted.form)
 
 
 class Stepper:
@@ -81,16 +109,26 @@ class Stepper:
         Whose episode ended with the last step.
     filler : bool array, (num_envs,)
         Where the next step is a reset and no transition.
+    action_mask : uint8 array, (num_envs, categories), or None
+        0 where the next action must not be taken, of environments whose masks are used.
     """
 
     def __init__(
-        self, env: GymnasiumEnv, *, scales: bool = False, wants_final: bool = False, all_ends: bool = False
+        self,
+        env: GymnasiumEnv,
+        *,
+        squash: bool = False,
+        scales: bool = False,
+        wants_final: bool = False,
+        all_ends: bool = False,
     ) -> None:
         self._owner = env
         self._env = env.env
         self._mode = env.autoreset
         self._write = env.observed.write
-        acted = Acted(env.label, env.action_space, env.num_envs, scales=True) if scales else env.acted
+        acted = env.acted
+        if squash or scales:
+            acted = Acted(env.label, env.action_space, env.num_envs, squash=squash, scales=scales)
         self._prepare = acted.prepare
         self._wants_final, self._all_ends = wants_final, all_ends
         self.done = np.zeros(env.num_envs, np.bool_)
@@ -99,6 +137,9 @@ class Stepper:
         self._checked = False
         # Final observations: where the environment hides them from the next row, they are kept here.
         self._final = np.empty((env.num_envs, env.observed.size), np.float32)
+        self.action_mask: NDArray[np.uint8] | None = None
+        if env.uses_action_mask:
+            self.action_mask = np.ones((env.num_envs, env.acted.form.num_outputs), np.uint8)
 
     def reset(self, rows: Rows, seed: int | None = None) -> None:
         """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
@@ -114,11 +155,18 @@ class Stepper:
         self._observe(result[0], rows)
         self.done[:] = self.filler[:] = False
         self._any_filler = False
+        self._mask_actions(result[1], ~self.filler)
 
-    def resume(self, filler: NDArray[np.bool_]) -> None:
-        """Go on where another stepper of this environment stood; `filler` was its own."""
+    def resume(self, filler: NDArray[np.bool_], action_mask: NDArray[np.uint8] | None) -> None:
+        """Go on where another stepper of this environment stood; `filler` and `action_mask` were its own."""
+        if (action_mask is None) != (self.action_mask is None):
+            raise ValueError(
+                f"{self._owner.label}: {USE_ACTION_MASK} must be what it was in the call before, as this one "
+                "goes on where that ended; or pass a seed, to begin anew"
+            )
         self.filler[:] = filler
         self._any_filler = bool(filler.any())
+        self.action_mask = action_mask
 
     def step(self, actions: NDArray[Any], rewards: Any, flags: Any, rows: Rows) -> bool:
         """Take the core's actions; return whether episodes ended or filler rows passed.
@@ -138,6 +186,7 @@ class Stepper:
         np.copyto(flags[1], truncated)
         if not self._any_filler and not np.count_nonzero(flags):
             self._observe(obs, rows)
+            self._mask_actions(infos, ~self.filler)
             return False
         np.logical_or(flags[0], flags[1], out=self.done)
         if self._any_filler:
@@ -146,15 +195,26 @@ class Stepper:
         if self._mode is AutoresetMode.NEXT_STEP:
             self.filler[:] = self.done
             self._any_filler = any_done
+            self._mask_actions(infos, ~self.filler)
         elif any_done:
             cut = self.done if self._all_ends else flags[1] & self.done & ~flags[0]
             if self._wants_final and cut.any():
                 self._keep_final(np.flatnonzero(cut), obs, infos)
             if self._mode is AutoresetMode.DISABLED:
+                self._mask_actions(infos, ~self.done)
                 options = {**self._owner.reset_options, "reset_mask": self.done.copy()}
-                obs, _ = self._env.reset(options=options)
+                obs, infos = self._env.reset(options=options)
+                self._mask_actions(infos, self.done)
+            else:
+                self._mask_actions(infos, ~self.filler)
         self._observe(obs, rows)
         return True
+
+    def _mask_actions(self, infos: Any, which: NDArray[np.bool_]) -> None:
+        """Read the masks of some environments out of what a step or a reset said of them."""
+        if self.action_mask is not None:
+            self.action_mask[self.filler] = 1  # whose next action nobody takes
+            read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask)
 
     def _lost(self, error: Exception) -> EnvError:
         """Return what to raise where the pipe to a process of an asynchronous environment broke."""
@@ -238,15 +298,17 @@ def opened(
     at_most: int | None = None,
     vectorization_mode: Any = None,
     reset_options: Any = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[NativeEnv | GymnasiumEnv]:
     """Find or make the environment that a user means; what is made here is closed at the end.
 
-    `num_envs` None means what is usual; `at_most` so many are made where the number is free.
+    `num_envs` None means what is usual; `at_most` so many are made where the number is free. Of ranks, each
+    makes its share of those that Python steps, and steps all of a vector environment that it is given.
     """
     if vectorization_mode is not None:
         _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
     _check.mapping(where, "reset_options", reset_options)
-    _check.mapping(where, "env_params", params)
+    own_params, use_action_mask = take_use_action_mask(where, params)
     if is_native(env_id):
         for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
             if value is not None:
@@ -256,13 +318,21 @@ def opened(
                 )
         yield native_env(where, env_id, params or {})
         return
+    params = own_params
     wanted = DEFAULT_NUM_ENVS if num_envs is None else num_envs
     count = wanted if at_most is None else min(wanted, at_most)
+    given = num_envs
+    if ranks is not None:
+        if count < ranks.size:
+            raise ValueError(
+                f"{where}: num_envs must be at least the number of ranks, {ranks.size}, got {count}"
+            )
+        count, given = ranks.share_of(count), None  # how many a vector environment should have is seen below
     made: VectorEnv[Any, Any, Any]
     name: str | None = None
     task = _mujoco_task(where, env_id, vectorization_mode)
     if isinstance(env_id, VectorEnv):
-        made = _ready(where, env_id, params, num_envs, vectorization_mode)
+        made = _ready(where, env_id, params, given, vectorization_mode)
     elif task is not None:
         made = make_mujoco(where, task, count, **{**(params or {}), "autoreset": "same_step"})
         name = env_id if isinstance(env_id, str) else None
@@ -274,7 +344,7 @@ def opened(
             "one, as lambda: gymnasium.make(...), or a gymnasium.vector.VectorEnv"
         )
     elif callable(env_id) and (not isinstance(env_id, type) or issubclass(env_id, gymnasium.Env | VectorEnv)):
-        made = _from_factory(where, env_id, params or {}, count, num_envs, vectorization_mode)
+        made = _from_factory(where, env_id, params or {}, count, given, vectorization_mode)
     else:
         hint = "; decorate it with fastpg.jit_env(...)" if isinstance(env_id, type) else ""
         raise TypeError(
@@ -283,7 +353,16 @@ def opened(
             f"got {_check.shown(env_id)}{hint}"
         )
     try:
-        yield GymnasiumEnv(where, made, name, reset_options or {})
+        env = GymnasiumEnv(where, made, name, reset_options or {}, use_action_mask)
+        if ranks is not None:
+            counts = ranks.exchange(env.num_envs)
+            env.first_env, env.all_envs = sum(counts[: ranks.rank]), sum(counts)
+            if num_envs is not None and env.all_envs != num_envs:
+                raise ValueError(
+                    f"{where}: num_envs is {num_envs}, but the ranks' vector environments have "
+                    f"{env.all_envs}; leave it out"
+                )
+        yield env
     except BaseException:
         if made is not env_id:
             _abandon(made)
@@ -333,7 +412,7 @@ def _registered(
     where: str, env_id: str, params: Mapping[str, Any], num_envs: int, vectorization_mode: Any
 ) -> VectorEnv[Any, Any, Any]:
     """Make an environment of Gymnasium's registry."""
-    with _naming(where, env_id):
+    with naming(where, env_id):
         made: VectorEnv[Any, Any, Any] = gymnasium.make_vec(
             env_id.removeprefix(FORCED), num_envs=num_envs, vectorization_mode=vectorization_mode, **params
         )
@@ -341,7 +420,7 @@ def _registered(
 
 
 @contextlib.contextmanager
-def _naming(where: str, env_id: str) -> Iterator[None]:
+def naming(where: str, env_id: str) -> Iterator[None]:
     """Turn Gymnasium's errors about an id into sentences."""
     name = env_id.removeprefix(FORCED)
     module, _, registered = name.rpartition(":")  # importing the module registers the id
@@ -473,9 +552,14 @@ def reward_threshold(where: str, env_id: Any) -> float | None:
     if is_native(env_id):
         threshold = native_env(where, env_id, {}).spec.gymnasium_spec.reward_threshold
         return threshold
-    with _naming(where, env_id):
-        module, _, name = env_id.removeprefix(FORCED).rpartition(":")
-        if module:  # which registers the id
-            importlib.import_module(module)
-        threshold = gymnasium.spec(name).reward_threshold
+    with naming(where, env_id):
+        threshold = spec_of(env_id).reward_threshold
     return threshold
+
+
+def spec_of(env_id: str) -> Any:
+    """Return what Gymnasium's registry says of an id."""
+    module, _, name = env_id.removeprefix(FORCED).rpartition(":")
+    if module:  # which registers the id
+        importlib.import_module(module)
+    return gymnasium.spec(name)

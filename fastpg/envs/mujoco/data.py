@@ -1,5 +1,7 @@
 """What formulas of a MuJoCo environment read: MjData's fields, for all environments at once."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,3 +30,17 @@ class Data:
         array.flags.writeable = False
         self.__dict__[name] = array  # is found there from now on
         return array
+
+
+def once(formula: Callable[[Any, Data], NDArray[Any]]) -> Callable[[Any, Data], NDArray[Any]]:
+    """Have a formula that several others read computed once for each state of the simulations."""
+    name = f"_once_{formula.__qualname__}"
+
+    @functools.wraps(formula)
+    def remembered(env: Any, data: Data) -> NDArray[Any]:
+        calls, known = data._simulations.calls, data.__dict__.get(name)
+        if known is None or known[0] != calls:
+            known = data.__dict__[name] = calls, formula(env, data)
+        return known[1]
+
+    return remembered

@@ -99,7 +99,7 @@ class Simulations:
     Parameters
     ----------
     where : str
-        The caller, for errors.
+        The caller, for errors, as in the methods.
     model : mujoco.MjModel
     count : int
         N.
@@ -125,6 +125,8 @@ class Simulations:
         import mujoco
 
         self.model, self.count = model, count
+        self.calls = 0  # so that what was computed from an earlier state can be told
+        self._maker = where
         self._template = mujoco.MjData(model)  # for the shapes and dtypes of fields
         self._states = mujoco.mjtState
         self._all_stages = int(mujoco.mjtStage.mjSTAGE_ACC)
@@ -136,6 +138,8 @@ class Simulations:
         self._row_size = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         shape = (count, self._row_size)
         self.rows: NDArray[np.float64] = self._array(library.mjb_state(self._batch), shape, np.dtype(float))
+        is_persistent = persistent or self._wants_after_step
+        self._first_row = None if is_persistent else self.rows[0].copy()
         self.outputs: dict[str, NDArray[Any]] = {}
         self._finds_out = outputs is None
         for name in outputs or ():
@@ -166,7 +170,7 @@ class Simulations:
                     "have one read it, as info()"
                 )
             if self._bind(name):
-                self.forward(None)
+                self.forward(self._maker, None)
                 return self.outputs[name]
         raise AttributeError(
             f"MuJoCo's data has no field {name!r} of fixed size; mujoco.MjData documents those it has"
@@ -189,20 +193,26 @@ class Simulations:
         self.outputs[name] = self._array(start, (self.count, *template.shape), template.dtype)
         return True
 
-    def begin(self, ids: NDArray[np.int32] | None) -> None:
-        """Put simulations into the model's first state, for a caller who then writes qpos and qvel."""
-        self._call("reset", ids, None, 0)
+    def begin(self, where: str, ids: NDArray[np.int32] | None) -> None:
+        """Put simulations into the model's first state, for a caller who then writes qpos and qvel.
 
-    def forward(self, ids: NDArray[np.int32] | None) -> None:
+        Where no simulation has an mjData, its row is all that it is, and is copied.
+        """
+        if self._first_row is None:
+            self._call(where, "reset", ids, None, 0)
+        else:
+            self.rows[slice(None) if ids is None else ids] = self._first_row
+
+    def forward(self, where: str, ids: NDArray[np.int32] | None) -> None:
         """Compute what follows from the states that were written."""
-        self._call("forward", ids, self._all_stages)
+        self._call(where, "forward", ids, self._all_stages)
 
-    def step(self, ids: NDArray[np.int32] | None, count: int) -> None:
+    def step(self, where: str, ids: NDArray[np.int32] | None, count: int) -> None:
         """Take `count` steps of the engine, and compute what is computed after a step where it is wanted."""
-        self._call("step", ids, count, 0)
+        self._call(where, "step", ids, count, 0)
         if self._wants_after_step:
-            self._call("apply", ids, self._after_step, None, 0)
-            self._call("forward", ids, 0)  # computes nothing, and copies fields out
+            self._call(where, "apply", ids, self._after_step, None, 0)
+            self._call(where, "forward", ids, 0)  # computes nothing, and copies fields out
 
     def state(self) -> NDArray[np.float64]:
         """Return all that later steps and observations depend on, (N, size)."""
@@ -211,6 +221,7 @@ class Simulations:
 
     def load(self, state: NDArray[np.float64]) -> None:
         """Go back to where `state` was taken."""
+        self.calls += 1
         self.rows[...] = state[:, : self._row_size]
         first = self._row_size
         for output in self.outputs.values():
@@ -222,18 +233,20 @@ class Simulations:
         """Copy simulation i to a mujoco.MjData: its state, and if the batch is persistent all of it."""
         self._library.mjb_getData(self._batch, i, data._address)
 
-    def _call(self, name: str, ids: NDArray[np.int32] | None, *arguments: Any) -> None:
+    def _call(self, where: str, name: str, ids: NDArray[np.int32] | None, *arguments: Any) -> None:
         if os.getpid() != self._owner.process:
             raise EnvError(
-                "a MuJoCo environment cannot be used in a process that was forked: make another there"
+                f"{where}: a MuJoCo environment cannot be used in a process that was forked: "
+                "make another there"
             )
+        self.calls += 1
         which, count = (None, self.count) if ids is None else (ids.ctypes.data, len(ids))
         function = getattr(self._library, f"mjb_{name}")
         if function(self._batch, which, count, *arguments):
             i = int(np.flatnonzero(self._status if ids is None else self._status[ids])[0])
             i = i if ids is None else int(ids[i])
             message = _line(self._library.mjb_error(self._batch, i))
-            raise EnvError(f"MuJoCo failed in the simulation of environment {i}: {message}")
+            raise EnvError(f"{where}: MuJoCo failed in the simulation of environment {i}: {message}")
 
     def _array(self, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the engine's memory as an array that keeps the engine alive."""

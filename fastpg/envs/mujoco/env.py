@@ -20,11 +20,12 @@ from fastpg.envs.mujoco.engine import Simulations, require
 from fastpg.envs.mujoco.model import compiled
 from fastpg.envs.mujoco.rendering import RENDER_MODES, Renderer, RenderOptions
 from fastpg.envs.native.vector_arguments import reset_mask, reset_seeds
-from fastpg.errors import EnvError, InvalidAction, ResetNeeded, without_place
+from fastpg.errors import InvalidAction, ResetNeeded
 from fastpg.system import get_num_threads
 
 MAX_NUM_ENVS = 2**20
 MAX_LIMIT = 2**31 - 1
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 Array = NDArray[Any]
 
 
@@ -154,7 +155,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._generators: list[np.random.Generator] = []
         self._elapsed = np.zeros(self.num_envs, np.int32)
-        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._ended, self._any_ended = np.zeros(self.num_envs, np.bool_), False
+        self._everyone = np.ones(self.num_envs, np.bool_)
         self.metadata = {  # type: ignore[misc]
             "render_modes": list(RENDER_MODES),
             "render_fps": int(np.round(1.0 / self.dt)),
@@ -296,26 +298,30 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         with self._in_turn(where):
             self._check_reset(where)
             actions = self._actions(where, actions)
-            again = self._ended.copy()  # whose step is a reset
-            if again.any() and self._mode != "next_step":
+            again = self._ended.copy() if self._any_ended else None  # whose step is a reset
+            if again is not None and self._mode != "next_step":
                 raise ResetNeeded(
                     f"{where}: the episodes of environments {np.flatnonzero(again)[:8].tolist()} have ended; "
                     "with autoreset='disabled' reset them first: "
                     "reset(options={'reset_mask': terminated | truncated})"
                 )
-            stepped = ~again
+            stepped = self._everyone if again is None else ~again
             before = np.array(self.before(self.data))
             self._advance(where, stepped, actions)
-            if again.any():
+            if again is not None:
                 self._begin(where, again)
             rewards, terms = self._reward(where, before, actions)
-            terminated = results.column(where, "terminated", self.terminated(self.data), n, "b") & stepped
-            truncated = (self._elapsed >= self._limit) & stepped if self._limit else np.zeros(n, np.bool_)
-            rewards[again] = 0.0
+            terminated = results.column(where, "terminated", self.terminated(self.data), n, "b")
+            truncated = self._elapsed >= self._limit if self._limit else np.zeros(n, np.bool_)
+            if again is not None:
+                rewards[again] = 0.0
+                terminated &= stepped
+                truncated &= stepped
             info = self._info(where)
             obs = results.rows(where, self.observe(self.data), n)
             done = terminated | truncated
-            if self._mode == "same_step" and done.any():
+            any_done = results.some(done)
+            if any_done and self._mode == "same_step":
                 final_info = results.infos([(_copies(info | terms), done)])
                 final_obs = obs
                 self._begin(where, done)
@@ -323,8 +329,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 infos = results.infos([(self._info(where), stepped), (terms, ~done)])
                 results.add_final(infos, done, final_obs, final_info)
             else:
-                self._ended = done.copy()
-                infos = results.infos([(info, np.ones(n, np.bool_)), (terms, stepped)])
+                self._ended, self._any_ended = done, any_done
+                infos = results.infos([(info, self._everyone), (terms, stepped)])
             return obs, rewards, terminated, truncated, infos
 
     def get_state(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -369,7 +375,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 raise ValueError(f"{where}: elapsed must lie in 0..{MAX_LIMIT - 1}")
             self._simulations.load(rows)
             self._elapsed[...] = steps
-            self._ended[...] = False
+            self._ended[...] = self._any_ended = False
             return results.rows(where, self.observe(self.data), self.num_envs)
 
     def render(self) -> tuple[NDArray[Any], ...] | None:
@@ -442,12 +448,12 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             array = _check.as_array(where, "actions", actions)
         if array.shape != self._ctrl.shape:
             raise ValueError(f"{where}: actions must have shape {self._ctrl.shape}, got {array.shape}")
-        if array.dtype not in (np.float32, np.float64):
+        if array.dtype not in FLOATS:
             raise TypeError(
                 f"{where}: actions must be float32 or float64, got {array.dtype}; "
                 "convert them with actions.astype(numpy.float32)"
             )
-        if not np.isfinite(array).all():
+        if np.count_nonzero(np.isfinite(array)) != array.size:
             i = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
             raise InvalidAction(
                 f"{where}: the action of environment {i} must be finite, got {array[i].tolist()}"
@@ -463,22 +469,22 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._ctrl[...] = actions
         else:
             self._ctrl[ids] = actions[ids]
-        with _naming(where):
-            self._simulations.step(ids, self._frame_skip)
+        self._simulations.step(where, ids, self._frame_skip)
         self._elapsed += stepped
 
     def _begin(self, where: str, chosen: NDArray[np.bool_]) -> None:
         """Begin episodes in the environments of a mask."""
-        numbers = np.flatnonzero(chosen).tolist()
-        states = [self._initial_state(where, self._generators[i]) for i in numbers]
+        states = [self._initial_state(where, self._generators[i]) for i in np.flatnonzero(chosen).tolist()]
+        qpos, qvel = (np.array(values, np.float64) for values in zip(*states, strict=True))
+        _check.finite(where, "qpos of initial_state()", qpos)
+        _check.finite(where, "qvel of initial_state()", qvel)
         ids = _ids(chosen)
-        with _naming(where):
-            self._simulations.begin(ids)
-            for i, (qpos, qvel) in zip(numbers, states, strict=True):
-                self._qpos[i], self._qvel[i] = qpos, qvel
-            self._simulations.forward(ids)
+        self._simulations.begin(where, ids)
+        self._qpos[chosen], self._qvel[chosen] = qpos, qvel
+        self._simulations.forward(where, ids)
         self._elapsed[chosen] = 0
         self._ended[chosen] = False
+        self._any_ended = results.some(self._ended)
 
     def _initial_state(self, where: str, rng: np.random.Generator) -> tuple[Array, Array]:
         state = self.initial_state(rng)
@@ -488,8 +494,6 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 f"{where}: initial_state() must return qpos and qvel of shapes {shapes[0]} and {shapes[1]}, "
                 f"got {_check.shown(state)}"
             )
-        for name, value in zip(("qpos of initial_state()", "qvel of initial_state()"), state, strict=True):
-            _check.finite(where, name, np.asarray(value, np.float64))
         return state
 
     def _seed(self, where: str, seed: Any, chosen: NDArray[np.bool_]) -> None:
@@ -529,12 +533,4 @@ def _copies(infos: dict[str, Array]) -> dict[str, Array]:
 
 def _ids(chosen: NDArray[np.bool_]) -> NDArray[np.int32] | None:
     """Return a mask as the engine takes it: numbers, or None for all."""
-    return None if chosen.all() else np.flatnonzero(chosen).astype(np.int32)
-
-
-@contextlib.contextmanager
-def _naming(where: str) -> Iterator[None]:
-    try:
-        yield
-    except EnvError as error:
-        raise EnvError(f"{where}: {without_place(error)}") from error
+    return None if np.count_nonzero(chosen) == len(chosen) else np.flatnonzero(chosen).astype(np.int32)

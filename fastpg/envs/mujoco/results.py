@@ -12,6 +12,11 @@ Bools = NDArray[np.bool_]
 Infos = Mapping[str, NDArray[Any]]
 
 
+def some(flags: NDArray[np.bool_]) -> bool:
+    """Return whether any flag is up; of a few hundred NumPy's own `any` takes several times as long."""
+    return bool(np.count_nonzero(flags))
+
+
 def rows(where: str, value: Any, num_envs: int) -> NDArray[np.float64]:
     """Return observations (N, D) as an array of their own."""
     array = _check.as_array(where, "what observe() returns", value)
@@ -53,9 +58,10 @@ def infos(parts: Iterable[tuple[Infos, Bools]]) -> dict[str, Any]:
     """Return infos with a mask each of whom they are about, and zeros for the others."""
     result: dict[str, Any] = {}
     for values, chosen in parts:
-        if not values or not chosen.any():
+        count = np.count_nonzero(chosen)
+        if not values or not count:
             continue
-        others = None if chosen.all() else ~chosen
+        others = None if count == len(chosen) else ~chosen
         for name, array in values.items():
             if others is not None:
                 array[others] = 0

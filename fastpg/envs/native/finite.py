@@ -1,6 +1,7 @@
 """Any finite Markov decision process, given as arrays, as a native environment."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,9 @@ class FiniteMDP:
         Episodes are truncated after so many steps; 0 is never.
     name : str
         What messages call it.
+    action_mask : bool or 0/1 array, shape (S, A), optional
+        Which actions may be taken in each state, at least one: policies draw no others, and learn from these
+        alone. Rows of terminal states are not looked at. By default all may.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class FiniteMDP:
     start: Floats
     max_episode_steps: int = 0
     name: str = "FiniteMDP"
+    action_mask: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         where = "FiniteMDP()"
@@ -85,12 +90,14 @@ class FiniteMDP:
             )
         if not isinstance(self.name, str):
             raise TypeError(f"{where}: name must be a string, got {_check.shown(self.name)}")
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "transition": _distributions(where, "transition", transition),
             "reward": reward,
             "terminal": terminal,
             "start": _distributions(where, "start", start),
         }
+        if self.action_mask is not None:
+            arrays["action_mask"] = _mask(where, self.action_mask, terminal, (states, actions))
         for name, array in arrays.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -122,7 +129,22 @@ class FiniteMDP:
             start=possible.astype(np.float64),
             obs=np.arange(states, dtype=np.float64)[None],
             obs_categories=(states,),
+            action_mask=self.action_mask,
         )
+
+
+def _mask(where: str, value: Any, terminal: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which actions are allowed, (S, A); all of them in terminal states."""
+    mask = _check.zeros_and_ones(where, "action_mask", _check.as_array(where, "action_mask", value))
+    if mask.shape != shape:
+        raise ValueError(f"{where}: action_mask must have shape {shape}, got {mask.shape}")
+    mask = mask | terminal[:, None]
+    if not mask.any(axis=1).all():
+        raise ValueError(
+            f"{where}: action_mask[{int(np.argmin(mask.any(axis=1)))}] allows no action, so that there is "
+            "none to take in this state"
+        )
+    return mask
 
 
 def _numbers(where: str, name: str, value: ArrayLike) -> Floats:

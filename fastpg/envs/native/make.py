@@ -52,7 +52,7 @@ def make(
         The time limit, 0 for none. By default the one under which Gymnasium registers the id.
     **params
         What Gymnasium's own constructor takes, and for Acrobot-v1 `book_or_nips` and `torque_noise_max`; the
-        params of a `jit_env`.
+        params of a `jit_env`; `use_action_mask`, with which `collect` draws Taxi's actions as its infos say.
 
     Returns
     -------

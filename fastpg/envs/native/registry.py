@@ -22,6 +22,7 @@ from fastpg import _check, _core
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.native.finite import FiniteMDP
 
+USE_ACTION_MASK = "use_action_mask"  # a parameter that every environment has: see `take_use_action_mask`
 DEFAULT_NUM_ENVS = 1024  # side by side, where nobody says how many
 EnvLike = str | FiniteMDP | CustomEnv  # what is accepted wherever an environment is named
 
@@ -183,12 +184,35 @@ def native_env(
     `max_episode_steps` None is the limit under which Gymnasium registers the id, or the environment's own; 0
     is none.
     """
+    params, use_mask = take_use_action_mask(where, params)
     if isinstance(env_id, FiniteMDP):
-        return _finite(where, env_id, params, max_episode_steps)
-    if isinstance(env_id, CustomEnv):
-        return _custom(where, env_id.changed(where, params), max_episode_steps)
-    spec = env_spec(where, env_id)
-    _check.mapping(where, "env_params", params)
+        env = _finite(where, env_id, params, max_episode_steps)
+    elif isinstance(env_id, CustomEnv):
+        env = _custom(where, env_id.changed(where, params), max_episode_steps)
+    else:
+        env = _registered(where, env_spec(where, env_id), params, max_episode_steps, bool(use_mask))
+    if use_mask and not env.core.has_action_mask:
+        raise ValueError(f"{where}: {USE_ACTION_MASK} is True, but {env.id} has no action mask")
+    if use_mask is False:
+        env.core.drop_action_mask()
+    return env
+
+
+def take_use_action_mask(where: str, params: Any) -> tuple[dict[str, Any], bool | None]:
+    """Return the parameters of an environment without `use_action_mask`, and that; None if it is not given.
+
+    True asks for the mask that an environment reports in ``info["action_mask"]``. A mask that is one of its
+    functions, or arrays, is used anyway, but for False.
+    """
+    others = _check.mapping(where, "env_params", params)
+    use_mask = others.pop(USE_ACTION_MASK, None)
+    return others, None if use_mask is None else _check.boolean(where, USE_ACTION_MASK, use_mask)
+
+
+def _registered(
+    where: str, spec: EnvSpec, params: Mapping[str, Any], max_episode_steps: int | None, use_mask: bool
+) -> NativeEnv:
+    """Make the kernel of an environment that Gymnasium registers."""
     unknown = sorted(set(params) - set(spec.parameters))
     if unknown:
         raise TypeError(
@@ -200,9 +224,10 @@ def native_env(
     if max_episode_steps is None:
         max_episode_steps = spec.gymnasium_spec.max_episode_steps or 0
     if spec.table is not None:
-        return NativeEnv(
-            spec, _core.Environment(spec.kernel, (), max_episode_steps, spec.table(original)), original, ()
-        )
+        table = spec.table(original)
+        if use_mask and spec.infos is not None:
+            table = table._replace(action_mask=spec.infos(original)["action_mask"])
+        return NativeEnv(spec, _core.Environment(spec.kernel, (), max_episode_steps, table), original, ())
     settings = tuple(
         float(spec.choices[name].index(value) if name in spec.choices else value)
         for name, value in (dict(spec.parameters) | values).items()

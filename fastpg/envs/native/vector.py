@@ -32,6 +32,7 @@ class Standing(NamedTuple):
     age: NDArray[np.int32]  # (N,): steps of the episodes under way
     earned: NDArray[np.float64]  # (N,): and their rewards
     ended: NDArray[np.bool_]  # (N,): whose next step is a reset
+    action_mask: NDArray[np.uint8] | None  # (N, categories): of what they show, where they have one
     seed: int  # of the first environment
     collected: int  # steps by `collect` since the seeds
 
@@ -101,6 +102,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._last_actions: Any = None  # for the renderer
         self._results = Results(env, num_envs, autoreset)
         self._has_infos = self._results.has_infos
+        self._has_mask = env.core.has_action_mask and not self._has_infos
         self._is_box = isinstance(env.observation_space, Box)
         self._action_dtype = np.dtype(np.int64 if env.core.action_categories else np.float32)
         self._action_shape = self.action_space.shape or ()
@@ -179,6 +181,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         if self._has_infos:
             results = self._results
             infos = results.infos(self._core.get_state()[0], chosen, results.reset_prob_type)
+        elif self._has_mask:
+            allowed = self._results.empty_action_mask()
+            self._core.action_mask(allowed, where)
+            infos = self._results.mask_infos(allowed, chosen)
         return self._results.observations(obs), infos
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
@@ -220,13 +226,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             array = actions.reshape(-1)
         else:
             array = step_actions(actions, self._action_shape, self._action_dtype)
-        states = None
+        states = mask = None
         # Whatever another thread could see of a step happens in the core's call, in this thread's turn.
-        if self._copy or self._has_infos:
+        if self._copy or self._has_infos or self._has_mask:
             arrays = self._results.new_arrays() if self._copy else self._arrays
             if self._has_infos:
                 states = np.empty(self._results.state_shape)
-            outcome = core.step_into(array, arrays.bound if self._copy else None, states)
+            elif self._has_mask:
+                mask = self._results.empty_action_mask()
+            outcome = core.step_into(array, arrays.bound if self._copy else None, states, mask)
         else:
             arrays = self._arrays
             outcome = core.step(array)
@@ -236,6 +244,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._last_actions = np.array(actions)
         obs, rewards, terminated, truncated, bound = arrays
         infos = {} if states is None else self._results.infos(states)
+        if mask is not None:
+            infos = self._results.mask_infos(mask)
         if self._autoreset == "same_step":
             self._results.add_final(infos, terminated | truncated, bound)
         if not self._is_box:
@@ -301,7 +311,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             self._core.observe(obs)
             _, elapsed = self._core.get_state()
             seen = self._results.observations(obs)
-            return Standing(seen, elapsed, self._core.returns(), ended, int(self._seeds[0]), self._collected)
+            mask = None
+            if self.native.core.has_action_mask:
+                mask = self._results.empty_action_mask()
+                self._core.action_mask(mask, where)
+            return Standing(
+                seen, elapsed, self._core.returns(), ended, mask, int(self._seeds[0]), self._collected
+            )
 
     def count_collected(self, where: str, steps: int) -> None:
         """Take note of steps whose actions were drawn with the numbers that follow those of before.
@@ -334,6 +350,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 network.num_outputs,
                 network.activation,
                 network.head,
+                network.state_std,
+                network.squashed,
                 network.scales_actions,
             )
             key = (*shape, network.obs_categories, network.action_categories)

@@ -43,6 +43,7 @@ class Results:
         self.has_infos = self._has_prob or bool(self._state_infos)
         self.reset_prob_type: Any = type(env.original.reset()[1]["prob"]) if self._has_prob else float
         self.state_shape = num_envs, env.core.state_size
+        self._num_categories = sum(env.core.action_categories)
 
     def empty_obs(self) -> NDArray[Any]:
         """Return memory for one observation of each environment, as the core writes them."""
@@ -98,6 +99,17 @@ class Results:
         for name in tuple(infos):
             infos[f"_{name}"] = chosen.copy()
         return infos
+
+    def empty_action_mask(self) -> NDArray[np.uint8]:
+        """Return memory for the masks of environments of the user's own that have one."""
+        return np.empty((self._num_envs, self._num_categories), np.uint8)
+
+    def mask_infos(self, mask: NDArray[np.uint8], chosen: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+        """Return such masks as Gymnasium's infos have them, with 0 for who is not chosen."""
+        if chosen is None:
+            chosen = np.ones(self._num_envs, np.bool_)
+        mask[~chosen] = 0
+        return {"action_mask": mask.view(np.int8), "_action_mask": chosen.copy()}
 
     def add_final(self, infos: dict[str, Any], done: NDArray[np.bool_], bound: tuple[Any, ...]) -> None:
         """Add to a step's infos what "same_step" has of the episodes that ended."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastpg.envs.mujoco.data import Data
+from fastpg.envs.mujoco.data import Data, once
 from fastpg.envs.mujoco.tasks.task import Array, Task, norm, sum_of_squares
 
 
@@ -62,12 +62,15 @@ class Ant(Task):
         """Draw around the standing state."""
         return self.with_normal_velocities(rng)
 
+    @once
     def _place(self, data: Data) -> Array:
         return data.xpos[:, self.model.body(self.main_body).id, :2]
 
+    @once
     def _forces(self, data: Data) -> Array:
         return np.clip(data.cfrc_ext, *self.contact_force_range)
 
+    @once
     def _healthy(self, data: Data) -> Array:
         finite = np.isfinite(data.qpos).all(axis=1) & np.isfinite(data.qvel).all(axis=1)
         low, high = self.healthy_z_range

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastpg.envs.mujoco.data import Data
+from fastpg.envs.mujoco.data import Data, once
 from fastpg.envs.mujoco.tasks.planar import within
 from fastpg.envs.mujoco.tasks.task import Array, Task, norm, sum_of_squares
 
@@ -80,10 +80,12 @@ class Humanoid(Person):
         """Return the place and the tendons."""
         return super().info(data) | {"distance_from_origin": norm(data.qpos[:, :2])}
 
+    @once
     def _centre(self, data: Data) -> Array:
         mass = self.model.body_mass[:, None]
         return ((mass * data.xipos).sum(axis=1) / mass.sum())[:, :2]
 
+    @once
     def _healthy(self, data: Data) -> Array:
         return within(data.qpos[:, 2], self.healthy_z_range)
 

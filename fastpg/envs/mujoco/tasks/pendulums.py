@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastpg.envs.mujoco.data import Data
+from fastpg.envs.mujoco.data import Data, once
 from fastpg.envs.mujoco.tasks.task import Array, Task
 
 
@@ -20,6 +20,7 @@ class InvertedPendulum(Task):
         survive = (~self.terminated(data)).astype(np.int64)
         return survive, {"reward_survive": survive}
 
+    @once
     def terminated(self, data: Data) -> Array:
         """Return whose pole has fallen."""
         finite = np.isfinite(self.observe(data)).all(axis=1)
@@ -48,6 +49,7 @@ class InvertedDoublePendulum(Task):
         terms = {"reward_survive": alive, "distance_penalty": -distance, "velocity_penalty": -velocity}
         return alive - distance - velocity, terms
 
+    @once
     def terminated(self, data: Data) -> Array:
         """Return whose tip is too low."""
         return data.site_xpos[:, 0, 2] <= 1

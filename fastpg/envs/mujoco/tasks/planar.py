@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastpg.envs.mujoco.data import Data
+from fastpg.envs.mujoco.data import Data, once
 from fastpg.envs.mujoco.tasks.task import Array, Task, norm
 
 
@@ -83,12 +83,16 @@ class Legged(Runner):
     def reward(self, before: Array, data: Data, actions: Array) -> tuple[Array, dict[str, Array]]:
         """Reward speed and being healthy; pay for torques."""
         forward, cost, terms = self.run(before, data, actions)
-        survive = self.healthy(data) * self.healthy_reward
+        survive = self._healthy(data) * self.healthy_reward
         return forward + survive - cost, terms | {"reward_survive": survive}
 
     def terminated(self, data: Data) -> Array:
         """Return who has fallen."""
-        return ~self.healthy(data) & self.terminate_when_unhealthy
+        return ~self._healthy(data) & self.terminate_when_unhealthy
+
+    @once
+    def _healthy(self, data: Data) -> Array:
+        return self.healthy(data)
 
     def healthy(self, data: Data) -> Array:
         """Return whose height and angle are those of somebody who stands, (N,) bools."""

@@ -1,0 +1,113 @@
+"""Ranks that torch.distributed connects, over gloo."""
+
+import atexit
+import datetime
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpg import _check
+from fastpg.distributed.communicator import Communicator
+
+DEFAULT_TIMEOUT = 300.0
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
+
+
+def torch(*, timeout: float = DEFAULT_TIMEOUT) -> Communicator:
+    """Connect the processes that ``torchrun`` has started, or Ray Train, or whatever sets its variables.
+
+    A process group of gloo is made, of all processes; where torch.distributed is initialised, beside the
+    groups that there are, so that the script's own communication and this do not meet. It is closed when the
+    process ends, or by `close`.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds that a rank waits for another one. A process that dies is noticed at once; this is for one
+        that hangs, or whose machine is gone. It has to be longer than what a callback may take.
+
+    Returns
+    -------
+    Communicator
+        For `train` and `resume`, any number of times.
+
+    Raises
+    ------
+    ImportError
+        torch is not installed, or is built without torch.distributed.
+    RuntimeError
+        There is nothing to connect: the process was not started by torchrun.
+    ValueError
+        timeout is not a positive number.
+
+    Examples
+    --------
+    >>> import fastpg
+    >>> fastpg.distributed.torch(timeout=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: distributed.torch(): timeout must be a number in (0, inf), got 0.0
+    """
+    where = "distributed.torch()"
+    timeout = _check.real(where, "timeout", timeout, "(0, inf)")
+    try:
+        from torch import distributed
+    except ImportError as error:
+        raise ImportError(f"{where} needs torch: pip install '.[torch]'") from error
+    if not distributed.is_available():
+        raise ImportError(f"{where}: this torch is built without torch.distributed")
+    return Gloo(where, timeout)
+
+
+class Gloo:
+    """A process group of all processes, in which bytes are gathered."""
+
+    def __init__(self, where: str, timeout: float) -> None:
+        from torch import distributed
+
+        limit = datetime.timedelta(seconds=timeout)
+        self._is_own = not distributed.is_initialized()  # the default group; else one beside it
+        self._group: Any
+        if self._is_own:
+            missing = [name for name in VARIABLES if name not in os.environ]
+            if missing:
+                raise RuntimeError(
+                    f"{where}: {missing[0]} is not in the environment: start the script by torchrun, as in "
+                    "torchrun --nproc-per-node 2 train.py, or call torch.distributed.init_process_group"
+                )
+            distributed.init_process_group("gloo", timeout=limit)
+            self._group = distributed.group.WORLD
+        else:
+            self._group = distributed.new_group(backend="gloo", timeout=limit)
+        self.rank, self.size = distributed.get_rank(self._group), distributed.get_world_size(self._group)
+        self._tensors: list[Any] = []
+        self._close = weakref.finalize(self, _destroy, self._group, self._is_own)
+        atexit.register(self._close)
+
+    def allgather(self, send: NDArray[np.uint8], receive: NDArray[np.uint8]) -> None:
+        """As `Communicator.allgather`."""
+        from torch import distributed, from_numpy
+
+        if not self._close.alive:
+            raise RuntimeError("this communicator is closed")
+        # A thread of gloo's lets go of the tensors some time after the call. It must not be the last one to:
+        # it would need the interpreter for that, and where that ends meanwhile the process aborts.
+        self._tensors = [*from_numpy(receive), from_numpy(send)]
+        distributed.all_gather(self._tensors[:-1], self._tensors[-1], group=self._group)
+
+    def close(self) -> None:
+        """Destroy the group; the other ranks find their connections closed."""
+        self._close()
+
+    def __repr__(self) -> str:
+        return f"<rank {self.rank} of {self.size}, torch.distributed over gloo>"
+
+
+def _destroy(group: Any, is_own: bool) -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():  # else the script has destroyed all groups
+        distributed.destroy_process_group(None if is_own else group)

@@ -1,0 +1,179 @@
+"""What a run shows while it lasts, and whom it shows it to."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fastpg import _check
+from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.networks.policy import Policy
+from fastpg.networks.value import ValueFunction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainProgress:
+    """Where a run stands; `train` hands it to its callbacks about every 0.1 s.
+
+    Attributes
+    ----------
+    num_steps, num_iterations : int
+        So far.
+    total_steps : int
+        Where the run ends at the latest.
+    seconds : float
+        Wall time so far.
+    mean_return : float
+        Mean undiscounted return of the last 100 or more episodes; NaN while there is none.
+    policy : Policy
+        The policy itself, not a copy: it goes on learning after the callback returns.
+    value : ValueFunction or None
+        The same of the value function.
+    metrics : dict of str to float
+        The newest iteration under the names of metrics.csv, as "rollout/ep_rew_mean" (docs/runs.md); returns
+        and lengths are those of the newest iteration in which an episode ended. NaN is what there is not.
+        Empty before the first iteration. What a callback adds, the callbacks after it see.
+    env : str, callable, ...
+        What `train` was given as env_id.
+    config : dict
+        Every setting of the run, as in TrainResult.
+    run : pathlib.Path or None
+        The folder of the run.
+    """
+
+    num_steps: int
+    num_iterations: int
+    total_steps: int
+    seconds: float
+    mean_return: float
+    policy: Policy
+    value: ValueFunction | None
+    metrics: dict[str, float]
+    env: AnyEnv
+    config: dict[str, Any]
+    run: Path | None
+
+
+class Callback:
+    """A callback with a beginning and an end. Any function of a TrainProgress is a callback as well.
+
+    Attributes
+    ----------
+    every : int or None
+        The callback is called after the first iteration that reaches a multiple of so many steps, wherever
+        the run was begun, and when the run is over; by default about every 0.1 s.
+
+    Examples
+    --------
+    >>> import fastpg
+    >>> class Snapshots(fastpg.callbacks.Callback):
+    ...     every = 10_000
+    ...
+    ...     def on_training_start(self, progress):
+    ...         self.policies = []
+    ...
+    ...     def __call__(self, progress):
+    ...         self.policies.append(progress.policy.copy())
+    >>> snapshots = Snapshots()
+    >>> run = fastpg.train("CartPole-v1", fastpg.VPG(), total_steps=30_000, callback=snapshots)
+    >>> len(snapshots.policies)
+    3
+    """
+
+    every: int | None = None
+
+    def on_training_start(self, progress: TrainProgress) -> None:
+        """Do what comes before the first iteration, or the first one of a run that goes on."""
+
+    def __call__(self, progress: TrainProgress) -> bool | None:
+        """Look at where the run stands; return True to stop it."""
+
+    def on_training_end(self, progress: TrainProgress) -> None:
+        """Do what comes after the last iteration, whatever has ended the run: an exception as well."""
+
+
+AnyCallback = Callable[[TrainProgress], bool | None]
+
+
+class Callbacks:
+    """The callbacks of one run, in their order."""
+
+    def __init__(
+        self, where: str, given: AnyCallback | Sequence[AnyCallback] | None, every: str = "slice"
+    ) -> None:
+        _check.choice(where, "callback_every", every, ("slice", "iteration"))
+        if isinstance(given, list | tuple):
+            self._all = [_checked(where, f"callback[{k}]", one) for k, one in enumerate(given)]
+        else:
+            self._all = [] if given is None else [_checked(where, "callback", given)]
+        self._every = [one.every if isinstance(one, Callback) else None for one in self._all]
+        self.each_iteration = bool(self._all) and every == "iteration"
+
+    def steps_left(self, num_steps: int) -> float:
+        """Return how many steps there may be until a callback is due; inf where time tells."""
+        return min((every - num_steps % every for every in self._every if every), default=math.inf)
+
+    @contextlib.contextmanager
+    def watching(self, progress: Callable[[], TrainProgress]) -> Iterator[None]:
+        """Tell callbacks of the beginning of a run, and those that have heard of it of its end."""
+        with contextlib.ExitStack() as stack:
+            for one in self._all:
+                if isinstance(one, Callback):
+                    one.on_training_start(progress())
+                    stack.push(_End(one, progress))
+            yield
+
+    def __call__(self, progress: TrainProgress, before: int, *, last: bool) -> bool:
+        """Call those that are due since the run stood at `before` steps; return whether one stops the run.
+
+        All of them are when it is the last time, as it is where one of them stops the run.
+        """
+        due: list[AnyCallback] = []
+        others: list[AnyCallback] = []
+        for one, every in zip(self._all, self._every, strict=True):
+            crossed = not every or before // every < progress.num_steps // every
+            (due if last or crossed else others).append(one)
+        stops = any([one(progress) for one in due])  # a list: all of them are called
+        if stops:
+            for one in others:
+                one(progress)
+        return stops
+
+
+class _End:
+    """Tells a callback of the end of a run, without putting another exception in the place of the run's."""
+
+    def __init__(self, callback: Callback, progress: Callable[[], TrainProgress]) -> None:
+        self._callback, self._progress = callback, progress
+
+    def __enter__(self) -> "_End":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._callback.on_training_end(self._progress())
+        except Exception as another:
+            if error is None:
+                raise
+            error.add_note(f"{type(self._callback).__name__}.on_training_end() failed: {another}")
+
+
+def _checked(where: str, name: str, callback: Any) -> AnyCallback:
+    """Return a callback that can be called with a TrainProgress."""
+    if isinstance(callback, type) and issubclass(callback, Callback):
+        raise TypeError(
+            f"{where}: {name} is the class {callback.__name__}; pass an object, {callback.__name__}(...)"
+        )
+    if not callable(callback):
+        either = "" if "[" in name else ", or a list of callables"
+        raise TypeError(f"{where}: {name} must be callable{either}, got {_check.shown(callback)}")
+    _check.takes(where, name, callback, None)
+    if isinstance(callback, Callback) and callback.every is not None:
+        _check.integer(where, f"{name}.every", callback.every, 1)
+    checked: AnyCallback = callback
+    return checked

@@ -1,0 +1,373 @@
+"""Many runs that pause, go on, are stopped and copied, for `train_many`, `halving` and `train_population`."""
+
+import abc
+import contextlib
+import functools
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from fastpg import _core
+from fastpg.algorithms import Algorithm
+from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.envs.native.registry import NativeEnv, is_native
+from fastpg.errors import SaveError
+from fastpg.networks.policy import Policy
+from fastpg.networks.value import ValueFunction
+from fastpg.training.agent import core_arguments
+from fastpg.training.callbacks import Callbacks, TrainProgress
+from fastpg.training.metrics import history
+from fastpg.training.progress import ProgressLine, runs_text
+from fastpg.training.runs import Runs, Table, new_folder, write_table
+from fastpg.training.train import COLLECTIONS, Loop, TrainResult, begin, make_trainer
+
+Report = Callable[[int, int], None]  # steps so far, runs that have ended
+
+
+class Plan(NamedTuple):
+    """What runs are made of: the environment, and for each run its setting and seed."""
+
+    env_id: AnyEnv
+    settings: list[dict[str, Any]]  # arguments of `begin`, and "algorithm"
+    runs: list[tuple[int, int]]  # setting, seed
+    numbers: list[int]  # of each setting, the same where settings are equal
+    vectorization_mode: VectorizationMode | None
+    reset_options: Mapping[str, Any] | None
+
+    def opened(self, where: str, setting: int) -> contextlib.AbstractContextManager[NativeEnv | GymnasiumEnv]:
+        """Open the environment of a setting."""
+        chosen = self.settings[setting]
+        return opened(
+            where, self.env_id, chosen["env_params"], num_envs=chosen["num_envs"],
+            at_most=chosen["collection"]["episodes"] or None, vectorization_mode=self.vectorization_mode,
+            reset_options=self.reset_options,
+        )  # fmt: skip
+
+    def begin(
+        self, where: str, env: NativeEnv | GymnasiumEnv, k: int, algorithm: Algorithm | None
+    ) -> tuple[Algorithm, Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
+        """Return the algorithm of run k, or the one in its place, and what `begin` makes of it."""
+        setting, seed = self.runs[k]
+        arguments = dict(self.settings[setting])
+        own = arguments.pop("algorithm")
+        algorithm = own if algorithm is None else algorithm
+        mode = self.vectorization_mode
+        return algorithm, *begin(where, env, algorithm, seed=seed, vectorization_mode=mode, **arguments)
+
+
+class Members(abc.ABC):
+    """The runs of a plan, by number.
+
+    Attributes
+    ----------
+    stopped : list of str
+        Why each of them goes no further; "" while it may.
+    """
+
+    def __init__(self, where: str, plan: Plan, stack: contextlib.ExitStack) -> None:
+        """Begin them; what they open is closed with the stack."""
+        self._where, self._plan, self._stack = where, plan, stack
+        self.stopped = [""] * len(plan.runs)
+
+    def __len__(self) -> int:
+        return len(self.stopped)
+
+    def going(self) -> list[int]:
+        """Return the numbers of those that may go on."""
+        return [k for k, because in enumerate(self.stopped) if not because]
+
+    def setting_of(self, k: int) -> int:
+        """Return the number of a run's setting."""
+        return self._plan.numbers[self._plan.runs[k][0]]
+
+    def stop(self, k: int, because: str) -> None:
+        """End a run where it stands."""
+        self.stopped[k] = because
+
+    def runs(self, *, last: bool = False) -> Runs:
+        """Return the results so far; or the `last` ones, of runs that have begun, which then cannot go on."""
+        begun = [
+            k for k in range(len(self)) if self.steps_of(k) or self.stopped[k] not in ("", "interrupted")
+        ]
+        numbers = range(max(begun) + 1 if begun else 0)  # runs begin in their order
+        settings = [self.setting_of(k) for k in numbers]
+        return Runs([self._result(k, last=last) for k in numbers], settings)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all runs so far."""
+        return sum(self.steps_of(k) for k in range(len(self)))
+
+    @abc.abstractmethod
+    def steps_of(self, k: int) -> int:
+        """Return the steps of a run so far."""
+
+    @abc.abstractmethod
+    def advance(self, pause_at: int | None, report: Report) -> None:
+        """Let those that may go on do so, up to so many steps, or to their ends."""
+
+    @abc.abstractmethod
+    def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
+        """Make run k stand where run `source` does, with an algorithm of its own and the seed that it has."""
+
+    @abc.abstractmethod
+    def _result(self, k: int, *, last: bool) -> TrainResult: ...
+
+    def _made(
+        self,
+        k: int,
+        policy: Policy,
+        value: ValueFunction | None,
+        config: dict[str, Any],
+        records: NDArray[np.void],
+        error: Exception | None,
+        *,
+        last: bool,
+    ) -> TrainResult:
+        because = self.stopped[k] or ("interrupted" if last else "")
+        num_steps = int(records["total_steps"][-1]) if len(records) else 0
+        seconds = float(records["seconds"].sum())
+        return TrainResult(policy, value, history([records]), config, because, num_steps, seconds, error)
+
+
+class Compiled(Members):
+    """Runs in environments of the core, which trains all at once."""
+
+    def __init__(self, where: str, plan: Plan, stack: contextlib.ExitStack) -> None:
+        super().__init__(where, plan, stack)
+        self._envs: dict[int, Any] = {}
+        self._begun = [self._begin(k) for k in range(len(self))]
+
+    def _begin(
+        self, k: int, algorithm: Algorithm | None = None
+    ) -> tuple[_core.Run, Policy, ValueFunction | None, dict[str, Any]]:
+        setting, seed = self._plan.runs[k]
+        if setting not in self._envs:
+            self._envs[setting] = self._stack.enter_context(self._plan.opened(self._where, setting))
+        env = self._envs[setting]
+        algorithm, policy, value, config, given = self._plan.begin(self._where, env, k, algorithm)
+        names = ("total_steps", "target_return", *COLLECTIONS)
+        arguments = core_arguments(algorithm, value, **{name: config[name] for name in names}, **given)
+        run = _core.Run(
+            env.core, policy.network, policy.theta, num_envs=config["num_envs"], seed=seed, **arguments
+        )
+        return run, policy, value, config
+
+    def steps_of(self, k: int) -> int:
+        """Return the steps of a run so far."""
+        return self._begun[k][0].num_steps
+
+    def advance(self, pause_at: int | None, report: Report) -> None:
+        """Let those that may go on do so, up to so many steps, or to their ends."""
+        going, steps = self.going(), self.num_steps
+        ended = len(self) - len(going)
+        runs = [self._begun[k][0] for k in going]
+        try:
+            _core.train_many(runs, lambda more, ends: report(steps + more, ended + ends), pause_at)
+        finally:
+            for k, run in zip(going, runs, strict=True):
+                self.stopped[k] = run.stopped_because
+
+    def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
+        """Make run k stand where run `source` does, its environments as well."""
+        begun = self._begin(k, algorithm)
+        begun[0].copy(self._begun[source][0])
+        self._begun[k], self.stopped[k] = begun, self.stopped[source]
+
+    def _result(self, k: int, *, last: bool) -> TrainResult:
+        run, policy, value, config = self._begun[k]
+        error = run.error(f"{self._where}: run {k}")
+        records = run.take_records() if last else run.records()
+        return self._made(k, policy, value, config, records, error, last=last)
+
+
+class Stepped(Members):
+    """Runs in environments that Python steps, one after the other; each has its own as long as it goes on."""
+
+    def __init__(self, where: str, plan: Plan, stack: contextlib.ExitStack) -> None:
+        super().__init__(where, plan, stack)
+        self._loops: list[Loop | None] = [None] * len(self)
+        self._open: dict[int, tuple[contextlib.ExitStack, NativeEnv | GymnasiumEnv]] = {}
+        self._errors: dict[int, Exception] = {}
+
+    def _begin(self, k: int, algorithm: Algorithm | None = None) -> Loop:
+        if k not in self._open:
+            stack = self._stack.enter_context(contextlib.ExitStack())
+            env = stack.enter_context(self._plan.opened(self._where, self._plan.runs[k][0]))
+            self._open[k] = stack, env
+        env = self._open[k][1]
+        algorithm, policy, value, config, given = self._plan.begin(self._where, env, k, algorithm)
+        trainer = make_trainer(env, algorithm, policy, value, config, **given)
+        return Loop(f"{self._where}: run {k}", trainer, policy, value, config)
+
+    def stop(self, k: int, because: str) -> None:
+        """End a run where it stands, and close its environment."""
+        super().stop(k, because)
+        if k in self._open:
+            self._open.pop(k)[0].close()
+
+    def steps_of(self, k: int) -> int:
+        """Return the steps of a run so far."""
+        loop = self._loops[k]
+        return 0 if loop is None else loop.trainer.agent.num_steps
+
+    def advance(self, pause_at: int | None, report: Report) -> None:
+        """Let those that may go on do so, up to so many steps, or to their ends."""
+        for k in self.going():
+            done, ended = self.num_steps - self.steps_of(k), len(self) - len(self.going())
+            loop = self._loops[k] or self._begin(k)
+            self._loops[k] = loop
+            if pause_at is not None and loop.trainer.agent.num_steps >= pause_at:
+                continue
+            pause = functools.partial(self._is_to_pause, pause_at, report, done, ended)
+            loop.callbacks = Callbacks(self._where, pause, "slice" if pause_at is None else "iteration")
+            because = "interrupted"
+            try:
+                because = loop.run().stopped_because
+            except Exception as error:
+                because, self._errors[k] = "error", error.with_traceback(None)
+            finally:
+                if because != "callback":
+                    self.stop(k, because)
+
+    @staticmethod
+    def _is_to_pause(
+        pause_at: int | None, report: Report, done: int, ended: int, state: TrainProgress
+    ) -> bool:
+        report(done + state.num_steps, ended)
+        return pause_at is not None and state.num_steps >= pause_at
+
+    def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
+        """Do it with environments that begin anew, as they cannot be copied."""
+        loop, begun = self._begin(k, algorithm), self._loops[source]
+        assert begun is not None
+        loop.trainer.set_state(begun.trainer.state())
+        loop.policy.written()
+        if loop.value is not None:
+            loop.value.written()
+        loop.records, loop.seconds = list(begun.records), begun.seconds
+        self._loops[k], self.stopped[k] = loop, ""
+        self._errors.pop(k, None)
+        if self.stopped[source]:
+            self.stop(k, self.stopped[source])
+
+    def _result(self, k: int, *, last: bool) -> TrainResult:
+        loop = self._loops[k]
+        assert loop is not None
+        records = np.concatenate(loop.records)
+        return self._made(k, loop.policy, loop.value, loop.config, records, self._errors.get(k), last=last)
+
+
+Pauses = Callable[[Members], Iterable[int | None]]  # of each round: steps to pause at; None: to the ends
+
+
+def run_all(
+    where: str,
+    plan: Plan,
+    pauses: Pauses,
+    judge: Callable[[Members], None],
+    *,
+    progress: bool,
+    save: str | os.PathLike[str] | None,
+    tables: Mapping[str, Table] = MappingProxyType({}),
+    begin: Callable[[str, Plan, contextlib.ExitStack], Members] | None = None,
+) -> Runs:
+    """Train the runs of a plan in rounds; after each, `judge` may stop and copy those that are going.
+
+    `tables`, which it may write to, are saved under their names beside the runs. `begin` makes the members
+    where they are not to be of this process.
+    """
+    if isinstance(plan.env_id, VectorEnv) and pauses is not to_the_ends and len(plan.runs) > 1:
+        raise ValueError(
+            f"{where}: runs that pause cannot share one vector environment; pass a function that makes one"
+        )
+    folder: Path | None = None
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        members: Members | None = None
+        try:
+            with ProgressLine(enabled=progress) as line:
+
+                def report(num_steps: int, num_ended: int) -> None:
+                    text = runs_text(num_ended, len(plan.runs), num_steps, time.perf_counter() - start)
+                    line.update(text, last=num_ended == len(plan.runs))
+
+                members = (begin or begin_here)(where, plan, stack)
+                if save is not None:  # after all that may be wrong with other arguments
+                    folder = new_folder(where, "save", save)
+                start = time.perf_counter()
+                for pause_at in pauses(members):
+                    members.advance(pause_at, report)
+                    if members.going():
+                        judge(members)
+                    if not members.going():
+                        break
+                report(members.num_steps, len(members))
+        except BaseException as error:
+            runs = Runs([], []) if members is None else members.runs(last=True)
+            if len(runs):
+                error.runs = runs  # type: ignore[attr-defined]
+                ended = sum(run.stopped_because != "interrupted" for run in runs)
+                kept = _kept(where, runs, folder, tables)
+                error.add_note(f"{ended} of {len(plan.runs)} runs had ended{kept}")
+            raise
+        runs = members.runs(last=True)
+    _warn_of_failures(where, runs)
+    if folder is not None:
+        try:
+            _save(where, runs, folder, tables)
+        except SaveError as error:
+            error.result = runs
+            raise
+    return runs
+
+
+def begin_here(where: str, plan: Plan, stack: contextlib.ExitStack) -> Members:
+    """Begin the runs of a plan in this process."""
+    return (Compiled if is_native(plan.env_id) else Stepped)(where, plan, stack)
+
+
+def to_the_ends(_: Members) -> Iterable[None]:
+    """Return the one round of runs that do not pause."""
+    return [None]
+
+
+def every(num_steps: int, members: Members) -> Iterator[int]:
+    """Yield the next multiple of num_steps that not all who go on have reached, as long as there are any."""
+    while going := members.going():
+        yield (min(map(members.steps_of, going)) // num_steps + 1) * num_steps
+
+
+def _save(where: str, runs: Runs, folder: Path, tables: Mapping[str, Table]) -> None:
+    runs.save_in(where, folder)
+    for name, table in tables.items():
+        write_table(where, folder / name, table)
+
+
+def _kept(where: str, runs: Runs, folder: Path | None, tables: Mapping[str, Table]) -> str:
+    """Save what there is of runs that were ended, and say so."""
+    if folder is None:
+        return "; they are the exception's `runs`"
+    try:
+        _save(where, runs, folder, tables)
+        return f"; saved to {folder}"
+    except (SaveError, ValueError) as error:
+        return f"; not saved: {error}"
+
+
+def _warn_of_failures(where: str, runs: Runs) -> None:
+    failed = [run for run in runs if run.error is not None]
+    if failed:
+        warnings.warn(
+            f"{where}: {len(failed)} of {len(runs)} runs failed; the first: {failed[0].error}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
