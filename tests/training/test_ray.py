@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fastpg
-from tests.docs.test_examples import load
+from tests.support.examples import load
 from tests.support.jit_envs import Rooms
-from tests.training.test_many import SETTINGS, SHORT, check_equal
+from tests.support.runs import SETTINGS, SHORT, check_equal
 
 pytestmark = pytest.mark.slow
 
