@@ -504,7 +504,7 @@ def test_train_refuses_a_value_function_that_nobody_would_use_or_that_is_not_fin
         ({"total_steps": 1e6}, TypeError, ["total_steps must be an integer", "got 1000000.0"]),
         ({"target_return": NAN}, ValueError, ["target_return", "got nan"]),
         ({"seed": None}, TypeError, ["seed"]),
-        ({"callback": 3}, TypeError, ["callback must be callable, got 3"]),
+        ({"callback": 3}, TypeError, ["callback must be callable, or a list of callables, got 3"]),
         ({"progress": "yes"}, TypeError, ["progress must be True or False, got 'yes'"]),
         ({"checkpoint": 3}, TypeError, ["checkpoint must be a path, got 3"]),
         ({"checkpoint": "/"}, ValueError, ["checkpoint must be a file, but '/' is a directory"]),

@@ -1,22 +1,13 @@
 """The examples run, and learn what they say."""
 
-import importlib.util
 import re
 
 import pytest
 
 from tests import ROOT
+from tests.support.examples import load
 
 pytestmark = pytest.mark.slow
-
-EXAMPLES = ROOT / "examples"
-
-
-def load(name):
-    example = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(example)
-    example.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(

@@ -11,25 +11,13 @@ import numpy as np
 import pytest
 
 import fastpg
-from fastpg import A2C, NPG, PPO, TRPO, VPG, Reinforce
+from fastpg import PPO, VPG, Reinforce
 from fastpg.training import metrics
 from tests.support.finite_mdps import random_mdp
 from tests.support.jit_envs import Cart, Rooms
 from tests.support.quick import few
-from tests.support.runs import check_equal
+from tests.support.runs import SETTINGS, SHORT, check_equal
 
-SHORT = {"num_envs": 9, "total_steps": 900, "hidden": (6,)}
-# Of different shapes and ways to collect, that end after different numbers of iterations.
-SETTINGS = [
-    Reinforce(),
-    {"algorithm": Reinforce(form="total", baseline="timestep_mean"), "hidden": (), "episodes": 20},
-    VPG(value_hidden=(7,), value_epochs=2, value_minibatches=3),
-    {"algorithm": A2C(value_hidden=(5, 6)), "hidden": (8, 7), "horizon": 5, "num_envs": 21},
-    {"algorithm": PPO(value_hidden=(7,), epochs=2, minibatches=3), "horizon": 15, "activation": "relu"},
-    {"algorithm": PPO(epochs=2, minibatches=2, normalize_rewards=True), "total_steps": 3000, "horizon": 40},
-    {"algorithm": NPG(value_hidden=()), "horizon": 15},
-    {"algorithm": TRPO(value_hidden=(3,), fisher_every=2), "horizon": 15, "hidden": ()},
-]
 MDP = random_mdp()
 ENVS = {"native": "CartPole-v1", "gaussian": "Pendulum-v1", "table": MDP, "jit": Cart, "categories": Rooms}
 

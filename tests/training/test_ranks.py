@@ -20,8 +20,8 @@ import pytest
 
 import fastpg
 from fastpg import A2C, NPG, PPO, TRPO, VPG, Reinforce, _core
+from tests.support.bits import ALGORITHMS, NATIVE, NUM_ENVS, digest
 from tests.support.ranks import of_all
-from tests.training.test_snapshots import ALGORITHMS, NATIVE, NUM_ENVS, digest
 
 SETTINGS = {"num_envs": NUM_ENVS, "total_steps": 900, "seed": 3}
 WITH_STATISTICS = {

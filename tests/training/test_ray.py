@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import fastpg
+from tests.support.examples import load
 from tests.support.jit_envs import Rooms
-from tests.training.test_many import SETTINGS, SHORT, check_equal
+from tests.support.runs import SETTINGS, SHORT, check_equal
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,11 @@ import fastpg.ray  # noqa: E402
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    except (RuntimeError, OSError, TimeoutError) as error:
+        pytest.skip(f"Ray does not start here: {error}")
     yield
     ray.shutdown()
 
@@ -127,3 +132,18 @@ def test_a_worker_with_another_version_is_a_sentence(monkeypatch):
     monkeypatch.setattr(fastpg.ray, "_version", lambda: "fastpg 0.0.1 (avx)")
     with pytest.raises(RuntimeError, match=r"has fastpg .*, and the caller fastpg 0.0.1 \(avx\)"):
         fastpg.ray.train_many("CartPole-v1", fastpg.PPO(), seeds=2, total_steps=10)
+
+
+def test_ray_tune_finds_settings():
+    pytest.importorskip("ray.tune")
+    best, settings = load("ray_tune").main(2)
+    assert best > 0
+    assert settings.keys() == {"learning_rate", "gamma"}
+
+
+def test_the_workers_of_ray_train_make_the_bits_of_one_process():
+    pytest.importorskip("ray.train")
+    example = load("ray_train")
+    _, policy = example.main(2, 30_000)
+    alone = fastpg.train(**example.SETTINGS, total_steps=30_000)
+    np.testing.assert_array_equal(policy.theta, alone.policy.theta)
