@@ -302,7 +302,7 @@ def test_an_environment_in_c_has_a_mask(build):
 
 def test_an_environment_that_was_compiled_before_there_were_masks_is_loaded(build):
     """Whatever lies where the function is by now."""
-    env = fastpg.load_env(build("FPG_OLD_ENV_ABI", REFUSED="continue"))
+    env = fastpg.load_env(build("FPG_OLD_ENV_ABI", REFUSED="(void)0"))
     assert fastpg.collect(env, fastpg.Policy.for_env(env), 5, num_envs=3).action_mask is None
     with pytest.raises(ValueError, match=r"^make\(\): use_action_mask is True, but Gate has no action mask$"):
         fastpg.make(env, use_action_mask=True)

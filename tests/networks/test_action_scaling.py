@@ -170,14 +170,35 @@ def test_bounds_far_from_1_warn_who_has_not_chosen(space, warns):
     assert all(one.filename == __file__ and "action_scaling=True" in str(one.message) for one in caught)
 
 
+def test_squashing_scales_already():
+    """So that it does not warn, and does not go with scaling."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fastpg.Policy(OBS, FAR, squash=True)
+        fastpg.Policy.for_env(lambda: Single(OBS, FAR), squash=True)
+        fastpg.train(lambda: Single(OBS, FAR), num_envs=2, total_steps=8, horizon=4, hidden=(), squash=True)
+    both = {"squash": True, "action_scaling": True}
+    for where, call in {
+        "Policy": lambda: fastpg.Policy(OBS, FAR, **both),
+        "Policy.for_env": lambda: fastpg.Policy.for_env("Pendulum-v1", **both),
+        "train": lambda: fastpg.train("Pendulum-v1", total_steps=8, **both),
+        "train_many": lambda: fastpg.train_many("Pendulum-v1", fastpg.PPO(), seeds=1, total_steps=8, **both),
+    }.items():
+        with pytest.raises(
+            ValueError, match=rf"^{where}\(\).*: action_scaling must be False where squash is"
+        ):
+            call()
+
+
 @pytest.mark.parametrize("space", [Discrete(2), Box(0.0, np.inf, (1,)), MultiBinary(2)], ids=str)
 def test_what_has_no_bounds_is_not_scaled(space):
     with pytest.raises(ValueError, match=r"Policy\(\): action_scaling must be False unless"):
         fastpg.Policy(OBS, space, action_scaling=True)
     with pytest.raises(ValueError, match=r"train\(\): action_scaling must be False unless"):
         fastpg.train(lambda: Single(OBS, space), action_scaling=True, total_steps=8)
-    with pytest.raises(ValueError, match="scale"):
-        _core.Network(3, (), 2, "tanh", head="bernoulli", scales_actions=True)
+    for wrong in ({"head": "bernoulli"}, {"head": "gaussian", "squash_log_scale": 0.0}):
+        with pytest.raises(ValueError, match="scale"):
+            _core.Network(3, (), 2, "tanh", **wrong, scales_actions=True)
 
 
 def test_other_bad_arguments_are_sentences():

@@ -11,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import fastpg
 from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted
+from tests.support.jit_envs import Corridor
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -230,6 +231,72 @@ def test_a_logit_of_minus_infinity_masks_its_action():
     assert (batch.log_probs == 0).all() and batch.entropy == 0
     with pytest.raises(FloatingPointError, match=r"pg_loss\(\): the loss is .* taken that is masked"):
         fpt.pg_loss(module, batch.obs, 1 - batch.actions, torch.ones_like(batch.rewards))
+
+
+@pytest.mark.parametrize("autoreset", MODES)
+def test_action_masks_are_those_of_compiled_policies(autoreset):
+    torch.manual_seed(2)
+    inner, space = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 5)), Corridor.action_space
+    envs = [fastpg.make(Corridor, 7, autoreset=autoreset.value) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=1)
+    for steps in (9, 12):  # the second in the middle of episodes
+        batch = fpt.collect(envs[0], Calls(inner), steps)
+        if autoreset.value == "same_step":  # in the others a reset is no row where the core steps
+            wanted = fpt.collect(envs[1], inner, steps)
+            same(batch, wanted, (*FIELDS, "action_mask"))
+            torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-5)
+        counted = torch.ones_like(batch.terminated) if batch.mask is None else batch.mask
+        places = batch.actions + torch.tensor([0, 3])
+        assert batch.action_mask.gather(2, places).all(2)[counted].all()
+        assert not batch.action_mask.all()
+    given = batch.obs, batch.actions
+    options = {"action_mask": batch.action_mask, "action_space": space}
+    results = []
+    for module in (inner, Calls(inner), lambda: inner(batch.obs)):
+        inner.zero_grad()
+        called = module if isinstance(module, nn.Module) else module()
+        log_probs, entropy = fpt.log_prob_and_entropy(called, *given, **options)
+        torch.testing.assert_close(log_probs[counted], batch.log_probs[counted], rtol=1e-4, atol=1e-5)
+        loss = fpt.pg_loss(called, *given, batch.rewards, entropy_coef=0.1, **options)
+        called = module if isinstance(module, nn.Module) else module()
+        loss = loss + fpt.ppo_loss(called, *given, batch.rewards, batch.log_probs - 0.1, **options)
+        loss.backward()
+        results.append((loss.detach(), entropy, inner[0].weight.grad.clone()))
+    for result in results[1:]:
+        for a, b in zip(result, results[0], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"pg_loss\(\): actions\[.*\] is .* does not allow"):
+        nothing = batch.action_mask.logical_not()
+        nothing[..., 1] = nothing[..., 3] = True
+        fpt.pg_loss(Calls(inner), *given, batch.rewards, action_mask=nothing, action_space=space)
+    with pytest.raises(ValueError, match=r"pg_loss\(\): action_mask must have shape"):
+        fpt.pg_loss(Calls(inner), *given, batch.rewards, action_mask=torch.ones(3), action_space=space)
+
+
+def test_squashed_actions_are_those_of_compiled_policies():
+    policy = fastpg.Policy.for_env("Pendulum-v1", hidden=(8,), squash=True)
+    module = fpt.to_module(policy)
+    called = Calls(module, module.log_std)
+    called.squash, called.action_space = True, policy.action_space
+    kernels, by_torch = (
+        fpt.collect(fastpg.make("Pendulum-v1", 5, seed=1), one, 9) for one in (module, called)
+    )
+    for name in ("actions", "rewards", "log_probs"):
+        torch.testing.assert_close(getattr(by_torch, name), getattr(kernels, name), rtol=1e-3, atol=1e-3)
+    far = torch.full_like(kernels.actions, 40.0)
+    for actions in (kernels.actions, far):
+        pairs = [fpt.log_prob_and_entropy(one, kernels.obs, actions) for one in (module, called)]
+        for a, b in zip(*pairs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"collect\(\): action_scaling must be False where squash is True"):
+        fpt.collect("Pendulum-v1", called, 3, num_envs=1, action_scaling=True)
+    with pytest.raises(ValueError, match=r"collect\(\): action_scaling must be False where squash is True"):
+        fpt.collect("Pendulum-v1", module, 3, num_envs=1, action_scaling=True)
+    with pytest.raises(
+        ValueError, match=r"from_module\(\): action_scaling must be False where squash is True"
+    ):
+        fpt.from_module(module, action_scaling=True)
 
 
 class Keeps(Single):
