@@ -315,6 +315,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             if self.native.core.has_action_mask:
                 mask = self._results.empty_action_mask()
                 self._core.action_mask(mask, where)
+                mask[ended] = 1  # whose next action nobody takes
             return Standing(
                 seen, elapsed, self._core.returns(), ended, mask, int(self._seeds[0]), self._collected
             )
