@@ -25,7 +25,7 @@ class Batch(Brief, Generic[Array]):
     obs : float32, (T, N, D); int64 (T, N) for Discrete, (T, N, k) for MultiDiscrete; a tuple of k for a Tuple
         What the policy saw.
     actions : int64, (T, N) or (T, N, n); float32, (T, N, n) for a Box
-        What it drew. In a Box they are neither clipped nor squashed: the environment got
+        What it drew. In a Box they are neither clipped, scaled nor squashed: the environment got
         ``policy.env_actions(actions)``.
     log_probs : float32, (T, N), or None
         log pi(actions|obs), as `Policy.log_prob` says.

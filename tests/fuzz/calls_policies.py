@@ -30,6 +30,7 @@ WORDS = {
     "per": ("lengths", "entropy_coef", "out"),
     "lengths": ("trajectory",),
     "weights": ("overflow",),
+    "action_mask": ("action masks",),
 }
 OVERFLOW = ("overflow", "NaN", "finite")
 
