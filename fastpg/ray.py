@@ -27,7 +27,9 @@ from fastpg.training.train import TrainResult
 try:
     import ray
 except ImportError as error:
-    raise ImportError("fastpg.ray needs Ray, which is not installed: pip install 'fastpg-rl[ray]'") from error
+    raise ImportError(
+        "fastpg.ray needs Ray, which is not installed: pip install '.[ray]' in the clone"
+    ) from error
 
 TASKS_PER_CPU = 4  # so that the last ones do not keep many CPUs waiting
 MAX_CPUS = 4096

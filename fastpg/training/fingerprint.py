@@ -22,7 +22,7 @@ def fingerprint(where: str, env_id: Any, env: NativeEnv | GymnasiumEnv) -> str:
     arrays: list[Any] = []
     if isinstance(env, NativeEnv):
         told += [env.core.name, env.core.max_episode_steps, list(map(float.hex, env.settings))]
-        arrays = list(env.core.table or ())
+        arrays = [one for one in env.core.table or () if one is not None]  # there may be no action mask
     else:
         told.append(env.id)
     if isinstance(env_id, CustomEnv):

@@ -236,7 +236,7 @@ BAD_STRUCTS = [
     (
         ".abi = FPG_ENV_ABI",
         ".abi = 2",
-        r"was compiled for version 2 of fpg_environment, .* has version 3; compile it",
+        r"was compiled for version 2 of fpg_environment, .* has version 4; compile it",
     ),
     (".state_size = 2", ".state_size = 0", "has state_size = 0, which must lie in 1 .. "),
     (".obs_size = 2", ".obs_size = -2", "has obs_size = -2, which must lie in 1 .. "),

@@ -438,7 +438,7 @@ def test_the_operator_passes_opcheck(head):
     module, space = make_module(4, (8,), head)
     obs, actions, weights = make_batch((6,), 4, space)
     described = autograd._description("pg_loss()", module, space, None, -1)
-    arguments = ([obs], actions, weights, list(module.parameters()), *described, 0.1, "mean")
+    arguments = ([obs], actions, weights, list(module.parameters()), *described, 0.1, "mean", None)
     if head == "gaussian":  # registered first, but last in theta
         arguments[3].append(arguments[3].pop(0))
     assert set(torch.library.opcheck(autograd.loss_operator, arguments).values()) == {"SUCCESS"}

@@ -300,7 +300,7 @@ def test_a_compiled_step_takes_other_sizes_and_clip_ranges():
 def test_the_operator_passes_opcheck(head):
     module, space, (obs, *batch) = make(head=head)
     described = autograd._description("ppo_loss()", module, space, None, -1)
-    arguments = ([obs], *batch, list(module.parameters()), *described, 0.2, 0.1, "mean")
+    arguments = ([obs], *batch, list(module.parameters()), *described, 0.2, 0.1, "mean", None)
     if head == "gaussian":  # registered first, but last in theta
         arguments[4].append(arguments[4].pop(0))
     assert set(torch.library.opcheck(autograd.clipped_loss_operator, arguments).values()) == {"SUCCESS"}
