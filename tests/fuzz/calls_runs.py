@@ -113,8 +113,9 @@ def evaluate_arguments(draw):
 
 
 def render_arguments():
-    """Draw arguments of `render`, of few steps: pictures take time."""
-    return evaluate_arguments().map(
+    """Draw arguments of `render`, of few steps: pictures take time. A FiniteMDP has none."""
+    given = evaluate_arguments().filter(lambda given: isinstance(given["env_id"], str))
+    return given.map(
         lambda given: given | {"max_steps": 2, "out": f"{TEMPORARY.name}/a.gif", "fps": 20.0, "episodes": 1}
     )
 
