@@ -387,7 +387,7 @@ CALLS = {
         collect_arguments(),
         ("collect()",),
         check_collect,
-        words={"policy": ("theta", "output"), "value": ("theta of the value function",), "env": ("env_id", "num_envs", "policy"),
+        words={"policy": ("theta", "output"), "value": ("theta of the value function",), "env": ("env_id", "num_envs", "policy", "value reads"),
                "out": ("policy", "horizon"), "horizon": ("out",), "num_envs": ("out",)},
         odd={"horizon": one_of([0] if ASAN else [2**40, 2**31])},
         writes=frozenset(["env", "out"]),

@@ -33,7 +33,7 @@ WORDS = {
     "episodes": ("horizon",),
     "horizon": ("episodes",),
     "steps_per_iteration": ("horizon",),
-    "env_id": ("Gymnasium", "policy maps"),
+    "env_id": ("Gymnasium", "policy maps", "value reads"),
     "vectorization_mode": ("native",),
     "reset_options": ("native",),
     "n": ("draw",),

@@ -35,7 +35,7 @@ WORDS = {
     "value": ("theta of the value function", "form"),
     "baseline": ("value", "form", "theta of the value function"),
     "form": ("value", "baseline"),
-    "env_id": ("Gymnasium", "policy maps", "normalize_observations"),
+    "env_id": ("Gymnasium", "policy maps", "value reads", "normalize_observations"),
     "episodes": ("horizon",),
     "horizon": ("episodes",),
     "algorithm": ("value",),
