@@ -544,7 +544,8 @@ def measured(rounds: int) -> str:
     info = fastpg.build_info()
     return (
         f"{date.today()}, {cpu_name()}, {os.cpu_count()} cores, {platform.system()}; fastpg {info['version']} ({info['isa']}, "
-        f"{info['compiler']}), Python {info['python']}, numpy {info['numpy']}; median of {rounds} interleaved rounds."
+        f"{info['compiler']}), Python {info['python']}, numpy {info['numpy']}"
+        + (f"; median of {rounds} interleaved rounds." if rounds else ".")
     )
 
 
@@ -598,7 +599,8 @@ def main() -> None:
     for name in options.only:
         title, lines = SECTIONS[name]
         RATIOS[name] = {}
-        written = "\n".join(("", *lines(options.peers_python, options.rounds), measured(options.rounds)))
+        rounds = 0 if name == "learnt" else options.rounds  # seeds instead
+        written = "\n".join(("", *lines(options.peers_python, options.rounds), measured(rounds)))
         absent = {
             peer: module for peer, module in missing(options.peers_python).items() if peer in PEERS[name]
         }
