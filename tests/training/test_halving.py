@@ -20,6 +20,8 @@ from tests.support.jit_envs import Cart
 from tests.support.quick import few
 from tests.support.runs import check_equal
 
+pytestmark = pytest.mark.usefixtures("threads")  # as many as before, afterwards
+
 SHORT = {"num_envs": 9, "total_steps": 1500, "hidden": (6,)}
 NORMALIZED = PPO(epochs=2, minibatches=2, normalize_rewards=True, normalize_observations=True)
 # Each with what an agent can remember; that end after different numbers of iterations.
@@ -34,13 +36,6 @@ SETTINGS = [
     {"algorithm": TRPO(value_hidden=(3,)), "horizon": 15, "hidden": ()},
 ]  # fmt: skip
 ENVS = {"native": "CartPole-v1", "gaussian": "Pendulum-v1", "table": random_mdp(), "jit": Cart}
-
-
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    before = fastpg.get_num_threads()
-    yield
-    fastpg.set_num_threads(before)
 
 
 def alone(env, setting, seed, **common):

@@ -18,15 +18,10 @@ from tests.support.jit_envs import Cart, Rooms
 from tests.support.quick import few
 from tests.support.runs import SETTINGS, SHORT, check_equal
 
+pytestmark = pytest.mark.usefixtures("threads")  # as many as before, afterwards
+
 MDP = random_mdp()
 ENVS = {"native": "CartPole-v1", "gaussian": "Pendulum-v1", "table": MDP, "jit": Cart, "categories": Rooms}
-
-
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    before = fastpg.get_num_threads()
-    yield
-    fastpg.set_num_threads(before)
 
 
 def alone(env, setting, seed, **common):
