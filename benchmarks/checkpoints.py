@@ -2,8 +2,8 @@
 
     python benchmarks/checkpoints.py [--steps 20000000] [--repeats 7] [--every 60s]
 
-Ratios of medians over the repeats, of wall time and of the process's CPU time. The target is 2 % at the
-default interval; metrics, settings and the last checkpoint are in it. `--every 1s` has checkpoints that are
+The median of the pairs' ratios, of wall time and of the process's CPU time. The target is 2 % at the default
+interval; metrics, settings and the last checkpoint are in it. `--every 1s` has checkpoints that are
 synchronised with the disk, which shows in wall time only. The first pair, which imports and compiles, is not
 counted, and every other pair begins with the folder.
 """
@@ -43,9 +43,10 @@ def main():
                         f"{'with a folder' if kept else 'without':13}  {taken[0]:.3f} s, CPU {taken[1]:.3f} s"
                     )
     for what, column in (("wall", 0), ("CPU", 1)):
-        plain, kept = (statistics.median(one[column] for one in times[name]) for name in (False, True))
-        print(f"{what:4}  {kept / plain:.4f}: {kept:.3f} s over {plain:.3f} s")
-    print(f"medians of {options.repeats} runs each of {options.steps:,} steps")
+        ratios = [kept[column] / plain[column] for plain, kept in zip(times[False], times[True], strict=True)]
+        shown = " ".join(f"{one:.3f}" for one in sorted(ratios))
+        print(f"{what:4}  {statistics.median(ratios):.4f} of {shown}")
+    print(f"{options.repeats} pairs of runs of {options.steps:,} steps, checkpoints every {options.every}")
 
 
 if __name__ == "__main__":
