@@ -18,8 +18,9 @@ from fastpg import _core
 from fastpg.distributed.communicator import Communicator, require_communicator
 from fastpg.errors import RankError
 
-# Rows times parameters of a pass over rows that is worth a message, which takes some tenths of a millisecond.
-LEAST_WORK = 4_000_000
+# Rows times parameters of a pass over rows that is worth a message. A pass takes about 60 ps for each, and a
+# message between passes, with what it waits for, one to two milliseconds (benchmarks/ranks.py).
+LEAST_WORK = 64_000_000
 
 
 class Ranks:

@@ -446,6 +446,27 @@ def test_ctrl_c_of_one_rank_ends_all_of_torch(script, tmp_path):
     assert re.search(r"RankError train\(\): rank 1 of 2 stopped: it was interrupted", first), first
 
 
+CLOSED = """
+import os
+from pathlib import Path
+import numpy as np
+import fastpg
+
+communicator = fastpg.distributed.torch()
+communicator.allgather(np.ones(8, np.uint8), np.empty((communicator.size, 8), np.uint8))
+communicator.close()
+print(*(name.read_text() for name in Path("/proc/self/task").glob("*/comm")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are read from /proc")
+def test_a_closed_communicator_leaves_no_thread_that_needs_the_interpreter(script):
+    script.write_text(CLOSED)
+    outputs = [one.communicate(timeout=120)[0] for one in started(2, script)]
+    assert all("python" in output and "gloo" not in output for output in outputs), outputs
+
+
 @pytest.mark.slow
 def test_under_mpi(script, tmp_path):
     pytest.importorskip("mpi4py")
