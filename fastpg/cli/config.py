@@ -27,7 +27,7 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         return list(arguments), {}
     command, *typed = arguments
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("config", "algorithm", *COLLECTIONS):
+    for name in ("config", "algorithm", "from", *COLLECTIONS):
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", dest=name, nargs="?")
     given, _ = parser.parse_known_args(typed)
     if given.config is None:
@@ -35,7 +35,7 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     where = f"--config {given.config}"
     settings = _read(where, given.config)
     if "format_version" in settings:
-        settings = _of_run(where, settings, sweeps=command == "sweep")
+        settings = _of_run(where, settings, sweeps=command == "sweep", begun=getattr(given, "from") is not None)
     defaults = {name: _table(where, settings, name) for name in TABLES if name in settings}
     words = _algorithm(where, _table(where, settings, "algorithm"), given.algorithm)
     if "env_id" in settings:
@@ -59,15 +59,19 @@ def _read(where: str, file: str) -> dict[str, Any]:
         raise ValueError(f"{where} is not TOML: {error}") from error
 
 
-def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool) -> dict[str, Any]:
-    """Return the options that the settings.toml of a run stands for: what it leaves out is None."""
+def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool, begun: bool) -> dict[str, Any]:
+    """Return the options that the settings.toml of a run stands for: what it leaves out is None.
+
+    `begun`: it is said what networks to begin with.
+    """
     if settings["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{where} has format version {settings['format_version']}; this fastpg reads {FORMAT_VERSION}"
         )
-    if settings.get("policy_given") or settings.get("value_given"):
+    if (settings.get("policy_given") or settings.get("value_given")) and not begun:
         raise ValueError(
-            f"{where}: the run began with networks that were given to train(), which its settings do not have"
+            f"{where}: the run began with networks that were given, which its settings do not have; --from PATH "
+            "gives some"
         )
     machine, environment = (_table(where, settings, name) for name in ("machine", "environment"))
     isa = machine.get("isa", _core.isa())
@@ -107,7 +111,7 @@ def _algorithm(where: str, options: dict[str, Any], typed: str | None) -> list[s
 
 def _words(where: str, known: Iterable[dataclasses.Field[Any]], settings: Mapping[str, Any]) -> list[str]:
     """Return settings as they are typed; whether their values are right is left to tyro."""
-    fields = {field.name: field for field in known}
+    fields = {field.name.rstrip("_"): field for field in known}
     words = []
     for name, value in settings.items():
         if name not in fields:

@@ -30,6 +30,7 @@ from fastpg.cli.arguments import joined_folder, one_line, parse
 from fastpg.cli.completion import completion_script
 from fastpg.cli.config import with_config
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.given import networks_given, shapes_given
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
     ALGORITHMS,
@@ -40,6 +41,7 @@ from fastpg.cli.options import (
     DiagnoseOptions,
     EnvsOptions,
     EvalOptions,
+    ExportOptions,
     InfoOptions,
     PlotOptions,
     RenderOptions,
@@ -47,7 +49,7 @@ from fastpg.cli.options import (
     chosen_defaults,
     train_options,
 )
-from fastpg.cli.play import eval_policy, render_policy
+from fastpg.cli.play import eval_policy, export_policy, render_policy
 from fastpg.cli.says import fail, say
 from fastpg.cli.verdict import (
     DETERMINISTIC,
@@ -151,6 +153,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return eval_policy(options)
     if isinstance(options, RenderOptions):
         return render_policy(options)
+    if isinstance(options, ExportOptions):
+        return export_policy(options)
     if isinstance(options, DiagnoseOptions):
         return _diagnose(options)
     if isinstance(options, CompletionOptions):
@@ -206,7 +210,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise SystemExit(0)
     arguments, from_file = with_config(joined_folder(arguments))
     algorithm, defaults = chosen_defaults(arguments, from_file.get("env_id"))
-    defaults |= from_file
+    defaults |= from_file | shapes_given(arguments, defaults.get("algorithm", ALGORITHMS[algorithm]()))
     commands = _commands(algorithm, defaults)
     panel = io.StringIO()
     try:
@@ -227,6 +231,7 @@ def _commands(algorithm: str, defaults: dict[str, Any]) -> dict[str, Any]:
         "plot": PlotOptions,
         "eval": EvalOptions,
         "render": RenderOptions,
+        "export": ExportOptions,
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
         "info": InfoOptions,
@@ -243,7 +248,8 @@ def _train(options: Any) -> int:
     settings["env_params"] = settings["env_params"] | env_params(settings.pop("env"))
     settings["reset_options"] = settings["reset_options"] or None
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    del settings["seeds"], settings["config"]
+    del settings["seeds"], settings["config"], settings["from_"]
+    settings |= networks_given(options)
     path = settings.pop("checkpoint") or (None if options.run else Path(f"{file_stem(env_id)}.safetensors"))
     overwrite = settings.pop("overwrite")
     if path is not None and path.is_file() and not overwrite:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.given import OF_A_NEW_POLICY, networks_given
 from fastpg.cli.says import fail
 from fastpg.cli.sweep import parse_grid
 from fastpg.envs.gymnasium.adapter import reward_threshold
@@ -33,6 +34,9 @@ def sweep(options: Any) -> int:
     """Do `fastpg sweep`."""
     base = getattr(options, options.algorithm)
     values = parse_grid(base, options.grid)
+    shapes = [name for name in (*OF_A_NEW_POLICY, "value_hidden") if name in values]
+    if options.from_ is not None and shapes:
+        raise ValueError(f"--grid: {shapes[0]} is of new networks, and --from has them already")
     if options.keep is not None and not options.halving:
         raise ValueError("--keep goes with --halving")
     train: Callable[..., Runs] = train_many
@@ -53,6 +57,7 @@ def _many(
     settings |= {"target_return": target_return, "seeds": range(options.seed, options.seed + options.seeds)}
     settings["env_params"] = options.env_params | env_params(options.env)
     settings["reset_options"] = options.reset_options or None
+    settings |= networks_given(options)
     path = options.run or Path(f"{file_stem(env_id)}-runs")
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")

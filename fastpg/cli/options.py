@@ -107,6 +107,12 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     if not sweeps:
         seeds += " The results are then in the folder --run, by default ENV_ID-runs."
     fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
+    begins = (
+        "Begin with the policy of this run, or of this file, and with the value function that the run has, in the "
+        "place of new ones: their shapes are then those of the options below."
+    )
+    given = Annotated[Path | None, arg(name="from", metavar="PATH", help=begins)]
+    fields.append(("from_", given, dataclasses.field(default=None)))
     config = (
         "A TOML file with options under the names of train(), env_id, [algorithm] and [env_params]; the "
         "settings.toml of a run repeats it. What is typed wins."
@@ -170,6 +176,7 @@ def chosen_defaults(arguments: Sequence[str], env_id: str | None = None) -> tupl
         "--checkpoint",
         "--run",
         "--config",
+        "--from",
     ):  # a file of an environment's name is not the environment
         parser.add_argument(option, nargs="?")
     given, others = parser.parse_known_args(arguments)
@@ -292,6 +299,25 @@ class RenderOptions:
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
     max_steps: int = DEFAULT_MAX_STEPS
     fps: float | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write a saved policy for where there is no fastpg, once it has been found to act alike.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved, or the folder of a run.
+    out
+        The file to make: .onnx (needs onnx), .h (C99) or .pt2 (torch.export). One that is there is replaced.
+    sampled
+        Draw the actions instead of taking the most likely one. A header has functions for both.
+    """
+
+    path: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    sampled: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 @dataclass(frozen=True)

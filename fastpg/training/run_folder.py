@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg.errors import CheckpointError, SaveError
+from fastpg.networks import checkpoint
+from fastpg.networks.parametric import Kind
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training import state_file, toml
@@ -281,16 +283,23 @@ def newest(where: str, path: Path) -> Path:
     return found[-1]
 
 
-def load_policy(where: str, path: Path) -> Policy:
-    """Return the policy of a run's newest checkpoint, of one that is under way as well."""
-    read_settings(where, path)
-    policy = Policy.load(path / POLICY)
+def load_network(where: str, kind: type[Kind], path: Path) -> Kind:
+    """Return a network of a run's newest checkpoint, of one that is under way as well."""
+    settings = read_settings(where, path)
+    name, entry = (POLICY, "policy.theta") if issubclass(kind, Policy) else (VALUE, "value.theta")
+    if not (path / name).exists():
+        raise CheckpointError(
+            f"{where}: {str(path)!r} has no {kind.NOUN}; its algorithm is {settings['algorithm']['name']}"
+        )
+    network = checkpoint.load(where, kind, path / name)
     state, _ = state_file.load(where, newest(where, path))
     try:
-        policy.theta = state["policy.theta"]
+        network.theta = state[entry]
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: the checkpoint of {str(path)!r} is not of its policy") from error
-    return policy
+        raise CheckpointError(
+            f"{where}: the checkpoint of {str(path)!r} is not of its {kind.NOUN}"
+        ) from error
+    return network
 
 
 def _check_new(where: str, path: Path) -> None:

@@ -426,7 +426,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, sweep, resume, plot, eval, render, diagnose, envs, info, completion}"),
+        ("", "{train, sweep, resume, plot, eval, render, export, diagnose, envs, info, completion}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),

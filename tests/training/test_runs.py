@@ -348,6 +348,6 @@ def test_toml_reads_back():
 
 
 def test_the_policy_of_a_run_under_way_is_that_of_its_newest_checkpoint(folder):
-    policy = run_folder.load_policy("", folder)
+    policy = fastpg.Policy.load(folder)
     assert policy.theta.tobytes() == fastpg.Policy.load(folder / "policy.safetensors").theta.tobytes()
     assert policy.env_id == "CartPole-v1"
