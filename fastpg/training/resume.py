@@ -56,7 +56,9 @@ def resume(
     checkpoint_every, keep_checkpoints : optional
         As in `train`, in place of the run's.
     callback, callback_every, progress
-        As in `train`; folders do not remember them.
+        As in `train`. Folders do not remember callbacks, but what they have to remember: one of the same class
+        is given what `Callback.state_dict` has returned, so that `EarlyStopping` ends the run where it would
+        have. A callback that had stopped the run is asked again before the first iteration.
     communicator : Communicator, optional
         As in `train`: the run goes on with as many processes as there are now, of which the first one reads
         the folder.
@@ -132,10 +134,10 @@ def resume(
                 )
             if folder is not None:
                 folder.change(where, changed)
-            loop = _restored(where, path, folder, settings | changed, environment, ranks)
+            loop = _restored(where, path, folder, settings | changed, environment, ranks, callbacks)
             if ranks is not None:
                 ranks.require_same(facts_of(where, env_id, environment, loop.trainer.agent, loop.config))
-            loop.env, loop.callbacks, loop.show = env_id, callbacks, show
+            loop.env, loop.show = env_id, show
             return loop.run()
 
 
@@ -169,6 +171,7 @@ def _restored(
     settings: Mapping[str, Any],
     env: NativeEnv | GymnasiumEnv,
     ranks: Ranks | None,
+    callbacks: Callbacks,
 ) -> Loop:
     """Return a loop that stands where the newest checkpoint does; of ranks, the first has the folder."""
     algorithm = algorithm_of(where, settings)
@@ -199,6 +202,8 @@ def _restored(
         value.written()
     loop.folder, loop.seconds = folder, facts["seconds"]
     loop.records = [records]
+    callbacks.go_on(facts.get("callbacks", []))  # older checkpoints have nothing of them
+    loop.callbacks = callbacks
     if folder is not None and isinstance(env, GymnasiumEnv) and not trainer.agent.stopped_because:
         warnings.warn(
             f"{where}: Gymnasium's environments cannot be saved: the agent of {str(folder.path)!r} goes on "

@@ -35,6 +35,7 @@ from fastpg.networks.parametric import Kind
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training import state_file, toml
+from fastpg.training.callbacks import Remembered
 from fastpg.training.metrics import Metrics
 from fastpg.training.settings import FORMAT_VERSION, PARTS, REQUIRED
 from fastpg.training.state_file import State
@@ -128,7 +129,7 @@ class RunFolder:
             folder._use(where, settings)
             folder._lasting = False  # until a checkpoint is due there is less to lose than between two
             folder.save_networks(where, policy, value)
-            folder.save(where, state, 0.0)
+            folder.save(where, state, 0.0, [])
             folder.write_settings(where)
         except BaseException:
             folder.close()
@@ -199,15 +200,15 @@ class RunFolder:
             return num_steps - steps >= self._every.steps
         return time.monotonic() - seconds >= self._every.seconds
 
-    def try_save(self, where: str, state: State, seconds: float) -> None:
+    def try_save(self, where: str, state: State, seconds: float, callbacks: Remembered) -> None:
         """Write a checkpoint; if that fails, try again when the next one is due."""
         try:
-            self.save(where, state, seconds)
+            self.save(where, state, seconds, callbacks)
         except SaveError as error:
             self._warn(error)
         self._saved_at = int(state["total_steps"][0]), time.monotonic()
 
-    def save(self, where: str, state: State, seconds: float) -> None:
+    def save(self, where: str, state: State, seconds: float, callbacks: Remembered) -> None:
         """Write a checkpoint, and remove the oldest ones; nothing if metrics of its iterations were lost."""
         assert self._metrics is not None
         num_iterations, num_steps = (int(state[name][0]) for name in ("num_iterations", "total_steps"))
@@ -220,7 +221,8 @@ class RunFolder:
                 self._metrics.sync()
         facts = {
             "num_iterations": num_iterations, "num_steps": num_steps, "seconds": seconds,
-            "metrics_bytes": self._metrics.size, "fastpg_version": _core.version(), "isa": _core.isa(),
+            "metrics_bytes": self._metrics.size, "callbacks": callbacks,
+            "fastpg_version": _core.version(), "isa": _core.isa(),
         }  # fmt: skip
         path = self.path / CHECKPOINTS / f"checkpoint-{num_steps:013}.safetensors"
         files.write(where, path, state_file.content(state, facts), lasting=self._lasting)
