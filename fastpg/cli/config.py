@@ -18,7 +18,10 @@ from fastpg.training.settings import FORMAT_VERSION
 from fastpg.training.train import COLLECTIONS
 
 TABLES = ("env_params", "reset_options")  # of values that cannot all be typed
-RECORDS = {"format_version", "policy_given", "value_given", "environment", "machine", "versions"}  # of a run
+# What the settings of a run say that is no option.
+RECORDS = {
+    "format_version", "policy_given", "value_given", "stretched_from", "environment", "machine", "versions",
+}  # fmt: skip
 
 
 def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -78,6 +81,12 @@ def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool, begun: bool) 
     if isa != _core.isa():
         warnings.warn(
             f"{where} is of a run with {isa}; other bits come of {_core.isa()}", RuntimeWarning, stacklevel=2
+        )
+    if "stretched_from" in settings:
+        warnings.warn(
+            f"{where} is of a run whose schedule was stretched on the way; other bits come of it from the beginning",
+            RuntimeWarning,
+            stacklevel=2,
         )
     none = dict.fromkeys(environment.get("none", []))
     params = {**none, **_table(where, settings, "env_params")}

@@ -204,6 +204,8 @@ class ResumeOptions:
         Where the folder does not say what the environment is: as in `fastpg train`.
     total_steps
         Where the run ends now; by default where it was to end.
+    stretch_schedule
+        What falls to 0 at the end (--linear-schedule, --linear-clip-range) does it at the new end, and so jumps up.
     target_return
         In place of the run's; inf is never.
     checkpoint_every
@@ -217,6 +219,7 @@ class ResumeOptions:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
     env: str | None = None
     total_steps: int | None = None
+    stretch_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
     target_return: float | None = None
     checkpoint_every: int | str | None = None
     keep_checkpoints: int | None = None

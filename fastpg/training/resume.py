@@ -28,6 +28,7 @@ def resume(
     *,
     env: AnyEnv | None = None,
     total_steps: int | None = None,
+    stretch_schedule: bool = False,
     target_return: float | None = None,
     checkpoint_every: int | str | None = None,
     keep_checkpoints: int | None = None,
@@ -51,6 +52,10 @@ def resume(
         VectorEnv, a function, an id that names a module. It has to be the one of before.
     total_steps : int, optional
         Where the run ends now; by default where it was to end.
+    stretch_schedule : bool
+        Of a run with `linear_schedule` or `linear_clip_range` that is to end elsewhere: what falls to 0 does it
+        at the new `total_steps`, on the line from the run's beginning to there, and so jumps up where the run goes
+        on. Without it such a run cannot change its end.
     target_return : float, optional
         In place of the run's; inf is never.
     checkpoint_every, keep_checkpoints : optional
@@ -99,6 +104,7 @@ def resume(
     path = files.output_folder(where, "run", run)
     callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
+    stretch = _check.boolean(where, "stretch_schedule", stretch_schedule)
     changed: dict[str, Any] = {}
     if total_steps is not None:
         changed["total_steps"] = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
@@ -115,7 +121,7 @@ def resume(
         settings = _of_first(ranks, None if folder is None else folder.settings)
         check_machine(where, settings)
         if changed.get("total_steps", settings["total_steps"]) != settings["total_steps"]:
-            _check_extensible(where, settings)
+            changed |= _stretched(where, settings, changed["total_steps"], stretch=stretch)
         env_id = settings["env_id"] if env is None else env
         if env is None and not settings["environment"]["by_id"]:
             raise ValueError(
@@ -141,15 +147,19 @@ def resume(
             return loop.run()
 
 
-def _check_extensible(where: str, settings: Mapping[str, Any]) -> None:
-    """Raise ValueError where the number of steps decides on every one of them."""
-    for option in ("linear_schedule", "linear_clip_range"):
-        if settings["algorithm"].get(option):
-            raise ValueError(
-                f"{where}: total_steps cannot change in a run with {option}, which ends at "
-                f"{settings['total_steps']:,} steps; train(policy=..., value=...) begins another run with "
-                "what was learnt"
-            )
+def _stretched(where: str, settings: Mapping[str, Any], total_steps: int, *, stretch: bool) -> dict[str, Any]:
+    """Return what settings say of another end where the number of steps has decided on every one of them."""
+    linear = [name for name in ("linear_schedule", "linear_clip_range") if settings["algorithm"].get(name)]
+    if not linear:
+        return {}
+    before = settings["total_steps"]
+    if not stretch:
+        raise ValueError(
+            f"{where}: the run has {linear[0]}, whose line falls to 0 at {before:,} steps. With "
+            f"stretch_schedule=True it falls to 0 at {total_steps:,}, and jumps up where the run goes on. Or begin a "
+            "new run with what was learnt: fastpg train --from FOLDER, train(policy=Policy.load(FOLDER), ...)"
+        )
+    return {"stretched_from": [*settings.get("stretched_from", []), before]}
 
 
 def _of_first(ranks: Ranks | None, thing: Any) -> Any:
