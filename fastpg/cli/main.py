@@ -25,7 +25,6 @@ from fastpg import _check, diagnostics
 from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
-from fastpg.callbacks import TensorBoard
 from fastpg.cli.arguments import joined_folder, one_line, parse
 from fastpg.cli.completion import completion_script
 from fastpg.cli.config import with_config
@@ -60,6 +59,8 @@ from fastpg.cli.verdict import (
     verdict,
     what_to_try,
 )
+from fastpg.cli.watching import OPTIONS as WATCHING
+from fastpg.cli.watching import callbacks
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import EnvError, SaveError
@@ -258,7 +259,10 @@ def _train(options: Any) -> int:
         )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
-    settings |= _tensorboard(settings.pop("tensorboard"), options.run, env_id)
+    for name in WATCHING:
+        del settings[name]
+    board = options.tensorboard or (None if options.run else f"{file_stem(env_id)}-tensorboard")
+    settings["callback"] = callbacks(options, options.run, board)
     code = 0
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
@@ -274,7 +278,9 @@ def _resume(options: ResumeOptions) -> int:
     path: Path = options.run
     if options.env is not None:
         settings["env"] = environment(options.env)
-    settings |= _tensorboard(settings.pop("tensorboard"), path, options.env)
+    for name in WATCHING:
+        del settings[name]
+    settings["callback"] = callbacks(options, path, options.tensorboard or None)
     code = 0
     try:
         run = resume(**settings, progress=True)
@@ -284,13 +290,6 @@ def _resume(options: ResumeOptions) -> int:
     mode = run.config.get("vectorization_mode")
     _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
     return code
-
-
-def _tensorboard(folder: str | None, run: Path | None, env_id: Any) -> dict[str, TensorBoard]:
-    """Return the callback that is asked for, as an argument; an empty folder stands for the usual one."""
-    if folder is None:
-        return {}
-    return {"callback": TensorBoard(folder or (None if run else f"{file_stem(env_id)}-tensorboard"))}
 
 
 def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:

@@ -12,17 +12,18 @@ from fastpg.cli.environments import env_params, environment, environment_name, f
 from fastpg.cli.given import OF_A_NEW_POLICY, networks_given
 from fastpg.cli.says import fail
 from fastpg.cli.sweep import parse_grid
+from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import SaveError
 from fastpg.training.halving import halving
 from fastpg.training.many import train_many
-from fastpg.training.runs import Runs
+from fastpg.training.runs import Runs, run_places
 from fastpg.training.search import grid
 
 
 def train_seeds(options: Any) -> int:
     """Do `fastpg train --seeds`."""
-    for name in ("checkpoint", "overwrite", "tensorboard"):
+    for name in ("checkpoint", "overwrite"):
         if getattr(options, name) not in (None, False):
             raise ValueError(f"--{name} goes with one run; with --seeds, --run is a folder for all of them")
     threshold = reward_threshold("train()", environment(options.env_id))
@@ -61,6 +62,10 @@ def _many(
     path = options.run or Path(f"{file_stem(env_id)}-runs")
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")
+    if are_asked_for(options):
+        count = options.seeds * (len(algorithms) if isinstance(algorithms, list) else 1)
+        boards = run_places(Path(options.tensorboard), count) if options.tensorboard else [None] * count
+        settings["callbacks_of"] = lambda k: callbacks(options, path, boards[k])
     code, start = 0, time.perf_counter()
     try:
         runs = train(env_id, algorithms, **settings, progress=True, save=path)

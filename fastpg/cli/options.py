@@ -45,8 +45,23 @@ OF_ONE_RUN = (
     "keep_checkpoints",
     "callback_every",
     "overwrite",
-    "tensorboard",
 )
+EVAL_EVERY = Annotated[
+    int | None,
+    tyro.conf.arg(
+        metavar="STEPS",
+        help="Play 20 episodes with the most likely actions, every so many steps: evaluations.csv and best.safetensors "
+        "in the folder of the run.",
+    ),
+]
+PATIENCE = Annotated[
+    int | None,
+    tyro.conf.arg(
+        metavar="STEPS",
+        help="Stop when so many steps have brought no better mean return: of the evaluations where there is "
+        "--eval-every, else of the last 100 episodes.",
+    ),
+]
 TENSORBOARD = Annotated[
     str | None,
     tyro.conf.arg(
@@ -97,6 +112,8 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    fields.append(("eval_every", EVAL_EVERY, dataclasses.field(default=None)))
+    fields.append(("patience", PATIENCE, dataclasses.field(default=None)))
     fields.append(("tensorboard", TENSORBOARD, dataclasses.field(default=None)))
     env = Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
@@ -212,6 +229,10 @@ class ResumeOptions:
         Steps between checkpoints, or a time as 60s, 10min, 2h; by default as before.
     keep_checkpoints
         How many of the newest are kept; by default as before.
+    eval_every
+        Steps between evaluations.
+    patience
+        Steps without a better mean return after which the run stops.
     tensorboard
         Write the metrics for TensorBoard.
     """
@@ -223,6 +244,8 @@ class ResumeOptions:
     target_return: float | None = None
     checkpoint_every: int | str | None = None
     keep_checkpoints: int | None = None
+    eval_every: EVAL_EVERY = None
+    patience: PATIENCE = None
     tensorboard: TENSORBOARD = None
 
 

@@ -119,7 +119,7 @@ class Callbacks:
         self, where: str, given: AnyCallback | Sequence[AnyCallback] | None, every: str = "slice"
     ) -> None:
         _check.choice(where, "callback_every", every, ("slice", "iteration"))
-        self._where = where
+        self.where = where
         if isinstance(given, list | tuple):
             self._all = [_checked(where, f"callback[{k}]", one) for k, one in enumerate(given)]
         else:
@@ -133,6 +133,13 @@ class Callbacks:
     def go_on(self, remembered: Remembered) -> None:
         """Let the run be one that goes on from a checkpoint, which has this of callbacks."""
         self._kept = remembered
+
+    def next_due(self, num_steps: int) -> int | None:
+        """Return after how many steps the next one is due that does not go by the time; None: there is none.
+
+        Those without `every` are due after every iteration.
+        """
+        return min(((num_steps // every + 1) * every for every in (one or 1 for one in self._every)), default=None)
 
     def steps_left(self, num_steps: int) -> float:
         """Return how many steps there may be until a callback is due; inf where time tells."""
@@ -166,7 +173,7 @@ class Callbacks:
                 one.load_state_dict(found[0]["state"])
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise CheckpointError(
-                    f"{self._where}: {_name(one)} cannot go on with what the checkpoint has of it: "
+                    f"{self.where}: {_name(one)} cannot go on with what the checkpoint has of it: "
                     f"{type(error).__name__}: {error}"
                 ) from error
 
@@ -196,7 +203,7 @@ class Callbacks:
             json.dumps(state)
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(
-                f"{self._where}: {_name(callback)}.state_dict() must return a dict that JSON can say: {error}"
+                f"{self.where}: {_name(callback)}.state_dict() must return a dict that JSON can say: {error}"
             ) from error
         return state
 

@@ -10,6 +10,7 @@ from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, run_all
 from fastpg.training.runs import Runs
 from fastpg.training.search import Setting
+from fastpg.training.watched import CallbacksOf
 
 MAX_RUNGS = 100
 
@@ -24,6 +25,7 @@ def halving(
     rungs: int | Sequence[int] | None = None,
     progress: bool = False,
     save: str | os.PathLike[str] | None = None,
+    callbacks_of: CallbacksOf | None = None,
     **others: Any,
 ) -> Runs:
     """Find the best of many settings by successive halving: the worse ones are stopped at rungs on the way.
@@ -45,7 +47,7 @@ def halving(
         How many rungs there are, being then at ``total_steps * keep**rungs``, ...,
         ``total_steps * keep`` steps; or their steps. By default as many as leave one setting. A run pauses
         at the end of the iteration in which it reaches a rung.
-    progress, save
+    progress, save, callbacks_of
         As in `train_many`.
     **others
         num_envs, horizon, episodes, steps_per_iteration, hidden, activation, policy, value, target_return,
@@ -105,7 +107,7 @@ def halving(
             if members.setting_of(k) in halved:
                 members.stop(k, "halving")
 
-    return run_all(where, plan, rounds, judge, progress=show, save=save)
+    return run_all(where, plan, rounds, judge, progress=show, save=save, callbacks_of=callbacks_of)
 
 
 def _kept(count: int, keep: float) -> int:
