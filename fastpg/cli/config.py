@@ -38,7 +38,8 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     where = f"--config {given.config}"
     settings = _read(where, given.config)
     if "format_version" in settings:
-        settings = _of_run(where, settings, sweeps=command == "sweep", begun=getattr(given, "from") is not None)
+        begun = getattr(given, "from") is not None
+        settings = _of_run(where, settings, sweeps=command == "sweep", begun=begun)
     defaults = {name: _table(where, settings, name) for name in TABLES if name in settings}
     words = _algorithm(where, _table(where, settings, "algorithm"), given.algorithm)
     if "env_id" in settings:
@@ -73,8 +74,8 @@ def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool, begun: bool) 
         )
     if (settings.get("policy_given") or settings.get("value_given")) and not begun:
         raise ValueError(
-            f"{where}: the run began with networks that were given, which its settings do not have; --from PATH "
-            "gives some"
+            f"{where}: the run began with networks that were given, which its settings do not have; "
+            "--from PATH gives some"
         )
     machine, environment = (_table(where, settings, name) for name in ("machine", "environment"))
     isa = machine.get("isa", _core.isa())
@@ -84,7 +85,7 @@ def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool, begun: bool) 
         )
     if "stretched_from" in settings:
         warnings.warn(
-            f"{where} is of a run whose schedule was stretched on the way; other bits come of it from the beginning",
+            f"{where} is of a run whose schedule was stretched on the way; other bits come of it at once",
             RuntimeWarning,
             stacklevel=2,
         )

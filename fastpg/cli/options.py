@@ -50,8 +50,8 @@ EVAL_EVERY = Annotated[
     int | None,
     tyro.conf.arg(
         metavar="STEPS",
-        help="Play 20 episodes with the most likely actions, every so many steps: evaluations.csv and best.safetensors "
-        "in the folder of the run.",
+        help="Play 20 episodes with the most likely actions, every so many steps: evaluations.csv and "
+        "best.safetensors in the folder of the run.",
     ),
 ]
 PATIENCE = Annotated[
@@ -125,8 +125,8 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
         seeds += " The results are then in the folder --run, by default ENV_ID-runs."
     fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
     begins = (
-        "Begin with the policy of this run, or of this file, and with the value function that the run has, in the "
-        "place of new ones: their shapes are then those of the options below."
+        "Begin with the policy of this run, or of this file, and with the value function that the run has. "
+        "Options of their shapes are then what theirs are."
     )
     given = Annotated[Path | None, arg(name="from", metavar="PATH", help=begins)]
     fields.append(("from_", given, dataclasses.field(default=None)))
@@ -222,7 +222,7 @@ class ResumeOptions:
     total_steps
         Where the run ends now; by default where it was to end.
     stretch_schedule
-        What falls to 0 at the end (--linear-schedule, --linear-clip-range) does it at the new end, and so jumps up.
+        What falls to 0 at the end, by --linear-schedule or --linear-clip-range, does it at the new end.
     target_return
         In place of the run's; inf is never.
     checkpoint_every

@@ -1,4 +1,4 @@
-"""`fastpg eval`, `render` and `export`: what a saved policy earns, what it looks like, and it as another file."""
+"""`fastpg eval`, `render` and `export`: what a saved policy earns, how it looks, and as another file."""
 
 import os
 import shlex

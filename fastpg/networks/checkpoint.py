@@ -54,7 +54,7 @@ def content(where: str, network: Parametric) -> bytes:
 
 
 def load(where: str, kind: type[Kind], path: str | os.PathLike[str]) -> Kind:
-    """Read a network of this kind, from its file or the folder of a run; what is wrong is a CheckpointError."""
+    """Read a network of this kind, or that of a run's folder; whatever is wrong is a CheckpointError."""
     path = _check.file_path(where, "path", path)
     if os.path.isdir(path):
         from fastpg.training.run_folder import load_network  # here: it imports this module

@@ -139,7 +139,8 @@ class Callbacks:
 
         Those without `every` are due after every iteration.
         """
-        return min(((num_steps // every + 1) * every for every in (one or 1 for one in self._every)), default=None)
+        every = [one or 1 for one in self._every]
+        return min(((num_steps // one + 1) * one for one in every), default=None)
 
     def steps_left(self, num_steps: int) -> float:
         """Return how many steps there may be until a callback is due; inf where time tells."""
@@ -226,7 +227,8 @@ class Callbacks:
     def _call(self, due: list[int], progress: TrainProgress) -> bool:
         stops = [bool(self._all[k](progress)) for k in due]
         if any(stops):
-            others = [k for k, steps in enumerate(self._called) if k not in due and steps != progress.num_steps]
+            now = progress.num_steps
+            others = [k for k, steps in enumerate(self._called) if k not in due and steps != now]
             stops += [bool(self._all[k](progress)) for k in others]
             due = due + others
         for k, answer in zip(due, stops, strict=True):  # now: if one of them raises, none has been called

@@ -56,7 +56,8 @@ def train_many(
 
     Each run is to the last bit what `train` gives alone for its algorithm and seed. In a native, jit or C
     environment each is serial, all of them together use all threads (`set_num_threads`), and Python is not
-    entered until they are done, or callbacks are due. Environments that Python steps are trained in one after the other.
+    entered until they are done, or callbacks are due. Environments that Python steps are trained in one after
+    the other.
 
     Parameters
     ----------
@@ -89,11 +90,11 @@ def train_many(
     callback_every : int
         In whole iterations, that many steps or more.
     callbacks_of : callable, optional
-        Called before the first iteration with the number of each run: ``callbacks_of(k)`` returns the callbacks
-        of ``runs[k]``, as `train` takes them, objects of its own. Those without `every` are called after every
-        iteration. Returning True ends this run, with `stopped_because` "callback", and no other. With `save` they
-        are told of the folder that the run is saved in. All runs then go on side by side, to where the next
-        callback of each is due.
+        Called before the first iteration with the number of each run: ``callbacks_of(k)`` returns the
+        callbacks of ``runs[k]``, as `train` takes them, objects of its own. Those without `every` are called
+        after every iteration. Returning True ends this run, with `stopped_because` "callback", and no other.
+        With `save` they are told of the folder that the run is saved in. All runs then go on side by side, to
+        where the next callback of each is due.
     env_params, vectorization_mode, reset_options
         As in `train`.
 

@@ -175,7 +175,9 @@ class Compiled(Members):
         steps, ended = self.num_steps, len(self) - len(self.going())
         runs = [self._begun[k][0] for k in pauses]
         try:
-            _core.train_many(runs, lambda more, ends: report(steps + more, ended + ends), list(pauses.values()))
+            _core.train_many(
+                runs, lambda more, ends: report(steps + more, ended + ends), list(pauses.values())
+            )
         finally:
             for k, run in zip(pauses, runs, strict=True):
                 self.stopped[k] = run.stopped_because

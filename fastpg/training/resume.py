@@ -53,17 +53,17 @@ def resume(
     total_steps : int, optional
         Where the run ends now; by default where it was to end.
     stretch_schedule : bool
-        Of a run with `linear_schedule` or `linear_clip_range` that is to end elsewhere: what falls to 0 does it
-        at the new `total_steps`, on the line from the run's beginning to there, and so jumps up where the run goes
-        on. Without it such a run cannot change its end.
+        Of a run with `linear_schedule` or `linear_clip_range` that is to end elsewhere: what falls to 0 does
+        it at the new `total_steps`, on the line from the run's beginning to there, and so jumps up where the
+        run goes on. Without it such a run cannot change its end.
     target_return : float, optional
         In place of the run's; inf is never.
     checkpoint_every, keep_checkpoints : optional
         As in `train`, in place of the run's.
     callback, callback_every, progress
-        As in `train`. Folders do not remember callbacks, but what they have to remember: one of the same class
-        is given what `Callback.state_dict` has returned, so that `EarlyStopping` ends the run where it would
-        have. A callback that had stopped the run is asked again before the first iteration.
+        As in `train`. Folders do not remember callbacks, but what they have to remember: one of the same
+        class is given what `Callback.state_dict` has returned, so that `EarlyStopping` ends the run where it
+        would have. A callback that had stopped the run is asked again before the first iteration.
     communicator : Communicator, optional
         As in `train`: the run goes on with as many processes as there are now, of which the first one reads
         the folder.
@@ -156,8 +156,8 @@ def _stretched(where: str, settings: Mapping[str, Any], total_steps: int, *, str
     if not stretch:
         raise ValueError(
             f"{where}: the run has {linear[0]}, whose line falls to 0 at {before:,} steps. With "
-            f"stretch_schedule=True it falls to 0 at {total_steps:,}, and jumps up where the run goes on. Or begin a "
-            "new run with what was learnt: fastpg train --from FOLDER, train(policy=Policy.load(FOLDER), ...)"
+            f"stretch_schedule=True it falls to 0 at {total_steps:,}, and jumps up where the run goes on. Or "
+            "begin a new run with what was learnt: fastpg train --from FOLDER, train(policy=Policy.load(FOLDER), ...)"
         )
     return {"stretched_from": [*settings.get("stretched_from", []), before]}
 

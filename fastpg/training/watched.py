@@ -40,7 +40,7 @@ class Watched:
     def __init__(
         self, members: "Members", callbacks: Sequence[Callbacks], env: AnyEnv, places: Sequence[Path | None]
     ) -> None:
-        """`callbacks` and `places`, the folders, are of each run; without callbacks nobody is told of anything.
+        """`callbacks` and `places`, the folders, are of each run; both are empty without callbacks.
 
         `env` is what callbacks are told of the environment.
         """
@@ -137,7 +137,7 @@ class _WatchedRun:
 
 
 def callbacks_of_each(where: str, callbacks_of: Any, count: int) -> list[Callbacks]:
-    """Return what the argument `callbacks_of` of a function that trains many runs returns, checked; [] of None."""
+    """Return what `callbacks_of`, an argument of `where`, returns of so many runs, checked; [] of None."""
     if callbacks_of is None:
         return []
     if not callable(callbacks_of):

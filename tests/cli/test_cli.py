@@ -1066,14 +1066,17 @@ def test_evaluations_and_early_stopping_are_options(tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     words = [*WATCHED, "--total-steps", "2000", "--target-return", "inf", "--run", "run"]
     assert cli.main(["train", *words, "--eval-every", "500", "--patience", "1e9"]) == 0
-    steps = {line.split(",")[0] for line in (tmp_path / "run" / "evaluations.csv").read_text().splitlines()[1:]}
+    lines = (tmp_path / "run" / "evaluations.csv").read_text().splitlines()[1:]
+    steps = {line.split(",")[0] for line in lines}
     assert steps == {"512", "1024", "1504", "2016"}
     assert (tmp_path / "run" / "best.safetensors").is_file()
     resumed = ["resume", "run", "--total-steps", "1e9", "--eval-every", "500", "--patience", "1"]
     assert cli.main(resumed) == 0
     assert "stopped by callback" in capsys.readouterr().out
-    again = fastpg.resume("run", callback=[fastpg.callbacks.Evaluate(500), fastpg.callbacks.EarlyStopping(1, monitor="eval/mean_reward")])
-    assert again.num_steps == run_folder.state_file.load("", run_folder.newest("", tmp_path / "run"))[1]["num_steps"]
+    stop = fastpg.callbacks.EarlyStopping(1, monitor="eval/mean_reward")
+    _, facts = run_folder.state_file.load("", run_folder.newest("", tmp_path / "run"))
+    again = fastpg.resume("run", callback=[fastpg.callbacks.Evaluate(500), stop])
+    assert again.num_steps == facts["num_steps"]
 
 
 def test_each_of_many_runs_has_its_own(tmp_path, monkeypatch, capsys):

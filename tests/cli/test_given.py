@@ -64,7 +64,8 @@ def test_a_run_begins_with_the_networks_of_a_folder(algorithm, place):
 
 def test_a_file_has_a_policy_only_and_that_is_said(place, capsys):
     shutil.copy("run/policy.safetensors", "saved.safetensors")
-    assert cli.main(["train", "CartPole-v1", "--algorithm", "vpg", *SHORT, "--from", "saved.safetensors"]) == 0
+    words = ["--algorithm", "vpg", *SHORT, "--from", "saved.safetensors"]
+    assert cli.main(["train", "CartPole-v1", *words]) == 0
     said = capsys.readouterr().err
     assert "fastpg: --from saved.safetensors has no value function, so a new one begins\n" in said
     run = fastpg.train(
@@ -113,7 +114,7 @@ def test_many_runs_begin_with_what_is_given(place):
         ("train CartPole-v1 --from .", "is not the folder of a run: it has no settings.toml"),
         ("train CartPole-v1 --from run/value.safetensors", "holds a value function"),
         ("train CartPole-v1 --from", "--from"),
-        ("train CartPole-v1 --from run --hidden 8", "--hidden is of a new policy, and --from has one already"),
+        ("train CartPole-v1 --from run --hidden 8", "--hidden is of a new policy, and --from has one"),
         ("train CartPole-v1 --from run --hidden", "with widths 6; leave the option out"),
         ("train CartPole-v1 --from run --squash", "--squash is of a new policy"),
         ("train CartPole-v1 --from run --value-hidden 9", "--value-hidden is of a new value function"),

