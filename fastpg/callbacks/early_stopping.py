@@ -67,7 +67,7 @@ class EarlyStopping(Callback):
         if value is not None:  # None: of another callback, which has nothing new
             self._last_at = progress.num_steps
             if self._is_better(value):
-                self.best, self._best_at = value, progress.num_steps
+                self.best, self._best_at = float(value), progress.num_steps
         if self._last_at is None or math.isnan(self.best):
             return False
         return self._last_at - self._best_at >= self._patience

@@ -157,7 +157,8 @@ def _stretched(where: str, settings: Mapping[str, Any], total_steps: int, *, str
         raise ValueError(
             f"{where}: the run has {linear[0]}, whose line falls to 0 at {before:,} steps. With "
             f"stretch_schedule=True it falls to 0 at {total_steps:,}, and jumps up where the run goes on. Or "
-            "begin a new run with what was learnt: fastpg train --from FOLDER, train(policy=Policy.load(FOLDER), ...)"
+            "begin a new run with what was learnt: fastpg train --from FOLDER, or "
+            "train(policy=Policy.load(FOLDER), value=ValueFunction.load(FOLDER))"
         )
     return {"stretched_from": [*settings.get("stretched_from", []), before]}
 
