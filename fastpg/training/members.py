@@ -26,6 +26,7 @@ from fastpg.training.agent import core_arguments
 from fastpg.training.callbacks import Callbacks, TrainProgress
 from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine, runs_text
+from fastpg.training.rungs import Journal
 from fastpg.training.runs import Runs, Table, new_folder, run_places, write_table
 from fastpg.training.train import COLLECTIONS, Loop, TrainResult, begin, make_trainer
 from fastpg.training.watched import CallbacksOf, Standing, Watched, callbacks_of_each
@@ -77,6 +78,7 @@ class Members(abc.ABC):
         """Begin them; what they open is closed with the stack."""
         self._where, self._plan, self._stack = where, plan, stack
         self.stopped = [""] * len(plan.runs)
+        self._known: dict[int, TrainResult] = {}  # that another process has trained
 
     def __len__(self) -> int:
         return len(self.stopped)
@@ -93,6 +95,14 @@ class Members(abc.ABC):
         """End a run where it stands."""
         self.stopped[k] = because
 
+    def know(
+        self, k: int, because: str, policy: Policy, value: ValueFunction | None, records: NDArray[np.void]
+    ) -> None:
+        """Take what has become of a run that another process has trained and ended."""
+        config = self.standing(k, 0).config
+        self.stop(k, because)
+        self._known[k] = self._made(k, policy, value, config, records, None, last=False)
+
     def runs(self, *, last: bool = False) -> Runs:
         """Return the results so far; or the `last` ones, of runs that have begun, which then cannot go on."""
         begun = [
@@ -100,7 +110,8 @@ class Members(abc.ABC):
         ]
         numbers = range(max(begun) + 1 if begun else 0)  # runs begin in their order
         settings = [self.setting_of(k) for k in numbers]
-        return Runs([self._result(k, last=last) for k in numbers], settings)
+        results = [self._known[k] if k in self._known else self._result(k, last=last) for k in numbers]
+        return Runs(results, settings)
 
     @property
     def num_steps(self) -> int:
@@ -282,8 +293,7 @@ class Stepped(Members):
             self.stop(k, self.stopped[source])
 
     def _result(self, k: int, *, last: bool) -> TrainResult:
-        loop = self._loops[k]
-        assert loop is not None
+        loop = self._loop(k)
         records = np.concatenate(loop.records)
         return self._made(k, loop.policy, loop.value, loop.config, records, self._errors.get(k), last=last)
 
@@ -302,11 +312,13 @@ def run_all(
     tables: Mapping[str, Table] = MappingProxyType({}),
     begin: Callable[[str, Plan, contextlib.ExitStack], Members] | None = None,
     callbacks_of: CallbacksOf | None = None,
+    journal: Journal | None = None,
 ) -> Runs:
     """Train the runs of a plan in rounds; after each, `judge` may stop and copy those that are going.
 
     `tables`, which it may write to, are saved under their names beside the runs. `begin` makes the members
     where they are not to be of this process. `callbacks_of` returns the callbacks of a run.
+    With a `journal` the folder may be that of a call that was killed.
     """
     is_to_pause = pauses is not to_the_ends or callbacks_of is not None
     if isinstance(plan.env_id, VectorEnv) and is_to_pause and len(plan.runs) > 1:
@@ -327,7 +339,10 @@ def run_all(
                 members = (begin or begin_here)(where, plan, stack)
                 callbacks = callbacks_of_each(where, callbacks_of, len(members))
                 if save is not None:  # after all that may be wrong with other arguments
-                    folder = new_folder(where, "save", save)
+                    if journal is None:
+                        folder = new_folder(where, "save", save)
+                    else:
+                        folder = journal.open(save, members)
                 places = [None] * len(callbacks) if folder is None else run_places(folder, len(callbacks))
                 start = time.perf_counter()
                 with Watched(members, callbacks, plan.env_id, places) as watched:
@@ -352,6 +367,8 @@ def run_all(
     if folder is not None:
         try:
             _save(where, runs, len(plan.runs), folder, tables)
+            if journal is not None:
+                journal.finish()
         except SaveError as error:
             error.result = runs
             raise

@@ -86,7 +86,7 @@ class RunFolder:
         self._warned = False
         self._lasting = True  # what is written is to outlive a power cut
         self._settled = False  # what was written before that does as well
-        self._lock = _locked(where, path)
+        self._lock = locked(where, path)
         self._metrics: Metrics | None = None
 
     def close(self) -> None:
@@ -320,7 +320,7 @@ def _check_new(where: str, path: Path) -> None:
         )
 
 
-def _locked(where: str, path: Path) -> Any:
+def locked(where: str, path: Path) -> Any:
     """Return the folder's lock file, locked: until it is closed, or the process ends in whatever way."""
     with files.saving(where, path / LOCK):
         file = open(path / LOCK, "a+b")  # noqa: SIM115 (for as long as the run lasts)

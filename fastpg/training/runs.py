@@ -208,18 +208,7 @@ class Runs(Sequence[TrainResult]):
     def save_in(self, where: str, path: Path, count: int) -> None:
         """Do the work of `save`; `where` is the caller, `count` how many runs there were to be."""
         for run, place in zip(self, run_places(path, count), strict=False):
-            with files.saving(where, place):
-                place.mkdir(exist_ok=True)
-            run.policy.save_as(where, place / POLICY)
-            if run.value is not None:
-                run.value.save_as(where, place / VALUE)
-            with files.saving(where, place / METRICS):
-                metrics = Metrics(place / METRICS)
-                try:
-                    metrics.add([_records(run)[:0], _records(run)])
-                    metrics.write()
-                finally:
-                    metrics.close()
+            save_run(where, place, run)
         write_table(where, path / TABLE, self.table(every_setting=True))
 
     def _groups(self) -> dict[int, list[int]]:
@@ -243,6 +232,23 @@ def run_places(path: Path, count: int) -> list[Path]:
     """Return the folders of so many runs in a folder."""
     digits = len(str(max(count - 1, 0)))
     return [path / f"{k:0{digits}}" for k in range(count)]
+
+
+def save_run(where: str, place: Path, run: TrainResult) -> None:
+    """Write the folder of one run; what is there of an earlier attempt is replaced."""
+    with files.saving(where, place):
+        place.mkdir(exist_ok=True)
+        (place / METRICS).unlink(missing_ok=True)
+    run.policy.save_as(where, place / POLICY)
+    if run.value is not None:
+        run.value.save_as(where, place / VALUE)
+    with files.saving(where, place / METRICS):
+        metrics = Metrics(place / METRICS)
+        try:
+            metrics.add([_records(run)[:0], _records(run)])
+            metrics.write()
+        finally:
+            metrics.close()
 
 
 def write_table(where: str, path: Path, table: Table) -> None:

@@ -51,8 +51,10 @@ class Watched:
 
     def __enter__(self) -> "Watched":
         with contextlib.ExitStack() as stack:
-            for run in self._runs:
-                stack.enter_context(run)
+            for k, run in enumerate(self._runs):
+                run.is_over = bool(self._members.stopped[k])  # before a call that was killed
+                if not run.is_over:
+                    stack.enter_context(run)
             self._stack = stack.pop_all()
         return self
 
