@@ -52,9 +52,9 @@ def halving(
     progress, callbacks_of
         As in `train_many`.
     save : path, optional
-        A new folder for the results, as in `train_many`. Where the process was killed, or the call interrupted,
-        the same call goes on: what was stopped at a rung is read from the folder, the others are trained again
-        up to there and then on, and the result is the same to the last bit.
+        A new folder for the results, as in `train_many`. Where the process was killed, or the call
+        interrupted, the same call goes on: what was stopped at a rung is read from the folder, the others are
+        trained again up to there and then on, and the result is the same to the last bit.
     **others
         num_envs, horizon, episodes, steps_per_iteration, hidden, activation, policy, value, target_return,
         env_params, vectorization_mode, reset_options: as in `train_many`.

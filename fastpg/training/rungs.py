@@ -50,7 +50,7 @@ class Journal:
         self._unsaved: list[int] = []  # of those, as there was no room
 
     def open(self, save: str | os.PathLike[str], members: "Members") -> Path:
-        """Return the folder of results: a new one, or one where this search was begun, as members then are."""
+        """Return the folder of results: a new one, or one where the search was begun, as members then are."""
         where, self._path = self._where, files.output_folder(self._where, "save", save)
         is_new = not is_unfinished(self._path)
         if is_new:
@@ -63,9 +63,11 @@ class Journal:
         told = _read(where, self._path)
         if told["search"] != self._search:
             raise ValueError(
-                f"{where}: {str(self._path)!r} holds the beginning of another search, which goes on with the arguments, "
-                "instruction set and fastpg that it was begun with; choose another folder"
+                f"{where}: {str(self._path)!r} holds the beginning of another search, which goes on with "
+                "the arguments, instruction set and fastpg that it was begun with; choose another folder"
             )
+        if max(told["stopped"], default=0) >= len(members):
+            raise CheckpointError(f"{where}: {str(self._path / JOURNAL)!r} is damaged: there is no such run")
         self.rungs, self._stopped = told["rungs"], told["stopped"]
         for k in self._stopped:
             self._recall(members, k)

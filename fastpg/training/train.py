@@ -159,8 +159,8 @@ def train(
         `RescaleAction`. By default it does not, and a warning says so where the bounds are far from 1, unless
         squash is True.
     policy : Policy, optional
-        Begin with a copy of this policy, as `Policy.load` has it of the folder of a run. Its shape then replaces
-        hidden, activation, squash, state_dependent_std and action_scaling; by default a new one.
+        Begin with a copy of this policy, as `Policy.load` has it of the folder of a run. Its shape then
+        replaces hidden, activation, squash, state_dependent_std and action_scaling; by default a new one.
     value : ValueFunction, optional
         The same for the value function, of all algorithms but Reinforce.
     total_steps : int
