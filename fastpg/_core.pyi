@@ -530,7 +530,9 @@ class Run(Exclusive):
     mean_return: float  # of the newest iterations with 100 episodes together; NaN while there is none
     stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted", or "": it has paused
     def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
-    def records(self, first: int = 0) -> NDArray[np.void]: ...  # STATS_DTYPE, of the iterations from `first` on
+    def records(
+        self, first: int = 0
+    ) -> NDArray[np.void]: ...  # STATS_DTYPE, of the iterations from `first` on
     def take_records(self) -> NDArray[np.void]: ...  # and give their memory back: only once
     def copy(self, paused: Run) -> None: ...  # begin where that one of the same shapes stands
 

@@ -39,7 +39,7 @@ def networks_given(options: Any) -> dict[str, Any]:
     if options.from_ is None:
         return {}
     policy, value = _loaded(options.from_)
-    algorithm: Algorithm = getattr(options, options.algorithm)
+    algorithm: Any = getattr(options, options.algorithm)
     for name in OF_A_NEW_POLICY:
         _require_same(name, getattr(options, name), getattr(policy, name), "policy")
     if isinstance(algorithm, Reinforce):
@@ -47,7 +47,7 @@ def networks_given(options: Any) -> dict[str, Any]:
     if value is None:
         say(f"--from {options.from_} has no value function, so a new one begins")
         return {"policy": policy}
-    _require_same("value_hidden", getattr(algorithm, "value_hidden"), value.hidden, "value function")
+    _require_same("value_hidden", algorithm.value_hidden, value.hidden, "value function")
     return {"policy": policy, "value": value}
 
 

@@ -60,7 +60,7 @@ from fastpg.cli.verdict import (
     what_to_try,
 )
 from fastpg.cli.watching import OPTIONS as WATCHING
-from fastpg.cli.watching import callbacks
+from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import EnvError, SaveError
@@ -261,8 +261,9 @@ def _train(options: Any) -> int:
         settings["target_return"] = threshold
     for name in WATCHING:
         del settings[name]
-    board = options.tensorboard or (None if options.run else f"{file_stem(env_id)}-tensorboard")
-    settings["callback"] = callbacks(options, options.run, board)
+    if are_asked_for(options):
+        board = options.tensorboard or (None if options.run else f"{file_stem(env_id)}-tensorboard")
+        settings["callback"] = callbacks(options, options.run, board)
     code = 0
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
@@ -280,7 +281,8 @@ def _resume(options: ResumeOptions) -> int:
         settings["env"] = environment(options.env)
     for name in WATCHING:
         del settings[name]
-    settings["callback"] = callbacks(options, path, options.tensorboard or None)
+    if are_asked_for(options):
+        settings["callback"] = callbacks(options, path, options.tensorboard or None)
     code = 0
     try:
         run = resume(**settings, progress=True)

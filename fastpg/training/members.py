@@ -397,9 +397,7 @@ def _save(where: str, runs: Runs, count: int, folder: Path, tables: Mapping[str,
         write_table(where, folder / name, table)
 
 
-def _kept(
-    where: str, runs: Runs, count: int, folder: Path | None, tables: Mapping[str, Table]
-) -> str:
+def _kept(where: str, runs: Runs, count: int, folder: Path | None, tables: Mapping[str, Table]) -> str:
     """Save what there is of runs that were ended, and say so."""
     if folder is None:
         return "; they are the exception's `runs`"

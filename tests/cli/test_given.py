@@ -102,9 +102,7 @@ def test_many_runs_begin_with_what_is_given(place):
         "CartPole-v1", fastpg.VPG(), total_steps=600, horizon=8, num_envs=4, seed=1,
         policy=fastpg.Policy.load("run"), value=fastpg.ValueFunction.load("run"),
     )  # fmt: skip
-    np.testing.assert_array_equal(
-        fastpg.Policy.load("many/1/policy.safetensors").theta, alone.policy.theta
-    )
+    np.testing.assert_array_equal(fastpg.Policy.load("many/1/policy.safetensors").theta, alone.policy.theta)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_a_state_of_another_kind_is_a_sentence_and_is_not_lost(tmp_path):
             fastpg.resume(tmp_path / "run", total_steps=1280, callback=Counting())
     with pytest.raises(RuntimeError, match="at the start"):
         fastpg.resume(tmp_path / "run", total_steps=1280, callback=[Told(fail_at=("start",)), Counting()])
-    state, facts = run_folder.state_file.load("", run_folder.newest("", tmp_path / "run"))
+    _, facts = run_folder.state_file.load("", run_folder.newest("", tmp_path / "run"))
     assert facts["callbacks"] == [{"name": "Counting", "due": False, "state": {"number": 3}}]
 
 

@@ -142,9 +142,7 @@ def test_settings_that_halving_stops_tell_their_callbacks():
     settings = fastpg.grid(PPO(epochs=1, minibatches=4), learning_rate=[1e-5, 1e-3])
     told = [Told(every=10**6) for _ in range(4)]
     short = {**SHORT, "horizon": 25, "total_steps": 800}
-    runs = fastpg.halving(
-        "CartPole-v1", settings, seeds=2, keep=0.5, callbacks_of=lambda k: told[k], **short
-    )
+    runs = fastpg.halving("CartPole-v1", settings, seeds=2, keep=0.5, callbacks_of=lambda k: told[k], **short)
     expected = fastpg.halving("CartPole-v1", settings, seeds=2, keep=0.5, **short)
     for run, other, one in zip(runs, expected, told, strict=True):
         check_equal(run, other)

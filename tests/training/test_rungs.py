@@ -1,5 +1,6 @@
 """Searches by successive halving that were killed go on, with the same result as if nobody had."""
 
+import csv
 import json
 import os
 import re
@@ -44,28 +45,37 @@ def files_in(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".safetensors":
-            found[str(path.relative_to(folder))] = path.read_bytes()
+            kind = fastpg.Policy if path.stem == "policy" else fastpg.ValueFunction
+            found[str(path.relative_to(folder))] = kind.load(path).theta.tobytes()
         elif path.name == "runs.csv":
-            header, *rows = (line.split(",") for line in path.read_text().splitlines())
-            seconds = header.index("seconds")
-            found[path.name] = [[one for i, one in enumerate(row) if i != seconds] for row in (header, *rows)]
+            with open(path, newline="") as file:
+                found[path.name] = [{**row, "seconds": None} for row in csv.DictReader(file)]
     return found
 
 
-@pytest.mark.parametrize("error", [Stopped, KeyboardInterrupt])
-@pytest.mark.parametrize("steps", [100, 300, 500, 800])  # rungs are at 200 and 400
-def test_a_search_that_was_ended_goes_on_to_the_same_bits(steps, error, tmp_path):
-    whole = search(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A search that nobody ended, and its folder."""
+    folder = tmp_path_factory.mktemp("search") / "whole"
+    return search(folder), folder
+
+
+# Rungs are at 200 and 400 steps.
+@pytest.mark.parametrize(
+    ("steps", "error"), [(100, Stopped), (300, Stopped), (500, KeyboardInterrupt), (800, Stopped)]
+)
+def test_a_search_that_was_ended_goes_on_to_the_same_bits(steps, error, whole, tmp_path):
     with pytest.raises(error):
         search(tmp_path / "killed", callbacks_of=stopping(steps, error))
     told = json.loads((tmp_path / "killed" / JOURNAL).read_text())
     assert told["rungs"] == (steps > 200) + (steps > 400)
     assert len(told["stopped"]) == [0, 4, 6][told["rungs"]]
     runs = search(tmp_path / "killed")
-    assert runs.ranking == whole.ranking
-    for run, other in zip(runs, whole, strict=True):
+    expected, folder = whole
+    assert runs.ranking == expected.ranking
+    for run, other in zip(runs, expected, strict=True):
         check_equal(run, other)
-    assert files_in(tmp_path / "killed") == files_in(tmp_path / "whole")
+    assert files_in(tmp_path / "killed") == files_in(folder)
 
 
 def test_what_was_stopped_is_not_trained_again(tmp_path):
@@ -83,8 +93,9 @@ def test_what_was_stopped_is_not_trained_again(tmp_path):
 
 
 def test_environments_that_python_steps_and_runs_that_fail(tmp_path):
-    settings = [Reinforce(learning_rate=rate) for rate in (1e38, 1e-5, 1e-3, 1e-2)]
-    given = {"seeds": 1, "keep": 0.5, "num_envs": 2, "horizon": 20, "hidden": (), "total_steps": 320}
+    diverges = Reinforce(learning_rate=3e38)
+    settings = [diverges, *(Reinforce(learning_rate=rate) for rate in (1e-5, 1e-3, 1e-2))]
+    given = {"seeds": 1, "keep": 0.5, "num_envs": 2, "horizon": 20, "hidden": (4,), "total_steps": 320}
 
     def found(place, **others):
         with pytest.warns(RuntimeWarning, match="1 of 4 runs failed"):
@@ -103,7 +114,7 @@ def test_environments_that_python_steps_and_runs_that_fail(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_goes_on(tmp_path):
+def test_a_search_that_is_killed_goes_on(whole, tmp_path):
     program = """
 import os, signal, sys
 from tests.training import test_rungs
@@ -114,8 +125,7 @@ test_rungs.search(sys.argv[1], callbacks_of=lambda k: kill)
 """
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "killed")], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
-    whole = search(tmp_path / "whole")
-    for run, other in zip(search(tmp_path / "killed"), whole, strict=True):
+    for run, other in zip(search(tmp_path / "killed"), whole[0], strict=True):
         check_equal(run, other)
 
 
@@ -143,10 +153,9 @@ def test_networks_that_are_given_are_part_of_the_search(tmp_path):
     search(tmp_path / "killed", policy=policies[0].copy())
 
 
-def test_a_search_that_is_through_keeps_its_folder(tmp_path):
-    search(tmp_path / "done")
+def test_a_search_that_is_through_keeps_its_folder(whole):
     with pytest.raises(ValueError, match="save must be a new folder or an empty one"):
-        search(tmp_path / "done")
+        search(whole[1])
 
 
 @pytest.mark.parametrize(
