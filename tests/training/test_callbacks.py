@@ -11,6 +11,7 @@ from fastpg.training import run_folder
 from fastpg.training.metrics import COLUMNS
 from tests.support.killed import check_equal
 from tests.support.mounts import mounted
+from tests.support.quick import few
 
 SHORT = {"hidden": (8,), "num_envs": 4, "horizon": 32, "total_steps": 1280, "seed": 1}  # 128 an iteration
 
@@ -147,12 +148,12 @@ def killed_before(folder, checkpoint, place):
     return place
 
 
-@pytest.mark.parametrize("monitor", [None, "train/entropy", "eval/mean_reward"])
+@pytest.mark.parametrize("monitor", few([None, "train/entropy", "eval/mean_reward"], {None}))
 def test_a_run_that_was_killed_stops_where_one_does_that_was_not(monitor, tmp_path):
     whole = train(stopping(monitor), run=tmp_path / "whole", total_steps=2**40, **OFTEN)
     count = len(list((tmp_path / "whole" / "checkpoints").iterdir()))
     assert whole.stopped_because == "callback" and count > 8
-    for checkpoint in (1, 2, 3, 6, count - 1, count):  # the last one: it had ended, and is asked again
+    for checkpoint in (2, 6, count):  # the last one: it had ended, and is asked again
         folder = killed_before(tmp_path / "whole", checkpoint, tmp_path / f"killed-{checkpoint}")
         run = fastpg.resume(folder, callback=stopping(monitor))
         assert run.stopped_because == "callback"
