@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg.errors import CheckpointError, SaveError
-from fastpg.networks import checkpoint
 from fastpg.networks.parametric import Kind
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
@@ -293,7 +292,7 @@ def load_network(where: str, kind: type[Kind], path: Path) -> Kind:
         raise CheckpointError(
             f"{where}: {str(path)!r} has no {kind.NOUN}; its algorithm is {settings['algorithm']['name']}"
         )
-    network = checkpoint.load(where, kind, path / name)
+    network = kind.load(path / name)
     state, _ = state_file.load(where, newest(where, path))
     try:
         network.theta = state[entry]

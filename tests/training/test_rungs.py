@@ -13,17 +13,11 @@ import numpy as np
 import pytest
 
 import fastpg
-from fastpg import PPO, Reinforce
+from fastpg import Reinforce
 from fastpg.training.rungs import JOURNAL
 from tests import ROOT
 from tests.support.runs import check_equal
-
-SETTINGS = fastpg.grid(PPO(epochs=1, minibatches=2), learning_rate=[1e-5, 1e-4, 1e-3, 1e-2])
-SHORT = {"seeds": 2, "keep": 0.5, "num_envs": 4, "horizon": 25, "hidden": (6,), "total_steps": 800}
-
-
-def search(place, **others):
-    return fastpg.halving("CartPole-v1", SETTINGS, save=place, **{**SHORT, **others})
+from tests.support.searches import search
 
 
 class Stopped(Exception):
@@ -127,15 +121,8 @@ def test_environments_that_python_steps_and_runs_that_fail(tmp_path):
 
 @pytest.mark.slow
 def test_a_search_that_is_killed_goes_on(whole, tmp_path):
-    program = """
-import os, signal, sys
-from tests.training import test_rungs
-def kill(progress):
-    if progress.num_steps >= 500:
-        os.kill(os.getpid(), signal.SIGKILL)
-test_rungs.search(sys.argv[1], callbacks_of=lambda k: kill)
-"""
-    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "killed")], cwd=ROOT)
+    command = [sys.executable, "-m", "tests.support.searches", str(tmp_path / "killed")]
+    killed = subprocess.run(command, cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     for run, other in zip(search(tmp_path / "killed"), whole[0], strict=True):
         check_equal(run, other)
