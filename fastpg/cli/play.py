@@ -13,7 +13,7 @@ from fastpg.cli.says import fail
 from fastpg.envs.gymnasium.adapter import FORCED
 from fastpg.exports import ENDINGS
 from fastpg.networks.policy import Policy
-from fastpg.training.run_folder import read_settings
+from fastpg.training.run_folder import SETTINGS, read_settings
 from fastpg.training.settings import env_params_of
 from fastpg.video.render import render
 
@@ -72,7 +72,6 @@ def export_policy(options: ExportOptions) -> int:
 
 def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict[str, Any]]:
     """Return a saved policy, the environment that it is for, and its parameters in the run that has one."""
-    is_run = path.is_dir()
     policy = Policy.load(path)
     if env is not None:
         return policy, environment(env), {}
@@ -84,7 +83,8 @@ def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict
             f"{os.fspath(path)!r} names the environment {env_id!r}, which would import a module; "
             f"pass --env {shlex.quote(env_id)} if you trust it"
         )
-    return policy, env_id, env_params_of(read_settings(command, path)) if is_run else {}
+    has_settings = (path / SETTINGS).is_file()  # that of one of many runs has none
+    return policy, env_id, env_params_of(read_settings(command, path)) if has_settings else {}
 
 
 def _say_earned(env_id: Any, returns: Any, lengths: Any) -> None:

@@ -285,9 +285,14 @@ def newest(where: str, path: Path) -> Path:
 
 
 def load_network(where: str, kind: type[Kind], path: Path) -> Kind:
-    """Return a network of a run's newest checkpoint, of one that is under way as well."""
-    settings = read_settings(where, path)
+    """Return a network of a run's newest checkpoint, of one that is under way as well.
+
+    Of one of many runs, whose folder has no checkpoints, the one that it ended with.
+    """
     name, entry = (POLICY, "policy.theta") if issubclass(kind, Policy) else (VALUE, "value.theta")
+    if not (path / CHECKPOINTS).exists() and not (path / SETTINGS).exists() and (path / name).is_file():
+        return kind.load(path / name)
+    settings = read_settings(where, path)
     if not (path / name).exists():
         raise CheckpointError(
             f"{where}: {str(path)!r} has no {kind.NOUN}; its algorithm is {settings['algorithm']['name']}"

@@ -105,6 +105,19 @@ def test_many_runs_begin_with_what_is_given(place):
     np.testing.assert_array_equal(fastpg.Policy.load("many/1/policy.safetensors").theta, alone.policy.theta)
 
 
+def test_one_of_many_runs_is_a_beginning_as_well_and_is_played(place, capsys):
+    runs = fastpg.train_many(
+        "CartPole-v1", fastpg.VPG(value_hidden=(5,)), seeds=2, hidden=(6,), total_steps=500, save="many"
+    )
+    assert fastpg.Policy.load("many/1").theta.tobytes() == runs[1].policy.theta.tobytes()
+    assert fastpg.ValueFunction.load("many/1").theta.tobytes() == runs[1].value.theta.tobytes()
+    words = ["--algorithm", "vpg", *SHORT, "--from", "many/1", "--run", "tuned"]
+    assert cli.main(["train", "CartPole-v1", *words]) == 0
+    assert "has no value function" not in capsys.readouterr().err
+    assert cli.main(["eval", "many/1", "--episodes", "2"]) == 0
+    assert "is not the folder of a run" in fails(["eval", "many"], capsys)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
