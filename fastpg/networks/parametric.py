@@ -205,7 +205,7 @@ class Parametric:
         Parameters
         ----------
         path : str or path
-            A file; or the folder of a run, which may be under way or have been killed, or be one of many runs.
+            A file; or the folder of a run, which may be under way, have been killed, or be one of many.
 
         Raises
         ------
