@@ -619,6 +619,7 @@ typedef struct {
     fpg_status status;          /* why the run failed, if it did; FPG_INTERRUPTED: the call ended before the run */
     fpg_stopped stopped;        /* FPG_RUNNING: it has paused */
     int64_t num_iterations, total_steps, capacity;
+    double mean_return; /* as fpg_agent_mean_return */
     fpg_stats *stats; /* (num_iterations,), with room for `capacity` */
     char *state;      /* where a run with a pause stands; NULL: at the beginning, or it is not to go on */
     size_t state_size;

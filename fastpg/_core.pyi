@@ -527,16 +527,20 @@ class Run(Exclusive):
         **options: Any,  # OPTIONS
     ) -> None: ...
     num_steps: int
+    mean_return: float  # of the newest iterations with 100 episodes together; NaN while there is none
     stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted", or "": it has paused
     def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
-    def records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations
+    def records(
+        self, first: int = 0
+    ) -> NDArray[np.void]: ...  # STATS_DTYPE, of the iterations from `first` on
     def take_records(self) -> NDArray[np.void]: ...  # and give their memory back: only once
     def copy(self, paused: Run) -> None: ...  # begin where that one of the same shapes stands
 
-def train_many(runs: list[Run], report: Callable[[int, int], None], pause_at: int | None = None) -> None:
+def train_many(runs: list[Run], report: Callable[[int, int], None], pauses: list[int | None]) -> None:
     """Bring runs to their ends, each serial, on all threads, without the GIL.
 
-    With ``pause_at`` a run goes no further once it has so many steps; another call goes on with it.
+    A run goes no further once it has as many steps as `pauses` says of it; another call goes on with it. None
+    is its end.
 
     ``report`` hears about every 0.05 s how many steps are done, and how many runs have ended. What it raises,
     or a signal handler, ends the call: runs then stand after their last whole iteration.

@@ -8,7 +8,7 @@ tasks; examples/ray_tune.py and examples/ray_train.py use Ray's own libraries.
 import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gymnasium.vector import VectorEnv
@@ -23,6 +23,7 @@ from fastpg.training.members import Members, Plan, Report, run_all, to_the_ends
 from fastpg.training.runs import Runs
 from fastpg.training.search import Setting
 from fastpg.training.train import TrainResult
+from fastpg.training.watched import Standing
 
 try:
     import ray
@@ -142,7 +143,7 @@ class _Spread(Members):
         numbers = sorted(self._results)
         return Runs([self._results[k] for k in numbers], [self.setting_of(k) for k in numbers])
 
-    def advance(self, pause_at: int | None, report: Report) -> None:
+    def advance(self, pauses: Mapping[int, int | None], report: Report) -> None:
         """Train them all."""
         if not ray.is_initialized():
             ray.init()
@@ -177,6 +178,10 @@ class _Spread(Members):
             raise RuntimeError(
                 f"{self._where}: runs {begin} to {last} were lost with their worker: {said}"
             ) from error
+
+    def standing(self, k: int, first: int) -> Standing:
+        """Refuse it: runs that are elsewhere have no callbacks."""
+        raise NotImplementedError
 
     def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
         """Refuse it: runs that are elsewhere do not pause."""

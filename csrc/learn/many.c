@@ -95,6 +95,7 @@ static fpg_status run_slice(learner *l, fpg_run *run, fpg_poll poll)
                              run->stats + run->num_iterations, &count, poll);
     run->num_iterations += count;
     run->total_steps = fpg_agent_total_steps(l->agent);
+    run->mean_return = fpg_agent_mean_return(l->agent);
     run->stopped = fpg_agent_stopped(l->agent);
     return status;
 }
@@ -183,6 +184,7 @@ fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused)
     run->state = state, run->state_size = paused->state_size;
     run->stats = stats, run->num_iterations = run->capacity = count;
     run->status = paused->status, run->stopped = paused->stopped, run->total_steps = paused->total_steps;
+    run->mean_return = paused->mean_return;
     return FPG_OK;
 }
 

@@ -268,6 +268,7 @@ cdef extern from "fastpg.h" nogil:
         fpg_status status
         fpg_stopped stopped
         int64_t num_iterations, total_steps
+        double mean_return
         fpg_stats *stats
         char *state
         size_t state_size

@@ -111,6 +111,10 @@ cdef class Run(Exclusive):
         return self.run.total_steps
 
     @property
+    def mean_return(self):
+        return self.run.mean_return if self.run.num_iterations > 0 else numpy.nan
+
+    @property
     def stopped_because(self):
         if self.run.status == FPG_OK:
             return STOPPED[self.run.stopped]
@@ -123,10 +127,11 @@ cdef class Run(Exclusive):
         except Exception as error:
             return error.with_traceback(None)
 
-    def records(self):
-        records = numpy.empty(self.run.num_iterations, STATS_DTYPE)
-        if self.run.num_iterations > 0:
-            _copy(records.view(numpy.uint8), self.run.stats, False)
+    def records(self, int64_t first=0):
+        _require(0 <= first <= self.run.num_iterations, "there are no such records")
+        records = numpy.empty(self.run.num_iterations - first, STATS_DTYPE)
+        if len(records) > 0:
+            _copy(records.view(numpy.uint8), self.run.stats + first, False)
         return records
 
     def take_records(self):
@@ -164,7 +169,7 @@ cdef int _check_signals_and_report(void *context) noexcept with gil:
         return 1
 
 
-def train_many(list runs, report, pause_at=None):
+def train_many(list runs, report, list pauses):
     cdef fpg_status status
     cdef int64_t count = len(runs)
     cdef uintptr_t[::1] places
@@ -172,13 +177,13 @@ def train_many(list runs, report, pause_at=None):
     cdef _Reporter reporter = _Reporter()
     cdef fpg_poll poll = reporter.poll()
     cdef Run run
-    _require(count >= 1, "there has to be a run")
+    _require(count >= 1 and len(pauses) == count, "there has to be a run, and whether each pauses")
     reporter.report = report
     array = numpy.empty(count, numpy.uintp)
     places = array
     taken = []
     try:
-        for run in runs:
+        for run, pause_at in zip(runs, pauses):
             run.take("train_many()")
             taken.append(run)
             _require(run.run.state != NULL or (run.run.num_iterations == 0 and run.run.status == FPG_INTERRUPTED),

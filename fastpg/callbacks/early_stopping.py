@@ -2,13 +2,17 @@
 
 import math
 import warnings
+from typing import Any
 
 from fastpg import _check
 from fastpg.training.callbacks import Callback, TrainProgress
+from fastpg.training.metrics import COLUMNS
 
 
 class EarlyStopping(Callback):
     """Stops a run whose return has not risen for a while; `stopped_because` is then "callback".
+
+    Where it stops depends neither on how fast the run is, nor on whether it was killed and gone on with.
 
     Parameters
     ----------
@@ -18,15 +22,15 @@ class EarlyStopping(Callback):
         Better is what is better by more than this.
     monitor : str, optional
         One of the metrics of TrainProgress, as "eval/mean_reward" of an Evaluate that comes before this in
-        the list of callbacks. By default the mean return of the last 100 or more training episodes, after
-        every iteration.
+        the list of callbacks: the run can then stop after each evaluation, else after every iteration. By
+        default the mean return of the last 100 or more training episodes.
     mode : {"max", "min"}
         Whether larger or smaller is better.
 
     Attributes
     ----------
     best : float
-        The best so far, since the run was begun or resumed; NaN while there is none.
+        The best so far; NaN while there is none.
 
     Examples
     --------
@@ -47,33 +51,43 @@ class EarlyStopping(Callback):
             raise TypeError(f"{where}: monitor must be the name of a metric, got {_check.shown(monitor)}")
         self._monitor = monitor
         self._sign = 1.0 if _check.choice(where, "mode", mode, ("max", "min")) == "max" else -1.0
-        if monitor is None:
+        if monitor is None or monitor in COLUMNS:
             self.every = 1  # where the run ends is then no matter of how fast it is
         self.best = math.nan
         self._best_at = 0
-        self._seen = False
+        self._last_at: int | None = None  # of the newest value
 
     def on_training_start(self, progress: TrainProgress) -> None:
         """Forget another run."""
-        self.best, self._best_at, self._seen = math.nan, progress.num_steps, False
+        self.best, self._best_at, self._last_at = math.nan, progress.num_steps, None
 
     def __call__(self, progress: TrainProgress) -> bool:
         """Return whether it has been too long."""
-        if self._monitor is None:
-            value = progress.mean_return
-        else:
-            self._seen = self._seen or self._monitor in progress.metrics
-            value = progress.metrics.get(self._monitor, math.nan)
+        value = progress.mean_return if self._monitor is None else progress.metrics.get(self._monitor)
+        if value is not None:  # None: of another callback, which has nothing new
+            self._last_at = progress.num_steps
+            if self._is_better(value):
+                self.best, self._best_at = float(value), progress.num_steps
+        if self._last_at is None or math.isnan(self.best):
+            return False
+        return self._last_at - self._best_at >= self._patience
+
+    def _is_better(self, value: float) -> bool:
         if math.isnan(self.best):
-            if not math.isnan(value):
-                self.best, self._best_at = value, progress.num_steps
-        elif self._sign * (value - self.best) > self._min_delta:
-            self.best, self._best_at = value, progress.num_steps
-        return not math.isnan(self.best) and progress.num_steps - self._best_at >= self._patience
+            return not math.isnan(value)
+        return self._sign * (value - self.best) > self._min_delta
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best, since when it has been that, and when that was looked at."""
+        return {"best": self.best, "best_at": self._best_at, "last_at": self._last_at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on waiting."""
+        self.best, self._best_at, self._last_at = state["best"], state["best_at"], state["last_at"]
 
     def on_training_end(self, progress: TrainProgress) -> None:
         """Warn of a metric that never came."""
-        if self._monitor is not None and progress.num_iterations and not self._seen:
+        if self._monitor is not None and progress.num_iterations and self._last_at is None:
             warnings.warn(
                 f"EarlyStopping(): the run had no metric {self._monitor!r}; it had "
                 f"{', '.join(progress.metrics)}, and what callbacks before this in the list add",

@@ -163,7 +163,9 @@ class Evaluate(Callback):
             self._save(progress.run)
 
     def _add(self, evaluation: Evaluation) -> bool:
-        """Keep an evaluation; return whether it is the best one."""
+        """Keep an evaluation; return whether it is the best one, and new."""
+        if self.evaluations and self.evaluations[-1].num_steps == evaluation.num_steps:
+            return False  # an exception came after it, and so callbacks are called again
         self.evaluations.append(evaluation)
         best = self.best is None or evaluation.mean_return > self.best.mean_return
         if best:

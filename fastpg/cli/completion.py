@@ -32,7 +32,7 @@ def completion_script(commands: Mapping[str, type[Any]], shell: str) -> str:
         command = subparsers.add_parser(name, help=summary)
         for field, hint, is_positional in _arguments(kind):
             kinds = _kinds(hint)
-            words = [field] if is_positional else [f"--{field.replace('_', '-')}"]
+            words = [field] if is_positional else [f"--{field.rstrip('_').replace('_', '-')}"]
             takes: dict[str, Any] = {"help": field.replace("_", " ")}
             choices = [one for kind in kinds if typing.get_origin(kind) is Literal for one in kind.__args__]
             if field == "env_id" or (field == "env" and name in ENV_OF):

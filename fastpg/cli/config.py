@@ -18,7 +18,10 @@ from fastpg.training.settings import FORMAT_VERSION
 from fastpg.training.train import COLLECTIONS
 
 TABLES = ("env_params", "reset_options")  # of values that cannot all be typed
-RECORDS = {"format_version", "policy_given", "value_given", "environment", "machine", "versions"}  # of a run
+# What the settings of a run say that is no option.
+RECORDS = {
+    "format_version", "policy_given", "value_given", "stretched_from", "environment", "machine", "versions",
+}  # fmt: skip
 
 
 def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -27,7 +30,7 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         return list(arguments), {}
     command, *typed = arguments
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("config", "algorithm", *COLLECTIONS):
+    for name in ("config", "algorithm", "from", *COLLECTIONS):
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", dest=name, nargs="?")
     given, _ = parser.parse_known_args(typed)
     if given.config is None:
@@ -35,7 +38,8 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     where = f"--config {given.config}"
     settings = _read(where, given.config)
     if "format_version" in settings:
-        settings = _of_run(where, settings, sweeps=command == "sweep")
+        begun = getattr(given, "from") is not None
+        settings = _of_run(where, settings, sweeps=command == "sweep", begun=begun)
     defaults = {name: _table(where, settings, name) for name in TABLES if name in settings}
     words = _algorithm(where, _table(where, settings, "algorithm"), given.algorithm)
     if "env_id" in settings:
@@ -59,21 +63,31 @@ def _read(where: str, file: str) -> dict[str, Any]:
         raise ValueError(f"{where} is not TOML: {error}") from error
 
 
-def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool) -> dict[str, Any]:
-    """Return the options that the settings.toml of a run stands for: what it leaves out is None."""
+def _of_run(where: str, settings: dict[str, Any], *, sweeps: bool, begun: bool) -> dict[str, Any]:
+    """Return the options that the settings.toml of a run stands for: what it leaves out is None.
+
+    `begun`: it is said what networks to begin with.
+    """
     if settings["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{where} has format version {settings['format_version']}; this fastpg reads {FORMAT_VERSION}"
         )
-    if settings.get("policy_given") or settings.get("value_given"):
+    if (settings.get("policy_given") or settings.get("value_given")) and not begun:
         raise ValueError(
-            f"{where}: the run began with networks that were given to train(), which its settings do not have"
+            f"{where}: the run began with networks that were given, which its settings do not have; "
+            "--from PATH gives some"
         )
     machine, environment = (_table(where, settings, name) for name in ("machine", "environment"))
     isa = machine.get("isa", _core.isa())
     if isa != _core.isa():
         warnings.warn(
             f"{where} is of a run with {isa}; other bits come of {_core.isa()}", RuntimeWarning, stacklevel=2
+        )
+    if "stretched_from" in settings:
+        warnings.warn(
+            f"{where} is of a run whose schedule was stretched on the way; other bits come of it at once",
+            RuntimeWarning,
+            stacklevel=2,
         )
     none = dict.fromkeys(environment.get("none", []))
     params = {**none, **_table(where, settings, "env_params")}
@@ -107,7 +121,7 @@ def _algorithm(where: str, options: dict[str, Any], typed: str | None) -> list[s
 
 def _words(where: str, known: Iterable[dataclasses.Field[Any]], settings: Mapping[str, Any]) -> list[str]:
     """Return settings as they are typed; whether their values are right is left to tyro."""
-    fields = {field.name: field for field in known}
+    fields = {field.name.rstrip("_"): field for field in known}
     words = []
     for name, value in settings.items():
         if name not in fields:

@@ -25,11 +25,11 @@ from fastpg import _check, diagnostics
 from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
-from fastpg.callbacks import TensorBoard
 from fastpg.cli.arguments import joined_folder, one_line, parse
 from fastpg.cli.completion import completion_script
 from fastpg.cli.config import with_config
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.given import networks_given, shapes_given
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
     ALGORITHMS,
@@ -40,6 +40,7 @@ from fastpg.cli.options import (
     DiagnoseOptions,
     EnvsOptions,
     EvalOptions,
+    ExportOptions,
     InfoOptions,
     PlotOptions,
     RenderOptions,
@@ -47,7 +48,7 @@ from fastpg.cli.options import (
     chosen_defaults,
     train_options,
 )
-from fastpg.cli.play import eval_policy, render_policy
+from fastpg.cli.play import eval_policy, export_policy, render_policy
 from fastpg.cli.says import fail, say
 from fastpg.cli.verdict import (
     DETERMINISTIC,
@@ -58,6 +59,8 @@ from fastpg.cli.verdict import (
     verdict,
     what_to_try,
 )
+from fastpg.cli.watching import OPTIONS as WATCHING
+from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import EnvError, SaveError
@@ -151,6 +154,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return eval_policy(options)
     if isinstance(options, RenderOptions):
         return render_policy(options)
+    if isinstance(options, ExportOptions):
+        return export_policy(options)
     if isinstance(options, DiagnoseOptions):
         return _diagnose(options)
     if isinstance(options, CompletionOptions):
@@ -206,7 +211,7 @@ def _parse(arguments: Sequence[str] | None) -> Any:
         raise SystemExit(0)
     arguments, from_file = with_config(joined_folder(arguments))
     algorithm, defaults = chosen_defaults(arguments, from_file.get("env_id"))
-    defaults |= from_file
+    defaults |= from_file | shapes_given(arguments, defaults.get("algorithm", ALGORITHMS[algorithm]()))
     commands = _commands(algorithm, defaults)
     panel = io.StringIO()
     try:
@@ -227,6 +232,7 @@ def _commands(algorithm: str, defaults: dict[str, Any]) -> dict[str, Any]:
         "plot": PlotOptions,
         "eval": EvalOptions,
         "render": RenderOptions,
+        "export": ExportOptions,
         "diagnose": DiagnoseOptions,
         "envs": EnvsOptions,
         "info": InfoOptions,
@@ -243,7 +249,8 @@ def _train(options: Any) -> int:
     settings["env_params"] = settings["env_params"] | env_params(settings.pop("env"))
     settings["reset_options"] = settings["reset_options"] or None
     settings["algorithm"] = settings.pop(settings["algorithm"])
-    del settings["seeds"], settings["config"]
+    del settings["seeds"], settings["config"], settings["from_"]
+    settings |= networks_given(options)
     path = settings.pop("checkpoint") or (None if options.run else Path(f"{file_stem(env_id)}.safetensors"))
     overwrite = settings.pop("overwrite")
     if path is not None and path.is_file() and not overwrite:
@@ -252,7 +259,11 @@ def _train(options: Any) -> int:
         )
     if settings["target_return"] is None:
         settings["target_return"] = threshold
-    settings |= _tensorboard(settings.pop("tensorboard"), options.run, env_id)
+    for name in WATCHING:
+        del settings[name]
+    if are_asked_for(options):
+        board = options.tensorboard or (None if options.run else f"{file_stem(env_id)}-tensorboard")
+        settings["callback"] = callbacks(options, options.run, board)
     code = 0
     try:
         run = train(env_id, **settings, checkpoint=path, progress=True)
@@ -268,7 +279,10 @@ def _resume(options: ResumeOptions) -> int:
     path: Path = options.run
     if options.env is not None:
         settings["env"] = environment(options.env)
-    settings |= _tensorboard(settings.pop("tensorboard"), path, options.env)
+    for name in WATCHING:
+        del settings[name]
+    if are_asked_for(options):
+        settings["callback"] = callbacks(options, path, options.tensorboard or None)
     code = 0
     try:
         run = resume(**settings, progress=True)
@@ -278,13 +292,6 @@ def _resume(options: ResumeOptions) -> int:
     mode = run.config.get("vectorization_mode")
     _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
     return code
-
-
-def _tensorboard(folder: str | None, run: Path | None, env_id: Any) -> dict[str, TensorBoard]:
-    """Return the callback that is asked for, as an argument; an empty folder stands for the usual one."""
-    if folder is None:
-        return {}
-    return {"callback": TensorBoard(folder or (None if run else f"{file_stem(env_id)}-tensorboard"))}
 
 
 def _saved_elsewhere(error: SaveError) -> tuple[TrainResult, Path, int]:

@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.given import OF_A_NEW_POLICY, networks_given
 from fastpg.cli.says import fail
 from fastpg.cli.sweep import parse_grid
+from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs.gymnasium.adapter import reward_threshold
 from fastpg.errors import SaveError
 from fastpg.training.halving import halving
 from fastpg.training.many import train_many
-from fastpg.training.runs import Runs
+from fastpg.training.rungs import is_unfinished
+from fastpg.training.runs import Runs, run_places
 from fastpg.training.search import grid
 
 
 def train_seeds(options: Any) -> int:
     """Do `fastpg train --seeds`."""
-    for name in ("checkpoint", "overwrite", "tensorboard"):
+    for name in ("checkpoint", "overwrite"):
         if getattr(options, name) not in (None, False):
             raise ValueError(f"--{name} goes with one run; with --seeds, --run is a folder for all of them")
     threshold = reward_threshold("train()", environment(options.env_id))
@@ -33,6 +36,9 @@ def sweep(options: Any) -> int:
     """Do `fastpg sweep`."""
     base = getattr(options, options.algorithm)
     values = parse_grid(base, options.grid)
+    shapes = [name for name in (*OF_A_NEW_POLICY, "value_hidden") if name in values]
+    if options.from_ is not None and shapes:
+        raise ValueError(f"--grid: {shapes[0]} is of new networks, and --from has them already")
     if options.keep is not None and not options.halving:
         raise ValueError("--keep goes with --halving")
     train: Callable[..., Runs] = train_many
@@ -53,9 +59,15 @@ def _many(
     settings |= {"target_return": target_return, "seeds": range(options.seed, options.seed + options.seeds)}
     settings["env_params"] = options.env_params | env_params(options.env)
     settings["reset_options"] = options.reset_options or None
+    settings |= networks_given(options)
     path = options.run or Path(f"{file_stem(env_id)}-runs")
-    if path.is_dir() and any(path.iterdir()):
+    goes_on = getattr(options, "halving", False) and is_unfinished(path)
+    if path.is_dir() and any(path.iterdir()) and not goes_on:
         raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")
+    if are_asked_for(options):
+        count = options.seeds * (len(algorithms) if isinstance(algorithms, list) else 1)
+        boards = run_places(Path(options.tensorboard), count) if options.tensorboard else [None] * count
+        settings["callbacks_of"] = lambda k: callbacks(options, path, boards[k])
     code, start = 0, time.perf_counter()
     try:
         runs = train(env_id, algorithms, **settings, progress=True, save=path)

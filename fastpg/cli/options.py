@@ -45,8 +45,23 @@ OF_ONE_RUN = (
     "keep_checkpoints",
     "callback_every",
     "overwrite",
-    "tensorboard",
 )
+EVAL_EVERY = Annotated[
+    int | None,
+    tyro.conf.arg(
+        metavar="STEPS",
+        help="Play 20 episodes with the most likely actions, every so many steps: evaluations.csv and "
+        "best.safetensors in the folder of the run.",
+    ),
+]
+PATIENCE = Annotated[
+    int | None,
+    tyro.conf.arg(
+        metavar="STEPS",
+        help="Stop when so many steps have brought no better mean return: of the evaluations where there is "
+        "--eval-every, else of the last 100 episodes.",
+    ),
+]
 TENSORBOARD = Annotated[
     str | None,
     tyro.conf.arg(
@@ -97,6 +112,8 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     ]
     overwrite = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help="Replace the policy that is there.")]
     fields.append(("overwrite", overwrite, dataclasses.field(default=False)))
+    fields.append(("eval_every", EVAL_EVERY, dataclasses.field(default=None)))
+    fields.append(("patience", PATIENCE, dataclasses.field(default=None)))
     fields.append(("tensorboard", TENSORBOARD, dataclasses.field(default=None)))
     env = Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
@@ -107,6 +124,12 @@ def train_options(name: str, defaults: Mapping[str, Any], *, sweeps: bool) -> ty
     if not sweeps:
         seeds += " The results are then in the folder --run, by default ENV_ID-runs."
     fields.append(("seeds", Annotated[int, arg(help=seeds)], dataclasses.field(default=1)))
+    begins = (
+        "Begin with the policy of this run, or of this file, and with the value function that the run has. "
+        "Options of their shapes are then what theirs are."
+    )
+    given = Annotated[Path | None, arg(name="from", metavar="PATH", help=begins)]
+    fields.append(("from_", given, dataclasses.field(default=None)))
     config = (
         "A TOML file with options under the names of train(), env_id, [algorithm] and [env_params]; the "
         "settings.toml of a run repeats it. What is typed wins."
@@ -170,6 +193,7 @@ def chosen_defaults(arguments: Sequence[str], env_id: str | None = None) -> tupl
         "--checkpoint",
         "--run",
         "--config",
+        "--from",
     ):  # a file of an environment's name is not the environment
         parser.add_argument(option, nargs="?")
     given, others = parser.parse_known_args(arguments)
@@ -197,12 +221,18 @@ class ResumeOptions:
         Where the folder does not say what the environment is: as in `fastpg train`.
     total_steps
         Where the run ends now; by default where it was to end.
+    stretch_schedule
+        What falls to 0 at the end, by --linear-schedule or --linear-clip-range, does it at the new end.
     target_return
         In place of the run's; inf is never.
     checkpoint_every
         Steps between checkpoints, or a time as 60s, 10min, 2h; by default as before.
     keep_checkpoints
         How many of the newest are kept; by default as before.
+    eval_every
+        Steps between evaluations.
+    patience
+        Steps without a better mean return after which the run stops.
     tensorboard
         Write the metrics for TensorBoard.
     """
@@ -210,9 +240,12 @@ class ResumeOptions:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
     env: str | None = None
     total_steps: int | None = None
+    stretch_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
     target_return: float | None = None
     checkpoint_every: int | str | None = None
     keep_checkpoints: int | None = None
+    eval_every: EVAL_EVERY = None
+    patience: PATIENCE = None
     tensorboard: TENSORBOARD = None
 
 
@@ -292,6 +325,25 @@ class RenderOptions:
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
     max_steps: int = DEFAULT_MAX_STEPS
     fps: float | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write a saved policy for where there is no fastpg, once it has been found to act alike.
+
+    Parameters
+    ----------
+    path
+        A policy that `fastpg train` saved, or the folder of a run.
+    out
+        The file to make: .onnx (needs onnx), .h (C99) or .pt2 (torch.export). One that is there is replaced.
+    sampled
+        Draw the actions instead of taking the most likely one. A header has functions for both.
+    """
+
+    path: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    sampled: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 @dataclass(frozen=True)

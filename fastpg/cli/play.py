@@ -1,4 +1,4 @@
-"""`fastpg eval` and `fastpg render`: what a saved policy earns, and what it looks like."""
+"""`fastpg eval`, `render` and `export`: what a saved policy earns, how it looks, and as another file."""
 
 import os
 import shlex
@@ -8,10 +8,12 @@ from typing import Any
 
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.environments import environment, environment_name
-from fastpg.cli.options import EvalOptions, RenderOptions
+from fastpg.cli.options import EvalOptions, ExportOptions, RenderOptions
+from fastpg.cli.says import fail
 from fastpg.envs.gymnasium.adapter import FORCED
+from fastpg.exports import ENDINGS
 from fastpg.networks.policy import Policy
-from fastpg.training.run_folder import load_policy, read_settings
+from fastpg.training.run_folder import SETTINGS, read_settings
 from fastpg.training.settings import env_params_of
 from fastpg.video.render import render
 
@@ -57,10 +59,20 @@ def render_policy(options: RenderOptions) -> int:
     return 0
 
 
+def export_policy(options: ExportOptions) -> int:
+    """Do `fastpg export`."""
+    policy = Policy.load(options.path)
+    try:
+        policy.export(options.out, sampled=options.sampled)
+    except RuntimeError as error:  # what was made acts otherwise
+        return fail(error, 1)
+    print(f"{options.out}: the policy of {options.path} as {ENDINGS[options.out.suffix]}")
+    return 0
+
+
 def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict[str, Any]]:
     """Return a saved policy, the environment that it is for, and its parameters in the run that has one."""
-    is_run = path.is_dir()
-    policy = load_policy(command, path) if is_run else Policy.load(path)
+    policy = Policy.load(path)
     if env is not None:
         return policy, environment(env), {}
     env_id = policy.env_id
@@ -71,7 +83,8 @@ def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict
             f"{os.fspath(path)!r} names the environment {env_id!r}, which would import a module; "
             f"pass --env {shlex.quote(env_id)} if you trust it"
         )
-    return policy, env_id, env_params_of(read_settings(command, path)) if is_run else {}
+    has_settings = (path / SETTINGS).is_file()  # that of one of many runs has none
+    return policy, env_id, env_params_of(read_settings(command, path)) if has_settings else {}
 
 
 def _say_earned(env_id: Any, returns: Any, lengths: Any) -> None:

@@ -54,11 +54,15 @@ def content(where: str, network: Parametric) -> bytes:
 
 
 def load(where: str, kind: type[Kind], path: str | os.PathLike[str]) -> Kind:
-    """Read a network of this kind; whatever is wrong with the file is a CheckpointError."""
+    """Read a network of this kind, or that of a run's folder; whatever is wrong is a CheckpointError."""
     path = _check.file_path(where, "path", path)
+    if os.path.isdir(path):
+        from fastpg.training.run_folder import load_network  # here: it imports this module
+
+        return load_network(where, kind, path)
     problem = f"{where}: {os.fspath(path)!r}"
     mode = os.stat(path).st_mode  # a missing or unreadable file stays the OSError that it is
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    if not stat.S_ISREG(mode):
         raise CheckpointError(f"{problem} is a pipe or a device, not a file")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -200,11 +200,12 @@ class Parametric:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote, or what the newest checkpoint of a run has.
 
         Parameters
         ----------
         path : str or path
+            A file; or the folder of a run, which may be under way, have been killed, or be one of many.
 
         Raises
         ------
@@ -212,7 +213,8 @@ class Parametric:
             There is no such file.
         fastpg.CheckpointError
             The file is damaged, holds something else (a policy where a value function is wanted, or the
-            other way round), or holds parameters that do not fit or are not finite.
+            other way round), or holds parameters that do not fit or are not finite. The folder is not that of
+            a run, or its run has no value function.
 
         Notes
         -----

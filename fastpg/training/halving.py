@@ -1,5 +1,6 @@
 """Successive halving: after ever more steps, only the better settings go on."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,8 +9,10 @@ from fastpg import _check
 from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, run_all
+from fastpg.training.rungs import Journal, search_of
 from fastpg.training.runs import Runs
 from fastpg.training.search import Setting
+from fastpg.training.watched import CallbacksOf
 
 MAX_RUNGS = 100
 
@@ -24,6 +27,7 @@ def halving(
     rungs: int | Sequence[int] | None = None,
     progress: bool = False,
     save: str | os.PathLike[str] | None = None,
+    callbacks_of: CallbacksOf | None = None,
     **others: Any,
 ) -> Runs:
     """Find the best of many settings by successive halving: the worse ones are stopped at rungs on the way.
@@ -45,8 +49,12 @@ def halving(
         How many rungs there are, being then at ``total_steps * keep**rungs``, ...,
         ``total_steps * keep`` steps; or their steps. By default as many as leave one setting. A run pauses
         at the end of the iteration in which it reaches a rung.
-    progress, save
+    progress, callbacks_of
         As in `train_many`.
+    save : path, optional
+        A new folder for the results, as in `train_many`. Where the process was killed, or the call
+        interrupted, the same call goes on: what was stopped at a rung is read from the folder, the others are
+        trained again up to there and then on, and the result is the same to the last bit.
     **others
         num_envs, horizon, episodes, steps_per_iteration, hidden, activation, policy, value, target_return,
         env_params, vectorization_mode, reset_options: as in `train_many`.
@@ -94,18 +102,28 @@ def halving(
     at = _rungs(where, rungs, total_steps, keep, count)
     show = _check.boolean(where, "progress", progress)
     halved: set[int] = set()
+    journal: Journal | None = None
 
-    def rounds(_: Members) -> Iterable[int | None]:
-        return [*at, None]
+    def rounds(members: Members) -> Iterable[int | None]:
+        stopped = [k for k, because in enumerate(members.stopped) if because == "halving"]  # before a kill
+        halved.update(map(members.setting_of, stopped))
+        return [*at[0 if journal is None else journal.rungs :], None]
 
     def judge(members: Members) -> None:
         left = [setting for setting in members.runs().ranking if setting not in halved]
         halved.update(left[_kept(len(left), keep) :])
-        for k in members.going():
-            if members.setting_of(k) in halved:
-                members.stop(k, "halving")
+        stopped = [k for k in members.going() if members.setting_of(k) in halved]
+        for k in stopped:
+            members.stop(k, "halving")
+        if journal is not None:
+            journal.add(members, stopped)
 
-    return run_all(where, plan, rounds, judge, progress=show, save=save)
+    with contextlib.ExitStack() as stack:
+        if save is not None:
+            journal = Journal(where, stack, search_of(where, plan, rungs=at, keep=keep))
+        return run_all(
+            where, plan, rounds, judge, progress=show, save=save, callbacks_of=callbacks_of, journal=journal
+        )
 
 
 def _kept(count: int, keep: float) -> int:

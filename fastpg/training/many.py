@@ -18,6 +18,7 @@ from fastpg.training.members import Members, Pauses, Plan, every, run_all, to_th
 from fastpg.training.runs import Runs
 from fastpg.training.search import RUN_SETTINGS, Setting
 from fastpg.training.train import COLLECTIONS, collection_of
+from fastpg.training.watched import CallbacksOf
 
 MAX_RUNS = 1_000_000
 SHARED = (*RUN_SETTINGS, "vectorization_mode", "reset_options")  # arguments of every setting
@@ -46,6 +47,7 @@ def train_many(
     save: str | os.PathLike[str] | None = None,
     callback: Callable[[Runs], Iterable[int] | None] | None = None,
     callback_every: int | None = None,
+    callbacks_of: CallbacksOf | None = None,
     env_params: Mapping[str, Any] | None = None,
     vectorization_mode: VectorizationMode | None = None,
     reset_options: Mapping[str, Any] | None = None,
@@ -54,7 +56,8 @@ def train_many(
 
     Each run is to the last bit what `train` gives alone for its algorithm and seed. In a native, jit or C
     environment each is serial, all of them together use all threads (`set_num_threads`), and Python is not
-    entered until they are done. Environments that Python steps are trained in one after the other.
+    entered until they are done, or callbacks are due. Environments that Python steps are trained in one after
+    the other.
 
     Parameters
     ----------
@@ -86,6 +89,12 @@ def train_many(
         runs to stop, or None; the others go on as if they had not paused.
     callback_every : int
         In whole iterations, that many steps or more.
+    callbacks_of : callable, optional
+        Called before the first iteration with the number of each run: ``callbacks_of(k)`` returns the
+        callbacks of ``runs[k]``, as `train` takes them, objects of its own. Those without `every` are called
+        after every iteration. Returning True ends this run, with `stopped_because` "callback", and no other.
+        With `save` they are told of the folder that the run is saved in. All runs then go on side by side, to
+        where the next callback of each is due.
     env_params, vectorization_mode, reset_options
         As in `train`.
 
@@ -142,7 +151,7 @@ def train_many(
         for k in () if callback is None else _chosen(where, callback(members.runs()), members):
             members.stop(k, "callback")
 
-    return run_all(where, plan, pauses, judge, progress=show, save=save)
+    return run_all(where, plan, pauses, judge, progress=show, save=save, callbacks_of=callbacks_of)
 
 
 def make_plan(

@@ -26,8 +26,10 @@ from fastpg.training.agent import core_arguments
 from fastpg.training.callbacks import Callbacks, TrainProgress
 from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine, runs_text
-from fastpg.training.runs import Runs, Table, new_folder, write_table
+from fastpg.training.rungs import Journal
+from fastpg.training.runs import Runs, Table, new_folder, run_places, write_table
 from fastpg.training.train import COLLECTIONS, Loop, TrainResult, begin, make_trainer
+from fastpg.training.watched import CallbacksOf, Standing, Watched, callbacks_of_each
 
 Report = Callable[[int, int], None]  # steps so far, runs that have ended
 
@@ -76,6 +78,7 @@ class Members(abc.ABC):
         """Begin them; what they open is closed with the stack."""
         self._where, self._plan, self._stack = where, plan, stack
         self.stopped = [""] * len(plan.runs)
+        self._known: dict[int, TrainResult] = {}  # that another process has trained
 
     def __len__(self) -> int:
         return len(self.stopped)
@@ -92,6 +95,14 @@ class Members(abc.ABC):
         """End a run where it stands."""
         self.stopped[k] = because
 
+    def know(
+        self, k: int, because: str, policy: Policy, value: ValueFunction | None, records: NDArray[np.void]
+    ) -> None:
+        """Take what has become of a run that another process has trained and ended."""
+        config = self.standing(k, 0).config
+        self.stop(k, because)
+        self._known[k] = self._made(k, policy, value, config, records, None, last=False)
+
     def runs(self, *, last: bool = False) -> Runs:
         """Return the results so far; or the `last` ones, of runs that have begun, which then cannot go on."""
         begun = [
@@ -99,7 +110,8 @@ class Members(abc.ABC):
         ]
         numbers = range(max(begun) + 1 if begun else 0)  # runs begin in their order
         settings = [self.setting_of(k) for k in numbers]
-        return Runs([self._result(k, last=last) for k in numbers], settings)
+        results = [self._known[k] if k in self._known else self._result(k, last=last) for k in numbers]
+        return Runs(results, settings)
 
     @property
     def num_steps(self) -> int:
@@ -111,8 +123,12 @@ class Members(abc.ABC):
         """Return the steps of a run so far."""
 
     @abc.abstractmethod
-    def advance(self, pause_at: int | None, report: Report) -> None:
-        """Let those that may go on do so, up to so many steps, or to their ends."""
+    def advance(self, pauses: Mapping[int, int | None], report: Report) -> None:
+        """Let runs go on, by number: each up to so many steps, or to its end."""
+
+    @abc.abstractmethod
+    def standing(self, k: int, first: int) -> Standing:
+        """Return where a run stands, with the records of its iterations from `first` on."""
 
     @abc.abstractmethod
     def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
@@ -165,16 +181,25 @@ class Compiled(Members):
         """Return the steps of a run so far."""
         return self._begun[k][0].num_steps
 
-    def advance(self, pause_at: int | None, report: Report) -> None:
-        """Let those that may go on do so, up to so many steps, or to their ends."""
-        going, steps = self.going(), self.num_steps
-        ended = len(self) - len(going)
-        runs = [self._begun[k][0] for k in going]
+    def advance(self, pauses: Mapping[int, int | None], report: Report) -> None:
+        """Let runs go on, by number: each up to so many steps, or to its end."""
+        steps, ended = self.num_steps, len(self) - len(self.going())
+        runs = [self._begun[k][0] for k in pauses]
         try:
-            _core.train_many(runs, lambda more, ends: report(steps + more, ended + ends), pause_at)
+            _core.train_many(
+                runs, lambda more, ends: report(steps + more, ended + ends), list(pauses.values())
+            )
         finally:
-            for k, run in zip(going, runs, strict=True):
+            for k, run in zip(pauses, runs, strict=True):
                 self.stopped[k] = run.stopped_because
+                for network in self._begun[k][1:3]:
+                    if network is not None:
+                        network.written()  # a callback may have made a torch module of it
+
+    def standing(self, k: int, first: int) -> Standing:
+        """Return where a run stands, with the records of its iterations from `first` on."""
+        run, policy, value, config = self._begun[k]
+        return Standing(policy, value, config, run.mean_return, run.records(first))
 
     def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
         """Make run k stand where run `source` does, its environments as well."""
@@ -219,14 +244,11 @@ class Stepped(Members):
         loop = self._loops[k]
         return 0 if loop is None else loop.trainer.agent.num_steps
 
-    def advance(self, pause_at: int | None, report: Report) -> None:
-        """Let those that may go on do so, up to so many steps, or to their ends."""
-        for k in self.going():
+    def advance(self, pauses: Mapping[int, int | None], report: Report) -> None:
+        """Let runs go on, by number: each up to so many steps, or to its end."""
+        for k, pause_at in pauses.items():
             done, ended = self.num_steps - self.steps_of(k), len(self) - len(self.going())
-            loop = self._loops[k] or self._begin(k)
-            self._loops[k] = loop
-            if pause_at is not None and loop.trainer.agent.num_steps >= pause_at:
-                continue
+            loop = self._loop(k)
             pause = functools.partial(self._is_to_pause, pause_at, report, done, ended)
             loop.callbacks = Callbacks(self._where, pause, "slice" if pause_at is None else "iteration")
             because = "interrupted"
@@ -237,6 +259,17 @@ class Stepped(Members):
             finally:
                 if because != "callback":
                     self.stop(k, because)
+
+    def standing(self, k: int, first: int) -> Standing:
+        """Return where a run stands, with the records of its iterations from `first` on."""
+        loop = self._loop(k)
+        mean_return, records = loop.trainer.agent.mean_return, np.concatenate(loop.records)
+        return Standing(loop.policy, loop.value, loop.config, mean_return, records[first:])
+
+    def _loop(self, k: int) -> Loop:
+        loop = self._loops[k] or self._begin(k)
+        self._loops[k] = loop
+        return loop
 
     @staticmethod
     def _is_to_pause(
@@ -260,8 +293,7 @@ class Stepped(Members):
             self.stop(k, self.stopped[source])
 
     def _result(self, k: int, *, last: bool) -> TrainResult:
-        loop = self._loops[k]
-        assert loop is not None
+        loop = self._loop(k)
         records = np.concatenate(loop.records)
         return self._made(k, loop.policy, loop.value, loop.config, records, self._errors.get(k), last=last)
 
@@ -279,13 +311,17 @@ def run_all(
     save: str | os.PathLike[str] | None,
     tables: Mapping[str, Table] = MappingProxyType({}),
     begin: Callable[[str, Plan, contextlib.ExitStack], Members] | None = None,
+    callbacks_of: CallbacksOf | None = None,
+    journal: Journal | None = None,
 ) -> Runs:
     """Train the runs of a plan in rounds; after each, `judge` may stop and copy those that are going.
 
     `tables`, which it may write to, are saved under their names beside the runs. `begin` makes the members
-    where they are not to be of this process.
+    where they are not to be of this process. `callbacks_of` returns the callbacks of a run.
+    With a `journal` the folder may be that of a call that was killed.
     """
-    if isinstance(plan.env_id, VectorEnv) and pauses is not to_the_ends and len(plan.runs) > 1:
+    is_to_pause = pauses is not to_the_ends or callbacks_of is not None
+    if isinstance(plan.env_id, VectorEnv) and is_to_pause and len(plan.runs) > 1:
         raise ValueError(
             f"{where}: runs that pause cannot share one vector environment; pass a function that makes one"
         )
@@ -301,29 +337,38 @@ def run_all(
                     line.update(text, last=num_ended == len(plan.runs))
 
                 members = (begin or begin_here)(where, plan, stack)
+                callbacks = callbacks_of_each(where, callbacks_of, len(members))
                 if save is not None:  # after all that may be wrong with other arguments
-                    folder = new_folder(where, "save", save)
+                    if journal is None:
+                        folder = new_folder(where, "save", save)
+                    else:
+                        folder = journal.open(save, members)
+                places = [None] * len(callbacks) if folder is None else run_places(folder, len(callbacks))
                 start = time.perf_counter()
-                for pause_at in pauses(members):
-                    members.advance(pause_at, report)
-                    if members.going():
-                        judge(members)
-                    if not members.going():
-                        break
+                with Watched(members, callbacks, plan.env_id, places) as watched:
+                    for pause_at in pauses(members):
+                        watched.advance(pause_at, report)
+                        if members.going():
+                            judge(members)
+                            watched.look()
+                        if not members.going():
+                            break
                 report(members.num_steps, len(members))
         except BaseException as error:
             runs = Runs([], []) if members is None else members.runs(last=True)
             if len(runs):
                 error.runs = runs  # type: ignore[attr-defined]
                 ended = sum(run.stopped_because != "interrupted" for run in runs)
-                kept = _kept(where, runs, folder, tables)
+                kept = _kept(where, runs, len(plan.runs), folder, tables)
                 error.add_note(f"{ended} of {len(plan.runs)} runs had ended{kept}")
             raise
         runs = members.runs(last=True)
     _warn_of_failures(where, runs)
     if folder is not None:
         try:
-            _save(where, runs, folder, tables)
+            _save(where, runs, len(plan.runs), folder, tables)
+            if journal is not None:
+                journal.finish()
         except SaveError as error:
             error.result = runs
             raise
@@ -346,18 +391,18 @@ def every(num_steps: int, members: Members) -> Iterator[int]:
         yield (min(map(members.steps_of, going)) // num_steps + 1) * num_steps
 
 
-def _save(where: str, runs: Runs, folder: Path, tables: Mapping[str, Table]) -> None:
-    runs.save_in(where, folder)
+def _save(where: str, runs: Runs, count: int, folder: Path, tables: Mapping[str, Table]) -> None:
+    runs.save_in(where, folder, count)
     for name, table in tables.items():
         write_table(where, folder / name, table)
 
 
-def _kept(where: str, runs: Runs, folder: Path | None, tables: Mapping[str, Table]) -> str:
+def _kept(where: str, runs: Runs, count: int, folder: Path | None, tables: Mapping[str, Table]) -> str:
     """Save what there is of runs that were ended, and say so."""
     if folder is None:
         return "; they are the exception's `runs`"
     try:
-        _save(where, runs, folder, tables)
+        _save(where, runs, count, folder, tables)
         return f"; saved to {folder}"
     except (SaveError, ValueError) as error:
         return f"; not saved: {error}"

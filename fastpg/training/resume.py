@@ -28,6 +28,7 @@ def resume(
     *,
     env: AnyEnv | None = None,
     total_steps: int | None = None,
+    stretch_schedule: bool = False,
     target_return: float | None = None,
     checkpoint_every: int | str | None = None,
     keep_checkpoints: int | None = None,
@@ -51,12 +52,18 @@ def resume(
         VectorEnv, a function, an id that names a module. It has to be the one of before.
     total_steps : int, optional
         Where the run ends now; by default where it was to end.
+    stretch_schedule : bool
+        Of a run with `linear_schedule` or `linear_clip_range` that is to end elsewhere: what falls to 0 does
+        it at the new `total_steps`, on the line from the run's beginning to there, and so jumps up where the
+        run goes on. Without it such a run cannot change its end.
     target_return : float, optional
         In place of the run's; inf is never.
     checkpoint_every, keep_checkpoints : optional
         As in `train`, in place of the run's.
     callback, callback_every, progress
-        As in `train`; folders do not remember them.
+        As in `train`. Folders do not remember callbacks, but what they have to remember: one of the same
+        class is given what `Callback.state_dict` has returned, so that `EarlyStopping` ends the run where it
+        would have. A callback that had stopped the run is asked again before the first iteration.
     communicator : Communicator, optional
         As in `train`: the run goes on with as many processes as there are now, of which the first one reads
         the folder.
@@ -97,6 +104,7 @@ def resume(
     path = files.output_folder(where, "run", run)
     callbacks = Callbacks(where, callback, callback_every)
     show = _check.boolean(where, "progress", progress)
+    stretch = _check.boolean(where, "stretch_schedule", stretch_schedule)
     changed: dict[str, Any] = {}
     if total_steps is not None:
         changed["total_steps"] = _check.integer(where, "total_steps", total_steps, 1, _check.MAX_COUNT)
@@ -113,7 +121,7 @@ def resume(
         settings = _of_first(ranks, None if folder is None else folder.settings)
         check_machine(where, settings)
         if changed.get("total_steps", settings["total_steps"]) != settings["total_steps"]:
-            _check_extensible(where, settings)
+            changed |= _stretched(where, settings, changed["total_steps"], stretch=stretch)
         env_id = settings["env_id"] if env is None else env
         if env is None and not settings["environment"]["by_id"]:
             raise ValueError(
@@ -132,22 +140,27 @@ def resume(
                 )
             if folder is not None:
                 folder.change(where, changed)
-            loop = _restored(where, path, folder, settings | changed, environment, ranks)
+            loop = _restored(where, path, folder, settings | changed, environment, ranks, callbacks)
             if ranks is not None:
                 ranks.require_same(facts_of(where, env_id, environment, loop.trainer.agent, loop.config))
-            loop.env, loop.callbacks, loop.show = env_id, callbacks, show
+            loop.env, loop.show = env_id, show
             return loop.run()
 
 
-def _check_extensible(where: str, settings: Mapping[str, Any]) -> None:
-    """Raise ValueError where the number of steps decides on every one of them."""
-    for option in ("linear_schedule", "linear_clip_range"):
-        if settings["algorithm"].get(option):
-            raise ValueError(
-                f"{where}: total_steps cannot change in a run with {option}, which ends at "
-                f"{settings['total_steps']:,} steps; train(policy=..., value=...) begins another run with "
-                "what was learnt"
-            )
+def _stretched(where: str, settings: Mapping[str, Any], total_steps: int, *, stretch: bool) -> dict[str, Any]:
+    """Return what settings say of another end where the number of steps has decided on every one of them."""
+    linear = [name for name in ("linear_schedule", "linear_clip_range") if settings["algorithm"].get(name)]
+    if not linear:
+        return {}
+    before = settings["total_steps"]
+    if not stretch:
+        raise ValueError(
+            f"{where}: the run has {linear[0]}, whose line falls to 0 at {before:,} steps. With "
+            f"stretch_schedule=True it falls to 0 at {total_steps:,}, and jumps up where the run goes on. Or "
+            "begin a new run with what was learnt: fastpg train --from FOLDER, or "
+            "train(policy=Policy.load(FOLDER), value=ValueFunction.load(FOLDER))"
+        )
+    return {"stretched_from": [*settings.get("stretched_from", []), before]}
 
 
 def _of_first(ranks: Ranks | None, thing: Any) -> Any:
@@ -169,6 +182,7 @@ def _restored(
     settings: Mapping[str, Any],
     env: NativeEnv | GymnasiumEnv,
     ranks: Ranks | None,
+    callbacks: Callbacks,
 ) -> Loop:
     """Return a loop that stands where the newest checkpoint does; of ranks, the first has the folder."""
     algorithm = algorithm_of(where, settings)
@@ -199,6 +213,8 @@ def _restored(
         value.written()
     loop.folder, loop.seconds = folder, facts["seconds"]
     loop.records = [records]
+    callbacks.go_on(facts.get("callbacks", []))  # older checkpoints have nothing of them
+    loop.callbacks = callbacks
     if folder is not None and isinstance(env, GymnasiumEnv) and not trainer.agent.stopped_because:
         warnings.warn(
             f"{where}: Gymnasium's environments cannot be saved: the agent of {str(folder.path)!r} goes on "

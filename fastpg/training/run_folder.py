@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg.errors import CheckpointError, SaveError
+from fastpg.networks.parametric import Kind
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training import state_file, toml
+from fastpg.training.callbacks import Remembered
 from fastpg.training.metrics import Metrics
 from fastpg.training.settings import FORMAT_VERSION, PARTS, REQUIRED
 from fastpg.training.state_file import State
@@ -83,7 +85,7 @@ class RunFolder:
         self._warned = False
         self._lasting = True  # what is written is to outlive a power cut
         self._settled = False  # what was written before that does as well
-        self._lock = _locked(where, path)
+        self._lock = locked(where, path)
         self._metrics: Metrics | None = None
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ class RunFolder:
             folder._use(where, settings)
             folder._lasting = False  # until a checkpoint is due there is less to lose than between two
             folder.save_networks(where, policy, value)
-            folder.save(where, state, 0.0)
+            folder.save(where, state, 0.0, [])
             folder.write_settings(where)
         except BaseException:
             folder.close()
@@ -197,15 +199,15 @@ class RunFolder:
             return num_steps - steps >= self._every.steps
         return time.monotonic() - seconds >= self._every.seconds
 
-    def try_save(self, where: str, state: State, seconds: float) -> None:
+    def try_save(self, where: str, state: State, seconds: float, callbacks: Remembered) -> None:
         """Write a checkpoint; if that fails, try again when the next one is due."""
         try:
-            self.save(where, state, seconds)
+            self.save(where, state, seconds, callbacks)
         except SaveError as error:
             self._warn(error)
         self._saved_at = int(state["total_steps"][0]), time.monotonic()
 
-    def save(self, where: str, state: State, seconds: float) -> None:
+    def save(self, where: str, state: State, seconds: float, callbacks: Remembered) -> None:
         """Write a checkpoint, and remove the oldest ones; nothing if metrics of its iterations were lost."""
         assert self._metrics is not None
         num_iterations, num_steps = (int(state[name][0]) for name in ("num_iterations", "total_steps"))
@@ -218,7 +220,8 @@ class RunFolder:
                 self._metrics.sync()
         facts = {
             "num_iterations": num_iterations, "num_steps": num_steps, "seconds": seconds,
-            "metrics_bytes": self._metrics.size, "fastpg_version": _core.version(), "isa": _core.isa(),
+            "metrics_bytes": self._metrics.size, "callbacks": callbacks,
+            "fastpg_version": _core.version(), "isa": _core.isa(),
         }  # fmt: skip
         path = self.path / CHECKPOINTS / f"checkpoint-{num_steps:013}.safetensors"
         files.write(where, path, state_file.content(state, facts), lasting=self._lasting)
@@ -281,16 +284,28 @@ def newest(where: str, path: Path) -> Path:
     return found[-1]
 
 
-def load_policy(where: str, path: Path) -> Policy:
-    """Return the policy of a run's newest checkpoint, of one that is under way as well."""
-    read_settings(where, path)
-    policy = Policy.load(path / POLICY)
+def load_network(where: str, kind: type[Kind], path: Path) -> Kind:
+    """Return a network of a run's newest checkpoint, of one that is under way as well.
+
+    Of one of many runs, whose folder has no checkpoints, the one that it ended with.
+    """
+    name, entry = (POLICY, "policy.theta") if issubclass(kind, Policy) else (VALUE, "value.theta")
+    if not (path / CHECKPOINTS).exists() and not (path / SETTINGS).exists() and (path / name).is_file():
+        return kind.load(path / name)
+    settings = read_settings(where, path)
+    if not (path / name).exists():
+        raise CheckpointError(
+            f"{where}: {str(path)!r} has no {kind.NOUN}; its algorithm is {settings['algorithm']['name']}"
+        )
+    network = kind.load(path / name)
     state, _ = state_file.load(where, newest(where, path))
     try:
-        policy.theta = state["policy.theta"]
+        network.theta = state[entry]
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: the checkpoint of {str(path)!r} is not of its policy") from error
-    return policy
+        raise CheckpointError(
+            f"{where}: the checkpoint of {str(path)!r} is not of its {kind.NOUN}"
+        ) from error
+    return network
 
 
 def _check_new(where: str, path: Path) -> None:
@@ -309,7 +324,7 @@ def _check_new(where: str, path: Path) -> None:
         )
 
 
-def _locked(where: str, path: Path) -> Any:
+def locked(where: str, path: Path) -> Any:
     """Return the folder's lock file, locked: until it is closed, or the process ends in whatever way."""
     with files.saving(where, path / LOCK):
         file = open(path / LOCK, "a+b")  # noqa: SIM115 (for as long as the run lasts)

@@ -203,25 +203,12 @@ class Runs(Sequence[TrainResult]):
             A file cannot be written.
         """
         where = "Runs.save()"
-        self.save_in(where, new_folder(where, "folder", folder))
+        self.save_in(where, new_folder(where, "folder", folder), len(self))
 
-    def save_in(self, where: str, path: Path) -> None:
-        """Do the work of `save`; `where` is the caller."""
-        digits = len(str(max(len(self) - 1, 0)))
-        for k, run in enumerate(self):
-            place = path / f"{k:0{digits}}"
-            with files.saving(where, place):
-                place.mkdir(parents=True)
-            run.policy.save_as(where, place / POLICY)
-            if run.value is not None:
-                run.value.save_as(where, place / VALUE)
-            with files.saving(where, place / METRICS):
-                metrics = Metrics(place / METRICS)
-                try:
-                    metrics.add([_records(run)[:0], _records(run)])
-                    metrics.write()
-                finally:
-                    metrics.close()
+    def save_in(self, where: str, path: Path, count: int) -> None:
+        """Do the work of `save`; `where` is the caller, `count` how many runs there were to be."""
+        for run, place in zip(self, run_places(path, count), strict=False):
+            save_run(where, place, run)
         write_table(where, path / TABLE, self.table(every_setting=True))
 
     def _groups(self) -> dict[int, list[int]]:
@@ -239,6 +226,29 @@ class Runs(Sequence[TrainResult]):
             if every_setting or any(run.config.get(name) != values[run.config["algorithm"]] for run in self):
                 chosen[name] = [run.config.get(name) for run in shown]
         return chosen
+
+
+def run_places(path: Path, count: int) -> list[Path]:
+    """Return the folders of so many runs in a folder."""
+    digits = len(str(max(count - 1, 0)))
+    return [path / f"{k:0{digits}}" for k in range(count)]
+
+
+def save_run(where: str, place: Path, run: TrainResult) -> None:
+    """Write the folder of one run; what is there of an earlier attempt is replaced."""
+    with files.saving(where, place):
+        place.mkdir(exist_ok=True)
+        (place / METRICS).unlink(missing_ok=True)
+    run.policy.save_as(where, place / POLICY)
+    if run.value is not None:
+        run.value.save_as(where, place / VALUE)
+    with files.saving(where, place / METRICS):
+        metrics = Metrics(place / METRICS)
+        try:
+            metrics.add([_records(run)[:0], _records(run)])
+            metrics.write()
+        finally:
+            metrics.close()
 
 
 def write_table(where: str, path: Path, table: Table) -> None:

@@ -30,7 +30,7 @@ from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent, value_for
-from fastpg.training.callbacks import AnyCallback, Callbacks, TrainProgress
+from fastpg.training.callbacks import AnyCallback, Callbacks, Remembered, TrainProgress
 from fastpg.training.curves import write_curve
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.metrics import Newest, history
@@ -159,8 +159,8 @@ def train(
         `RescaleAction`. By default it does not, and a warning says so where the bounds are far from 1, unless
         squash is True.
     policy : Policy, optional
-        Continue from a copy of this policy, whose shape then replaces hidden, activation, squash,
-        state_dependent_std and action_scaling; by default a new one.
+        Begin with a copy of this policy, as `Policy.load` has it of the folder of a run. Its shape then
+        replaces hidden, activation, squash, state_dependent_std and action_scaling; by default a new one.
     value : ValueFunction, optional
         The same for the value function, of all algorithms but Reinforce.
     total_steps : int
@@ -488,6 +488,10 @@ class Loop:
         stopped_because = agent.stopped_because
         show = self.show and self.leads
         with self.callbacks.watching(progress), ProgressLine(enabled=show) as line:
+            if folder is not None:
+                self.callbacks.remembered(agent.num_steps)  # what cannot be kept is found out here
+            if self._any_rank(self.callbacks.catch_up(progress())) and not stopped_because:
+                stopped_because = "callback"
             while not stopped_because:
                 before = agent.num_steps
                 self.trainer.run(SLICE_SECONDS, self._capacity(before), self.records)
@@ -506,14 +510,21 @@ class Loop:
                     )
                     line.update(text, last=bool(stopped_because))
                 # Before the checkpoint, so that a run that goes on from it has done what was due.
-                wants_end = self.callbacks(state, before, last=bool(stopped_because))
-                if self.ranks is not None:
-                    wants_end = any(self.ranks.exchange(wants_end))
+                wants_end = self._any_rank(self.callbacks(state, last=bool(stopped_because)))
                 if wants_end and not stopped_because:
                     stopped_because = "callback"
                 if folder is not None and folder.is_due(agent.num_steps) and not stopped_because:
-                    folder.try_save(self.where, self.trainer.state(), time.perf_counter() - start)
+                    self.seconds = time.perf_counter() - start
+                    folder.try_save(self.where, *self._checkpoint())
         return stopped_because
+
+    def _any_rank(self, wants_end: bool) -> bool:
+        """Return whether a callback of any rank stops the run."""
+        return wants_end if self.ranks is None else any(self.ranks.exchange(wants_end))
+
+    def _checkpoint(self) -> tuple[dict[str, NDArray[Any]], float, Remembered]:
+        """Return what a checkpoint is made of."""
+        return self.trainer.state(), self.seconds, self.callbacks.remembered(self.trainer.agent.num_steps)
 
     def _capacity(self, num_steps: int) -> int:
         """Return how many iterations there may be until Python is needed."""
@@ -544,7 +555,7 @@ class Loop:
         )
         try:
             if self.folder is not None:
-                self.folder.save(self.where, self.trainer.state(), self.seconds)
+                self.folder.save(self.where, *self._checkpoint())
                 self._save_what_was_learnt(self.folder)
             if self.save_to is not None:
                 self.policy.save_as(self.where, self.save_to)
@@ -568,10 +579,10 @@ class Loop:
         if self.folder is not None:
             try:
                 self.folder.add(self.where, self.records)
-                self.folder.save(self.where, self.trainer.state(), self.seconds)
+                self.folder.save(self.where, *self._checkpoint())
                 self._save_what_was_learnt(self.folder)
                 yield f"fastpg resume {shlex.quote(str(self.folder.path))} goes on"
-            except (SaveError, ValueError) as error:
+            except Exception as error:  # `state_dict` of a callback may raise anything
                 yield f"run not saved: {error}"
 
 

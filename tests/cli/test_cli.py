@@ -426,7 +426,7 @@ def test_info_names_the_instruction_set(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "{train, sweep, resume, plot, eval, render, diagnose, envs, info, completion}"),
+        ("", "{train, sweep, resume, plot, eval, render, export, diagnose, envs, info, completion}"),
         ("trian CartPole-v1", "trian"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
@@ -1020,7 +1020,6 @@ def test_sweep_with_halving_stops_the_worse_settings(capsys, tmp_path, monkeypat
             ("train", "--seeds", "2", "--overwrite"),
             "--overwrite goes with one run; with --seeds, --run is a folder",
         ),
-        (("train", "--seeds", "2", "--tensorboard"), "--tensorboard goes with one run"),
     ],
 )
 def test_bad_sweeps_get_a_sentence(arguments, says, capsys, tmp_path, monkeypatch):
@@ -1056,3 +1055,64 @@ def test_ctrl_c_shows_the_runs_that_have_ended(tmp_path):
     assert stdout.splitlines()[1].split()[:4] == ["0", "Reinforce", "2,000", "3"]
     assert "interrupted 3 of 6 runs had ended; saved to CartPole-v1-runs" in stderr
     assert (folder / "0" / "policy.safetensors").exists()
+
+
+# ---- callbacks --------------------------------------------------------------------------------------------
+
+WATCHED = ["CartPole-v1", "--algorithm", "vpg", "--horizon", "8", "--num-envs", "4", "--hidden", "4"]
+
+
+def test_evaluations_and_early_stopping_are_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [*WATCHED, "--total-steps", "2000", "--target-return", "inf", "--run", "run"]
+    assert cli.main(["train", *words, "--eval-every", "500", "--patience", "1e9"]) == 0
+    lines = (tmp_path / "run" / "evaluations.csv").read_text().splitlines()[1:]
+    steps = {line.split(",")[0] for line in lines}
+    assert steps == {"512", "1024", "1504", "2016"}
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+    resumed = ["resume", "run", "--total-steps", "1e9", "--eval-every", "500", "--patience", "1"]
+    assert cli.main(resumed) == 0
+    assert "stopped by callback" in capsys.readouterr().out
+    stop = fastpg.callbacks.EarlyStopping(1, monitor="eval/mean_reward")
+    _, facts = run_folder.state_file.load("", run_folder.newest("", tmp_path / "run"))
+    again = fastpg.resume("run", callback=[fastpg.callbacks.Evaluate(500), stop])
+    assert again.num_steps == facts["num_steps"]
+
+
+def test_each_of_many_runs_has_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [*WATCHED, "--total-steps", "1000", "--seeds", "2", "--eval-every", "500", "--patience", "1e6"]
+    assert cli.main(["sweep", *words, "--grid", "gamma=0.9,0.99", "--run", "runs"]) == 0
+    assert "CartPole-v1: 4 runs" in capsys.readouterr().out
+    assert all((tmp_path / "runs" / str(k) / "evaluations.csv").is_file() for k in range(4))
+    assert cli.main(["train", *words, "--target-return", "inf", "--run", "seeds"]) == 0
+    evaluated = [(tmp_path / place / "1" / "evaluations.csv").read_text() for place in ("runs", "seeds")]
+    assert evaluated[0] != evaluated[1]
+
+
+@pytest.mark.slow  # tensorboardX imports torch
+def test_tensorboard_of_many_runs_has_a_folder_for_each(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.chdir(tmp_path)
+    words = [*WATCHED, "--total-steps", "500", "--seeds", "2"]
+    assert cli.main(["train", *words, "--run", "runs", "--tensorboard"]) == 0
+    assert cli.main(["sweep", *words, "--run", "swept", "--tensorboard", "boards"]) == 0
+    for folder in ("runs/0/tensorboard", "runs/1/tensorboard", "boards/0", "boards/1"):
+        assert list((tmp_path / folder).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--eval-every 100", "--eval-every writes into the folder of a run: pass --run as well"),
+        ("--eval-every 0 --run run", "Evaluate(): every must be an integer from 1"),
+        ("--patience 0", "EarlyStopping(): patience must be an integer from 1"),
+        ("--patience soon", "--patience"),
+    ],
+)
+def test_wrong_callbacks_are_one_line(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *WATCHED, *words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not list(tmp_path.iterdir())

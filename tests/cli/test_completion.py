@@ -52,6 +52,9 @@ def test_bash_completes_commands_options_their_values_environments_and_files(scr
         "fastpg eval ru": {"runs", "rubbish"},
         "fastpg plot runs ru": {"runs"},
         "fastpg render runs --env Pend": {"Pendulum-v1"},
+        "fastpg train Taxi-v4 --fro": {"--from"},
+        "fastpg train Taxi-v4 --from ru": {"runs", "rubbish"},
+        "fastpg export ru": {"runs", "rubbish"},
         "fastpg completion z": {"zsh"},
     }
     answer = subprocess.run(

@@ -127,7 +127,7 @@ def test_a_sweep_begins_from_the_settings_of_a_run(tmp_path, monkeypatch, capsys
         ("[algorithm]\nname = 'ppo'\nform = 'gae'", "there is no setting 'form'; there are beta1"),
         ("a b", "--config config.toml is not TOML: Expected '='"),
         ("format_version = 9", "has format version 9; this fastpg reads 1"),
-        ("format_version = 1\npolicy_given = true", "began with networks that were given to train()"),
+        ("format_version = 1\npolicy_given = true", "--from PATH gives some"),
         ("[env_params]\nwings = 2", "train(): unexpected argument 'wings'"),
         ("\udcff", "is not TOML"),
     ],

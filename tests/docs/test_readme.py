@@ -52,7 +52,8 @@ def test_the_environment_of_custom_envs_trains(tmp_path, monkeypatch):
     assert len(names["returns"]) == 100
 
 
-def test_what_the_page_about_many_agents_shows_runs():
+def test_what_the_page_about_many_agents_shows_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     document = (README.parent / "docs" / "many.md").read_text()
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL)
@@ -63,4 +64,6 @@ def test_what_the_page_about_many_agents_shows_runs():
     assert 1 / 9 < sum(shares) / len(shares) < 1 / 6
     for block in blocks[2:]:
         exec(block, names)
+    assert all(one.best.mean_return > 20 for one in names["evaluations"])
+    assert (tmp_path / "runs" / "watched" / "3" / "best.safetensors").is_file()
     assert len(names["runs"]) == 16 and len(names["history"]["copied"]) == 16 * 7

@@ -184,7 +184,7 @@ EXPORT = {
 # ---- the command line ---------------------------------------------------------------------------------------------
 
 WORDS = [
-    "train", "resume", "eval", "render", "diagnose", "envs", "info", "completion", "--config", "--help", "-h", "--version", "CartPole-v1", "CartPole", "Taxi-v4", "FrozenLake-v1",
+    "train", "resume", "eval", "render", "export", "--from", "--sampled", "diagnose", "envs", "info", "completion", "--config", "--help", "-h", "--version", "CartPole-v1", "CartPole", "Taxi-v4", "FrozenLake-v1",
     "gym:CartPole-v1", "no_module:X-v0", "", "-", "--", "x", "--env", "--seed", "--gamma", "--hidden", "--algorithm", "vpg", "a2c", "ppo",
     "--no-progress", "--episodes", "--horizon", "--lam", "--activation", "--num-envs", "--stochastic", "--checkpoint", "--plot", "-o", "--fps",
     "None", "nan", "inf", "-1", "0", "3", "1e3", "0.5", "1e309", "9" * 30, "true", "\0", "\ud800", "a b", "{}", "[1]", "--policy",
@@ -215,6 +215,7 @@ VALID = [
         "2",
     ],
     ["render", str(FOLDER / "eval.safetensors"), "-o", str(FOLDER / "a.gif"), "--max-steps", "2"],
+    ["export", str(FOLDER / "eval.safetensors"), "-o", str(FOLDER / "a.h")],
     ["envs"],
     ["info"],
 ]

@@ -61,6 +61,7 @@ def many_arguments(draw):
         "save": None,
         **draw(one_of([{"horizon": 8}, {"steps_per_iteration": 30}])),
         **draw(one_of([{}, {"callback": lambda runs: [0], "callback_every": 20}])),
+        **draw(one_of([{}, {"callbacks_of": lambda k: lambda progress: k == 1}])),
     }
 
 

@@ -186,6 +186,7 @@ def resume_arguments(draw):
         "run": folder,
         "env": draw(one_of([None, "CartPole-v1"])),
         "total_steps": draw(one_of([None, 1, 80])),
+        "stretch_schedule": draw(st.booleans()),
         "target_return": draw(one_of([None, 0.0, 1e9])),
         "checkpoint_every": draw(one_of([None, 16, "1h"])),
         "keep_checkpoints": draw(one_of([None, 1])),

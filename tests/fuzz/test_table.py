@@ -36,7 +36,7 @@ LEFT_OUT = {
     **dict.fromkeys([f"torch.{name}Module.set_observations" for name in ("Policy", "Value")], "to_module calls it"),
     **dict.fromkeys(
         [f"callbacks.{name}.{method}" for name in ("Callback", "EarlyStopping", "Evaluate", "TensorBoard")
-         for method in ("on_training_start", "__call__", "on_training_end")],
+         for method in ("on_training_start", "__call__", "on_training_end", "state_dict", "load_state_dict")],
         "train calls it",
     ),
     "callbacks.Callback": "a base class without arguments",

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import fastpg
+from fastpg.callbacks import EarlyStopping, Evaluate
 from fastpg.training import run_folder, state_file
 from tests.support import jit_envs
 
@@ -37,7 +38,10 @@ CASES = {
     ),
     "trpo": ("CartPole-v1", fastpg.TRPO(value_epochs=2), {"horizon": 64, "hidden": (16,)}),
     "jit": (jit_envs.CartPole, fastpg.VPG(value_epochs=1), {"horizon": 32, "hidden": (16,)}),
+    "stopped": ("CartPole-v1", fastpg.VPG(value_epochs=2), {"horizon": 64, "hidden": (16,)}),
 }
+# Of the case that a callback ends, long before its steps are through.
+CALLBACKS = {"stopped": lambda: [Evaluate(50_000, 3), EarlyStopping(100_000, min_delta=25.0)]}
 SETTINGS = {"total_steps": 400_000, "seed": 7, "checkpoint_every": 20_000}
 ROOT = Path(__file__).parents[2]
 READY, DONE = "ready\n", "done\n"
@@ -46,9 +50,10 @@ READY, DONE = "ready\n", "done\n"
 def begin_or_go_on(name, folder):
     """Do what a user does who starts the same command again after a crash."""
     env, algorithm, settings = CASES[name]
+    callback = CALLBACKS.get(name, lambda: None)()
     if (folder / run_folder.SETTINGS).exists():
-        return fastpg.resume(folder, env=env)
-    return fastpg.train(env, algorithm, run=folder, **settings, **SETTINGS)
+        return fastpg.resume(folder, env=env, callback=callback)
+    return fastpg.train(env, algorithm, run=folder, callback=callback, **settings, **SETTINGS)
 
 
 def killed_runs(name, kills, seed):
@@ -72,7 +77,7 @@ def killed_runs(name, kills, seed):
             )
             kills -= killed
             if not killed:
-                check_equal(fastpg.resume(folder, env=CASES[name][0]), folder, uninterrupted, whole)
+                check_equal(begin_or_go_on(name, folder), folder, uninterrupted, whole)
                 shutil.rmtree(folder)
                 ended += 1
     return ended

@@ -7,8 +7,11 @@ import pytest
 
 import fastpg
 from fastpg.callbacks import Callback, EarlyStopping, Evaluate
+from fastpg.training import run_folder
 from fastpg.training.metrics import COLUMNS
+from tests.support.killed import check_equal
 from tests.support.mounts import mounted
+from tests.support.quick import few
 
 SHORT = {"hidden": (8,), "num_envs": 4, "horizon": 32, "total_steps": 1280, "seed": 1}  # 128 an iteration
 
@@ -125,6 +128,108 @@ def test_what_is_no_callback_is_refused_before_the_run():
     bad.every = 0
     with pytest.raises(ValueError, match=r"callback\[0\].every must be an integer >= 1, got 0"):
         train([bad])
+
+
+# ---- runs that go on ------------------------------------------------------------------------------------
+
+OFTEN = {"checkpoint_every": 128, "keep_checkpoints": 1000}
+
+
+def stopping(monitor=None, patience=1024):
+    stop = EarlyStopping(patience, min_delta=1e6, monitor=monitor)
+    return [Evaluate(384, 2, max_steps=30), stop] if monitor == "eval/mean_reward" else stop
+
+
+def killed_before(folder, checkpoint, place):
+    """Copy the folder of a run as if its process had been killed before one of its checkpoints."""
+    shutil.copytree(folder, place)
+    for late in sorted((place / "checkpoints").iterdir())[checkpoint:]:
+        late.unlink()
+    return place
+
+
+@pytest.mark.parametrize("monitor", few([None, "train/entropy", "eval/mean_reward"], {None}))
+def test_a_run_that_was_killed_stops_where_one_does_that_was_not(monitor, tmp_path):
+    whole = train(stopping(monitor), run=tmp_path / "whole", total_steps=2**40, **OFTEN)
+    count = len(list((tmp_path / "whole" / "checkpoints").iterdir()))
+    assert whole.stopped_because == "callback" and count > 8
+    for checkpoint in (2, 6, count):  # the last one: it had ended, and is asked again
+        folder = killed_before(tmp_path / "whole", checkpoint, tmp_path / f"killed-{checkpoint}")
+        run = fastpg.resume(folder, callback=stopping(monitor))
+        assert run.stopped_because == "callback"
+        check_equal(run, folder, whole, tmp_path / "whole")
+
+
+def test_callbacks_that_an_exception_came_before_are_called_when_the_run_goes_on(tmp_path):
+    def fail(progress):
+        if progress.num_steps == 512:
+            raise KeyboardInterrupt
+
+    whole = train([Evaluate(256, 2), stopping()], run=tmp_path / "whole", total_steps=2**40)
+    with pytest.raises(KeyboardInterrupt):
+        train([Evaluate(256, 2), fail, stopping()], run=tmp_path / "run", total_steps=2**40)
+    evaluation = Evaluate(256, 2)
+    run = fastpg.resume(tmp_path / "run", callback=[evaluation, stopping()])
+    check_equal(run, tmp_path / "run", whole, tmp_path / "whole")
+    steps = [one.num_steps for one in evaluation.evaluations]
+    assert steps == sorted(set(steps)) and 512 in steps
+    written = [(tmp_path / name / "evaluations.csv").read_text() for name in ("run", "whole")]
+    assert written[0] == written[1]
+
+
+def test_a_callback_that_stopped_a_run_is_asked_again_before_it_goes_on(tmp_path):
+    train(Told(every=1, stop_at=500), run=tmp_path / "run")
+    again = Told(every=1, stop_at=500)
+    assert fastpg.resume(tmp_path / "run", callback=again).num_steps == 512
+    assert again.log == [("start", 512), ("call", 512), ("end", 512)]
+    assert fastpg.resume(tmp_path / "run", callback=Told(every=1, stop_at=900)).num_steps == 1024
+    assert fastpg.resume(tmp_path / "run").num_steps == 1280
+
+
+class Counting(Callback):
+    """Counts its calls, over all of a run."""
+
+    every = 128
+
+    def __init__(self, count=0, state=None):
+        self.count, self.state = count, state
+
+    def __call__(self, progress):
+        self.count += 1
+
+    def state_dict(self):
+        return {"count": self.count} if self.state is None else self.state
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def test_each_callback_is_given_the_state_of_its_own(tmp_path):
+    train([Counting(100), Told(), Counting(200)], run=tmp_path / "run", total_steps=640)
+    first, second, third = Counting(), Counting(), Counting()
+    fastpg.resume(tmp_path / "run", total_steps=1280, callback=[first, second, third])
+    assert (first.count, second.count, third.count) == (110, 210, 5)
+
+
+def test_a_state_that_json_does_not_say_is_refused_before_the_first_iteration(tmp_path):
+    for number, state in enumerate(({1, 2}, {"x": np.zeros(2)}, 3)):
+        callbacks = [Counting(state=state), lambda progress: pytest.fail("it trained")]
+        says = r"train\(\): Counting.state_dict\(\) must return a dict that JSON can say"
+        with pytest.raises(TypeError, match=says):
+            train(callbacks, run=tmp_path / str(number))
+    train(Counting(state={1, 2}))  # nobody asks for it where there is no folder
+
+
+def test_a_state_of_another_kind_is_a_sentence_and_is_not_lost(tmp_path):
+    train(Counting(state={"number": 3}), run=tmp_path / "run", total_steps=640)
+    for _ in range(2):
+        says = r"resume\(\): Counting cannot go on with what the checkpoint has of it: KeyError: 'count'"
+        with pytest.raises(fastpg.CheckpointError, match=says):
+            fastpg.resume(tmp_path / "run", total_steps=1280, callback=Counting())
+    with pytest.raises(RuntimeError, match="at the start"):
+        fastpg.resume(tmp_path / "run", total_steps=1280, callback=[Told(fail_at=("start",)), Counting()])
+    _, facts = run_folder.state_file.load("", run_folder.newest("", tmp_path / "run"))
+    assert facts["callbacks"] == [{"name": "Counting", "due": False, "state": {"number": 3}}]
 
 
 # ---- Evaluate -------------------------------------------------------------------------------------------

@@ -215,9 +215,29 @@ def test_another_build_is_warned_of(folder):
 def test_more_steps_are_another_schedule(tmp_path):
     algorithm = fastpg.VPG(linear_schedule=True)
     fastpg.train("CartPole-v1", algorithm, run=tmp_path / "run", total_steps=1000)
-    with pytest.raises(ValueError, match="total_steps cannot change in a run with linear_schedule"):
+    says = "has linear_schedule, whose line falls to 0 at 1,000 steps. With stretch_schedule=True .* at 2,000"
+    with pytest.raises(ValueError, match=says):
         fastpg.resume(tmp_path / "run", total_steps=2000)
     fastpg.resume(tmp_path / "run", total_steps=1000)
+
+
+@pytest.mark.parametrize("algorithm", [fastpg.VPG(linear_schedule=True), fastpg.PPO(linear_clip_range=True)])
+def test_a_schedule_is_stretched_to_the_new_end_and_lasts(algorithm, tmp_path):
+    settings = {"horizon": 16, "num_envs": 8, "hidden": (8,), "seed": 3}
+    fastpg.train("CartPole-v1", algorithm, run=tmp_path / "run", total_steps=1024, **settings)
+    shutil.copytree(tmp_path / "run", tmp_path / "whole")
+    how = {"total_steps": 2048, "stretch_schedule": True, "checkpoint_every": 128, "keep_checkpoints": 1000}
+    whole = fastpg.resume(tmp_path / "whole", **how)
+    before = whole.history["total_steps"] - whole.history["num_steps"]
+    ends = np.where(before < 1024, 1024, 2048)
+    if algorithm.linear_schedule:
+        expected = algorithm.learning_rate * (1 - before / ends)
+        np.testing.assert_allclose(whole.history["learning_rate"], expected)
+    fastpg.resume(tmp_path / "run", **how)
+    for late in run_folder.checkpoints(tmp_path / "run")[-3:]:
+        late.unlink()  # as if the process had been killed before
+    killed.check_equal(fastpg.resume(tmp_path / "run"), tmp_path / "run", whole, tmp_path / "whole")
+    assert run_folder.read_settings("", tmp_path / "run")["stretched_from"] == [1024]
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_taken_without_it(folder):
@@ -348,6 +368,6 @@ def test_toml_reads_back():
 
 
 def test_the_policy_of_a_run_under_way_is_that_of_its_newest_checkpoint(folder):
-    policy = run_folder.load_policy("", folder)
+    policy = fastpg.Policy.load(folder)
     assert policy.theta.tobytes() == fastpg.Policy.load(folder / "policy.safetensors").theta.tobytes()
     assert policy.env_id == "CartPole-v1"
