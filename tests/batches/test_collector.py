@@ -20,7 +20,7 @@ from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
 from fastpg.training.agent import core_agent
-from fastpg.training.train import GymnasiumTrainer
+from fastpg.training.trainer import GymnasiumTrainer
 from tests.support.agents import oracle_update
 from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted, vector_of
 from tests.support.oracle import relative_error
