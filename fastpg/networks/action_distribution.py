@@ -79,6 +79,7 @@ class ActionDistribution(Parametric):
         Examples
         --------
         >>> import numpy as np
+        >>> from fastpg import Policy
         >>> policy = Policy.for_env("CartPole-v1")
         >>> policy.theta[:] = 0.0
         >>> policy.log_prob(np.zeros((2, 4), np.float32), np.array([0, 1])).round(4)
@@ -112,6 +113,7 @@ class ActionDistribution(Parametric):
         Examples
         --------
         >>> import numpy as np
+        >>> from fastpg import Policy
         >>> policy = Policy.for_env("CartPole-v1")
         >>> policy.theta[:] = 0.0
         >>> round(float(policy.entropy(np.zeros(4, np.float32))), 4)
@@ -169,6 +171,7 @@ class ActionDistribution(Parametric):
         Examples
         --------
         >>> import numpy as np
+        >>> from fastpg import Policy
         >>> policy = Policy.for_env("CartPole-v1", hidden=())
         >>> policy.theta[:] = 0.0
         >>> obs = np.array([1, 0, 0, 0], np.float32)
@@ -217,6 +220,7 @@ class ActionDistribution(Parametric):
         Examples
         --------
         >>> import numpy as np
+        >>> from fastpg import Policy
         >>> policy = Policy.for_env("CartPole-v1", hidden=())
         >>> other = policy.copy()
         >>> other.parameters()["head.bias"][:] += [0.0, 1.0]

@@ -252,7 +252,7 @@ def test_odd_options_and_actions_are_refused():
     with pytest.raises(ValueError, match=r"from_env_actions\(\): actions must be finite, but"):
         policy.from_env_actions(np.float32([0, np.nan]))
     with pytest.raises(ValueError, match="the policy does not squash its actions"):
-        fastpg.Policy(OBS, SQUASHED).from_env_actions(np.zeros(2, np.float32))
+        fastpg.Policy(OBS, SQUASHED, action_scaling=False).from_env_actions(np.zeros(2, np.float32))
 
 
 def test_policies_that_squash_to_other_bounds_are_others():
@@ -268,7 +268,7 @@ def test_policies_that_squash_to_other_bounds_are_others():
 
 
 def test_files_of_before_are_read_and_their_options_are_off(tmp_path):
-    policy = fastpg.Policy(OBS, SQUASHED)
+    policy = fastpg.Policy(OBS, SQUASHED, action_scaling=False)
     policy.save(tmp_path / "plain")
     assert b"squash" not in (tmp_path / "plain").read_bytes()
     loaded = fastpg.Policy.load(tmp_path / "plain")
