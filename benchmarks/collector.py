@@ -20,7 +20,7 @@ from fastpg import A2C, Policy, Reinforce, ValueFunction, _core
 from fastpg.batches.collector import Collector
 from fastpg.envs.gymnasium.adapter import opened
 from fastpg.training.agent import bootstraps, core_agent
-from fastpg.training.train import GymnasiumTrainer
+from fastpg.training.trainer import GymnasiumTrainer
 
 
 class Trivial(VectorEnv):

@@ -1,4 +1,5 @@
-/* fastpg.h - the whole C API of the compiled core. Reading this header is reading its manual.
+/* fastpg.h - the whole C API of the compiled core. Reading this header is reading its manual. Who writes an environment needs the section
+ * "environments" alone.
  *
  * Conventions. Parameters are one flat float32 vector theta: per layer the weight (out, in) row-major, then the bias
  * (out,), hidden layers first, the head last, then log_std where the policy has it. Environment state is float64. Arrays are C-contiguous. A function
@@ -363,7 +364,7 @@ typedef struct {
 
 enum { FPG_MAX_ENTRIES = 32 };
 
-/* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
+/* ---- options and statistics, listed once ------------------------------------------------------------------------------ */
 
 /* Phi_t, the weight of grad log pi(a_t|s_t). FPG_PHI_Q: the n-step return with V after it. FPG_PHI_TD: r + gamma V(s') - V(s).
  * FPG_PHI_GAE: the sum of (gamma lam)^k times the TD residuals. The last three need a value function. */
@@ -442,6 +443,10 @@ fpg_stats fpg_stats_unknown(void);
 /* The fields of a list, in its order; their number. */
 int32_t fpg_statistics_fields(const fpg_field **fields);
 int32_t fpg_collect_fields(const fpg_field **fields);
+/* How many of `episodes` environment `env` of num_envs plays. */
+int64_t fpg_episode_quota(int64_t episodes, int64_t num_envs, int64_t env);
+
+/* ---- the fused pass: step, score, accumulate ------------------------------------------------------------------- */
 
 typedef struct fpg_sampler fpg_sampler;
 
@@ -460,6 +465,9 @@ fpg_status fpg_sampler_record(fpg_sampler *sampler, const float *theta, const fp
 void fpg_sampler_recorded(const fpg_sampler *sampler, float *obs);
 fpg_status fpg_sampler_recorded_gradient(fpg_sampler *sampler, const float *theta, const fpg_collect *collect, const float *baseline,
                                          float *gradient, fpg_stats *stats, fpg_poll poll);
+
+/* ---- batches: steps of environments, time first ------------------------------------------------------------------------- */
+
 /* A batch: T = num_steps steps of N = num_envs environments, time first, arrays of the caller's. actions are int64, or float32 of
  * FPG_GAUSSIAN: as they are drawn, before they are clipped or squashed for the environment; log_probs are theirs. obs are rows as fpg_logits
  * takes them. Flags are 0 or 1, both where a time limit met an absorbing state. last_obs is what step T would see: the next
@@ -484,6 +492,12 @@ typedef struct {
     const int64_t *episode_lengths; /* (num_episodes,) each */
     double entropy;           /* mean over the rows; NaN: to be computed */
 } fpg_batch;
+
+/* The gradient of a batch, its parts one by one. value_theta: NULL without a value function. baseline: (T, N) of the caller's, for
+ * FPG_VALUE_BASELINE; NULL: that of the value function. */
+fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, const float *theta, const float *value_theta,
+                              const fpg_batch *batch, const fpg_collect *collect, const float *baseline, float *gradient,
+                              fpg_stats *stats, fpg_poll poll);
 
 /* `horizon` steps of every environment, written to *out; no gradient. The action of environment i at the t-th step is what
  * fpg_act draws for row i with `seed` at first_step + t. v: whose environments, as many as the sampler's and of the same kind.
@@ -589,6 +603,8 @@ int64_t fpg_agent_total_steps(const fpg_agent *agent);
 /* Mean return of the newest iterations with 100 episodes together, or of as many as there are; NaN before there are any. */
 double fpg_agent_mean_return(const fpg_agent *agent);
 
+/* ---- a trainer: an agent and its environments --------------------------------------------------------------------------- */
+
 /* An agent and its environments, of which the sampler's seed is the agent's. The caller keeps the agent. NULL if memory runs out. */
 typedef struct fpg_trainer fpg_trainer;
 
@@ -607,6 +623,9 @@ fpg_status fpg_trainer_run(fpg_trainer *trainer, double seconds, int64_t capacit
 char *fpg_trainer_take_state(fpg_trainer *trainer, size_t *size);
 /* Goes on where a trainer of the same shapes stood; the bytes are then the trainer's. */
 void fpg_trainer_give_state(fpg_trainer *trainer, char *state);
+
+/* ---- many runs -------------------------------------------------------------------------------------------------------- */
+
 /* One of many runs: the arguments of fpg_agent_new and fpg_trainer_new, and what has become of it. */
 typedef struct {
     const fpg_environment *env;
@@ -639,14 +658,6 @@ fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progr
 fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused);
 /* Gives back stats and state, and nothing else. */
 void fpg_run_free(fpg_run *run);
-
-/* How many of `episodes` environment `env` of num_envs plays. */
-int64_t fpg_episode_quota(int64_t episodes, int64_t num_envs, int64_t env);
-/* The gradient of a batch, its parts one by one. value_theta: NULL without a value function. baseline: (T, N) of the caller's, for
- * FPG_VALUE_BASELINE; NULL: that of the value function. */
-fpg_status fpg_batch_gradient(const fpg_network *net, const fpg_network *value, const float *theta, const float *value_theta,
-                              const fpg_batch *batch, const fpg_collect *collect, const float *baseline, float *gradient,
-                              fpg_stats *stats, fpg_poll poll);
 
 /* ---- for tests, and where Python has to have the kernels' bits ------------------------------------------------------ */
 

@@ -49,10 +49,11 @@ from fastpg.training.halving import halving
 from fastpg.training.many import train_many
 from fastpg.training.population import Population, train_population
 from fastpg.training.recommended import recommended
+from fastpg.training.result import TrainResult
 from fastpg.training.resume import resume
 from fastpg.training.runs import Runs
 from fastpg.training.search import grid, sample
-from fastpg.training.train import TrainResult, train
+from fastpg.training.train import train
 from fastpg.video.render import render
 
 __version__ = _version()

@@ -20,9 +20,9 @@ from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.system import build_info, set_num_threads
 from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, Plan, Report, run_all, to_the_ends
+from fastpg.training.result import TrainResult
 from fastpg.training.runs import Runs
 from fastpg.training.search import Setting
-from fastpg.training.train import TrainResult
 from fastpg.training.watched import Standing
 
 try:

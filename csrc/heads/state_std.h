@@ -1,12 +1,15 @@
 /* state_std.h - the diagonal Gaussian whose standard deviations depend on the observation. Lanes run along rows.
  *
  * Outputs are (2 size, ld): the means, then every row's own log_std, held between two bounds so that neither the standard deviation
- * nor its inverse overflows. Scores replace them, as in gaussian.h; that of a log_std which is held is exactly 0.
+ * nor its inverse overflows. Scores replace them, as in gaussian.h; that of a log_std which is held is FPG_HELD_SCORE.
  */
 #ifndef FPG_STATE_STD_H
 #define FPG_STATE_STD_H
 
 #include "heads/gaussian.h"
+
+/* A zero that tells itself from the score of a log_std which is free: where z^2 = 1, z^2 - 1 is +0. */
+#define FPG_HELD_SCORE (-0.0f)
 
 /* NaN stays. */
 static inline float fpg_held_log_std(float log_std)
@@ -32,7 +35,7 @@ static void fpg_state_std_sample(int32_t size, int32_t width, ptrdiff_t ld, cons
                 action[i] = mean[i] + fpg_expf(held) * deviate;
                 entropy[block + i] += held + (FPG_LOG_SQRT_2PI + 0.5f) + 0.0f * (action[i] + log_std[i]);
                 mean[i] = deviate * fpg_expf(-held);
-                log_std[i] = held == log_std[i] ? deviate * deviate - 1.0f : 0.0f;
+                log_std[i] = held == log_std[i] ? deviate * deviate - 1.0f : FPG_HELD_SCORE;
             }
         }
     }
@@ -48,7 +51,7 @@ static void fpg_state_std_score(int32_t size, int32_t width, ptrdiff_t ld, const
         FPG_SIMD for (int32_t i = 0; i < width; i++) {
             const float held = fpg_held_log_std(log_std[i]), inverse = fpg_expf(-held), z = (action[i] - mean[i]) * inverse;
             mean[i] = weight[i] * (z * inverse);
-            log_std[i] = held == log_std[i] ? weight[i] * (z * z - 1.0f) : 0.0f;
+            log_std[i] = held == log_std[i] ? weight[i] * (z * z - 1.0f) : FPG_HELD_SCORE;
         }
     }
 }
@@ -70,13 +73,16 @@ static void fpg_state_std_log_prob(int32_t size, int32_t width, ptrdiff_t ld, co
     }
 }
 
-/* dscores += coefficient * d entropy / d log_std, which is 1 where none is held: where its score is not 0. */
+/* dscores += coefficient * d entropy / d log_std, which is 1, and 0 where it is held. score: without weights, which could turn its
+ * sign; that of rows which are not active does not matter. */
 static void fpg_state_std_entropy_gradient(int32_t size, int32_t rows, ptrdiff_t score_ld, const float *FPG_RESTRICT score,
                                            const float *FPG_RESTRICT active, float coefficient, ptrdiff_t ld, float *FPG_RESTRICT dscores)
 {
     for (int32_t k = size; k < 2 * size; k++)
-        FPG_SIMD for (int32_t i = 0; i < rows; i++)
-            dscores[k * ld + i] += score[k * score_ld + i] != 0 ? coefficient * active[i] : 0.0f;
+        FPG_SIMD for (int32_t i = 0; i < rows; i++) {
+            const int is_held = fpg_float_bits(score[k * score_ld + i]) == fpg_float_bits(FPG_HELD_SCORE);
+            dscores[k * ld + i] += is_held ? 0.0f : coefficient * active[i];
+        }
 }
 
 /* F_z dz replaces the outputs z: 1 / std^2 of a mean, and 2 of a log_std that is not held. */

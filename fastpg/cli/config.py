@@ -14,8 +14,8 @@ from typing import Any
 
 from fastpg import _check, _core
 from fastpg.cli.options import ALGORITHMS, DEFAULT_ALGORITHM, OF_ONE_RUN, train_options
+from fastpg.training.begin import COLLECTIONS
 from fastpg.training.settings import FORMAT_VERSION
-from fastpg.training.train import COLLECTIONS
 
 TABLES = ("env_params", "reset_options")  # of values that cannot all be typed
 # What the settings of a run say that is no option.

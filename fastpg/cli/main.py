@@ -67,8 +67,9 @@ from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
 from fastpg.training.curves import curves, draw, in_characters
+from fastpg.training.result import TrainResult
 from fastpg.training.resume import resume
-from fastpg.training.train import TrainResult, train
+from fastpg.training.train import train
 
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
 

@@ -265,9 +265,9 @@ class PlotOptions:
     out: Path | None = None
 
 
-@dataclass(frozen=True)
-class EvalOptions:
-    """Play episodes with a saved policy and report what they earned.
+@dataclass(frozen=True, kw_only=True)
+class PlayOptions:
+    """What commands that play episodes with a saved policy share.
 
     Parameters
     ----------
@@ -287,42 +287,34 @@ class EvalOptions:
 
     path: tyro.conf.Positional[Path]
     env: str | None = None
-    episodes: int = EVALUATION_EPISODES
+    episodes: int
     seed: int = 0
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    max_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions(PlayOptions):
+    """Play episodes with a saved policy and report what they earned."""
+
+    episodes: int = EVALUATION_EPISODES
     max_steps: int = EVALUATION_MAX_STEPS
 
 
-@dataclass(frozen=True)
-class RenderOptions:
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(PlayOptions):
     """Show episodes of a saved policy, drawn by Gymnasium's renderers.
 
     Parameters
     ----------
-    path
-        A policy that `fastpg train` saved, or the folder of a run.
     out
         The file to make: .gif (needs Pillow), .mp4 or .webm (need ffmpeg). One that is there is replaced.
-    env
-        Environment; by default the one that the policy was trained in.
-    episodes
-        How many.
-    seed
-        Seeds the episodes.
-    stochastic
-        Draw the actions instead of taking the most likely one.
-    max_steps
-        End an episode here.
     fps
         Steps shown in a second; by default as many as the environment takes.
     """
 
-    path: tyro.conf.Positional[Path]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    env: str | None = None
     episodes: int = 1
-    seed: int = 0
-    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
     max_steps: int = DEFAULT_MAX_STEPS
     fps: float | None = None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastpg.batches.evaluate import evaluate
 from fastpg.cli.environments import environment, environment_name
-from fastpg.cli.options import EvalOptions, ExportOptions, RenderOptions
+from fastpg.cli.options import EvalOptions, ExportOptions, PlayOptions, RenderOptions
 from fastpg.cli.says import fail
 from fastpg.envs.gymnasium.adapter import FORCED
 from fastpg.exports import ENDINGS
@@ -23,37 +23,19 @@ WITHOUT_SCREEN = {"MUJOCO_GL": "egl", "SDL_VIDEODRIVER": "dummy"}
 
 def eval_policy(options: EvalOptions) -> int:
     """Do `fastpg eval`."""
-    policy, env_id, params = _saved("eval", options.path, options.env)
-    returns, lengths = evaluate(
-        env_id,
-        policy,
-        episodes=options.episodes,
-        deterministic=not options.stochastic,
-        seed=options.seed,
-        max_steps=options.max_steps,
-        **params,
-    )
+    policy, env_id, arguments = _played("eval", options)
+    returns, lengths = evaluate(env_id, policy, **arguments)
     _say_earned(env_id, returns, lengths)
     return 0
 
 
 def render_policy(options: RenderOptions) -> int:
     """Do `fastpg render`."""
-    policy, env_id, params = _saved("render", options.path, options.env)
+    policy, env_id, arguments = _played("render", options)
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         for name, how in WITHOUT_SCREEN.items():
             os.environ.setdefault(name, how)
-    returns, lengths = render(
-        env_id,
-        policy,
-        options.out,
-        episodes=options.episodes,
-        deterministic=not options.stochastic,
-        seed=options.seed,
-        max_steps=options.max_steps,
-        fps=options.fps,
-        **params,
-    )
+    returns, lengths = render(env_id, policy, options.out, fps=options.fps, **arguments)
     _say_earned(env_id, returns, lengths)
     print(f"  video   {options.out}, {options.out.stat().st_size / 1e6:.2f} MB")
     return 0
@@ -68,6 +50,19 @@ def export_policy(options: ExportOptions) -> int:
         return fail(error, 1)
     print(f"{options.out}: the policy of {options.path} as {ENDINGS[options.out.suffix]}")
     return 0
+
+
+def _played(command: str, options: PlayOptions) -> tuple[Policy, Any, dict[str, Any]]:
+    """Return a saved policy, the environment that it plays, and the other arguments of what plays it."""
+    policy, env_id, params = _saved(command, options.path, options.env)
+    arguments = {
+        "episodes": options.episodes,
+        "deterministic": not options.stochastic,
+        "seed": options.seed,
+        "max_steps": options.max_steps,
+        **params,
+    }
+    return policy, env_id, arguments
 
 
 def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict[str, Any]]:

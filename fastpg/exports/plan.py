@@ -8,7 +8,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from fastpg.networks.policy import LOG_STD_RANGE, Policy
+from fastpg.networks.action_distribution import LOG_STD_RANGE
+from fastpg.networks.policy import Policy
 
 F32 = NDArray[np.float32]
 

@@ -14,10 +14,10 @@ from fastpg.algorithms import Algorithm, require_algorithm
 from fastpg.envs.gymnasium.adapter import AnyEnv, VectorizationMode
 from fastpg.networks.policy import Activation, Policy
 from fastpg.networks.value import ValueFunction
+from fastpg.training.begin import COLLECTIONS, collection_of
 from fastpg.training.members import Members, Pauses, Plan, every, run_all, to_the_ends
 from fastpg.training.runs import Runs
 from fastpg.training.search import RUN_SETTINGS, Setting
-from fastpg.training.train import COLLECTIONS, collection_of
 from fastpg.training.watched import CallbacksOf
 
 MAX_RUNS = 1_000_000

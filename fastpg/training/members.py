@@ -23,12 +23,15 @@ from fastpg.errors import SaveError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import core_arguments
+from fastpg.training.begin import COLLECTIONS, begin
 from fastpg.training.callbacks import Callbacks, TrainProgress
+from fastpg.training.loop import Loop
 from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine, runs_text
+from fastpg.training.result import TrainResult
 from fastpg.training.rungs import Journal
 from fastpg.training.runs import Runs, Table, new_folder, run_places, write_table
-from fastpg.training.train import COLLECTIONS, Loop, TrainResult, begin, make_trainer
+from fastpg.training.trainer import make_trainer
 from fastpg.training.watched import CallbacksOf, Standing, Watched, callbacks_of_each
 
 Report = Callable[[int, int], None]  # steps so far, runs that have ended

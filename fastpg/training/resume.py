@@ -16,11 +16,14 @@ from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import check_state
+from fastpg.training.begin import COLLECTIONS, facts_of
 from fastpg.training.callbacks import AnyCallback, Callbacks
 from fastpg.training.fingerprint import fingerprint
+from fastpg.training.loop import Loop
+from fastpg.training.result import TrainResult
 from fastpg.training.run_folder import MAX_KEPT, POLICY, VALUE, Interval, RunFolder
 from fastpg.training.settings import algorithm_of, check_machine, env_params_of, run_config
-from fastpg.training.train import COLLECTIONS, Loop, TrainResult, facts_of, make_trainer
+from fastpg.training.trainer import make_trainer
 
 
 def resume(

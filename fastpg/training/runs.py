@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, files
 from fastpg._brief import columns
 from fastpg.training.metrics import FIELDS, Metrics, means
+from fastpg.training.result import TrainResult
 from fastpg.training.statistics import interquartile_mean, interval
-from fastpg.training.train import TrainResult
 
 WINDOW = 100  # episodes in a mean return, as of `target_return`
 TABLE, METRICS, POLICY, VALUE = "runs.csv", "metrics.csv", "policy.safetensors", "value.safetensors"

@@ -103,7 +103,7 @@ def test_every_use_refuses_parameters_that_are_not_finite(policy):
         ({"observation_space": Dict({"x": BOX})}, ValueError, ["observation_space", "Dict("]),
         ({"observation_space": 4}, TypeError, ["observation_space must be a gymnasium space, got 4"]),
         (
-            {"action_space": Box(0, 9, (2,), np.int64)},
+            {"action_space": Box(0, 9, (2,), np.int64), "action_scaling": False},
             ValueError,
             ["action_space must be Discrete, MultiDiscrete, MultiBinary or a Box of floats", "int64"],
         ),

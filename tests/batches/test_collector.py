@@ -20,7 +20,7 @@ from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
 from fastpg.training.agent import core_agent
-from fastpg.training.train import GymnasiumTrainer
+from fastpg.training.trainer import GymnasiumTrainer
 from tests.support.agents import oracle_update
 from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted, vector_of
 from tests.support.oracle import relative_error
@@ -31,7 +31,8 @@ NAN = math.nan
 
 def collector_of(env, seed=0, hidden=(8,), **options):
     with opened("test", env, None) as wrapped:
-        policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space, hidden=hidden)
+        observations, actions = wrapped.observation_space, wrapped.action_space
+        policy = fastpg.Policy(observations, actions, hidden=hidden, action_scaling=False)
         return Collector(wrapped, policy.network, seed, **options), policy
 
 
@@ -380,7 +381,7 @@ def test_training_with_every_head_is_what_the_oracle_makes_of_it(kind, monkeypat
 
 def replay(algorithm, env, collection, monkeypatch):
     recorded = Recorded(monkeypatch)
-    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
+    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1, action_scaling=False)
     policy.theta *= 3  # so that the head tells actions apart
     value = fastpg.ValueFunction.for_env(env, hidden=(5,), seed=2)
     critic = not isinstance(algorithm, fastpg.Reinforce)

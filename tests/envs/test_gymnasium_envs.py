@@ -560,6 +560,7 @@ class Bomb(Scripted):
         return super().step(action)
 
 
+@pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium says as well what it raises
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_an_exception_of_an_environment_is_heard(mode):
     with pytest.raises(RuntimeError, match="the simulator has crashed"):

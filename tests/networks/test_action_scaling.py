@@ -36,7 +36,7 @@ def test_actions_are_those_of_rescale_action(space):
     policy = fastpg.Policy(OBS, space, action_scaling=True)
     drawn = np.random.default_rng(0).normal(size=(50, *space.shape)).astype(np.float32)
     got = policy.env_actions(drawn)
-    assert got.dtype == space.dtype and all(map(space.contains, got))
+    assert got.dtype == space.dtype and all(space.contains(np.asarray(one)) for one in got)
     np.testing.assert_allclose(got, rescaled(space, drawn), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(policy.env_actions(drawn[3]), got[3])
     np.testing.assert_array_equal(
@@ -149,7 +149,7 @@ def test_files_from_before_the_option_are_not_scaled(tmp_path):
     ("space", "warns"),
     [
         (Box(0.0, 100.0, (1,)), True), (Box(-0.2, 0.2, (1,)), True),
-        (Box(np.array([-1, 0]), np.array([1, 9.0])), True),
+        (Box(np.float32([-1, 0]), np.float32([1, 9])), True),
         (Box(-2.0, 2.0, (1,)), False), (Box(-0.4, 0.4, (17,)), False), (Box(-3.0, 3.0, (1,)), False),
         (Box(-np.inf, np.inf, (1,)), False), (Box(0.0, np.inf, (1,)), False), (Discrete(100), False),
         (Box(0.0, 1.0, (1,)), False),

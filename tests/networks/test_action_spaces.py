@@ -166,7 +166,7 @@ class Target(gymnasium.Env):
         return np.zeros(3, np.float32), {}
 
     def step(self, action):
-        assert self.action_space.contains(action), (action, self.action_space)
+        assert self.action_space.contains(np.asarray(action)), (action, self.action_space)
         self._steps += 1
         return np.zeros(3, np.float32), float(np.sum(action)), self._steps == 3, False, {}
 

@@ -126,6 +126,23 @@ def test_log_std_that_are_outputs_are_held_and_have_no_gradient_beyond(isa, log_
     np.testing.assert_array_equal(policy.fisher_product(obs, direction)[-2:], 2.0 * is_free)
 
 
+def test_an_action_one_deviation_off_the_mean_gets_the_entropys_gradient(isa):
+    policy = fastpg.Policy(OBS, Box(-1, 1, (2,)), hidden=(), state_dependent_std=True)
+    policy.theta[:] = 0
+    obs, actions, rows = np.zeros((8, 3), np.float32), np.ones((8, 2), np.float32), -np.ones(8, np.float32)
+    gradient = fastpg.policy_gradient(policy, obs, actions, rows, entropy_coef=0.5)
+    np.testing.assert_array_equal(gradient[-2:], 0.5)  # though z^2 - 1 is 0, as the score of one that is held
+
+
+@pytest.mark.parametrize("hidden", [(), (5,)])
+def test_log_std_that_are_held_have_no_gradient_where_environments_are_stepped_either(isa, hidden):
+    policy = fastpg.Policy.for_env("Pendulum-v1", hidden=hidden, state_dependent_std=True)
+    policy.parameters()["head.bias"][1] = 5
+    gradient, _ = core_estimate("Pendulum-v1", policy, 17, 20, "total", horizon=40, entropy_coef=0.5)
+    assert gradient[-2] != 0
+    assert gradient[-1] == 0
+
+
 def test_a_log_std_that_is_not_finite_stops_with_a_sentence():
     policy = fastpg.Policy(OBS, Box(-1, 1, (2,)), hidden=(), state_dependent_std=True)
     policy.parameters()["head.weight"][2:] = 3e38
@@ -235,7 +252,7 @@ def test_odd_options_and_actions_are_refused():
     with pytest.raises(ValueError, match=r"from_env_actions\(\): actions must be finite, but"):
         policy.from_env_actions(np.float32([0, np.nan]))
     with pytest.raises(ValueError, match="the policy does not squash its actions"):
-        fastpg.Policy(OBS, SQUASHED).from_env_actions(np.zeros(2, np.float32))
+        fastpg.Policy(OBS, SQUASHED, action_scaling=False).from_env_actions(np.zeros(2, np.float32))
 
 
 def test_policies_that_squash_to_other_bounds_are_others():
@@ -251,7 +268,7 @@ def test_policies_that_squash_to_other_bounds_are_others():
 
 
 def test_files_of_before_are_read_and_their_options_are_off(tmp_path):
-    policy = fastpg.Policy(OBS, SQUASHED)
+    policy = fastpg.Policy(OBS, SQUASHED, action_scaling=False)
     policy.save(tmp_path / "plain")
     assert b"squash" not in (tmp_path / "plain").read_bytes()
     loaded = fastpg.Policy.load(tmp_path / "plain")

@@ -161,7 +161,7 @@ def test_shared_trunks_collect_and_learn_as_torch_says(space, outputs):
     close(batch.last_values, module(batch.last_obs)[-1][:, 0].detach())
     close(batch.final_values[tuple(batch.ends.T)], module(batch.final_obs)[-1][:, 0].detach())
     counted = slice(None) if batch.mask is None else batch.mask.flatten()
-    assert math.isclose(batch.entropy, entropy[counted].mean(), rel_tol=1e-5)
+    assert math.isclose(batch.entropy, entropy[counted].mean().item(), rel_tol=1e-5)
     again, its_entropy = fpt.log_prob_and_entropy(module, batch.obs, batch.actions, action_space=space)
     close(again, batch.log_probs)
     close(its_entropy.flatten(), entropy.detach(), rtol=1e-5, atol=1e-5)

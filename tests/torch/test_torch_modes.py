@@ -111,6 +111,7 @@ def loss_of(module):
     return lambda parameters: torch.func.functional_call(module, parameters, (OBS, ACTIONS, WEIGHTS))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch itself calls it
 @pytest.mark.parametrize("transform", ["grad", "jacrev", "jacfwd", "hessian"])
 def test_transforms_of_pg_loss_are_refused_in_a_sentence(transform):
     module = Lossy()

@@ -420,7 +420,7 @@ def test_a_rank_that_is_killed_ends_the_others_of_torch_and_the_run_resumes(scri
     finally:
         for one in ranks:
             one.kill()
-            one.wait()
+            one.communicate()  # closes its pipe
     assert ranks[0].returncode == 0, out
     assert re.search(
         r"RankError train\(\): another of the 2 ranks is gone, or did not answer in time \(.+\)", out

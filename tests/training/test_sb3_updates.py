@@ -43,7 +43,8 @@ def same_step(model, before, after):
 
 def check_compiled(algorithm, model, batch, close):
     """The compiled update goes where theirs does, to a share of the move; returns what is known of it."""
-    policy = fastpg.Policy(model.observation_space, model.action_space, hidden=(6, 5))
+    spaces = model.observation_space, model.action_space
+    policy = fastpg.Policy(*spaces, hidden=(6, 5), action_scaling=False)
     value = fastpg.ValueFunction(model.observation_space, hidden=(7,))
     networks = {"policy": policy, "value": value}
     for which, one in networks.items():

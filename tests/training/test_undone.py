@@ -153,7 +153,7 @@ class Fragile:
 
 def native_trainer(algorithm, collection, env=Fragile, num_envs=21):
     native = native_env("test", env, {}).core
-    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1)
+    policy = fastpg.Policy.for_env(env, hidden=(6,), seed=1, action_scaling=False)
     value = fastpg.ValueFunction.for_env(env, hidden=(5,), seed=2)
     settings = {"horizon": 0, "episodes": 0, "steps_per_iteration": 0, **collection}
     agent = core_agent(
