@@ -18,7 +18,10 @@ from fastpg.training.settings import FORMAT_VERSION
 from fastpg.training.train import COLLECTIONS
 
 TABLES = ("env_params", "reset_options")  # of values that cannot all be typed
-RECORDS = {"format_version", "policy_given", "value_given", "environment", "machine", "versions"}  # of a run
+RECORDS = {  # of a run
+    "format_version", "policy_given", "value_given", "policy_untrained", "value_untrained", "environment",
+    "machine", "versions",
+}  # fmt: skip
 
 
 def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

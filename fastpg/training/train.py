@@ -29,7 +29,7 @@ from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import SaveError, named, without_place
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
-from fastpg.training.agent import bootstraps, core_agent, value_for
+from fastpg.training.agent import bootstraps, core_agent, untrained_of, value_for
 from fastpg.training.callbacks import AnyCallback, Callbacks, TrainProgress
 from fastpg.training.curves import write_curve
 from fastpg.training.fingerprint import fingerprint
@@ -159,8 +159,8 @@ def train(
         `RescaleAction`. By default it does not, and a warning says so where the bounds are far from 1, unless
         squash is True.
     policy : Policy, optional
-        Continue from a copy of this policy, whose shape then replaces hidden, activation, squash,
-        state_dependent_std and action_scaling; by default a new one.
+        Begin with a copy of this policy, whose shape then replaces hidden, activation, squash,
+        state_dependent_std and action_scaling; by default a new one, with the `initial_log_std` of PPO.
     value : ValueFunction, optional
         The same for the value function, of all algorithms but Reinforce.
     total_steps : int
@@ -256,7 +256,7 @@ def train(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
         vectorization_mode=vectorization_mode, reset_options=reset_options, ranks=ranks,
     ) as env:  # fmt: skip
-        learner, critic, config, given = begin(
+        learner, critic, config, untrained = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
             hidden=hidden, activation=activation, squash=squash, state_dependent_std=state_dependent_std,
             action_scaling=action_scaling, policy=policy, value=value, total_steps=total_steps,
@@ -264,14 +264,15 @@ def train(
         )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
-        trainer = make_trainer(env, algorithm, learner, critic, config, **given)
+        trainer = make_trainer(env, algorithm, learner, critic, config, **untrained)
         loop = Loop(where, trainer, learner, critic, config, ranks)
         loop.env, loop.callbacks, loop.show, loop.save_to = env_id, callbacks, show, save_to
         if ranks is not None:
-            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | given))
+            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | untrained))
         if run_path is None:
             return loop.run()
-        settings = run_settings(where, env_id, env, algorithm, config, given)
+        given = {"policy_given": policy is not None, "value_given": value is not None}
+        settings = run_settings(where, env_id, env, algorithm, config, given | untrained)
         settings |= {"checkpoint_every": every, "keep_checkpoints": keep_checkpoints}
         with RunFolder.create(where, run_path, settings, learner, critic, trainer.state()) as loop.folder:
             return loop.run()
@@ -296,7 +297,7 @@ def begin(
     seed: int,
     **ends: Any,
 ) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
-    """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
+    """Return the networks that a run begins with, its `TrainResult.config`, and which have learnt nothing."""
     learner = _initial_policy(
         where, env, policy, seed, action_scaling, squash=squash,
         hidden=hidden, activation=activation, state_dependent_std=state_dependent_std,
@@ -315,7 +316,7 @@ def begin(
     )
     if isinstance(env, GymnasiumEnv):
         config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-    return learner, critic, config, {"policy_given": policy is not None, "value_given": value is not None}
+    return learner, critic, config, untrained_of(learner, critic)
 
 
 def make_trainer(
@@ -324,11 +325,11 @@ def make_trainer(
     policy: Policy,
     value: ValueFunction | None,
     config: Mapping[str, Any],
-    **given: bool,
+    **untrained: bool,
 ) -> "_core.Trainer | GymnasiumTrainer":
     """Return what runs iterations, by the settings of a `TrainResult.config`."""
     names = ("seed", "total_steps", "target_return", *COLLECTIONS)
-    agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **given)
+    agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **untrained)
     if isinstance(env, GymnasiumEnv):
         return GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
     return _core.Trainer(env.core, agent, num_envs=config["num_envs"])

@@ -7,6 +7,7 @@ import numpy as np
 
 import fastpg
 from fastpg import reference
+from fastpg.networks.parametric import is_untrained
 from tests.support.heads import make, random_mask
 
 OBS_SIZE = 4
@@ -162,8 +163,10 @@ def check_updates(algorithm, policy, value, oracles, batches):
     agent = agent_of(algorithm, policy, value)
     critic = critic_of(algorithm, value)
     known = reference.new_agent(
-        reference.new_model(oracles[0], policy.theta),
-        None if critic is None else reference.new_model(oracles[1], value.theta),
+        reference.new_model(oracles[0], policy.theta, given=not is_untrained(policy)),
+        None
+        if critic is None
+        else reference.new_model(oracles[1], value.theta, given=not is_untrained(value)),
         seed=3,
     )
     # Differences of float32 parameters are compared: test_vpg.py says why not to 1e-5.
