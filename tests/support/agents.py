@@ -79,6 +79,11 @@ def networks(space, num_inputs=OBS_SIZE):
     return policy, value, oracle, reference.Network(num_inputs, (5,), 1)
 
 
+def model_of(network, oracle):
+    """The oracle's model of a network as it is now."""
+    return reference.new_model(oracle, network.theta, given=not is_untrained(network))
+
+
 def critic_of(algorithm, value):
     return None if isinstance(algorithm, fastpg.Reinforce) else value
 
@@ -163,10 +168,8 @@ def check_updates(algorithm, policy, value, oracles, batches):
     agent = agent_of(algorithm, policy, value)
     critic = critic_of(algorithm, value)
     known = reference.new_agent(
-        reference.new_model(oracles[0], policy.theta, given=not is_untrained(policy)),
-        None
-        if critic is None
-        else reference.new_model(oracles[1], value.theta, given=not is_untrained(value)),
+        model_of(policy, oracles[0]),
+        None if critic is None else model_of(value, oracles[1]),
         seed=3,
     )
     # Differences of float32 parameters are compared: test_vpg.py says why not to 1e-5.
