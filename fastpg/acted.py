@@ -26,7 +26,7 @@ class Acted:
         self.size, self.dtype = form.size, form.dtype
         self._shape = (num_envs, *(space.shape or ()))
         self._starts = np.array(form.starts or 0)
-        self._bounds = self._half = self._middle = self._buffer = None
+        self._bounds = self._half = self._middle = None
         if isinstance(space, Box):
             low, high = self._bounds = space.low.reshape(-1), space.high.reshape(-1)
             if squash or scales:
@@ -34,28 +34,30 @@ class Acted:
             if squash:
                 self._middle = 0.5 * (low.astype(np.float64) + high)
                 self._bounds = np.nextafter(low, high), np.nextafter(high, low)
-        if self._bounds or form.starts or space.dtype != self.dtype:
-            self._buffer = np.empty((num_envs, self.size), space.dtype)
+        self._is_as_drawn = not (self._bounds or form.starts) and space.dtype == self.dtype
+        self._rows, self._dtype = (num_envs, self.size), space.dtype
 
     def prepare(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return the core's actions (num_envs * size,) as the environment takes them: in its space."""
-        buffer = self._buffer
-        if buffer is None:
-            return flat.reshape(self._shape)
-        rows = flat.reshape(buffer.shape)
+        """Return the core's actions (num_envs * size,) as the environment takes them: in its space.
+
+        The array is new: an environment may keep it for its next step, or write to it.
+        """
+        if self._is_as_drawn:
+            return flat.reshape(self._shape).copy()
+        rows, out = flat.reshape(self._rows), np.empty(self._rows, self._dtype)
         if self._bounds is None:
-            np.add(rows, self._starts, out=buffer, casting="unsafe")
+            np.add(rows, self._starts, out=out, casting="unsafe")
         else:
             low, high = self._bounds
             if self._middle is not None:  # as in csrc/heads/squash.h, to the bit
                 squashed = _core.vecmath("tanh", rows.reshape(-1)).reshape(rows.shape)
-                rows = (self._middle + self._half * squashed).astype(buffer.dtype)
+                rows = (self._middle + self._half * squashed).astype(self._dtype)
             elif self._half is not None:  # in float64, as the core: two float32 have an exact product there
                 with np.errstate(over="ignore"):  # what is then infinite is clipped
-                    rows = (low + (rows + np.float32(1.0)) * self._half).astype(buffer.dtype)
-            np.maximum(rows, low, out=buffer, casting="unsafe")
-            np.minimum(buffer, high, out=buffer)
-        return buffer.reshape(self._shape)
+                    rows = (low + (rows + np.float32(1.0)) * self._half).astype(self._dtype)
+            np.maximum(rows, low, out=out, casting="unsafe")
+            np.minimum(out, high, out=out)
+        return out.reshape(self._shape)
 
 
 def unsquashed(where: str, space: Space[Any], actions: NDArray[Any]) -> NDArray[np.float64]:

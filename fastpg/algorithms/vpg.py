@@ -40,9 +40,10 @@ class VPG:
         scale of rewards, and the gradient a biased one: the divisor depends on the actions.
     normalize_observations : bool
         Let both networks learn from observations minus their running mean, divided by their running standard
-        deviation. The scaling is folded into the first layer: `run.policy` reads plain observations. New
-        networks are read anew by the statistics of the first batch; from then on, and from the start in
-        networks that are given, statistics change how a network learns, never what it computes.
+        deviation. The scaling is folded into the first layer: `run.policy` reads plain observations. Networks
+        that have learnt nothing are read anew by the statistics of the first batch, whether they are given or
+        not: their weights are those that `Policy` or `ValueFunction` drew. From then on, and from the start
+        in others, statistics change how a network learns, never what it computes.
     entropy_coef : float
         Weight of the policy's entropy in the objective.
     max_grad_norm : float, optional

@@ -19,8 +19,9 @@ from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 
-# Where the vector environments of callers stand, which are passed again and again.
-_under_way: weakref.WeakKeyDictionary[Any, UnderWay] = weakref.WeakKeyDictionary()
+# Where the vector environments of callers stand, which are passed again and again: by id, as a user's own may
+# have no hash. None: nobody knows.
+_under_way: dict[int, UnderWay | None] = {}
 
 
 def collect_stepped(
@@ -79,13 +80,14 @@ def play(
     with opened(where, env, env_params or None, num_envs=num_envs) as wrapped:
         assert isinstance(wrapped, GymnasiumEnv)
         collector, theta = begin(wrapped, seed or 0)
-        is_kept = isinstance(env, gymnasium.vector.VectorEnv)
+        is_kept = isinstance(env, gymnasium.vector.VectorEnv) and not isinstance(env, VectorEnv)
+        standing = _under_way.get(id(env)) if is_kept and seed is None else None
         if isinstance(env, VectorEnv):
             collector.resume(_standing(where, env, wrapped, seed))
-        elif is_kept and seed is None and env in _under_way:
-            collector.resume(_under_way[env])
+        elif standing is not None:
+            collector.resume(standing)
         if is_kept:  # until the batch is whole, nothing is known of where they stand
-            _under_way.pop(env, None)
+            _remember(env, None)
         try:
             rows = collector.collect(theta, horizon=horizon)
         except FloatingPointError as error:
@@ -93,8 +95,14 @@ def play(
         if isinstance(env, VectorEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:
-            _under_way[env] = collector.under_way()
+            _remember(env, collector.under_way())
     return rows
+
+
+def _remember(env: Any, standing: UnderWay | None) -> None:
+    if id(env) not in _under_way:
+        weakref.finalize(env, _under_way.pop, id(env), None).atexit = False
+    _under_way[id(env)] = standing
 
 
 def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | None) -> UnderWay:

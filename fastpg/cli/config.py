@@ -20,7 +20,8 @@ from fastpg.training.settings import FORMAT_VERSION
 TABLES = ("env_params", "reset_options")  # of values that cannot all be typed
 # What the settings of a run say that is no option.
 RECORDS = {
-    "format_version", "policy_given", "value_given", "stretched_from", "environment", "machine", "versions",
+    "format_version", "policy_given", "value_given", "policy_untrained", "value_untrained", "stretched_from",
+    "environment", "machine", "versions",
 }  # fmt: skip
 
 

@@ -3,9 +3,13 @@
 NAME_act(obs, action)               the most likely action
 NAME_sample(obs, uniforms, action)  one that is drawn, with NAME_NUM_UNIFORMS numbers inside (0, 1)
 NAME_outputs(obs, outputs)          the logits or means before it
+
+Of categories there are NAME_act_masked(obs, mask, action) and NAME_sample_masked(obs, uniforms, mask, action)
+as well, which take no action whose byte in the mask, of NAME_NUM_OUTPUTS, is 0.
 """
 
 import ctypes
+import itertools
 import os
 import shlex
 import shutil
@@ -19,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _core
-from fastpg.exports.check import Act, check
+from fastpg.exports.check import Act, Mask, Uniforms, check
 from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
 FLAGS = ("-std=c99", "-O1", "-shared", "-fPIC")
 
 
-def header(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
-    """Return the text of the header, which has both ways of acting; checked where there is a C compiler."""
+def header(where: str, policy: Policy, plan: Plan, sampled: bool, masked: bool) -> bytes:
+    """Return the text of the header, which has every way of acting; checked where there is a C compiler."""
     text = "\n".join(_lines(plan)).replace("NAME", plan.name).replace("UPPER", plan.name.upper())
     compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("cc") or ""]
     if not shutil.which(compiler[0]):
@@ -37,8 +41,8 @@ def header(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
         return text.encode()
     with tempfile.TemporaryDirectory() as folder:
         act = _compiled(where, plan, text, compiler, Path(folder))
-        for way in (False, True):
-            check(where, policy, plan, act, sampled=way)
+        for way, mask in itertools.product((False, True), (False, plan.head == "categorical")):
+            check(where, policy, plan, act, sampled=way, masked=mask)
     return text.encode()
 
 
@@ -53,13 +57,13 @@ def _compiled(where: str, plan: Plan, text: str, compiler: list[str], folder: Pa
     function.restype = None
 
     def act(
-        obs: NDArray[Any], uniforms: NDArray[np.float32] | None
+        obs: NDArray[Any], uniforms: Uniforms, mask: Mask = None
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         kind = np.float32 if plan.head == "gaussian" else np.int64
         actions = np.empty((len(obs), *plan.action_shape), kind)
         outputs = np.empty((len(obs), plan.num_outputs), np.float32)
         obs = np.ascontiguousarray(obs)
-        arrays = (obs, uniforms, actions, outputs)
+        arrays = (obs, uniforms, mask, actions, outputs)
         places = [None if array is None else ctypes.c_void_p(array.ctypes.data) for array in arrays]
         function(ctypes.c_long(len(obs)), *places)
         return actions, outputs
@@ -70,15 +74,24 @@ def _compiled(where: str, plan: Plan, text: str, compiler: list[str], folder: Pa
 def _check_function(plan: Plan) -> str:
     obs, action = _types(plan)
     name, upper = plan.name, plan.name.upper()
+    masked = "(void)mask;\n        "
+    if plan.head == "categorical":
+        masked = f"""if (mask && uniforms)
+            {name}_sample_masked(o, uniforms + i * {upper}_NUM_UNIFORMS, mask + i * {upper}_NUM_OUTPUTS, a);
+        else if (mask)
+            {name}_act_masked(o, mask + i * {upper}_NUM_OUTPUTS, a);
+        else """
+    arguments = "long rows, const void *obs, const float *uniforms, const uint8_t *mask, void *action"
+    arguments += ", float *outputs"
     return f"""
-void check(long rows, const void *obs, const float *uniforms, void *action, float *outputs);
-void check(long rows, const void *obs, const float *uniforms, void *action, float *outputs)
+void check({arguments});
+void check({arguments})
 {{
     for (long i = 0; i < rows; i++) {{
         const {obs} *o = (const {obs} *)obs + i * {upper}_OBS_SIZE;
         {action} *a = ({action} *)action + i * {upper}_ACTION_SIZE;
         {name}_outputs(o, outputs + i * {upper}_NUM_OUTPUTS);
-        if (uniforms)
+        {masked}if (uniforms)
             {name}_sample(o, uniforms + i * {upper}_NUM_UNIFORMS, a);
         else
             {name}_act(o, a);
@@ -121,23 +134,42 @@ def _lines(plan: Plan) -> list[str]:
         *_network(plan),
         "}",
         "",
-        "/* The most likely action. */",
-        f"static inline void NAME_act(const {obs} *obs, {action} *action)",
-        "{",
-        "    float x[UPPER_NUM_OUTPUTS];",
-        "    NAME_outputs(obs, x);",
-        *_best(plan),
-        "}",
-        "",
-        "/* An action that is drawn: uniforms are UPPER_NUM_UNIFORMS independent numbers inside (0, 1). */",
-        f"static inline void NAME_sample(const {obs} *obs, const float *uniforms, {action} *action)",
-        "{",
-        "    float x[UPPER_NUM_OUTPUTS];",
-        "    NAME_outputs(obs, x);",
-        *_drawn(plan),
-        "}",
-        "",
+        *_acting(plan, "act", "The most likely action.", _best(plan)),
+        *_acting(
+            plan,
+            "sample",
+            "An action that is drawn: uniforms are UPPER_NUM_UNIFORMS independent numbers inside (0, 1).",
+            _drawn(plan),
+            "uniforms, ",
+        ),
         "#endif",
+        "",
+    ]
+
+
+def _acting(plan: Plan, name: str, comment: str, body: list[str], uniforms: str = "") -> list[str]:
+    """Return a function that acts; of categories one that heeds a mask as well, which it calls without."""
+    obs, action = _types(plan)
+    types = f"const {obs} *obs, {'const float *' if uniforms else ''}{uniforms}"
+    opening = ["{", "    float x[UPPER_NUM_OUTPUTS];", "    NAME_outputs(obs, x);"]
+    comment, head = f"/* {comment} */", f"static inline void NAME_{name}({types}{action} *action)"
+    if plan.head != "categorical":
+        return [comment, head, *opening, *body, "}", ""]
+    return [
+        "/* The same of what mask allows: UPPER_NUM_OUTPUTS bytes, 0 where a category is not to be taken.",
+        " * It has to allow one of each component. */",
+        f"static inline void NAME_{name}_masked({types}const uint8_t *mask, {action} *action)",
+        *opening,
+        "    for (int a = 0; mask && a < UPPER_NUM_OUTPUTS; a++)",
+        "        x[a] = mask[a] ? x[a] : -INFINITY;",
+        *body,
+        "}",
+        "",
+        comment,
+        head,
+        "{",
+        f"    NAME_{name}_masked(obs, {uniforms}0, action);",
+        "}",
         "",
     ]
 
@@ -259,10 +291,12 @@ def _drawn(plan: Plan) -> list[str]:
         "            largest = x[a] > largest ? x[a] : largest;",
         "        for (int a = begin; a < end; a++)",
         "            sum += x[a] = expf(x[a] - largest);",
-        "        action[k] = NAME_starts[k];",
-        "        for (int a = begin; a + 1 < end; a++) {",
+        "        int chosen = begin, last = begin;",
+        "        for (int a = begin; a < end; a++) { /* rounding does not pass the last that may be */",
         "            cumulative += x[a] / sum;",
-        "            action[k] += uniforms[k] > cumulative ? 1 : 0;",
+        "            chosen += uniforms[k] > cumulative ? 1 : 0;",
+        "            last = !mask || x[a] > 0.0f ? a : last;",
         "        }",
+        "        action[k] = NAME_starts[k] + ((chosen < last ? chosen : last) - begin);",
         "    }",
     ]

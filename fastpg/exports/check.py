@@ -14,27 +14,33 @@ from fastpg.networks.policy import Policy
 NUM_OBSERVATIONS = 1000
 TOLERANCE = 1e-5  # of what the largest numbers on the way are: float32 sums in another order
 
-# Observations (B, ...), uniforms (B, num_uniforms) or None -> actions (B, ...), outputs (B, num_outputs).
-Act = Callable[[NDArray[Any], NDArray[np.float32] | None], tuple[NDArray[Any], NDArray[np.float32]]]
+# Observations (B, ...), uniforms (B, num_uniforms) or None, action mask (B, num_outputs) or None
+# -> actions (B, ...), outputs (B, num_outputs).
+Uniforms = NDArray[np.float32] | None
+Mask = NDArray[np.bool_] | None
+Act = Callable[[NDArray[Any], Uniforms, Mask], tuple[NDArray[Any], NDArray[np.float32]]]
 
 
-def check(where: str, policy: Policy, plan: Plan, act: Act, *, sampled: bool) -> None:
+def check(where: str, policy: Policy, plan: Plan, act: Act, *, sampled: bool, masked: bool = False) -> None:
     """Raise RuntimeError if `act`, which is made of an exported policy, does not do what the policy does."""
     rng = np.random.default_rng(0)
     obs = observations(plan, policy, rng, NUM_OBSERVATIONS)
-    uniforms = None
+    uniforms = mask = None
     if sampled:
         uniforms = rng.uniform(0.001, 0.999, (NUM_OBSERVATIONS, plan.num_uniforms)).astype(np.float32)
-    actions, outputs = act(obs, uniforms)
+    if masked:
+        mask = masks(plan, rng, NUM_OBSERVATIONS)
+    actions, outputs = act(obs, uniforms, mask)
     rows, _ = policy.observations.rows(where, _as_space(policy, obs))
     wanted = _core.logits(policy.network, policy.checked_theta(where), rows)
     tolerance = TOLERANCE * max(1.0, _largest(plan, rows))
     if outputs.shape != wanted.shape or not np.abs(outputs - wanted).max() <= tolerance:
         raise RuntimeError(f"{where}: what was exported computes something else than the policy")
     shape = (NUM_OBSERVATIONS, *plan.action_shape)
-    between = (drawn(plan, wanted, uniforms, by) for by in (-tolerance, tolerance))
+    between = (drawn(plan, wanted, uniforms, mask, by) for by in (-tolerance, tolerance))
     low, high = (one.reshape(shape) for one in between)
-    if actions.shape != shape or not ((low <= actions) & (actions <= high)).all():
+    alike = actions.shape == shape and bool(((low <= actions) & (actions <= high)).all())
+    if not alike or not are_allowed(plan, actions, mask):
         raise RuntimeError(f"{where}: what was exported acts otherwise than the policy")
 
 
@@ -51,12 +57,31 @@ def observations(plan: Plan, policy: Policy, rng: np.random.Generator, count: in
     return np.asarray(normal, np.float32)
 
 
+def masks(plan: Plan, rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
+    """Return random masks (count, num_outputs) that allow something of every component."""
+    mask = rng.random((count, plan.num_outputs)) < 0.5
+    for begin, end, _ in plan.parts:
+        mask[np.arange(count), rng.integers(begin, end, count)] = True
+    return mask
+
+
+def are_allowed(plan: Plan, actions: NDArray[Any], mask: Mask) -> bool:
+    """Return whether a mask allows all actions (B, ...), which are within the space."""
+    if mask is None:
+        return True
+    offsets = np.array([begin - start for begin, _, start in plan.parts])
+    columns = actions.reshape(len(mask), -1) + offsets
+    return bool(np.take_along_axis(mask, columns, axis=1).all())
+
+
 def _as_space(policy: Policy, obs: NDArray[Any]) -> Any:
     """Return observations as the policy takes them: in a Tuple, component by component."""
     return tuple(np.moveaxis(obs, -1, 0)) if isinstance(policy.observation_space, Tuple) else obs
 
 
-def drawn(plan: Plan, outputs: NDArray[np.float32], uniforms: Any, by: float) -> NDArray[Any]:
+def drawn(
+    plan: Plan, outputs: NDArray[np.float32], uniforms: Uniforms, mask: Mask, by: float
+) -> NDArray[Any]:
     """Return the actions (B, action_size) at the outputs, in float64, if every number is `by` more.
 
     Without uniforms, the most likely ones. Rounding may tip an action over: it lies between those at -`by`
@@ -89,14 +114,20 @@ def drawn(plan: Plan, outputs: NDArray[np.float32], uniforms: Any, by: float) ->
     columns = []
     for k, (begin, end, start) in enumerate(plan.parts):
         logits = x[:, begin:end]
+        last = end - begin - 1  # of those allowed, or an array of them
+        if mask is not None:
+            allowed = mask[:, begin:end]
+            logits = np.where(allowed, logits, -np.inf)
+            last = last - allowed[:, ::-1].argmax(axis=1)
         if uniforms is None:  # the first, or last, of those that may be the largest
             best = logits >= logits.max(axis=1, keepdims=True) - 2 * abs(by)
-            last = end - begin - 1 - best[:, ::-1].argmax(axis=1)
-            columns.append(start + (best.argmax(axis=1) if by < 0 else last))
+            rival = end - begin - 1 - best[:, ::-1].argmax(axis=1)
+            columns.append(start + (best.argmax(axis=1) if by < 0 else rival))
             continue
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         cumulative = np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)[:, :-1]
-        columns.append(start + (uniforms[:, k : k + 1] + by > cumulative).sum(axis=1))
+        passed = (uniforms[:, k : k + 1] + by > cumulative).sum(axis=1)
+        columns.append(start + np.minimum(passed, last))
     return np.stack(columns, axis=-1)
 
 

@@ -1,7 +1,8 @@
 """A policy as an ONNX model.
 
 Inputs: "obs" (B, ...), float32, or int64 categories as the space counts them; with sampling "uniforms" (B, n)
-in (0, 1). Outputs: "action" (B, ...), within the space; "outputs" (B, num_outputs), its logits or means.
+in (0, 1); with masks "action_mask" (B, num_outputs), bool. Outputs: "action" (B, ...), within the space;
+"outputs" (B, num_outputs), the logits, which know no mask, or means.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _core
-from fastpg.exports.check import check
+from fastpg.exports.check import Mask, Uniforms, check
 from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
@@ -46,7 +47,7 @@ class _Graph:
         return self.add("Slice", matrix, *places)
 
 
-def model(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
+def model(where: str, policy: Policy, plan: Plan, sampled: bool, masked: bool) -> bytes:
     """Return the bytes of the model, checked by ONNX's own reference."""
     try:
         import onnx
@@ -56,13 +57,17 @@ def model(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
 
     graph = _Graph()
     outputs = _network(graph, plan)
-    flat = _sampled(graph, plan, outputs) if sampled else _best(graph, plan, outputs)
+    if masked:
+        outputs = graph.add("Where", "action_mask", outputs, graph.constant(-np.inf, np.float32))
+    flat = _sampled(graph, plan, outputs, masked) if sampled else _best(graph, plan, outputs)
     graph.add("Reshape", flat, graph.constant([-1, *plan.action_shape], np.int64), output="action")
     real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
     describe = helper.make_tensor_value_info
     inputs = [describe("obs", whole if plan.obs_categories else real, ["batch", *plan.obs_shape])]
     if sampled:
         inputs.append(describe("uniforms", real, ["batch", plan.num_uniforms]))
+    if masked:
+        inputs.append(describe("action_mask", onnx.TensorProto.BOOL, ["batch", plan.num_outputs]))
     results = [
         describe("action", real if plan.head == "gaussian" else whole, ["batch", *plan.action_shape]),
         describe("outputs", real, ["batch", plan.num_outputs]),
@@ -75,7 +80,7 @@ def model(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
         producer_version=_core.version(),
     )
     onnx.checker.check_model(made, full_check=True)
-    check(where, policy, plan, _reference(made), sampled=sampled)
+    check(where, policy, plan, _reference(made), sampled=sampled, masked=masked)
     content: bytes = made.SerializeToString()
     return content
 
@@ -85,9 +90,11 @@ def _reference(made: Any) -> Any:
 
     evaluator = ReferenceEvaluator(made)
 
-    def act(obs: NDArray[Any], uniforms: NDArray[np.float32] | None) -> Any:
-        given = {"obs": obs} | ({} if uniforms is None else {"uniforms": uniforms})
-        return evaluator.run(["action", "outputs"], given)
+    def act(obs: NDArray[Any], uniforms: Uniforms, mask: Mask) -> Any:
+        given = {"obs": obs, "uniforms": uniforms, "action_mask": mask}
+        return evaluator.run(
+            ["action", "outputs"], {name: array for name, array in given.items() if array is not None}
+        )
 
     return act
 
@@ -127,7 +134,7 @@ def _best(graph: _Graph, plan: Plan, outputs: str) -> str:
     return graph.add("Concat", *found, axis=1)
 
 
-def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
+def _sampled(graph: _Graph, plan: Plan, outputs: str, masked: bool) -> str:
     """Add actions drawn with the uniforms, (B, action_size)."""
     n = plan.num_uniforms
     if plan.head == "gaussian":
@@ -155,6 +162,10 @@ def _sampled(graph: _Graph, plan: Plan, outputs: str) -> str:
         # The last cumulative probability, 1 up to rounding, is never passed.
         passed = graph.columns(graph.add("Cast", passed, to=7), 0, end - begin - 1)
         number = graph.add("ReduceSum", passed, graph.constant([1], np.int64))
+        if masked:  # nor that of the last which may be
+            possible = graph.add("Cast", graph.add("Greater", p, graph.constant(0.0, np.float32)), to=7)
+            numbers = graph.add("Mul", possible, graph.constant(np.arange(end - begin), np.int64))
+            number = graph.add("Min", number, graph.add("ReduceMax", numbers, axes=[1]))
         found.append(graph.add("Add", number, graph.constant(start, np.int64)))
     return graph.add("Concat", *found, axis=1)
 

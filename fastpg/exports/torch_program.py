@@ -1,6 +1,7 @@
 """A policy as a program of torch.export: `torch.export.load(path).module()(obs)` acts.
 
-Inputs and outputs are those of the ONNX model: obs, and uniforms with sampling; (action, outputs).
+Inputs and outputs are those of the ONNX model: obs, uniforms with sampling, action_mask with masks;
+(action, outputs).
 """
 
 import io
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpg.exports.check import check
+from fastpg.exports.check import Mask, Uniforms, check
 from fastpg.exports.plan import LOG_STD_RANGE, Plan
 from fastpg.networks.policy import Policy
 
@@ -75,9 +76,10 @@ class Acting(nn.Module):
             x = self.low + (x + 1) * self.half_width
         return torch.clip(x, self.low, self.high)
 
-    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, obs: Tensor, action_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take the most likely actions."""
-        plan, x = self.plan, self.outputs(obs)
+        plan, outputs = self.plan, self.outputs(obs)
+        x = masked_outputs(outputs, action_mask)
         if plan.head == "gaussian":
             actions = self.bounded(x[:, : plan.action_size])
         elif plan.head == "bernoulli":
@@ -85,15 +87,23 @@ class Acting(nn.Module):
         else:
             best = [x[:, begin:end].argmax(1) + start for begin, end, start in plan.parts]
             actions = torch.stack(best, 1)
-        return actions.reshape(-1, *plan.action_shape), x
+        return actions.reshape(-1, *plan.action_shape), outputs
+
+
+def masked_outputs(outputs: Tensor, action_mask: Tensor | None) -> Tensor:
+    """Return logits, those of actions that are not allowed as -inf."""
+    return outputs if action_mask is None else outputs.masked_fill(~action_mask, -math.inf)
 
 
 class Sampling(Acting):
     """The same, drawing actions with uniforms."""
 
-    def forward(self, obs: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, obs: Tensor, uniforms: Tensor, action_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draw actions."""
-        plan, x = self.plan, self.outputs(obs)
+        plan, outputs = self.plan, self.outputs(obs)
+        x = masked_outputs(outputs, action_mask)
         if plan.head == "gaussian":
             radius, angle = torch.sqrt(-2 * torch.log(uniforms[:, ::2])), 2 * math.pi * uniforms[:, 1::2]
             normal = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2).flatten(1)
@@ -105,33 +115,39 @@ class Sampling(Acting):
         else:
             drawn = []
             for k, (begin, end, start) in enumerate(plan.parts):
-                cumulative = torch.softmax(x[:, begin:end], 1).cumsum(1)[:, :-1]
-                drawn.append((uniforms[:, k : k + 1] > cumulative).long().sum(1) + start)
+                p = torch.softmax(x[:, begin:end], 1)
+                passed = (uniforms[:, k : k + 1] > p.cumsum(1)[:, :-1]).long().sum(1)
+                if action_mask is not None:  # rounding of the sum does not pass the last that may be
+                    possible = (p > 0).long() * torch.arange(end - begin)
+                    passed = torch.minimum(passed, possible.amax(1))
+                drawn.append(passed + start)
             actions = torch.stack(drawn, 1)
-        return actions.reshape(-1, *plan.action_shape), x
+        return actions.reshape(-1, *plan.action_shape), outputs
 
 
-def program(where: str, policy: Policy, plan: Plan, sampled: bool) -> bytes:
+def program(where: str, policy: Policy, plan: Plan, sampled: bool, masked: bool) -> bytes:
     """Return the bytes of the program, checked."""
     dtype = torch.int64 if plan.obs_categories else torch.float32
     first = torch.tensor(plan.obs_starts) if plan.obs_categories else torch.zeros(plan.num_inputs)
     obs = first.to(dtype).reshape(1, *plan.obs_shape).repeat(2, *([1] * len(plan.obs_shape)))
-    given = (obs, torch.full((2, plan.num_uniforms), 0.5)) if sampled else (obs,)
+    given = [obs]
+    if sampled:
+        given.append(torch.full((2, plan.num_uniforms), 0.5))
+    if masked:
+        given.append(torch.ones(2, plan.num_outputs, dtype=torch.bool))
     batch = torch.export.Dim("batch", min=1)
     module = (Sampling if sampled else Acting)(plan).eval()
-    exported = torch.export.export(module, given, dynamic_shapes=tuple({0: batch} for _ in given))
+    exported = torch.export.export(module, tuple(given), dynamic_shapes=tuple({0: batch} for _ in given))
     content = io.BytesIO()
     torch.export.save(exported, content)
     content.seek(0)
     loaded = torch.export.load(content).module()
 
-    def act(
-        obs: NDArray[Any], uniforms: NDArray[np.float32] | None
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        arrays = [obs] if uniforms is None else [obs, uniforms]
+    def act(obs: NDArray[Any], uniforms: Uniforms, mask: Mask) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        arrays = [one for one in (obs, uniforms, mask) if one is not None]
         with torch.no_grad():
             actions, outputs = loaded(*map(torch.from_numpy, arrays))
         return actions.numpy(), outputs.numpy()
 
-    check(where, policy, plan, act, sampled=sampled)
+    check(where, policy, plan, act, sampled=sampled, masked=masked)
     return content.getvalue()

@@ -1,6 +1,7 @@
 """What a policy and a value function share: a compiled network, and its parameters in one flat vector."""
 
 import copy as copying
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
@@ -39,6 +40,7 @@ class Parametric:
     hidden: tuple[int, ...]
     activation: str
     on_write: Callable[[], None] | None
+    _drawn: bytes | None = None  # what the weights hashed to when a constructor drew them
 
     @classmethod
     def of_shape(
@@ -74,6 +76,7 @@ class Parametric:
         seed = _check.seed(where, seed)
         self._set_shape(where, given, widths, activation, **options)
         draw_weights(self.parameters(), seed, head_gain)
+        self._drawn = hash_of_weights(self)
 
     def _set_shape(
         self,
@@ -141,7 +144,8 @@ class Parametric:
 
     def __reduce__(self) -> tuple[Any, ...]:
         shape = (spaces_in(self), self.hidden, self.activation)
-        return restore, (type(self), *shape, self._theta, options_in(self)), labels_in(self)
+        state = labels_in(self) if self._drawn is None else labels_in(self) | {"_drawn": self._drawn}
+        return restore, (type(self), *shape, self._theta, options_in(self)), state
 
     def __repr__(self) -> str:
         named = options_in(self) | labels_in(self)
@@ -245,6 +249,24 @@ def options_in(network: Parametric) -> dict[str, Any]:
     return {
         name: value for name, usual in network.OPTIONS.items() if (value := getattr(network, name)) != usual
     }
+
+
+def hash_of_weights(network: Parametric) -> bytes:
+    """Return a hash of the weights of all layers."""
+    total = hashlib.sha256()
+    for name, view in network.parameters().items():
+        if name.endswith("weight"):
+            total.update(view.tobytes())
+    return total.digest()
+
+
+def is_untrained(network: Parametric) -> bool:
+    """Return whether all weights are still those that a constructor drew.
+
+    Biases and `log_std` do not count: who sets the first standard deviation has trained nothing. Of what a
+    file or a torch module holds nobody knows, so that it is trained.
+    """
+    return network._drawn is not None and network._drawn == hash_of_weights(network)
 
 
 def restore(

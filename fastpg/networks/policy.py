@@ -362,15 +362,15 @@ class Policy(ActionDistribution):
             raise ValueError(f"{where}: actions must have shape ({wanted}), got {given.shape}")
         return given, batch_shape
 
-    def export(self, path: str | os.PathLike[str], *, sampled: bool = False) -> None:
+    def export(self, path: str | os.PathLike[str], *, sampled: bool = False, masked: bool = False) -> None:
         """Write the policy for where there is no fastpg, in the form that the ending of path says.
 
-        Observation normalisation is part of the first layer; actions are those of `env_actions`. Action masks
-        are left to who acts: as outputs of minus infinity. What is written has been compared with the policy
-        on random observations. Inputs and outputs of ".onnx" and ".pt2" are batches: "obs", (B, ...), as the
-        space has them; with ``sampled`` "uniforms", (B, n), independent numbers inside (0, 1); "action",
-        (B, ...), and "outputs", those of the network: logits, or means. The same uniforms draw the same
-        actions in all forms.
+        Observation normalisation is part of the first layer; actions are those of `env_actions`. What is
+        written has been compared with the policy on random observations. Inputs and outputs of ".onnx" and
+        ".pt2" are batches: "obs", (B, ...), as the space has them; with ``sampled`` "uniforms", (B, n),
+        independent numbers inside (0, 1); with ``masked`` "action_mask", (B, A) bool, as in `act`; "action",
+        (B, ...), and "outputs", those of the network: logits, which know no mask, or means. The same uniforms
+        draw the same actions in all forms.
 
         Parameters
         ----------
@@ -379,11 +379,15 @@ class Policy(ActionDistribution):
             torch).
         sampled : bool
             Draw actions, instead of taking the most likely ones. A header has functions for both.
+        masked : bool
+            Take an action mask as well, of Discrete and MultiDiscrete actions: every row has to allow one of
+            each component, which nobody checks there. A header of such actions has functions with it anyway.
 
         Raises
         ------
         TypeError, ValueError
-            path is no path of a file with such an ending, in a directory that exists; theta is not finite.
+            path is no path of a file with such an ending, in a directory that exists; theta is not finite;
+            masked is True, but actions have no masks.
         ImportError
             The package for this form is not installed.
         RuntimeError
@@ -405,7 +409,7 @@ class Policy(ActionDistribution):
         """
         from fastpg import exports  # here: nothing of it is needed before
 
-        exports.export("Policy.export()", self, path, sampled)
+        exports.export("Policy.export()", self, path, sampled, masked)
 
     def check_fits(self, where: str, env: HasSpaces) -> None:
         """Raise ValueError unless the policy's widths are those of the environment."""

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from gymnasium.spaces import Space
+from gymnasium.spaces import Box, Space
 from torch import Tensor
 
 from fastpg import _check
@@ -19,6 +19,7 @@ from fastpg.torch.outputs import (
     read_outputs,
     require_finite,
     require_module,
+    squashes,
 )
 
 
@@ -37,6 +38,15 @@ def is_outputs(module: Any) -> bool:
     )
 
 
+def require_own_squash(where: str, module: Any, squash: Any) -> None:
+    """Raise ValueError where squash is said of a module, which says it itself."""
+    if squash is not None and not is_outputs(module):
+        raise ValueError(
+            f"{where}: squash goes with outputs: whether a module's actions are squashed is its attribute, "
+            "module.squash"
+        )
+
+
 def rows_of(
     where: str,
     module: Any,
@@ -45,6 +55,7 @@ def rows_of(
     action_space: Space[Any] | None,
     log_std: Tensor | None,
     action_mask: Tensor | None,
+    squash: bool | None,
 ) -> Rows:
     """Call the module, or take what it has returned, and return what it says of the actions."""
     eager = not torch.compiler.is_compiling()
@@ -58,17 +69,19 @@ def rows_of(
     if count == 0:
         raise ValueError(f"{where}: actions must hold at least one, got the shape {tuple(actions.shape)}")
     if is_outputs(module):
+        squashed = _said(where, squash, is_real and isinstance(space, Box | None))
         parts = module if isinstance(module, tuple) else (module,)
         returned: Any = tuple(
             one.reshape(count, *one.shape[len(shape) :]) if tuple(one.shape[: len(shape)]) == shape else one
             for one in parts
         )
     else:
+        squashed = squashes(where, module)
         require_module(where, "module", module)
         returned = called(where, "module", module, _flat(where, obs, shape))
         own = getattr(module, "log_std", None)
         log_std = own if log_std is None and isinstance(own, Tensor) else log_std
-    form = read_actions(where, module, action_space, returned, is_real)
+    form = read_actions(where, space, returned, is_real, squashed)
     outputs = read_outputs(where, returned, form, count, log_std)
     if eager:
         require_finite(where, Outputs(outputs.head, outputs.log_std, None))
@@ -83,6 +96,17 @@ def rows_of(
         taken = taken - torch.tensor(form.starts)
     taken = taken if is_real else taken.long()
     return Rows(*log_prob_and_entropy(form, outputs, taken), shape)
+
+
+def _said(where: str, squash: Any, is_box: bool) -> bool:
+    """Return whether actions are squashed that outputs, which cannot tell, are of."""
+    if squash is None and is_box:
+        raise ValueError(
+            f"{where}: squash must be True or False where actions are in a Box and what a module returned "
+            "stands for it: whether tanh squashes its actions, as module.squash would say, decides on their "
+            "density"
+        )
+    return squash is not None and _check.boolean(where, "squash", squash)
 
 
 def pg_loss(where: str, rows: Rows, weights: Any, entropy_coef: float, reduction: str) -> Tensor:

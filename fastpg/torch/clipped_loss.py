@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fastpg import _check
 from fastpg.torch import any_module
-from fastpg.torch.any_module import is_outputs, rows_of
+from fastpg.torch.any_module import is_outputs, require_own_squash, rows_of
 from fastpg.torch.autograd import (
     Loss,
     clipped_loss_operator,
@@ -60,6 +60,7 @@ def ppo_loss(
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
     action_mask: Tensor | None = None,
+    squash: bool | None = None,
 ) -> Tensor: ...
 @overload
 def ppo_loss(
@@ -77,6 +78,7 @@ def ppo_loss(
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
     action_mask: Tensor | None = None,
+    squash: bool | None = None,
 ) -> tuple[Tensor, PPOStats]: ...
 def ppo_loss(
     module: nn.Module,
@@ -93,6 +95,7 @@ def ppo_loss(
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
     action_mask: Tensor | None = None,
+    squash: bool | None = None,
 ) -> Tensor | tuple[Tensor, PPOStats]:
     """Return the clipped loss of PPO: ``-mean(surrogate + entropy_coef * entropy)``.
 
@@ -119,7 +122,7 @@ def ppo_loss(
         Over the batch.
     return_stats : bool
         Return what is watched of the step as well. The kernel has computed it anyway.
-    action_space, observation_space, log_std, action_mask
+    action_space, observation_space, log_std, action_mask, squash
         As in `pg_loss`.
 
     Returns
@@ -155,6 +158,7 @@ def ppo_loss(
     True
     """
     where = "ppo_loss()"
+    require_own_squash(where, module, squash)
     if type(reduction) is not str or reduction not in REDUCTIONS:
         reduction = _check.choice(where, "reduction", reduction, REDUCTIONS)  # type: ignore[assignment]
     if type(clip_range) is not float or not 0.0 < clip_range < math.inf:
@@ -187,7 +191,7 @@ def ppo_loss(
             where, module, action_space, observation_space=observation_space, log_std=log_std
         )
     except NotCompiled:
-        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
+        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         loss, watched = any_module.clipped_loss(
             where, rows, advantages, old_log_probs, clip_range, entropy_coef, reduction
         )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fastpg import _check
 from fastpg.torch import any_module
-from fastpg.torch.any_module import is_outputs, rows_of
+from fastpg.torch.any_module import is_outputs, require_own_squash, rows_of
 from fastpg.torch.autograd import Loss, columns, kernels_run, loss_operator, scalar, traced_module
 from fastpg.torch.batch import Batch
 from fastpg.torch.reading import NotCompiled, read_if_compiled
@@ -33,6 +33,7 @@ def pg_loss(
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
     action_mask: Tensor | None = None,
+    squash: bool | None = None,
 ) -> Tensor:
     """Return the loss of policy gradients, ``-mean(weights * log pi(actions|obs) + entropy_coef * entropy)``.
 
@@ -64,6 +65,9 @@ def pg_loss(
     action_mask : bool or 0/1 tensor, shape (..., A), optional
         Of Discrete and MultiDiscrete actions: which might be taken, as in `fastpg.Policy.act`. The others
         have probability 0 and no gradient, as with logits of -inf.
+    squash : bool, optional
+        Of outputs that are given in the module's place, where actions are in a Box: whether they are squashed
+        into `action_space`, as a module's own attribute says.
 
     Returns
     -------
@@ -92,6 +96,7 @@ def pg_loss(
     >>> optimizer.step()
     """
     where = "pg_loss()"
+    require_own_squash(where, module, squash)
     if type(reduction) is not str or reduction not in REDUCTIONS:
         reduction = _check.choice(where, "reduction", reduction, REDUCTIONS)  # type: ignore[assignment]
     if type(entropy_coef) is not float or not math.isfinite(entropy_coef):
@@ -99,7 +104,7 @@ def pg_loss(
     if torch.is_grad_enabled():
         require_data(where, obs=obs, actions=actions, weights=weights)
     if is_outputs(module) or (torch.compiler.is_compiling() and not kernels_run(where, module)):
-        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
+        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
     if torch.compiler.is_compiling():
         traced = traced_module(where, module, action_space, observation_space, log_std)
@@ -113,7 +118,7 @@ def pg_loss(
             where, module, action_space, observation_space=observation_space, log_std=log_std
         )
     except NotCompiled:
-        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
+        rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
     batch = Batch(where, read, obs, actions, action_mask)
     batch.take(weights=weights)
@@ -135,12 +140,13 @@ def log_prob_and_entropy(
     observation_space: Space[Any] | None = None,
     log_std: Tensor | None = None,
     action_mask: Tensor | None = None,
+    squash: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return log pi(actions|obs) and the entropy of pi(.|obs), as data: without a graph for gradients.
 
     Parameters
     ----------
-    module, obs, actions, action_space, observation_space, log_std, action_mask
+    module, obs, actions, action_space, observation_space, log_std, action_mask, squash
         As in `pg_loss`.
 
     Returns
@@ -160,6 +166,7 @@ def log_prob_and_entropy(
     (torch.Size([3]), False)
     """
     where = "log_prob_and_entropy()"
+    require_own_squash(where, module, squash)
     try:
         if is_outputs(module):
             raise NotCompiled(TypeError())
@@ -168,7 +175,7 @@ def log_prob_and_entropy(
         )
     except NotCompiled:
         with torch.no_grad():
-            rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask)
+            rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         return rows.log_prob.reshape(rows.shape), rows.entropy.reshape(rows.shape)
     batch = Batch(where, read, obs, actions, action_mask)
     log_prob, entropy = batch.log_prob_and_entropy()

@@ -69,14 +69,13 @@ def warn_of_training(where: str, name: str, module: nn.Module) -> None:
 
 
 def read_actions(
-    where: str, module: Any, action_space: Space[Any] | None, outputs: Any, is_real: bool
+    where: str, space: Space[Any] | None, outputs: Any, is_real: bool, squash: bool
 ) -> spaces.Actions:
-    """Return the form of actions: of the space given, the module's, or what fits numbers of this kind."""
+    """Return the form of actions: of the space, or what fits numbers of this kind."""
     first = outputs[0] if isinstance(outputs, tuple | list) and len(outputs) else outputs
     if not isinstance(first, Tensor) or first.ndim == 0 or first.shape[-1] == 0:
         raise TypeError(f"{where}: module must return {EXPECTED}, got {_check.shown(outputs)}")
-    space = action_space if action_space is not None else getattr(module, "action_space", None)
-    form: spaces.Actions = _form(where, space, int(first.shape[-1]), is_real, squashes(where, module))
+    form: spaces.Actions = _form(where, space, int(first.shape[-1]), is_real, squash)
     return form
 
 

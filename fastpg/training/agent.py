@@ -10,6 +10,7 @@ from fastpg import _check, _core
 from fastpg.algorithms import Algorithm, Reinforce, require_algorithm
 from fastpg.batches.batch import Batch
 from fastpg.errors import named
+from fastpg.networks.parametric import is_untrained
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction, require_value
 
@@ -31,6 +32,8 @@ def core_arguments(
     *,
     total_steps: int,
     target_return: float | None,
+    policy_untrained: bool = True,
+    value_untrained: bool = True,
     **settings: Any,
 ) -> dict[str, Any]:
     """Return the settings of the core's agent, its value function among them."""
@@ -39,8 +42,18 @@ def core_arguments(
     return {
         "total_steps": total_steps,
         "target_return": math.nan if target_return is None else target_return,
+        "policy_given": not policy_untrained,
+        "value_given": not value_untrained,
         **algorithm.core_settings(),
         **settings,
+    }
+
+
+def untrained_of(policy: Policy, value: ValueFunction | None) -> dict[str, bool]:
+    """Return which networks have learnt nothing: the first statistics may change what these compute."""
+    return {
+        "policy_untrained": is_untrained(policy),
+        "value_untrained": value is None or is_untrained(value),
     }
 
 
@@ -56,7 +69,8 @@ class Agent:
     ----------
     algorithm : Reinforce, VPG, A2C, PPO, NPG or TRPO
     policy : Policy
-        Learns in place.
+        Learns in place. With `normalize_observations`, one that has learnt nothing is read anew by the
+        statistics of the first batch, as in `VPG`.
     value : ValueFunction, optional
         Of all but Reinforce, which by default get a new one. Learns in place.
     seed : int
@@ -108,14 +122,13 @@ class Agent:
             for option in ("linear_schedule", "linear_clip_range"):
                 if getattr(algorithm, option, False):
                     raise ValueError(f"{where}: {option} needs total_steps, where it reaches 0")
-        value_given = value is not None
         value = value_for(where, algorithm, policy, value, seed)
         policy.checked_theta(where)
         self.algorithm, self.policy, self.value, self.seed = algorithm, policy, value, seed
         self._total_steps = total_steps
         self._core = core_agent(
             algorithm, policy, value, seed=seed, total_steps=total_steps or _check.MAX_COUNT,
-            target_return=None, policy_given=True, value_given=value_given,
+            target_return=None, **untrained_of(policy, value),
         )  # fmt: skip
 
     def __repr__(self) -> str:

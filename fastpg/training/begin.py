@@ -10,7 +10,7 @@ from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import named
 from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
-from fastpg.training.agent import value_for
+from fastpg.training.agent import untrained_of, value_for
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.settings import run_config
 
@@ -62,7 +62,7 @@ def begin(
     seed: int,
     **ends: Any,
 ) -> tuple[Policy, ValueFunction | None, dict[str, Any], dict[str, bool]]:
-    """Return the networks that a run begins with, its `TrainResult.config`, and which of them were given."""
+    """Return the networks that a run begins with, its `TrainResult.config`, and which have learnt nothing."""
     learner = _initial_policy(
         where, env, policy, seed, action_scaling, squash=squash,
         hidden=hidden, activation=activation, state_dependent_std=state_dependent_std,
@@ -81,7 +81,7 @@ def begin(
     )
     if isinstance(env, GymnasiumEnv):
         config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-    return learner, critic, config, {"policy_given": policy is not None, "value_given": value is not None}
+    return learner, critic, config, untrained_of(learner, critic)
 
 
 def _set_log_std(policy: Policy, log_std: float) -> None:

@@ -172,9 +172,9 @@ class Compiled(Members):
         if setting not in self._envs:
             self._envs[setting] = self._stack.enter_context(self._plan.opened(self._where, setting))
         env = self._envs[setting]
-        algorithm, policy, value, config, given = self._plan.begin(self._where, env, k, algorithm)
+        algorithm, policy, value, config, untrained = self._plan.begin(self._where, env, k, algorithm)
         names = ("total_steps", "target_return", *COLLECTIONS)
-        arguments = core_arguments(algorithm, value, **{name: config[name] for name in names}, **given)
+        arguments = core_arguments(algorithm, value, **{name: config[name] for name in names}, **untrained)
         run = _core.Run(
             env.core, policy.network, policy.theta, num_envs=config["num_envs"], seed=seed, **arguments
         )
@@ -232,8 +232,8 @@ class Stepped(Members):
             env = stack.enter_context(self._plan.opened(self._where, self._plan.runs[k][0]))
             self._open[k] = stack, env
         env = self._open[k][1]
-        algorithm, policy, value, config, given = self._plan.begin(self._where, env, k, algorithm)
-        trainer = make_trainer(env, algorithm, policy, value, config, **given)
+        algorithm, policy, value, config, untrained = self._plan.begin(self._where, env, k, algorithm)
+        trainer = make_trainer(env, algorithm, policy, value, config, **untrained)
         return Loop(f"{self._where}: run {k}", trainer, policy, value, config)
 
     def stop(self, k: int, because: str) -> None:

@@ -4,11 +4,13 @@ benchmarks/search_settings.py found those of native environments, on seeds from 
 what they reach, and where MuJoCo's are from.
 """
 
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from fastpg import _check
 from fastpg.algorithms import PPO
 from fastpg.envs import env_spec
+from fastpg.envs.mujoco import TASKS
 from fastpg.envs.mujoco.make import task_of
 from fastpg.envs.native.registry import is_native
 
@@ -59,6 +61,16 @@ _MUJOCO = Settings(
     hidden=(64, 64),
     total_steps=1_000_000,
 )
+# What benchmarks/search_mujoco.py found to be better for a task.
+_OF_TASK: dict[type, Settings] = {
+    TASKS["InvertedDoublePendulum-v5"]: Settings(
+        algorithm=replace(_MUJOCO["algorithm"], epsilon=1e-8),
+        num_envs=16,
+        horizon=128,
+        hidden=(64, 64),
+        total_steps=300_000,
+    )
+}
 _RECOMMENDED: dict[str, Settings] = {
     "Acrobot-v1": Settings(
         algorithm=PPO(
@@ -205,7 +217,7 @@ def recommended(env_id: str) -> Settings:
     Parameters
     ----------
     env_id : str
-        One of `fastpg.list_envs()`, or of MuJoCo's tasks ("HalfCheetah-v5"), which share one setting.
+        One of `fastpg.list_envs()`, or of MuJoCo's tasks ("HalfCheetah-v5"), most of which share one setting.
 
     Returns
     -------
@@ -227,6 +239,6 @@ def recommended(env_id: str) -> Settings:
     where = "recommended()"
     if not isinstance(env_id, str):
         raise TypeError(f"{where}: env_id must be a string, one of list_envs(), got {_check.shown(env_id)}")
-    if task_of(env_id) is not None:
-        return _MUJOCO.copy()
+    if (task := task_of(env_id)) is not None:
+        return _OF_TASK.get(task, _MUJOCO).copy()
     return _RECOMMENDED[env_spec(where, env_id).id].copy()

@@ -201,8 +201,11 @@ def _restored(
             "vectorization_mode": settings.get("vectorization_mode"),
             "reset_options": env.reset_options,
         }
-    given = {name: settings[name] for name in ("policy_given", "value_given")}
-    trainer = make_trainer(env, algorithm, policy, value, config, **given)
+    untrained = {  # before there were these entries, networks that were given counted as trained
+        f"{name}_untrained": settings.get(f"{name}_untrained", not settings[f"{name}_given"])
+        for name in ("policy", "value")
+    }
+    trainer = make_trainer(env, algorithm, policy, value, config, **untrained)
     loop = Loop(where, trainer, policy, value, config, ranks)
     try:
         check_state(where, state, trainer.agent.state(), trainer.state())

@@ -90,7 +90,8 @@ def train(
         squash is True.
     policy : Policy, optional
         Begin with a copy of this policy, as `Policy.load` has it of the folder of a run. Its shape then
-        replaces hidden, activation, squash, state_dependent_std and action_scaling; by default a new one.
+        replaces hidden, activation, squash, state_dependent_std and action_scaling; by default a new one,
+        with the `initial_log_std` of PPO.
     value : ValueFunction, optional
         The same for the value function, of all algorithms but Reinforce.
     total_steps : int
@@ -186,7 +187,7 @@ def train(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,
         vectorization_mode=vectorization_mode, reset_options=reset_options, ranks=ranks,
     ) as env:  # fmt: skip
-        learner, critic, config, given = begin(
+        learner, critic, config, untrained = begin(
             where, env, algorithm, env_params=env_params, num_envs=num_envs, collection=collection,
             hidden=hidden, activation=activation, squash=squash, state_dependent_std=state_dependent_std,
             action_scaling=action_scaling, policy=policy, value=value, total_steps=total_steps,
@@ -194,14 +195,15 @@ def train(
         )  # fmt: skip
         if save_to is not None:
             files.probe(where, save_to, len(learner.file_content(where)))
-        trainer = make_trainer(env, algorithm, learner, critic, config, **given)
+        trainer = make_trainer(env, algorithm, learner, critic, config, **untrained)
         loop = Loop(where, trainer, learner, critic, config, ranks)
         loop.env, loop.callbacks, loop.show, loop.save_to = env_id, callbacks, show, save_to
         if ranks is not None:
-            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | given))
+            ranks.require_same(facts_of(where, env_id, env, trainer.agent, config | untrained))
         if run_path is None:
             return loop.run()
-        settings = run_settings(where, env_id, env, algorithm, config, given)
+        given = {"policy_given": policy is not None, "value_given": value is not None}
+        settings = run_settings(where, env_id, env, algorithm, config, given | untrained)
         settings |= {"checkpoint_every": every, "keep_checkpoints": keep_checkpoints}
         with RunFolder.create(where, run_path, settings, learner, critic, trainer.state()) as loop.folder:
             return loop.run()

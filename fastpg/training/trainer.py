@@ -28,11 +28,11 @@ def make_trainer(
     policy: Policy,
     value: ValueFunction | None,
     config: Mapping[str, Any],
-    **given: bool,
+    **untrained: bool,
 ) -> "_core.Trainer | GymnasiumTrainer":
     """Return what runs iterations, by the settings of a `TrainResult.config`."""
     names = ("seed", "total_steps", "target_return", *COLLECTIONS)
-    agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **given)
+    agent = core_agent(algorithm, policy, value, **{name: config[name] for name in names}, **untrained)
     if isinstance(env, GymnasiumEnv):
         return GymnasiumTrainer(env, agent, wants_final=bootstraps(algorithm))
     return _core.Trainer(env.core, agent, num_envs=config["num_envs"])

@@ -21,7 +21,7 @@ from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
 from fastpg.training.agent import core_agent
 from fastpg.training.trainer import GymnasiumTrainer
-from tests.support.agents import oracle_update
+from tests.support.agents import model_of, oracle_update
 from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted, vector_of
 from tests.support.oracle import relative_error
 from tests.support.quick import few
@@ -391,8 +391,8 @@ def replay(algorithm, env, collection, monkeypatch):
     assert len(recorded.batches) == len(run.history["num_steps"]) >= 2
     value_oracle = reference.Network(value.network.num_inputs, (5,), 1)
     agent = reference.new_agent(
-        reference.new_model(oracle_of(policy), policy.theta),
-        reference.new_model(value_oracle, value.theta) if critic else None,
+        model_of(policy, oracle_of(policy)),
+        model_of(value, value_oracle) if critic else None,
     )
     if not isinstance(algorithm, fastpg.PPO):  # which takes many steps with a batch
         # From the same parameters, to the bit: what the estimators make of the batch.

@@ -47,4 +47,4 @@ def test_what_action_masks_md_shows_runs():
     )
     for number, block in enumerate(blocks):
         exec(compile(block, f"block {number} of action_masks.md", "exec"), names)
-    assert len(blocks) == 3
+    assert len(blocks) == 4

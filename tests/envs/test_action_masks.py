@@ -7,8 +7,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.vector import AsyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import fastpg
+from fastpg.envs.autoreset import AutoresetMode
 from fastpg.exact import FiniteMDP
 from tests.support.finite_mdps import random_mdp
 from tests.support.gymnasium_envs import MODES, vector_of
@@ -404,8 +408,11 @@ def turns(num_envs, mode, **settings):
 @pytest.mark.parametrize("space", [Discrete(4), MultiDiscrete([4, 2])], ids=str)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_infos_of_gymnasium_environments_are_heard_in_every_mode(mode, space):
-    policy = fastpg.Policy(Box(-9, 9, (2,)), space, hidden=(4,))
-    env = turns(5, mode, space=space)
+    check_heard(turns(5, mode, space=space), fastpg.Policy(Box(-9, 9, (2,)), space, hidden=(4,)))
+
+
+def check_heard(env, policy):
+    """Whatever plays 5 environments of that kind heeds their masks."""
     for horizon in (7, 1, 5):  # which go on, one after the other
         batch = fastpg.collect(env, policy, horizon, use_action_mask=True)
         expected = np.arange(4) != (batch.obs.sum(axis=-1).astype(int) % 4)[..., None]
@@ -418,6 +425,88 @@ def test_infos_of_gymnasium_environments_are_heard_in_every_mode(mode, space):
     settings = {"env_params": {"use_action_mask": True}, "policy": policy, "total_steps": 150}
     assert np.isfinite(fastpg.train(env, fastpg.Reinforce(), episodes=7, **settings).policy.theta).all()
     fastpg.estimate_gradient(env, policy, horizon=9, use_action_mask=True)
+
+
+class Asked(Turns):
+    """The same, but its infos are empty: a method says the masks."""
+
+    def action_masks(self):
+        return super().told()[1][self.key]
+
+    def told(self):
+        return super().told()[0], {}
+
+
+class AskedTogether(VectorEnv):
+    """The same as a vector environment of one's own."""
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+
+    def __init__(self, num_envs):
+        self.envs, self.num_envs = [Asked(i) for i in range(num_envs)], num_envs
+        self.single_observation_space = self.envs[0].observation_space
+        self.single_action_space = self.envs[0].action_space
+
+    def action_masks(self):
+        return [one.action_masks() for one in self.envs]
+
+    def reset(self, *, seed=None, options=None):
+        self.ended = np.zeros(self.num_envs, bool)
+        return np.stack([one.reset()[0] for one in self.envs]), {}
+
+    def step(self, actions):
+        results = [
+            (one.reset()[0], 0.0, False, False, {}) if ended else one.step(action)
+            for one, ended, action in zip(self.envs, self.ended, actions, strict=True)
+        ]
+        obs, reward, terminated, truncated, _ = map(np.array, zip(*results, strict=True))
+        self.ended = terminated | truncated
+        return obs, reward, terminated, truncated, {}
+
+
+def asked(num_envs, mode=MODES[0], **settings):
+    return vector_of([lambda i=i: TimeLimit(Asked(i, **settings), 9) for i in range(num_envs)], mode)
+
+
+ASKED = {
+    **{f"one after the other, {mode}": lambda mode=mode: asked(5, mode) for mode in MODES},
+    "in processes": lambda: AsyncVectorEnv([lambda i=i: Asked(i) for i in range(5)]),
+    "wrapped": lambda: RecordEpisodeStatistics(asked(5)),
+    "of one's own": lambda: AskedTogether(5),
+    "of one's own, wrapped": lambda: RecordEpisodeStatistics(AskedTogether(5)),
+}
+
+
+@pytest.mark.parametrize("make", ASKED.values(), ids=ASKED)
+def test_environments_with_a_method_are_asked(make):
+    policy, env = fastpg.Policy(Box(-9, 9, (2,)), Discrete(4), hidden=(4,)), make()
+    check_heard(env, policy)
+    env.close()
+
+
+def test_a_method_knows_masks_of_several_components():
+    space = MultiDiscrete([4, 2])
+    check_heard(asked(5, space=space), fastpg.Policy(Box(-9, 9, (2,)), space, hidden=(4,)))
+
+
+def test_nobody_is_asked_who_is_not_to_be():
+    policy = fastpg.Policy(Box(-9, 9, (2,)), Discrete(4), hidden=(4,))
+    with pytest.raises(AssertionError, match="the mask was not heard"):
+        fastpg.collect(asked(5), policy, 50)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda mask: mask[:3], r"action_masks\(\) must be 4 zeros and ones for each environment"),
+        (lambda mask: 0 * mask, r"action_masks\(\)\[0\] allows no category"),
+        (lambda mask: None, r"infos have no 'action_mask' of environment 0"),
+    ],
+)
+def test_what_a_method_returns_is_checked(change, sentence):
+    policy = fastpg.Policy(Box(-9, 9, (2,)), Discrete(4), hidden=(4,))
+    with pytest.raises(ValueError, match=rf"^collect\(\): SyncVectorEnv: {sentence}"):
+        fastpg.collect(asked(3, change=change), policy, 9, use_action_mask=True)
 
 
 def test_infos_in_a_list_are_heard():

@@ -72,10 +72,14 @@ def test_a_saved_policy_acts_elsewhere_as_it_was_trained_to(space, tmp_path):
 def test_what_docs_deploy_shows_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "deploy.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    by_hand, exported = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names = {}
-    exec(block, names)
+    exec(by_hand, names)
     assert names["env"].action_space.contains(names["policy"].env_actions(names["action"]))
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    exec(exported, names)
+    assert names["env"].action_space.contains(names["action"][0])
 
 
 def test_batches_of_any_shape():

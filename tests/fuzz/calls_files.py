@@ -170,11 +170,12 @@ EXPORT = {
                 "self": calls_policies.networks(fastpg.Policy),
                 "path": st.just(str(FOLDER / "export.h")),
                 "sampled": st.just(False),
+                "masked": st.just(False),
             }
         ),
         ("Policy.export()",),
         odd={"path": ODD_PATHS},
-        words={"self": ("theta",), "sampled": ("a header",)},
+        words={"self": ("theta",), "sampled": ("a header",), "masked": ("a header", "action masks")},
         raises=(OSError,),
         share=0.2,
     )

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
 
 import fastpg
 from fastpg.exact import FiniteMDP
+from fastpg.networks.parametric import is_untrained
 
 
 def pickled(value):
@@ -36,6 +37,18 @@ def test_a_copied_value_function_is_equal_and_independent(copied, space):
     assert twin(obs) == value(obs)
     twin.theta[:] = 0.0
     assert value.theta.any()
+
+
+@COPIES
+def test_a_policy_is_untrained_while_its_weights_are_those_that_were_drawn(copied, tmp_path):
+    policy = fastpg.Policy.for_env("Pendulum-v1", hidden=(4,))
+    policy.parameters()["log_std"][:] = -0.5
+    policy.parameters()["head.bias"][:] = 1.0
+    assert is_untrained(policy) and is_untrained(copied(policy))
+    policy.save(tmp_path / "policy.safetensors")
+    assert not is_untrained(fastpg.Policy.load(tmp_path / "policy.safetensors"))  # which nobody knows
+    policy.theta[3] += 1e-6
+    assert not is_untrained(policy) and not is_untrained(copied(policy))
 
 
 ALGORITHMS = [

@@ -57,9 +57,12 @@ def uniforms_of(policy, seed, step, count):
 def loaded_onnx(path, policy):
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda obs, uniforms: session.run(
-        ["action", "outputs"], {"obs": obs} | ({} if uniforms is None else {"uniforms": uniforms})
-    )
+
+    def act(obs, uniforms, mask=None):
+        given = {"obs": obs, "uniforms": uniforms, "action_mask": mask}
+        return session.run(["action", "outputs"], {k: v for k, v in given.items() if v is not None})
+
+    return act
 
 
 def loaded_pt2(path, policy):
@@ -112,6 +115,39 @@ def test_what_is_exported_acts_as_the_policy(name, ending, sampled, tmp_path):
     assert actions.shape == expected.shape
     assert actions.dtype == expected.dtype
     assert all(policy.action_space.contains(one) for one in actions[:50].astype(policy.action_space.dtype))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("ending", LOADED)
+def test_what_is_exported_with_masks_heeds_them_as_the_policy(ending, sampled, tmp_path):
+    pytest.importorskip({".onnx": "onnx", ".pt2": "torch", ".h": "numpy"}[ending])
+    policy, path = made("multi-discrete"), tmp_path / f"policy{ending}"
+    policy.export(path, **({} if ending == ".h" else {"sampled": sampled, "masked": True}))
+    described, rng = plan.plan_of("", policy, "policy"), np.random.default_rng(2)
+    obs, mask = check.observations(described, policy, rng, COUNT), check.masks(described, rng, COUNT)
+    uniforms = uniforms_of(policy, 5, 6, COUNT) if sampled else None
+    actions, outputs = LOADED[ending](path, policy)(obs, uniforms, mask)
+    wanted = _core.logits(policy.network, policy.theta, policy.observations.rows("", obs)[0])
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
+    expected = policy.act(obs, seed=5, step=6, deterministic=not sampled, action_mask=mask)
+    assert actions.shape == expected.shape and (actions != expected).mean() < 1e-3
+    assert check.are_allowed(described, actions, mask)
+    assert not check.are_allowed(described, policy.act(obs, seed=1), mask)
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".h", pytest.param(".pt2", marks=pytest.mark.slow)])
+def test_what_a_mask_does_not_allow_is_not_drawn_where_rounding_leaves_a_rest(ending, tmp_path):
+    """As in test_action_masks.py: cumulative probabilities may end below a uniform."""
+    pytest.importorskip({".onnx": "onnx", ".pt2": "torch", ".h": "numpy"}[ending])
+    policy, path = fastpg.Policy(Box(-1, 1, (1,)), Discrete(512), hidden=()), tmp_path / f"policy{ending}"
+    policy.theta[:] = 0
+    policy.export(path, **({} if ending == ".h" else {"sampled": True, "masked": True}))
+    allowed = np.arange(200, 512)
+    mask = np.arange(512) < allowed[:, None]
+    nearly_one = np.full((len(mask), 1), np.nextafter(np.float32(1), np.float32(0)))
+    actions, _ = LOADED[ending](path, policy)(np.zeros((len(mask), 1), np.float32), nearly_one, mask)
+    assert (actions < allowed).all() and (actions >= allowed - 2).all()
 
 
 @pytest.mark.slow
@@ -177,6 +213,13 @@ def test_wrong_arguments_are_sentences(tmp_path, monkeypatch):
         policy.export(tmp_path / "policy.h", sampled=True)
     with pytest.raises(TypeError, match="sampled must be True or False"):
         policy.export(tmp_path / "policy.onnx", sampled=1)
+    with pytest.raises(ValueError, match=r"masked goes with '\.onnx'"):
+        policy.export(tmp_path / "policy.h", masked=True)
+    with pytest.raises(TypeError, match="masked must be True or False"):
+        policy.export(tmp_path / "policy.onnx", masked=1)
+    for name in ("box", "multi-binary"):
+        with pytest.raises(ValueError, match=r"^Policy.export\(\): action masks go with Discrete and Multi"):
+            made(name).export(tmp_path / "policy.onnx", masked=True)
     policy.theta[3] = np.nan
     with pytest.raises(ValueError, match="theta must be finite"):
         policy.export(tmp_path / "policy.h")

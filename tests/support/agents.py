@@ -7,6 +7,7 @@ import numpy as np
 
 import fastpg
 from fastpg import reference
+from fastpg.networks.parametric import is_untrained
 from tests.support.heads import make, random_mask
 
 OBS_SIZE = 4
@@ -76,6 +77,11 @@ def networks(space, num_inputs=OBS_SIZE):
     policy, oracle = make(space, (6,), num_inputs)
     value = fastpg.ValueFunction(policy.observation_space, hidden=(5,), seed=2)
     return policy, value, oracle, reference.Network(num_inputs, (5,), 1)
+
+
+def model_of(network, oracle):
+    """The oracle's model of a network as it is now."""
+    return reference.new_model(oracle, network.theta, given=not is_untrained(network))
 
 
 def critic_of(algorithm, value):
@@ -162,8 +168,8 @@ def check_updates(algorithm, policy, value, oracles, batches):
     agent = agent_of(algorithm, policy, value)
     critic = critic_of(algorithm, value)
     known = reference.new_agent(
-        reference.new_model(oracles[0], policy.theta),
-        None if critic is None else reference.new_model(oracles[1], value.theta),
+        model_of(policy, oracles[0]),
+        None if critic is None else model_of(value, oracles[1]),
         seed=3,
     )
     # Differences of float32 parameters are compared: test_vpg.py says why not to 1e-5.

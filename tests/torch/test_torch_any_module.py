@@ -169,17 +169,18 @@ def test_shared_trunks_collect_and_learn_as_torch_says(space, outputs):
     ratio, w = (log_prob - old.flatten()).exp(), weights.flatten()
     rows, given = (batch.obs, batch.actions, weights), {"entropy_coef": 0.1, "action_space": space}
     clipped = torch.min(ratio * w, ratio.clamp(0.8, 1.2) * w)
+    said = {"squash": False} if isinstance(space, Box) else {}  # of outputs, which cannot tell
     for function, wanted in (
-        (lambda one: fpt.pg_loss(one, *rows, **given), -(w * log_prob + 0.1 * entropy).mean()),
+        (lambda one, **of: fpt.pg_loss(one, *rows, **given, **of), -(w * log_prob + 0.1 * entropy).mean()),
         (
-            lambda one: fpt.ppo_loss(one, *rows, old, reduction="sum", **given),
+            lambda one, **of: fpt.ppo_loss(one, *rows, old, reduction="sum", **given, **of),
             -(clipped + 0.1 * entropy).sum(),
         ),
     ):
         gradient = torch.autograd.grad(wanted, module.parameters(), retain_graph=True, allow_unused=True)
         returned = tuple(one.reshape(10, 3, -1) for one in module(obs))
-        for one in (module, returned):
-            loss = function(one)
+        for one, of in ((module, {}), (returned, said)):
+            loss = function(one, **of)
             close(loss, wanted, rtol=1e-4, atol=1e-5)
             mine = torch.autograd.grad(loss, module.parameters(), allow_unused=True)
             for a, b in zip(mine, gradient, strict=True):
@@ -297,6 +298,37 @@ def test_squashed_actions_are_those_of_compiled_policies():
         ValueError, match=r"from_module\(\): action_scaling must be False where squash is True"
     ):
         fpt.from_module(module, action_scaling=True)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_outputs_in_the_place_of_a_module_say_whether_they_are_squashed(squash):
+    torch.manual_seed(3)
+    space = Box(-1.0, 3.0, (2,))
+    module = Trunk(3, 2, is_box=True)
+    module.squash, module.action_space = squash, space
+    batch = fpt.collect(SyncVectorEnv([lambda: Single(OBS, space) for _ in range(3)]), module, 10)
+    returned = tuple(one.reshape(10, 3, -1) for one in module(batch.obs.flatten(0, 1)))
+    rows, gain, old = (batch.obs, batch.actions), torch.randn(10, 3), batch.log_probs
+    said = {"squash": squash, "action_space": space}
+    torch.testing.assert_close(fpt.log_prob_and_entropy(returned, *rows, **said)[0], old)
+    loss, stats = fpt.ppo_loss(returned, *rows, gain, old, return_stats=True, **said)
+    assert abs(stats.approx_kl) < 1e-6 and stats.clip_fraction == 0
+    torch.testing.assert_close(loss, fpt.ppo_loss(module, *rows, gain, old))
+    torch.testing.assert_close(fpt.pg_loss(returned, *rows, gain, **said), fpt.pg_loss(module, *rows, gain))
+    for function, more in (
+        (fpt.pg_loss, (gain,)),
+        (fpt.ppo_loss, (gain, old)),
+        (fpt.log_prob_and_entropy, ()),
+    ):
+        name = rf"^{function.__name__}\(\): squash "
+        with pytest.raises(ValueError, match=name + "must be True or False where actions are in a Box"):
+            function(returned, *rows, *more, action_space=space)
+        with pytest.raises(TypeError, match=name + "must be True or False, got 1"):
+            function(returned, *rows, *more, action_space=space, squash=1)
+        with pytest.raises(ValueError, match=name + "goes with outputs"):
+            function(module, *rows, *more, squash=squash)
+    with pytest.raises(ValueError, match=r"squash must be False unless a Box has finite bounds"):
+        fpt.log_prob_and_entropy(returned, *rows, squash=True)
 
 
 class Keeps(Single):

@@ -15,7 +15,7 @@ def test_an_iteration_of_every_native_environment_runs(env_id):
     assert run.policy.hidden == settings["hidden"]
 
 
-@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "fastpg/Hopper-v5"])
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "fastpg/Hopper-v5", "InvertedDoublePendulum-v5"])
 def test_an_iteration_of_a_mujoco_task_runs(env_id):
     pytest.importorskip("mujoco.batch")
     settings = fastpg.recommended(env_id)

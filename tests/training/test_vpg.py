@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import signal
 import threading
 
@@ -235,6 +236,35 @@ def test_continuing_with_normalised_observations_keeps_what_the_networks_compute
     assert len(again.history["num_steps"]) > 1
     np.testing.assert_allclose(again.policy.theta, first.policy.theta, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(again.value.theta, first.value.theta, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "gym:CartPole-v1"])
+def test_networks_that_have_learnt_nothing_are_new_ones_whether_they_are_given_or_not(env):
+    algorithm = fastpg.VPG(normalize_observations=True, value_hidden=(8,))
+    settings = {"total_steps": 6_000, "horizon": 100}
+    run = fastpg.train(env, algorithm, hidden=(8,), seed=4, **settings)
+    policy = fastpg.Policy.for_env(env, hidden=(8,), seed=4)
+    value = fastpg.ValueFunction.for_env(env, hidden=(8,), seed=4 + 2**63)
+    alone = fastpg.train(env, algorithm, policy=policy, value=value, seed=4, **settings)
+    (many,) = fastpg.train_many(env, algorithm, policy=policy, value=value, seeds=[4], **settings)
+    for given in (alone, many):
+        assert given.policy.theta.tobytes() == run.policy.theta.tobytes()
+        assert given.value.theta.tobytes() == run.value.theta.tobytes()
+
+
+def test_a_run_that_begins_with_an_untrained_policy_goes_on_from_its_first_moment(tmp_path):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,), seed=4)
+    algorithm = fastpg.VPG(normalize_observations=True)
+    whole = fastpg.train(
+        "CartPole-v1", algorithm, policy=policy, run=tmp_path, horizon=32, total_steps=2_000,
+        checkpoint_every=1, keep_checkpoints=100,
+    )  # fmt: skip
+    first, *later = sorted((tmp_path / "checkpoints").iterdir())
+    assert int(re.search(r"\d+", first.name)[0]) == 0
+    for one in later:
+        one.unlink()
+    resumed = fastpg.resume(tmp_path)
+    assert resumed.policy.theta.tobytes() == whole.policy.theta.tobytes()
 
 
 def test_parameters_that_are_written_between_iterations_are_those_that_training_goes_on_with():

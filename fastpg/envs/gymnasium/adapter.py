@@ -15,7 +15,6 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Space
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from fastpg import _check
@@ -23,8 +22,10 @@ from fastpg.acted import Acted
 from fastpg.action_masks import require_categorical
 from fastpg.distributed.ranks import Ranks
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
+from fastpg.envs.gymnasium.asked_masks import METHOD, asking
+from fastpg.envs.gymnasium.final_obs import final_batch
 from fastpg.envs.gymnasium.flatten import Observed, Rows
-from fastpg.envs.gymnasium.info_masks import read_masks
+from fastpg.envs.gymnasium.info_masks import IN_INFOS, KEY, are_in, read_masks
 from fastpg.envs.mujoco.engine import is_installed
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.mujoco.make import make_mujoco, task_of
@@ -69,7 +70,7 @@ class GymnasiumEnv:
     observation_space, action_space : gymnasium.spaces.Space
         Of a policy for it: what `Observed` makes of its observations, and its actions as they are.
     uses_action_mask : bool
-        Whether actions are drawn as its info["action_mask"] says.
+        Whether actions are drawn as its info["action_mask"], or its action_masks(), says.
     """
 
     def __init__(
@@ -134,28 +135,34 @@ class Stepper:
         self.done = np.zeros(env.num_envs, np.bool_)
         self.filler = np.zeros(env.num_envs, np.bool_)
         self._any_filler = False
-        self._checked = False
+        self._checked = self._checked_resets = False
         # Final observations: where the environment hides them from the next row, they are kept here.
         self._final = np.empty((env.num_envs, env.observed.size), np.float32)
         self.action_mask: NDArray[np.uint8] | None = None
+        self._ask: Callable[[], Any] | None = None  # for masks, where infos do not have them
+        self._knows_masks = False
         if env.uses_action_mask:
             self.action_mask = np.ones((env.num_envs, env.acted.form.num_outputs), np.uint8)
 
     def reset(self, rows: Rows, seed: int | None = None) -> None:
         """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
         options = dict(self._owner.reset_options) or None
+        obs, infos = self._reset(seed=seed, options=options)
+        self._observe(obs, rows)
+        self.done[:] = self.filler[:] = False
+        self._any_filler = False
+        self._mask_actions(infos, ~self.filler)
+
+    def _reset(self, **arguments: Any) -> tuple[Any, Any]:
         try:
-            result = self._env.reset(seed=seed, options=options)
+            result = self._env.reset(**arguments)
         except (EOFError, ConnectionError) as error:
             raise self._lost(error) from error
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
             )
-        self._observe(result[0], rows)
-        self.done[:] = self.filler[:] = False
-        self._any_filler = False
-        self._mask_actions(result[1], ~self.filler)
+        return result
 
     def resume(self, filler: NDArray[np.bool_], action_mask: NDArray[np.uint8] | None) -> None:
         """Go on where another stepper of this environment stood; `filler` and `action_mask` were its own."""
@@ -202,19 +209,51 @@ class Stepper:
                 self._keep_final(np.flatnonzero(cut), obs, infos)
             if self._mode is AutoresetMode.DISABLED:
                 self._mask_actions(infos, ~self.done)
-                options = {**self._owner.reset_options, "reset_mask": self.done.copy()}
-                obs, infos = self._env.reset(options=options)
+                obs, infos = self._reset_ended(obs)
                 self._mask_actions(infos, self.done)
             else:
                 self._mask_actions(infos, ~self.filler)
         self._observe(obs, rows)
         return True
 
+    def _reset_ended(self, obs: Any) -> tuple[Any, Any]:
+        """Reset the environments whose episodes a step, which showed `obs`, has ended.
+
+        The first time look whether the reset leaves the others alone.
+        """
+        options = {**self._owner.reset_options, "reset_mask": self.done.copy()}
+        if self._checked_resets or self.done.all():
+            return self._reset(options=options)
+        before, after = np.empty((2, *self._final.shape), np.float32)
+        self._observe(obs, before)  # now: it may be memory that the reset writes to
+        obs, infos = self._reset(options=options)
+        self._observe(obs, after)
+        moved = ((before != after) & ~np.isnan(before)).any(axis=1) & ~self.done
+        if moved.any():
+            raise ValueError(
+                f"{self._owner.label} says autoreset mode DISABLED, but a reset with the option 'reset_mask' "
+                f"changed the observation of environment {int(moved.argmax())}, which the mask leaves out"
+            )
+        self._checked_resets = True
+        return obs, infos
+
     def _mask_actions(self, infos: Any, which: NDArray[np.bool_]) -> None:
-        """Read the masks of some environments out of what a step or a reset said of them."""
-        if self.action_mask is not None:
-            self.action_mask[self.filler] = 1  # whose next action nobody takes
-            read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask)
+        """Read the masks of some environments out of what a step or a reset said of them, or ask them.
+
+        Where the first infos have no masks, environments that can be asked are, from then on.
+        """
+        if self.action_mask is None:
+            return
+        self.action_mask[self.filler] = 1  # whose next action nobody takes
+        if not which.any():
+            return
+        if not self._knows_masks:
+            self._ask = None if are_in(infos) else asking(self._env)
+            self._knows_masks = True
+        name = IN_INFOS
+        if self._ask is not None:
+            infos, name = {KEY: self._ask()}, f"{METHOD}()"
+        read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask, name)
 
     def _lost(self, error: Exception) -> EnvError:
         """Return what to raise where the pipe to a process of an asynchronous environment broke."""
@@ -235,28 +274,7 @@ class Stepper:
         if self._mode is AutoresetMode.DISABLED:
             self._observe(obs, self._final)
             return
-        if isinstance(infos, dict):
-            final = _final_obs(infos)
-            if final is not None and not (isinstance(final, np.ndarray) and final.dtype == object):
-                self._observe(final, self._final)
-                return
-            ends = [None if final is None else final[i] for i in which]
-        else:  # one mapping for each environment, as DictInfoToList makes of them
-            ends = [_final_obs(infos[i]) for i in which]
-        for i, end in zip(which, ends, strict=True):
-            if end is None:
-                raise ValueError(
-                    f"{self._owner.label} says autoreset mode SAME_STEP, but its infos have no 'final_obs' "
-                    f"of environment {i}: V of it stands for the rest of an episode that is truncated"
-                )
-        space = self._env.single_observation_space
-        try:
-            empty: Any = create_empty_array(space, n=len(which))
-            batch = concatenate(space, ends, empty)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(
-                f"{self._owner.label} returned infos['final_obs'] that do not fit {space}: {error}"
-            ) from error
+        batch = final_batch(self._owner.label, self._env.single_observation_space, infos, which)
         chosen = np.empty((len(which), self._final.shape[1]), np.float32)
         self._observe(batch, chosen)
         self._final[which] = chosen
@@ -282,10 +300,6 @@ class Stepper:
                     f"got shape {got.shape} and dtype {got.dtype}"
                 )
         self._checked = True
-
-
-def _final_obs(infos: Mapping[str, Any]) -> Any:
-    return infos.get("final_obs", infos.get("final_observation"))
 
 
 @contextlib.contextmanager
@@ -390,6 +404,7 @@ def _mujoco_task(where: str, env_id: Any, vectorization_mode: Any) -> type[Mujoc
 def _ready(
     where: str, env: VectorEnv[Any, Any, Any], params: Any, num_envs: int | None, vectorization_mode: Any
 ) -> VectorEnv[Any, Any, Any]:
+    _require_described(where, env)
     if params:
         raise TypeError(
             f"{where}: unexpected argument {min(params)!r}: env_id is a VectorEnv that was made already"
@@ -406,6 +421,19 @@ def _ready(
     if isinstance(inner, SyncVectorEnv) and len({id(one.unwrapped) for one in inner.envs}) < env.num_envs:
         raise ValueError(f"{where}: env_id is a SyncVectorEnv that holds one environment several times")
     return env
+
+
+def _require_described(where: str, env: VectorEnv[Any, Any, Any]) -> None:
+    """Require what a vector environment has to say of itself; one of a user's own may have left it out."""
+    name = type(env.unwrapped).__name__
+    _check.integer(where, f"{name}.num_envs", getattr(env, "num_envs", None), 1, _check.MAX_NUM_ENVS)
+    for space in ("single_observation_space", "single_action_space"):
+        if not isinstance(getattr(env, space, None), Space):
+            raise TypeError(
+                f"{where}: {name}.{space} must be a gymnasium space, that of one of its environments, got "
+                f"{_check.shown(getattr(env, space, None))}"
+            )
+    _check.takes(where, f"{name}.reset()", env.reset, seed=None, options=None)
 
 
 def _registered(

@@ -64,9 +64,12 @@ def _array(obs: Any, shape: tuple[int, ...], what: str = "observations") -> NDAr
 
 
 def _numbers(shape: tuple[int, ...]) -> Writer:
-    if len(shape) == 1:
-        return lambda obs, rows: np.copyto(rows, _array(obs, (len(rows), *shape)))
-    return lambda obs, rows: np.copyto(rows, _array(obs, (len(rows), *shape)).reshape(len(rows), -1))
+    def write(obs: Any, rows: Rows) -> None:
+        array = _array(obs, (len(rows), *shape))
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and found as that
+            np.copyto(rows, array.reshape(len(rows), -1))
+
+    return write
 
 
 def _one_hot(starts: NDArray[np.int64], sizes: NDArray[np.int64], shape: tuple[int, ...]) -> Writer:
@@ -219,6 +222,14 @@ def _by_row(space: Space[Any], obs: Any, shape: tuple[int, ...]) -> Any:
         return parts if isinstance(space, Dict) else tuple(parts.values())
     array = _array(obs, (*shape, *(space.shape or ())))
     return array.reshape(-1, *array.shape[len(shape) :])
+
+
+def rows_at(space: Space[Any], obs: Any, which: NDArray[np.int64]) -> Any:
+    """Return some rows of a batch of observations, as a batch."""
+    if isinstance(space, Dict | Tuple):
+        parts = {name: rows_at(part, obs[name], which) for name, part in _parts(space)}
+        return parts if isinstance(space, Dict) else tuple(parts.values())
+    return np.asarray(obs)[which]
 
 
 def _parts(space: Any) -> Iterable[tuple[Any, Space[Any]]]:
