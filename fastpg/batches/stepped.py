@@ -104,7 +104,7 @@ def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | Non
     wrapped.observed.write(at.obs, last)
     mask = at.action_mask if wrapped.uses_action_mask else None
     return UnderWay(
-        last, at.age.astype(np.int64), at.earned, at.ended, mask,
+        last, at.age.astype(np.int64), at.earned, np.zeros(env.num_envs, np.bool_), mask,
         at.seed if seed is None else seed, at.collected,
     )  # fmt: skip
 

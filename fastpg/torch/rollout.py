@@ -74,8 +74,7 @@ def collect(
     ----------
     env : VectorEnv, str, fastpg.exact.FiniteMDP, what jit_env or load_env made, or callable
         As in `fastpg.collect`, which also says which random numbers are drawn, and how a VectorEnv goes on.
-        Where Python steps a VectorEnv in autoreset mode "next_step", resets are rows, which `mask` marks; and
-        after an error it stands where it was stepped to.
+        Where Python steps a VectorEnv, it stands where it was stepped to after an error.
     module : torch.nn.Module
         What `from_module` takes, with the outputs that the environment's actions need, is run by the kernels;
         it reads one-hot vectors where observations are categories. Any other is called with observations as

@@ -62,7 +62,7 @@ def same(got, wanted, names=FIELDS):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=name)
 
 
-@pytest.mark.parametrize("autoreset", ["same_step", "disabled"])
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step", "disabled"])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Blackjack-v1"])
 def test_it_is_the_rollout_that_the_kernels_make_of_the_same_network(env_id, autoreset):
     policy = fastpg.Policy.for_env(env_id, hidden=(8,), seed=3)
@@ -87,6 +87,26 @@ def test_it_is_the_rollout_that_the_kernels_make_of_the_same_network(env_id, aut
             torch.testing.assert_close(got, wanted, rtol=2e-3, atol=2e-3, msg=name)
         assert math.isclose(by_torch.entropy, kernels.entropy, rel_tol=1e-4)
     assert kernels.num_episodes > 0
+
+
+@pytest.mark.parametrize("autoreset", MODES)
+def test_steps_by_hand_and_rollouts_that_torch_calls_can_be_mixed(autoreset):
+    module = Calls(fpt.to_module(fastpg.Policy.for_env("CartPole-v1", seed=3)))
+    env, other = (
+        fastpg.make("CartPole-v1", 5, autoreset=mode, max_episode_steps=6)
+        for mode in (autoreset.value, "same_step")
+    )
+    env.reset(seed=5), other.reset(seed=5)
+    for _ in range(6):  # the last of them ends all episodes by the time limit
+        seen = env.step(np.arange(5) % 2)[0]
+        begun = other.step(np.arange(5) % 2)[0]
+    assert (seen != begun).any() == (autoreset.name != "SAME_STEP")
+    batch, wanted = fpt.collect(env, module, 8), fpt.collect(other, module, 8)
+    same(batch, wanted)
+    assert batch.mask is None and batch.num_steps == 40
+    np.testing.assert_array_equal(batch.obs[0], begun)
+    shown, *_ = env.step(np.ones(5, np.int64))  # no row of a reset is left over
+    np.testing.assert_array_equal(shown, other.step(np.ones(5, np.int64))[0])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -242,13 +262,11 @@ def test_action_masks_are_those_of_compiled_policies(autoreset):
         env.reset(seed=1)
     for steps in (9, 12):  # the second in the middle of episodes
         batch = fpt.collect(envs[0], Calls(inner), steps)
-        if autoreset.value == "same_step":  # in the others a reset is no row where the core steps
-            wanted = fpt.collect(envs[1], inner, steps)
-            same(batch, wanted, (*FIELDS, "action_mask"))
-            torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-5)
-        counted = torch.ones_like(batch.terminated) if batch.mask is None else batch.mask
+        wanted = fpt.collect(envs[1], inner, steps)
+        same(batch, wanted, (*FIELDS, "action_mask"))
+        torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-5)
         places = batch.actions + torch.tensor([0, 3])
-        assert batch.action_mask.gather(2, places).all(2)[counted].all()
+        assert batch.action_mask.gather(2, places).all()
         assert not batch.action_mask.all()
     given = batch.obs, batch.actions
     options = {"action_mask": batch.action_mask, "action_space": space}
@@ -257,7 +275,7 @@ def test_action_masks_are_those_of_compiled_policies(autoreset):
         inner.zero_grad()
         called = module if isinstance(module, nn.Module) else module()
         log_probs, entropy = fpt.log_prob_and_entropy(called, *given, **options)
-        torch.testing.assert_close(log_probs[counted], batch.log_probs[counted], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_probs, batch.log_probs, rtol=1e-4, atol=1e-5)
         loss = fpt.pg_loss(called, *given, batch.rewards, entropy_coef=0.1, **options)
         called = module if isinstance(module, nn.Module) else module()
         loss = loss + fpt.ppo_loss(called, *given, batch.rewards, batch.log_probs - 0.1, **options)

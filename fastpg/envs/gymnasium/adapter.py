@@ -89,6 +89,8 @@ class GymnasiumEnv:
         self.first_env = 0
         self.reset_options = dict(reset_options)
         self.autoreset = _autoreset_mode(where, self.id, env)
+        if isinstance(env, NativeVectorEnv) and self.autoreset is AutoresetMode.NEXT_STEP:
+            self.autoreset = AutoresetMode.DISABLED  # a reset that is asked for costs no row
         self.observed = Observed(where, env.single_observation_space)
         self.acted = Acted(where, env.single_action_space, env.num_envs)
         self.observation_space = self.observed.space
