@@ -17,6 +17,7 @@ from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
+from fastpg.torch import arrays
 from fastpg.torch.outputs import require_module, warn_of_training
 from fastpg.torch.reading import (
     ModuleParameters,
@@ -47,6 +48,10 @@ class Batch(batches.Batch[Tensor]):
         if not isinstance(values, Tensor) or values.device.type != "cpu":
             raise TypeError(f"{where}: values must be a tensor on the CPU, got {_check.shown(values)}")
         return torch.from_numpy(batches.scatter(where, _numpy(self), values.detach().numpy()))
+
+    def gae(self, *, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+        """As `fastpg.Batch.gae`, on tensors; no gradient flows through them."""
+        return batches.gae(self, arrays.gae, gamma, lam)
 
 
 def collect(

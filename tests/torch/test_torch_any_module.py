@@ -224,6 +224,44 @@ def test_the_losses_of_the_kernels_and_of_torch_are_one():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("squash", [False, True])
+def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
+    space = Box(-2.0, 3.0, (2,))
+    policy = fastpg.Policy(OBS, space, hidden=(8,), seed=4, state_dependent_std=True, squash=squash)
+    policy.theta *= 6.0  # so that some log_std are held at 2
+    module = fpt.to_module(policy)
+    called = Calls(module)
+    called.action_space, called.squash = space, squash
+    batch, wanted = (fpt.collect(lambda: Single(OBS, space), one, 40, num_envs=3) for one in (called, module))
+    torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-4)
+    assert (module(batch.obs)[..., 2:] > 2).any()
+    gradients = []
+    for one in (called, module):
+        module.zero_grad()
+        given = one, batch.obs, batch.actions, batch.rewards
+        loss = fpt.pg_loss(*given, entropy_coef=0.1) + fpt.ppo_loss(*given, batch.log_probs)
+        loss.backward()
+        gradients.append(torch.cat([parameter.grad.ravel() for parameter in module.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    own = Calls(lambda obs: (module(obs), obs[:, 0]))  # and V behind it
+    own.squash = squash
+    batch = fpt.collect(lambda: Single(OBS, space), own, 4, num_envs=3)
+    assert torch.equal(batch.values, batch.obs[..., 0])
+
+
+def test_what_the_kernels_do_not_run_is_no_part_of_an_error():
+    obs, actions, weights = torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64), torch.zeros(5)
+    module = Calls(lambda obs: obs.double())
+    for call in (
+        lambda: fpt.pg_loss(module, obs, actions, weights),
+        lambda: fpt.ppo_loss(module, obs, actions, weights, weights),
+        lambda: fpt.log_prob_and_entropy(module, obs, actions),
+    ):
+        with pytest.raises(TypeError, match="must return outputs as float32") as raised:
+            call()
+        assert raised.value.__context__ is None
+
+
 def test_it_runs_under_torch_compile():
     module = gelu(4, 2)
     given = torch.randn(6, 4), torch.randint(2, (6,)), torch.randn(6)
