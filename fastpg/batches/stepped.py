@@ -12,15 +12,15 @@ from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
 from fastpg.batches.values import Weights, evaluate_rows
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened, shown_by
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.errors import without_place
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 
-# Where the vector environments of callers stand, which are passed again and again.
-_under_way: weakref.WeakKeyDictionary[Any, UnderWay] = weakref.WeakKeyDictionary()
+# Where the vector environments of callers stand, which are passed again and again, and what they showed.
+_under_way: weakref.WeakKeyDictionary[Any, tuple[UnderWay, bytes]] = weakref.WeakKeyDictionary()
 
 
 def collect_stepped(
@@ -83,7 +83,13 @@ def play(
         if isinstance(env, VectorEnv):
             collector.resume(_standing(where, env, wrapped, seed))
         elif is_kept and seed is None and env in _under_way:
-            collector.resume(_under_way[env])
+            standing, shown = _under_way[env]
+            if shown_by(env) != shown:
+                raise ValueError(
+                    f"{where}: env was stepped or reset by somebody else since the call that this one would go "
+                    "on from; pass seed= to begin anew"
+                )
+            collector.resume(standing)
         if is_kept:  # until the batch is whole, nothing is known of where they stand
             _under_way.pop(env, None)
         try:
@@ -93,7 +99,7 @@ def play(
         if isinstance(env, VectorEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:
-            _under_way[env] = collector.under_way()
+            _under_way[env] = collector.under_way(), shown_by(env)
     return rows
 
 

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
@@ -631,6 +632,23 @@ def test_the_gae_of_a_batch_heeds_all_that_the_batch_has():
         fastpg.collect(cartpole(), POLICY, 2).gae(gamma=0.9, lam=0.8)
     with pytest.raises(ValueError, match=r"gae\(\): lam must be a number in \[0, 1\]"):
         batch.gae(gamma=0.9, lam=2)
+
+
+@pytest.mark.parametrize("vectorized", [SyncVectorEnv, AsyncVectorEnv])
+def test_steps_that_somebody_else_took_are_noticed(vectorized):
+    env = vectorized([lambda: gymnasium.make("CartPole-v1")] * 2)
+    try:
+        first = fastpg.collect(env, POLICY, 3)
+        second = fastpg.collect(env, POLICY, 3)
+        np.testing.assert_array_equal(second.obs[0], first.last_obs)
+        for change in (lambda: env.reset(seed=5), lambda: env.step(np.zeros(2, np.int64))):
+            change()
+            with pytest.raises(ValueError, match=r"^collect\(\): env was stepped or reset by somebody else"):
+                fastpg.collect(env, POLICY, 3)
+            again = fastpg.collect(env, POLICY, 3, seed=0)
+            np.testing.assert_array_equal(again.obs, first.obs)
+    finally:
+        env.close()
 
 
 def test_two_threads_on_the_same_environments_are_refused_or_take_turns():

@@ -290,6 +290,21 @@ def _final_obs(infos: Mapping[str, Any]) -> Any:
     return infos.get("final_obs", infos.get("final_observation"))
 
 
+def shown_by(env: VectorEnv[Any, Any, Any]) -> bytes:
+    """Return what Gymnasium's own vector environments showed last; nothing of others, which do not tell."""
+    inner: Any = env.unwrapped
+    if isinstance(inner, AsyncVectorEnv):
+        return _memory(getattr(inner, "observations", ()))
+    return _memory(getattr(inner, "_observations", ())) if isinstance(inner, SyncVectorEnv) else b""
+
+
+def _memory(obs: Any) -> bytes:
+    """Return the bytes of observations, which may be arrays in dicts and tuples."""
+    if isinstance(obs, dict | tuple):
+        return b"".join(map(_memory, obs.values() if isinstance(obs, dict) else obs))
+    return obs.tobytes() if isinstance(obs, np.ndarray) else b""
+
+
 @contextlib.contextmanager
 def opened(
     where: str,
