@@ -147,7 +147,7 @@ class Batch(Brief, Generic[Array]):
         >>> advantages.shape
         (16, 4)
         """
-        return gae(self, estimates.gae, gamma, lam)
+        return gae(self, estimates.gae, gamma, lam)  # type: ignore[arg-type]
 
     @classmethod
     def from_arrays(

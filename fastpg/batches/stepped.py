@@ -86,8 +86,8 @@ def play(
             standing, shown = _under_way[env]
             if shown_by(env) != shown:
                 raise ValueError(
-                    f"{where}: env was stepped or reset by somebody else since the call that this one would go "
-                    "on from; pass seed= to begin anew"
+                    f"{where}: env was stepped or reset by somebody else since the call that this one "
+                    "would go on from; pass seed= to begin anew"
                 )
             collector.resume(standing)
         if is_kept:  # until the batch is whole, nothing is known of where they stand

@@ -205,7 +205,9 @@ def scatter_arguments(draw):
 @st.composite
 def batch_gae_arguments(draw):
     value = draw(one_of([None, nn.Linear(4, 1)]))
-    batch = fastpg.torch.collect("CartPole-v1", nn.Linear(4, 2), draw(one_of([1, 40])), value=value, num_envs=2)
+    batch = fastpg.torch.collect(
+        "CartPole-v1", nn.Linear(4, 2), draw(one_of([1, 40])), value=value, num_envs=2
+    )
     return {"self": batch, "gamma": 0.9, "lam": 0.5}
 
 
@@ -398,7 +400,9 @@ for _name, _arguments in (
     _arrays = calls_returns.CALLS[_name]
     CALLS[f"torch.{_name}"] = Call(
         getattr(fastpg.torch, _name),
-        calls_returns.flags(*_arguments).map(lambda given: {one: torch.as_tensor(given[one]) for one in given}),
+        calls_returns.flags(*_arguments).map(
+            lambda given: {one: torch.as_tensor(given[one]) for one in given}
+        ),
         (*_arrays.where, f"fastpg.torch.{_name}()"),
         check_estimate(_name),
         words=_arrays.words,

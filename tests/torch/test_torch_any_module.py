@@ -262,6 +262,14 @@ def test_what_the_kernels_do_not_run_is_no_part_of_an_error():
         assert raised.value.__context__ is None
 
 
+def test_actions_of_several_components_without_their_space_are_a_sentence():
+    given = torch.zeros(5, 3), torch.zeros(5, 2, dtype=torch.int64), torch.zeros(5)
+    with pytest.raises(ValueError, match=r"must have shape \(5,\) .* \(5, 2\); their space is Discrete"):
+        fpt.pg_loss(nn.Linear(3, 7), *given)
+    with pytest.raises(ValueError, match="where an action has several components, action_space says so"):
+        fpt.pg_loss(gelu(3, 7), *given)
+
+
 def test_it_runs_under_torch_compile():
     module = gelu(4, 2)
     given = torch.randn(6, 4), torch.randint(2, (6,)), torch.randn(6)
