@@ -15,6 +15,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
+from fastpg.envs.mujoco.engine import is_installed
 from fastpg.exact import FiniteMDP
 from tests import ROOT
 from tests.support.gymnasium_envs import MODES, vector_of
@@ -634,18 +635,33 @@ def test_the_gae_of_a_batch_heeds_all_that_the_batch_has():
         batch.gae(gamma=0.9, lam=2)
 
 
-@pytest.mark.parametrize("vectorized", [SyncVectorEnv, AsyncVectorEnv])
-def test_steps_that_somebody_else_took_are_noticed(vectorized):
-    env = vectorized([lambda: gymnasium.make("CartPole-v1")] * 2)
+def cartpoles(vectorized):
+    return vectorized([lambda: gymnasium.make("CartPole-v1")] * 2)
+
+
+STEPPED = {
+    "sync": lambda: cartpoles(SyncVectorEnv),
+    "async": lambda: cartpoles(AsyncVectorEnv),
+    "wrapped": lambda: gymnasium.wrappers.vector.RecordEpisodeStatistics(fastpg.make("CartPole-v1", 2)),
+    "MuJoCo": lambda: fastpg.make("InvertedPendulum-v5", 2),
+}
+
+
+@pytest.mark.parametrize("kind", STEPPED)
+def test_steps_that_somebody_else_took_are_noticed(kind):
+    if kind == "MuJoCo" and not is_installed():
+        pytest.skip("MuJoCo is not installed")
+    env = STEPPED[kind]()
+    policy = fastpg.Policy.for_env(env)
     try:
-        first = fastpg.collect(env, POLICY, 3)
-        second = fastpg.collect(env, POLICY, 3)
+        first = fastpg.collect(env, policy, 3)
+        second = fastpg.collect(env, policy, 3)
         np.testing.assert_array_equal(second.obs[0], first.last_obs)
-        for change in (lambda: env.reset(seed=5), lambda: env.step(np.zeros(2, np.int64))):
+        for change in (lambda: env.reset(seed=5), lambda: env.step(np.zeros_like(env.action_space.sample()))):
             change()
             with pytest.raises(ValueError, match=r"^collect\(\): env was stepped or reset by somebody else"):
-                fastpg.collect(env, POLICY, 3)
-            again = fastpg.collect(env, POLICY, 3, seed=0)
+                fastpg.collect(env, policy, 3)
+            again = fastpg.collect(env, policy, 3, seed=0)
             np.testing.assert_array_equal(again.obs, first.obs)
     finally:
         env.close()

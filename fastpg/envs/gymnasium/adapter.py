@@ -291,8 +291,13 @@ def _final_obs(infos: Mapping[str, Any]) -> Any:
 
 
 def shown_by(env: VectorEnv[Any, Any, Any]) -> bytes:
-    """Return what Gymnasium's own vector environments showed last; nothing of others, which do not tell."""
+    """Return what changes with each step: fastpg's states, what Gymnasium's own vector environments showed.
+
+    Nothing of others, which do not tell.
+    """
     inner: Any = env.unwrapped
+    if isinstance(inner, NativeVectorEnv | MujocoEnv):
+        return _memory(inner.get_state())
     if isinstance(inner, AsyncVectorEnv):
         return _memory(getattr(inner, "observations", ()))
     return _memory(getattr(inner, "_observations", ())) if isinstance(inner, SyncVectorEnv) else b""
