@@ -19,13 +19,14 @@ from fastpg import _check
 from fastpg.torch.memory import memory
 
 FLAGS = ("terminated", "truncated", "mask")
+NUMBERS = ("gamma", "lam", "n", "rho_bar", "c_bar", "bootstrap_truncated")
 ZEROS_AND_ONES = ("episode_starts", "last_done", "dones", "next_done")  # of any dtype, as others store them
 
 
 def _array(where: str, name: str, value: Any) -> Any:
     """Return the memory of an argument if it is a tensor; what is no array is for the function to judge."""
-    if not isinstance(value, Tensor):
-        if isinstance(value, np.ndarray):
+    if not isinstance(value, Tensor) or name in NUMBERS:
+        if isinstance(value, np.ndarray) and name not in NUMBERS:
             raise TypeError(
                 f"{where}: {name} must be a tensor, got {_check.shown(value)}; pass "
                 f"torch.from_numpy({name}), or call fastpg.{where.removeprefix('fastpg.torch.')} with arrays"

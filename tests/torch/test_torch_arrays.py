@@ -212,6 +212,13 @@ def test_flags_of_other_libraries_may_be_tensors_of_any_dtype(name, dtype):
             getattr(fpt, name)(starts * 2, last)
 
 
+@pytest.mark.parametrize("number", [np.array(0.9), torch.tensor(0.9), np.ones(2)])
+def test_settings_are_numbers(number):
+    tensors, kind = make("gae", (5, 2))
+    with pytest.raises(TypeError, match=r"gae\(\): gamma must be a number in \[0, 1\], got"):
+        fpt.gae(**tensors, **kind | {"gamma": number})
+
+
 def test_functions_of_arrays_name_those_of_tensors():
     tensors, kind = make("gae", (300, 40))
     sentence = (
