@@ -73,16 +73,7 @@ class FastRollout:
     def collect(self, agent: Agent) -> Batch:
         batch = fpt.collect(self.env, agent.actor, self.args.num_steps, value=agent.critic, out=self.batch)
         self.batch = batch
-        advantages, returns = fpt.gae(
-            batch.rewards,
-            batch.values,
-            batch.terminated,
-            batch.truncated,
-            last_values=batch.last_values,
-            final_values=batch.final_values,
-            gamma=self.args.gamma,
-            lam=self.args.gae_lambda,
-        )
+        advantages, returns = batch.gae(gamma=self.args.gamma, lam=self.args.gae_lambda)
         episode_returns = batch.episode_returns.tolist()
         return Batch(
             batch.obs, batch.actions, batch.log_probs, batch.values, advantages, returns, episode_returns

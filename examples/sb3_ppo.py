@@ -81,16 +81,7 @@ class FastPPO(PPO):
             out=self._rollout,
         )
         self._rollout = batch
-        advantages, returns = fpt.gae(
-            batch.rewards,
-            batch.values,
-            batch.terminated,
-            batch.truncated,
-            last_values=batch.last_values,
-            final_values=batch.final_values,
-            gamma=self.gamma,
-            lam=self.gae_lambda,
-        )
+        advantages, returns = batch.gae(gamma=self.gamma, lam=self.gae_lambda)
         rollout_buffer.reset()
         rollout_buffer.observations[:] = batch.obs.numpy()
         rollout_buffer.actions[:] = batch.actions.numpy().reshape(rollout_buffer.actions.shape)

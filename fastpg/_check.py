@@ -29,12 +29,23 @@ def shown(value: object) -> str:
         if isinstance(value, np.ma.MaskedArray):
             return f"a masked {described}, whose mask would not be read; fill it, as with numpy.ma.filled"
         return f"an {described}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and len(shape) > 0 and dtype is not None:  # a tensor, of whichever library
+        return f"a {type(value).__name__} of shape {tuple(shape)} and dtype {dtype}"
     try:
         text = " ".join(repr(value).split())
     except Exception:  # as that of an int of more than 4,300 digits
         return f"a value of type {type(value).__name__} that cannot be printed"
     text = text if len(text) <= 60 else text[:57] + "..."
     return text if isinstance(value, bool | int | float | str | None) else f"{text} ({type(value).__name__})"
+
+
+def refuse_tensor(where: str, name: str, value: object) -> None:
+    """Raise TypeError where a function of arrays that `fastpg.torch` has as well was given a tensor."""
+    if type(value).__module__.partition(".")[0] == "torch":
+        raise TypeError(
+            f"{where}: {name} must be a numpy array, got {shown(value)}; fastpg.torch.{where} takes tensors"
+        )
 
 
 def is_array(value: object) -> TypeGuard[NDArray[Any]]:
@@ -299,6 +310,7 @@ def transitions(
         if array is None and name != first_name:
             continue
         if not is_array(array):
+            refuse_tensor(where, name, array)
             raise TypeError(f"{where}: {name} must be a float32 or float64 numpy array, got {shown(array)}")
         if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
             advice = f"; convert it with {name}.astype(numpy.float32)" if array.dtype.kind in "fiu" else ""
@@ -316,6 +328,7 @@ def transitions(
         if array is None and name == "mask":
             continue
         if not is_array(array):
+            refuse_tensor(where, name, array)
             raise TypeError(f"{where}: {name} must be a bool numpy array, got {shown(array)}")
         if array.dtype != np.bool_:
             advice = f"; convert it with {name}.astype(bool)" if array.dtype.kind in "fiu" else ""

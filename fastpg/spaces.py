@@ -164,7 +164,8 @@ class Actions:
         if array.shape != shape:
             after = "" if isinstance(self.space, Discrete) else f" and then the {self.size} of an action"
             raise ValueError(
-                f"{where}: actions must have shape {shape} like obs' batch{after}, got {array.shape}"
+                f"{where}: actions must have shape {shape} like obs' batch{after}, got {array.shape}; "
+                f"their space is {self.space}"
             )
         rows = array.reshape(-1, self.size)
         for k, (categories, start) in enumerate(zip(self.categories, self.starts or repeat(0), strict=False)):

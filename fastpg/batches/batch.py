@@ -1,6 +1,7 @@
 """Batches: what policies saw and did, as arrays, whoever collected them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg._brief import Brief
 from fastpg.action_masks import mask_rows, require_allowed
+from fastpg.batches import returns as estimates
 from fastpg.batches.episodes import episode_sums
 from fastpg.networks.policy import Policy
 
@@ -53,7 +55,8 @@ class Batch(Brief, Generic[Array]):
         V(final_obs) where an episode was truncated and not terminated, else 0: what `gae` takes.
     mask : bool, (T, N), or None
         False where a row is no transition but a reset, of Gymnasium environments whose autoreset costs a
-        step; `gae` and its relatives take it. None: every row is one.
+        step: `Batch.gae` heeds it, `fastpg.gae` and its relatives take it, and a loss has to leave such rows
+        out. None: every row is one.
     action_mask : bool, (T, N, A), or None
         Which of the categories of an action were allowed, those of all components one after the other: where
         the environment has a mask, or was asked for it by ``use_action_mask``. None: all were.
@@ -121,6 +124,30 @@ class Batch(Brief, Generic[Array]):
         """
         scattered: Any = scatter("Batch.scatter_final()", self, values)  # type: ignore[arg-type]
         return scattered  # type: ignore[no-any-return]
+
+    def gae(self, *, gamma: float, lam: float) -> tuple[Array, Array]:
+        """Return the advantages of `fastpg.gae` and the returns, (T, N), of what the batch has.
+
+        `values`, `last_values`, `final_values` and `mask` are heeded; rows that are no transition have 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The batch has no values, or gamma or lam is no number in [0, 1].
+        FloatingPointError
+            The result overflows.
+
+        Examples
+        --------
+        >>> import fastpg
+        >>> policy = fastpg.Policy.for_env("CartPole-v1")
+        >>> value = fastpg.ValueFunction.for_env("CartPole-v1")
+        >>> batch = fastpg.collect("CartPole-v1", policy, 16, value=value, num_envs=4)
+        >>> advantages, returns = batch.gae(gamma=0.99, lam=0.95)
+        >>> advantages.shape
+        (16, 4)
+        """
+        return gae(self, estimates.gae, gamma, lam)  # type: ignore[arg-type]
 
     @classmethod
     def from_arrays(
@@ -278,6 +305,20 @@ class Batch(Brief, Generic[Array]):
         if np.count_nonzero(chosen) != np.count_nonzero(cut):
             raise ValueError(f"{where}: ends of the batch must have every row that ends an episode")
         return np.ascontiguousarray(ends[chosen], np.int64), np.ascontiguousarray(rows[chosen])
+
+
+def gae(
+    batch: Batch[Array], estimate: Callable[..., tuple[Array, Array]], gamma: float, lam: float
+) -> tuple[Array, Array]:
+    """Do the work of `Batch.gae` with the function of arrays or of tensors."""
+    if batch.values is None or batch.last_values is None:
+        raise ValueError(
+            "Batch.gae(): the batch has no values; call collect(..., value=...), or gae() with V of your own"
+        )
+    return estimate(
+        batch.rewards, batch.values, batch.terminated, batch.truncated, last_values=batch.last_values,
+        final_values=batch.final_values, mask=batch.mask, gamma=gamma, lam=lam,
+    )  # fmt: skip
 
 
 def _flags(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> NDArray[np.bool_]:

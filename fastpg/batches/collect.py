@@ -53,8 +53,8 @@ def collect(
 
     Any other environment of Gymnasium's interface is stepped by Python, with actions of the compiled policy;
     in autoreset mode "next_step" a reset is then a row, which `mask` marks. A vector environment that is
-    passed again goes on where the last call left it, if nobody else has stepped it meanwhile. At first, and
-    where `seed` is given, it is reset.
+    passed again goes on where the last call left it; that nobody else has stepped it meanwhile is checked
+    where it can be. At first, and where `seed` is given, it is reset.
 
     Parameters
     ----------

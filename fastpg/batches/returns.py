@@ -467,6 +467,8 @@ def done_from_cleanrl(dones: NDArray[Any], next_done: NDArray[Any]) -> Bools:
 
 
 def _shifted(where: str, name: str, starts: Any, last_name: str, last: Any) -> Bools:
+    _check.refuse_tensor(where, name, starts)
+    _check.refuse_tensor(where, last_name, last)
     starts = _check.zeros_and_ones(where, name, starts)
     last = _check.zeros_and_ones(where, last_name, last)
     if starts.ndim not in (1, 2) or starts.size == 0:

@@ -12,16 +12,16 @@ from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
 from fastpg.batches.values import Weights, evaluate_rows
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened, shown_by
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.errors import without_place
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 
-# Where the vector environments of callers stand, which are passed again and again: by id, as a user's own may
-# have no hash. None: nobody knows.
-_under_way: dict[int, UnderWay | None] = {}
+# Where the vector environments of callers stand, which are passed again and again, and what they showed: by
+# id, as a user's own may have no hash. None: nobody knows.
+_under_way: dict[int, tuple[UnderWay, bytes] | None] = {}
 
 
 def collect_stepped(
@@ -85,7 +85,12 @@ def play(
         if isinstance(env, VectorEnv):
             collector.resume(_standing(where, env, wrapped, seed))
         elif standing is not None:
-            collector.resume(standing)
+            if shown_by(env) != standing[1]:
+                raise ValueError(
+                    f"{where}: env was stepped or reset by somebody else since the call that this one "
+                    "would go on from; pass seed= to begin anew"
+                )
+            collector.resume(standing[0])
         if is_kept:  # until the batch is whole, nothing is known of where they stand
             _remember(env, None)
         try:
@@ -95,11 +100,11 @@ def play(
         if isinstance(env, VectorEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:
-            _remember(env, collector.under_way())
+            _remember(env, (collector.under_way(), shown_by(env)))
     return rows
 
 
-def _remember(env: Any, standing: UnderWay | None) -> None:
+def _remember(env: Any, standing: tuple[UnderWay, bytes] | None) -> None:
     if id(env) not in _under_way:
         weakref.finalize(env, _under_way.pop, id(env), None).atexit = False
     _under_way[id(env)] = standing
@@ -112,7 +117,7 @@ def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | Non
     wrapped.observed.write(at.obs, last)
     mask = at.action_mask if wrapped.uses_action_mask else None
     return UnderWay(
-        last, at.age.astype(np.int64), at.earned, at.ended, mask,
+        last, at.age.astype(np.int64), at.earned, np.zeros(env.num_envs, np.bool_), mask,
         at.seed if seed is None else seed, at.collected,
     )  # fmt: skip
 

@@ -8,7 +8,16 @@ try:
 except ImportError as error:
     raise ImportError("fastpg.torch needs PyTorch, which is not installed: pip install torch") from error
 
-from fastpg.torch.arrays import episode_returns, gae, nstep_returns, returns, td_errors, vtrace
+from fastpg.torch.arrays import (
+    done_from_cleanrl,
+    done_from_episode_starts,
+    episode_returns,
+    gae,
+    nstep_returns,
+    returns,
+    td_errors,
+    vtrace,
+)
 from fastpg.torch.clipped_loss import PPOStats, ppo_loss
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss
 from fastpg.torch.modules import from_module, to_module, value_from_module
@@ -22,6 +31,8 @@ __all__ = [
     "PolicyModule",
     "ValueModule",
     "collect",
+    "done_from_cleanrl",
+    "done_from_episode_starts",
     "episode_returns",
     "from_module",
     "gae",

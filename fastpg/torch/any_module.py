@@ -152,7 +152,10 @@ def _flat(where: str, obs: Any, shape: tuple[int, ...]) -> Any:
     if obs.device.type != "cpu":
         raise ValueError(f"{where}: obs must lie on the CPU, got {obs.device}")
     if tuple(obs.shape[: len(shape)]) != shape:
-        raise ValueError(f"{where}: obs must begin with {shape} like actions' batch, got {tuple(obs.shape)}")
+        raise ValueError(
+            f"{where}: obs must begin with {shape} like actions' batch, got {tuple(obs.shape)}; where an "
+            "action has several components, action_space says so"
+        )
     return obs.reshape(-1, *obs.shape[len(shape) :])
 
 

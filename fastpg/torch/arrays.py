@@ -19,12 +19,14 @@ from fastpg import _check
 from fastpg.torch.memory import memory
 
 FLAGS = ("terminated", "truncated", "mask")
+NUMBERS = ("gamma", "lam", "n", "rho_bar", "c_bar", "bootstrap_truncated")
+ZEROS_AND_ONES = ("episode_starts", "last_done", "dones", "next_done")  # of any dtype, as others store them
 
 
 def _array(where: str, name: str, value: Any) -> Any:
     """Return the memory of an argument if it is a tensor; what is no array is for the function to judge."""
-    if not isinstance(value, Tensor):
-        if isinstance(value, np.ndarray):
+    if not isinstance(value, Tensor) or name in NUMBERS:
+        if isinstance(value, np.ndarray) and name not in NUMBERS:
             raise TypeError(
                 f"{where}: {name} must be a tensor, got {_check.shown(value)}; pass "
                 f"torch.from_numpy({name}), or call fastpg.{where.removeprefix('fastpg.torch.')} with arrays"
@@ -34,7 +36,9 @@ def _array(where: str, name: str, value: Any) -> Any:
         return value
     if not value.is_cpu:
         raise ValueError(f"{where}: {name} must lie on the CPU, got {value.device}; pass {name}.cpu()")
-    if name in FLAGS:
+    if name in ZEROS_AND_ONES:
+        pass  # the function looks at them
+    elif name in FLAGS:
         if value.dtype != torch.bool:
             raise TypeError(f"{where}: {name} must be bool, got {value.dtype}; convert it with {name}.bool()")
     elif value.dtype not in (torch.float32, torch.float64):
@@ -90,3 +94,5 @@ nstep_returns: Callable[..., Tensor] = _on_tensors(fastpg.nstep_returns)
 td_errors: Callable[..., Tensor] = _on_tensors(fastpg.td_errors)
 gae: Callable[..., tuple[Tensor, Tensor]] = _on_tensors(fastpg.gae)
 vtrace: Callable[..., tuple[Tensor, Tensor]] = _on_tensors(fastpg.vtrace)
+done_from_cleanrl: Callable[..., Tensor] = _on_tensors(fastpg.done_from_cleanrl)
+done_from_episode_starts: Callable[..., Tensor] = _on_tensors(fastpg.done_from_episode_starts)

@@ -22,7 +22,7 @@ from fastpg.torch.autograd import (
 )
 from fastpg.torch.batch import Batch
 from fastpg.torch.loss import REDUCTIONS, require_data
-from fastpg.torch.reading import NotCompiled, read_if_compiled
+from fastpg.torch.reading import read_for_kernels
 
 
 class PPOStats(NamedTuple):
@@ -184,13 +184,10 @@ def ppo_loss(
             action_mask,
         )
         return (loss, PPOStats(*seen.unbind())) if return_stats else loss
-    try:
-        if by_torch:
-            raise NotCompiled(TypeError())
-        read = read_if_compiled(
-            where, module, action_space, observation_space=observation_space, log_std=log_std
-        )
-    except NotCompiled:
+    read = None
+    if not by_torch:
+        read = read_for_kernels(where, module, action_space, observation_space, log_std)
+    if read is None:
         rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         loss, watched = any_module.clipped_loss(
             where, rows, advantages, old_log_probs, clip_range, entropy_coef, reduction

@@ -16,7 +16,7 @@ from fastpg.torch import any_module
 from fastpg.torch.any_module import is_outputs, require_own_squash, rows_of
 from fastpg.torch.autograd import Loss, columns, kernels_run, loss_operator, scalar, traced_module
 from fastpg.torch.batch import Batch
-from fastpg.torch.reading import NotCompiled, read_if_compiled
+from fastpg.torch.reading import read_for_kernels
 
 REDUCTIONS = ("mean", "sum")
 
@@ -113,11 +113,8 @@ def pg_loss(
             columns(obs), actions, weights, *traced, entropy_coef, reduction, action_mask
         )
         return traced_loss
-    try:
-        read = read_if_compiled(
-            where, module, action_space, observation_space=observation_space, log_std=log_std
-        )
-    except NotCompiled:
+    read = read_for_kernels(where, module, action_space, observation_space, log_std)
+    if read is None:
         rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         return any_module.pg_loss(where, rows, weights, entropy_coef, reduction)
     batch = Batch(where, read, obs, actions, action_mask)
@@ -167,13 +164,10 @@ def log_prob_and_entropy(
     """
     where = "log_prob_and_entropy()"
     require_own_squash(where, module, squash)
-    try:
-        if is_outputs(module):
-            raise NotCompiled(TypeError())
-        read = read_if_compiled(
-            where, module, action_space, observation_space=observation_space, log_std=log_std
-        )
-    except NotCompiled:
+    read = None
+    if not is_outputs(module):
+        read = read_for_kernels(where, module, action_space, observation_space, log_std)
+    if read is None:
         with torch.no_grad():
             rows = rows_of(where, module, obs, actions, action_space, log_std, action_mask, squash)
         return rows.log_prob.reshape(rows.shape), rows.entropy.reshape(rows.shape)

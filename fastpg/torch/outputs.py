@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Discrete, Space
 from torch import Tensor, nn
 
 from fastpg import _check, spaces
+from fastpg.networks.action_distribution import LOG_STD_RANGE
 
 EXPECTED = (
     "logits or means, or (mean, log_std) where actions are in a Box and the module has no log_std, or these "
@@ -105,6 +106,10 @@ def read_outputs(
     parts = list(returned) if isinstance(returned, tuple | list) else [returned]
     is_box = actions.head == "gaussian"
     wanted = 1 + (is_box and log_std is None)
+    both = count, 2 * actions.num_outputs  # in one layer, as the kernels read them
+    if wanted == 2 and parts and isinstance(parts[0], Tensor) and parts[0].shape == both:
+        mean, spread = parts[0].chunk(2, 1)
+        parts[:1] = mean, spread.clamp(*LOG_STD_RANGE)
     if len(parts) not in (wanted, wanted + 1) or not all(isinstance(part, Tensor) for part in parts):
         which = "(mean, log_std)" if wanted == 2 else "means" if is_box else "logits"
         hint = "" if wanted == 1 or len(parts) > 1 else ", or have a log_std"

@@ -129,6 +129,22 @@ def read_if_compiled(
     return replace(reading.result, theta=np.concatenate(reading.data, axis=None))
 
 
+def read_for_kernels(
+    where: str,
+    module: Any,
+    action_space: Space[Any] | None,
+    observation_space: Space[Any] | None,
+    log_std: Tensor | None,
+) -> ModuleParameters | None:
+    """Do the work of `read_module`, or return None where only torch can run the module."""
+    try:
+        return read_if_compiled(
+            where, module, action_space, observation_space=observation_space, log_std=log_std
+        )
+    except NotCompiled:
+        return None
+
+
 def read_anew(
     where: str,
     module: Any,

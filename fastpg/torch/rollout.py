@@ -17,6 +17,7 @@ from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
+from fastpg.torch import arrays
 from fastpg.torch.outputs import require_module, warn_of_training
 from fastpg.torch.reading import (
     ModuleParameters,
@@ -48,6 +49,10 @@ class Batch(batches.Batch[Tensor]):
             raise TypeError(f"{where}: values must be a tensor on the CPU, got {_check.shown(values)}")
         return torch.from_numpy(batches.scatter(where, _numpy(self), values.detach().numpy()))
 
+    def gae(self, *, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+        """As `fastpg.Batch.gae`, on tensors; no gradient flows through them."""
+        return batches.gae(self, arrays.gae, gamma, lam)
+
 
 def collect(
     env: AnyEnv,
@@ -74,8 +79,7 @@ def collect(
     ----------
     env : VectorEnv, str, fastpg.exact.FiniteMDP, what jit_env or load_env made, or callable
         As in `fastpg.collect`, which also says which random numbers are drawn, and how a VectorEnv goes on.
-        Where Python steps a VectorEnv in autoreset mode "next_step", resets are rows, which `mask` marks; and
-        after an error it stands where it was stepped to.
+        Where Python steps a VectorEnv, it stands where it was stepped to after an error.
     module : torch.nn.Module
         What `from_module` takes, with the outputs that the environment's actions need, is run by the kernels;
         it reads one-hot vectors where observations are categories. Any other is called with observations as

@@ -11,9 +11,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
+from fastpg.envs.mujoco.engine import is_installed
 from fastpg.exact import FiniteMDP
 from tests import ROOT
 from tests.support.gymnasium_envs import MODES, vector_of
@@ -605,6 +607,64 @@ def test_scatter_final_says_what_does_not_fit():
         batch.scatter_final(np.zeros(k + 1, np.float32))
     with pytest.raises(TypeError, match="values must be float32"):
         batch.scatter_final(np.zeros(k))
+
+
+def test_the_gae_of_a_batch_heeds_all_that_the_batch_has():
+    def short():
+        return gymnasium.wrappers.TimeLimit(gymnasium.make("CartPole-v1").unwrapped, 7)
+
+    batch = fastpg.collect(short, POLICY, 41, value=VALUE, num_envs=3)
+    assert not batch.mask.all() and batch.truncated.any()
+    advantages, targets = batch.gae(gamma=0.9, lam=0.8)
+    expected = np.zeros(batch.rewards.shape)
+    for n in range(3):
+        following, carried = float(batch.last_values[n]), 0.0
+        for t in reversed(np.flatnonzero(batch.mask[:, n])):
+            if batch.terminated[t, n] or batch.truncated[t, n]:
+                following, carried = float(batch.final_values[t, n]), 0.0
+            residual = float(batch.rewards[t, n]) + 0.9 * following - float(batch.values[t, n])
+            carried = expected[t, n] = residual + 0.9 * 0.8 * carried
+            following = float(batch.values[t, n])
+    np.testing.assert_allclose(advantages, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        targets, np.where(batch.mask, expected + batch.values, 0), rtol=1e-5, atol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"^Batch.gae\(\): the batch has no values; call collect"):
+        fastpg.collect(cartpole(), POLICY, 2).gae(gamma=0.9, lam=0.8)
+    with pytest.raises(ValueError, match=r"gae\(\): lam must be a number in \[0, 1\]"):
+        batch.gae(gamma=0.9, lam=2)
+
+
+def cartpoles(vectorized):
+    return vectorized([lambda: gymnasium.make("CartPole-v1")] * 2)
+
+
+STEPPED = {
+    "sync": lambda: cartpoles(SyncVectorEnv),
+    "async": lambda: cartpoles(AsyncVectorEnv),
+    "wrapped": lambda: gymnasium.wrappers.vector.RecordEpisodeStatistics(fastpg.make("CartPole-v1", 2)),
+    "MuJoCo": lambda: fastpg.make("InvertedPendulum-v5", 2),
+}
+
+
+@pytest.mark.parametrize("kind", STEPPED)
+def test_steps_that_somebody_else_took_are_noticed(kind):
+    if kind == "MuJoCo" and not is_installed():
+        pytest.skip("MuJoCo is not installed")
+    env = STEPPED[kind]()
+    policy = fastpg.Policy.for_env(env)
+    try:
+        first = fastpg.collect(env, policy, 3)
+        second = fastpg.collect(env, policy, 3)
+        np.testing.assert_array_equal(second.obs[0], first.last_obs)
+        for change in (lambda: env.reset(seed=5), lambda: env.step(np.zeros_like(env.action_space.sample()))):
+            change()
+            with pytest.raises(ValueError, match=r"^collect\(\): env was stepped or reset by somebody else"):
+                fastpg.collect(env, policy, 3)
+            again = fastpg.collect(env, policy, 3, seed=0)
+            np.testing.assert_array_equal(again.obs, first.obs)
+    finally:
+        env.close()
 
 
 def test_two_threads_on_the_same_environments_are_refused_or_take_turns():

@@ -222,6 +222,14 @@ def scatter_arguments(draw):
     return {"self": rollout, "values": numbers(rollout.num_episodes, np.float32, 0)}
 
 
+@st.composite
+def batch_gae_arguments(draw):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    value = draw(one_of([None, fastpg.ValueFunction.for_env("CartPole-v1", hidden=())]))
+    batch = fastpg.collect("CartPole-v1", policy, draw(one_of([1, 40])), value=value, num_envs=2)
+    return {"self": batch, "gamma": 0.9, "lam": 0.5}
+
+
 ODD_CLASSES = {
     "step of two": "def step(state, action):\n  return 0.0, False",
     "step of one": "def step(state, action, noise, params):\n  return 0.0",
@@ -394,6 +402,15 @@ CALLS = {
     ),
     "Batch.scatter_final": Call(
         fastpg.Batch.scatter_final, scatter_arguments(), ("Batch.scatter_final()",), fixed=SELF, repeatable=True
+    ),
+    "Batch.gae": Call(
+        fastpg.Batch.gae,
+        batch_gae_arguments(),
+        ("Batch.gae()", "gae()"),
+        raises=(ValueError,),
+        fixed=SELF,
+        repeatable=True,
+        share=0.5,
     ),
     "exact.FiniteMDP": Call(
         exact.FiniteMDP,

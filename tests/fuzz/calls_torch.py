@@ -202,6 +202,15 @@ def scatter_arguments(draw):
     return {"self": rollout, "values": torch.from_numpy(numbers(rollout.num_episodes, np.float32, 0))}
 
 
+@st.composite
+def batch_gae_arguments(draw):
+    value = draw(one_of([None, nn.Linear(4, 1)]))
+    batch = fastpg.torch.collect(
+        "CartPole-v1", nn.Linear(4, 2), draw(one_of([1, 40])), value=value, num_envs=2
+    )
+    return {"self": batch, "gamma": 0.9, "lam": 0.5}
+
+
 def module_arguments():
     return st.fixed_dictionaries(
         {
@@ -345,6 +354,14 @@ CALLS = {
     "torch.Batch.scatter_final": Call(
         fastpg.torch.Batch.scatter_final, scatter_arguments(), ("Batch.scatter_final()",), fixed=SELF
     ),
+    "torch.Batch.gae": Call(
+        fastpg.torch.Batch.gae,
+        batch_gae_arguments(),
+        ("Batch.gae()", "gae()"),
+        raises=(ValueError,),
+        fixed=SELF,
+        share=0.5,
+    ),
     **{
         f"torch.{name}.forward": Call(
             lambda self: self(torch.zeros(4)),
@@ -375,6 +392,21 @@ for _estimate in calls_returns.NAMES:
         (*_arrays.where, f"fastpg.torch.{_estimate}()"),
         check_estimate(_estimate),
         words=_arrays.words,
+    )
+for _name, _arguments in (
+    ("done_from_episode_starts", ("episode_starts", "last_done")),
+    ("done_from_cleanrl", ("dones", "next_done")),
+):
+    _arrays = calls_returns.CALLS[_name]
+    CALLS[f"torch.{_name}"] = Call(
+        getattr(fastpg.torch, _name),
+        calls_returns.flags(*_arguments).map(
+            lambda given: {one: torch.as_tensor(given[one]) for one in given}
+        ),
+        (*_arrays.where, f"fastpg.torch.{_name}()"),
+        check_estimate(_name),
+        words=_arrays.words,
+        share=0.5,
     )
 for _name in numba_math.__all__:
     if _name not in ("normal", "poisson"):

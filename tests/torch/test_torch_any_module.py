@@ -62,7 +62,7 @@ def same(got, wanted, names=FIELDS):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=name)
 
 
-@pytest.mark.parametrize("autoreset", ["same_step", "disabled"])
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step", "disabled"])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Blackjack-v1"])
 def test_it_is_the_rollout_that_the_kernels_make_of_the_same_network(env_id, autoreset):
     policy = fastpg.Policy.for_env(env_id, hidden=(8,), seed=3)
@@ -87,6 +87,26 @@ def test_it_is_the_rollout_that_the_kernels_make_of_the_same_network(env_id, aut
             torch.testing.assert_close(got, wanted, rtol=2e-3, atol=2e-3, msg=name)
         assert math.isclose(by_torch.entropy, kernels.entropy, rel_tol=1e-4)
     assert kernels.num_episodes > 0
+
+
+@pytest.mark.parametrize("autoreset", MODES)
+def test_steps_by_hand_and_rollouts_that_torch_calls_can_be_mixed(autoreset):
+    module = Calls(fpt.to_module(fastpg.Policy.for_env("CartPole-v1", seed=3)))
+    env, other = (
+        fastpg.make("CartPole-v1", 5, autoreset=mode, max_episode_steps=6)
+        for mode in (autoreset.value, "same_step")
+    )
+    env.reset(seed=5), other.reset(seed=5)
+    for _ in range(6):  # the last of them ends all episodes by the time limit
+        seen = env.step(np.arange(5) % 2)[0]
+        begun = other.step(np.arange(5) % 2)[0]
+    assert (seen != begun).any() == (autoreset.name != "SAME_STEP")
+    batch, wanted = fpt.collect(env, module, 8), fpt.collect(other, module, 8)
+    same(batch, wanted)
+    assert batch.mask is None and batch.num_steps == 40
+    np.testing.assert_array_equal(batch.obs[0], begun)
+    shown, *_ = env.step(np.ones(5, np.int64))  # no row of a reset is left over
+    np.testing.assert_array_equal(shown, other.step(np.ones(5, np.int64))[0])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -205,6 +225,52 @@ def test_the_losses_of_the_kernels_and_of_torch_are_one():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("squash", [False, True])
+def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
+    space = Box(-2.0, 3.0, (2,))
+    policy = fastpg.Policy(OBS, space, hidden=(8,), seed=4, state_dependent_std=True, squash=squash)
+    policy.theta *= 6.0  # so that some log_std are held at 2
+    module = fpt.to_module(policy)
+    called = Calls(module)
+    called.action_space, called.squash = space, squash
+    batch, wanted = (fpt.collect(lambda: Single(OBS, space), one, 40, num_envs=3) for one in (called, module))
+    torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-4)
+    assert (module(batch.obs)[..., 2:] > 2).any()
+    gradients = []
+    for one in (called, module):
+        module.zero_grad()
+        given = one, batch.obs, batch.actions, batch.rewards
+        loss = fpt.pg_loss(*given, entropy_coef=0.1) + fpt.ppo_loss(*given, batch.log_probs)
+        loss.backward()
+        gradients.append(torch.cat([parameter.grad.ravel() for parameter in module.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    own = Calls(lambda obs: (module(obs), obs[:, 0]))  # and V behind it
+    own.squash = squash
+    batch = fpt.collect(lambda: Single(OBS, space), own, 4, num_envs=3)
+    assert torch.equal(batch.values, batch.obs[..., 0])
+
+
+def test_what_the_kernels_do_not_run_is_no_part_of_an_error():
+    obs, actions, weights = torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64), torch.zeros(5)
+    module = Calls(lambda obs: obs.double())
+    for call in (
+        lambda: fpt.pg_loss(module, obs, actions, weights),
+        lambda: fpt.ppo_loss(module, obs, actions, weights, weights),
+        lambda: fpt.log_prob_and_entropy(module, obs, actions),
+    ):
+        with pytest.raises(TypeError, match="must return outputs as float32") as raised:
+            call()
+        assert raised.value.__context__ is None
+
+
+def test_actions_of_several_components_without_their_space_are_a_sentence():
+    given = torch.zeros(5, 3), torch.zeros(5, 2, dtype=torch.int64), torch.zeros(5)
+    with pytest.raises(ValueError, match=r"must have shape \(5,\) .* \(5, 2\); their space is Discrete"):
+        fpt.pg_loss(nn.Linear(3, 7), *given)
+    with pytest.raises(ValueError, match="where an action has several components, action_space says so"):
+        fpt.pg_loss(gelu(3, 7), *given)
+
+
 def test_it_runs_under_torch_compile():
     module = gelu(4, 2)
     given = torch.randn(6, 4), torch.randint(2, (6,)), torch.randn(6)
@@ -243,13 +309,11 @@ def test_action_masks_are_those_of_compiled_policies(autoreset):
         env.reset(seed=1)
     for steps in (9, 12):  # the second in the middle of episodes
         batch = fpt.collect(envs[0], Calls(inner), steps)
-        if autoreset.value == "same_step":  # in the others a reset is no row where the core steps
-            wanted = fpt.collect(envs[1], inner, steps)
-            same(batch, wanted, (*FIELDS, "action_mask"))
-            torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-5)
-        counted = torch.ones_like(batch.terminated) if batch.mask is None else batch.mask
+        wanted = fpt.collect(envs[1], inner, steps)
+        same(batch, wanted, (*FIELDS, "action_mask"))
+        torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-5)
         places = batch.actions + torch.tensor([0, 3])
-        assert batch.action_mask.gather(2, places).all(2)[counted].all()
+        assert batch.action_mask.gather(2, places).all()
         assert not batch.action_mask.all()
     given = batch.obs, batch.actions
     options = {"action_mask": batch.action_mask, "action_space": space}
@@ -258,7 +322,7 @@ def test_action_masks_are_those_of_compiled_policies(autoreset):
         inner.zero_grad()
         called = module if isinstance(module, nn.Module) else module()
         log_probs, entropy = fpt.log_prob_and_entropy(called, *given, **options)
-        torch.testing.assert_close(log_probs[counted], batch.log_probs[counted], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_probs, batch.log_probs, rtol=1e-4, atol=1e-5)
         loss = fpt.pg_loss(called, *given, batch.rewards, entropy_coef=0.1, **options)
         called = module if isinstance(module, nn.Module) else module()
         loss = loss + fpt.ppo_loss(called, *given, batch.rewards, batch.log_probs - 0.1, **options)

@@ -198,3 +198,34 @@ def test_signatures_and_documentation_are_those_of_the_functions_on_arrays():
         ours, theirs = getattr(fpt, name), getattr(fastpg, name)
         assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters)
         assert ours.__name__ == name and f"As `fastpg.{name}`" in ours.__doc__
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool, torch.uint8, torch.int64])
+@pytest.mark.parametrize("name", ["done_from_cleanrl", "done_from_episode_starts"])
+def test_flags_of_other_libraries_may_be_tensors_of_any_dtype(name, dtype):
+    starts, last = torch.tensor([[1, 1], [0, 1], [0, 0]]).to(dtype), torch.tensor([1, 0]).to(dtype)
+    done = getattr(fpt, name)(starts.T.contiguous().T, last)
+    assert done.tolist() == [[False, True], [False, False], [True, False]]
+    assert done.dtype == torch.bool
+    if dtype is not torch.bool:
+        with pytest.raises(ValueError, match=f"{name}.*must hold zeros and ones, but one entry is 2"):
+            getattr(fpt, name)(starts * 2, last)
+
+
+@pytest.mark.parametrize("number", [np.array(0.9), torch.tensor(0.9), np.ones(2)])
+def test_settings_are_numbers(number):
+    tensors, kind = make("gae", (5, 2))
+    with pytest.raises(TypeError, match=r"gae\(\): gamma must be a number in \[0, 1\], got"):
+        fpt.gae(**tensors, **kind | {"gamma": number})
+
+
+def test_functions_of_arrays_name_those_of_tensors():
+    tensors, kind = make("gae", (300, 40))
+    sentence = (
+        r"^gae\(\): rewards must be a numpy array, got a Tensor of shape \(300, 40\) and dtype torch.float32"
+        r"; fastpg.torch.gae\(\) takes tensors$"
+    )
+    with pytest.raises(TypeError, match=sentence):
+        fastpg.gae(**tensors, **kind)
+    with pytest.raises(TypeError, match=r"dones must be .* fastpg.torch.done_from_cleanrl\(\) takes tensors"):
+        fastpg.done_from_cleanrl(torch.zeros(3, 2), np.zeros(2))

@@ -196,3 +196,18 @@ def test_scatter_final_takes_a_tensor_of_one_value_for_each_end():
         batch.scatter_final(torch.zeros(batch.num_episodes + 1))
     values = nn.Linear(4, 1)(batch.final_obs)[:, 0]
     assert not batch.scatter_final(values).requires_grad
+
+
+def test_the_gae_of_a_batch_is_that_of_its_arrays():
+    policy, value = fastpg.Policy.for_env("CartPole-v1", seed=1), fastpg.ValueFunction.for_env("CartPole-v1")
+    limit = {"max_episode_steps": 9}
+    batch = fpt.collect(
+        vector_env("CartPole-v1", **limit), fpt.to_module(policy), 30, value=fpt.to_module(value)
+    )
+    expected = fastpg.collect(vector_env("CartPole-v1", **limit), policy, 30, value=value)
+    wanted = expected.gae(gamma=0.9, lam=0.8)
+    for got, array in zip(batch.gae(gamma=0.9, lam=0.8), wanted, strict=True):
+        assert isinstance(got, torch.Tensor)
+        np.testing.assert_array_equal(got.numpy(), array)
+    with pytest.raises(ValueError, match="the batch has no values"):
+        fpt.collect("CartPole-v1", nn.Linear(4, 2), 3, num_envs=2).gae(gamma=0.9, lam=0.8)

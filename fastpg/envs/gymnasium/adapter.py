@@ -90,6 +90,8 @@ class GymnasiumEnv:
         self.first_env = 0
         self.reset_options = dict(reset_options)
         self.autoreset = _autoreset_mode(where, self.id, env)
+        if isinstance(env, NativeVectorEnv) and self.autoreset is AutoresetMode.NEXT_STEP:
+            self.autoreset = AutoresetMode.DISABLED  # a reset that is asked for costs no row
         self.observed = Observed(where, env.single_observation_space)
         self.acted = Acted(where, env.single_action_space, env.num_envs)
         self.observation_space = self.observed.space
@@ -300,6 +302,26 @@ class Stepper:
                     f"got shape {got.shape} and dtype {got.dtype}"
                 )
         self._checked = True
+
+
+def shown_by(env: VectorEnv[Any, Any, Any]) -> bytes:
+    """Return what changes with each step: fastpg's states, what Gymnasium's own vector environments showed.
+
+    Nothing of others, which do not tell.
+    """
+    inner: Any = env.unwrapped
+    if isinstance(inner, NativeVectorEnv | MujocoEnv):
+        return _memory(inner.get_state())
+    if isinstance(inner, AsyncVectorEnv):
+        return _memory(getattr(inner, "observations", ()))
+    return _memory(getattr(inner, "_observations", ())) if isinstance(inner, SyncVectorEnv) else b""
+
+
+def _memory(obs: Any) -> bytes:
+    """Return the bytes of observations, which may be arrays in dicts and tuples."""
+    if isinstance(obs, dict | tuple):
+        return b"".join(map(_memory, obs.values() if isinstance(obs, dict) else obs))
+    return obs.tobytes() if isinstance(obs, np.ndarray) else b""
 
 
 @contextlib.contextmanager

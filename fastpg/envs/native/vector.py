@@ -31,7 +31,6 @@ class Standing(NamedTuple):
     obs: Any  # as the observation space has them
     age: NDArray[np.int32]  # (N,): steps of the episodes under way
     earned: NDArray[np.float64]  # (N,): and their rewards
-    ended: NDArray[np.bool_]  # (N,): whose next step is a reset
     action_mask: NDArray[np.uint8] | None  # (N, categories): of what they show, where they have one
     seed: int  # of the first environment
     collected: int  # steps by `collect` since the seeds
@@ -297,16 +296,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
     def standing(self, where: str) -> Standing:
         """Return where the environments stand, for who steps them on; `where` is the caller.
 
-        Environments that were never reset are; so are those whose episode has ended, if nobody else does it.
+        Environments that were never reset are; so are those whose episode has ended.
         """
         with self._core.turn(where):
             self._check_open(where)
             if not self._core.was_reset:
                 self._reset(where)
             ended = self._core.ended()
-            if self._autoreset == "disabled" and ended.any():
-                self._reset(where, options={"reset_mask": ended.copy()})
-                ended[:] = False
+            if ended.any():
+                self._reset(where, options={"reset_mask": ended})
             obs = self._results.empty_obs()
             self._core.observe(obs)
             _, elapsed = self._core.get_state()
@@ -315,10 +313,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             if self.native.core.has_action_mask:
                 mask = self._results.empty_action_mask()
                 self._core.action_mask(mask, where)
-                mask[ended] = 1  # whose next action nobody takes
-            return Standing(
-                seen, elapsed, self._core.returns(), ended, mask, int(self._seeds[0]), self._collected
-            )
+            return Standing(seen, elapsed, self._core.returns(), mask, int(self._seeds[0]), self._collected)
 
     def count_collected(self, where: str, steps: int) -> None:
         """Take note of steps whose actions were drawn with the numbers that follow those of before.
