@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 
 numba = pytest.importorskip("numba")
 
+VISITS = np.zeros(2)
 TABLE = [1.0, 2.0]
 RATES = {"a": 1.0}
 NAMES = {1, 2}
@@ -289,6 +290,16 @@ def writes_a_global(state, action, noise):
     return 0.0, False
 
 
+def writes_an_array(state, action, noise):
+    VISITS[action] += 1.0
+    return VISITS[action], False
+
+
+def fills_an_array(state, action, noise):
+    VISITS[:] = state[0]
+    return 0.0, False
+
+
 def unpacks(state, action, noise):
     return max(*state), False
 
@@ -332,9 +343,12 @@ def of_a_helper(state, action, noise):
 
 SCIPY = r"np.dot, `@` and np.linalg need SciPy, which is not installed {}: "
 SCIPY += r"pip install scipy, or write np.sum\(a \* b\)"
+CONSTANT = r"it writes into an array from outside, which is a constant when it is compiled {}: keep in `state`"
 REFUSED = [
     (imports, r"it imports inside of the function {}: import at the top of the file"),
     (writes_a_global, r"it writes a global {}: keep in `state` whatever has to last"),
+    (writes_an_array, CONSTANT),
+    (fills_an_array, CONSTANT),
     (unpacks, r"\*args in function call should be a tuple, got array.* {}"),
     (unpacks_a_tuple, r"it unpacks with a star {}: write out each of them"),
     (

@@ -24,6 +24,11 @@ _INSTEAD = (
         "write out each of them",
     ),
     (
+        r">>> setitem\(readonly array",
+        "it writes into an array from outside, which is a constant when it is compiled",
+        "keep in `state` whatever has to last",
+    ),
+    (
         r"(?i)scipy [0-9.+]* ?is required",
         "np.dot, `@` and np.linalg need SciPy, which is not installed",
         "pip install scipy, or write np.sum(a * b) for a product of vectors",

@@ -81,7 +81,7 @@ class GymnasiumEnv:
         use_action_mask: bool | None,
     ) -> None:
         registered = getattr(env.spec, "id", None)
-        self.id = env_id or (registered if isinstance(registered, str) else type(env.unwrapped).__name__)
+        self.id = env_id or (registered if isinstance(registered, str) else _class_name(env))
         self.label = f"{where}: {self.id}"
         self.env_id = env_id or (registered if registered in gymnasium.registry else None)
         self.env = env
@@ -180,10 +180,14 @@ class Stepper:
             raise self._lost(error) from error
         if not self._checked:
             self._check(result)
-        obs, reward, terminated, truncated, infos = result
-        np.copyto(rewards, reward)
-        np.copyto(flags[0], terminated)
-        np.copyto(flags[1], truncated)
+        try:
+            obs, reward, terminated, truncated, infos = result
+            np.copyto(rewards, reward)
+            np.copyto(flags[0], terminated)
+            np.copyto(flags[1], truncated)
+        except (ValueError, TypeError):  # this step does not fit, where the first did
+            self._check(result)
+            raise
         if not self._any_filler and not np.count_nonzero(flags):
             self._observe(obs, rows)
             self._mask_actions(infos, ~self.filler)
@@ -262,7 +266,7 @@ class Stepper:
         self._final[which] = chosen
 
     def _check(self, result: Any) -> None:
-        """Check once what every step is then trusted in."""
+        """Check what a step returned: of the first one, and of those that do not fit."""
         name, count = self._owner.label, self._owner.num_envs
         if not isinstance(result, tuple) or len(result) != 5:
             raise ValueError(
@@ -509,6 +513,12 @@ def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
             )
         _returned[id(inner)] = inner
     return made
+
+
+def _class_name(env: VectorEnv[Any, Any, Any]) -> str:
+    """Return the name of the class that a user wrote, also where Gymnasium steps copies of it."""
+    inner = env.unwrapped
+    return type(inner.envs[0].unwrapped if isinstance(inner, SyncVectorEnv) else inner).__name__
 
 
 def _abandon(env: VectorEnv[Any, Any, Any]) -> None:
