@@ -170,9 +170,8 @@ def played(
             earned += np.where(live, reward, 0.0)
             if not np.isfinite(earned).all():
                 n = int(np.argmin(np.isfinite(earned)))
-                raise FloatingPointError(
-                    f"{env.id} returned the reward {reward[n]} (environment {n}, step {age[n]} of its episode)"
-                )
+                place = f"environment {n}, step {age[n]} of its episode"
+                raise FloatingPointError(f"{env.id} returned the reward {reward[n]} ({place})")
             age += live
             if max_steps is not None:
                 ended = ended | (live & (age >= max_steps))

@@ -195,7 +195,7 @@ returned_state.__name__ = "reset"
 
 
 def lost_reset(state, noise):
-    state = np.array([1.0, 2.0])
+    state = np.array([1.0, 2.0])  # noqa: F841  # which is the mistake
 
 
 lost_reset.__name__ = "reset"
@@ -211,12 +211,12 @@ lost_step.__name__ = "step"
 
 
 def lost_mask(state, mask):
-    mask = np.array([1, 0])
+    mask = np.array([1, 0])  # noqa: F841
 
 
 lost_mask.__name__ = "mask"
-LOST = r" \(test_jit_errors.py, line \d+: `{0} = np.array\(.*`\), which leaves the array as it is: write into "
-LOST += r"it, as {0}\[:\] = \.\.\."
+LOST = r" \(test_jit_errors.py, line \d+: `{0} = np.array\(.*`\), which leaves the array as it is: write "
+LOST += r"into it, as {0}\[:\] = \.\.\."
 
 BAD_FUNCTIONS = [
     (returning(1.0), {}, r"Mine.step\(\) must return \(reward, terminated\) or .*, got 1.0"),

@@ -343,7 +343,7 @@ def of_a_helper(state, action, noise):
 
 SCIPY = r"np.dot, `@` and np.linalg need SciPy, which is not installed {}: "
 SCIPY += r"pip install scipy, or write np.sum\(a \* b\)"
-CONSTANT = r"it writes into an array from outside, which is a constant when it is compiled {}: keep in `state`"
+CONSTANT = r"it writes into an array from outside, which is a constant when it is compiled {}: keep in `st"
 REFUSED = [
     (imports, r"it imports inside of the function {}: import at the top of the file"),
     (writes_a_global, r"it writes a global {}: keep in `state` whatever has to last"),

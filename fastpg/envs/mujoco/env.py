@@ -197,10 +197,14 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         """Return the infos of resets and steps, by name, (N, ...); by default none."""
         return {}
 
-    def initial_state(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def initial_state(
+        self, rng: np.random.Generator
+    ) -> tuple[Array, Array] | tuple[Array, Array, Mapping[str, Any]]:
         """Return qpos (nq,) and qvel (nv,) of a new episode of *one* environment, drawn from its own `rng`.
 
-        By default those of the model: `initial_qpos` and `initial_qvel`.
+        By default those of the model: `initial_qpos` and `initial_qvel`. A third value may be a mapping of
+        other fields of MuJoCo's state, which otherwise begin as in the model: a goal may be the "mocap_pos"
+        of a body, or numbers in "userdata".
         """
         return self.initial_qpos, self.initial_qvel
 
@@ -474,27 +478,54 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
     def _begin(self, where: str, chosen: NDArray[np.bool_]) -> None:
         """Begin episodes in the environments of a mask."""
-        states = [self._initial_state(where, self._generators[i]) for i in np.flatnonzero(chosen).tolist()]
-        qpos, qvel = (np.array(values, np.float64) for values in zip(*states, strict=True))
+        numbers = np.flatnonzero(chosen).tolist()
+        states = [self._initial_state(where, self._generators[i]) for i in numbers]
+        qpos, qvel = (np.array([state[k] for state in states], np.float64) for k in (0, 1))
         _check.finite(where, "qpos of initial_state()", qpos)
         _check.finite(where, "qvel of initial_state()", qvel)
         ids = _ids(chosen)
         self._simulations.begin(where, ids)
         self._qpos[chosen], self._qvel[chosen] = qpos, qvel
+        for i, state in zip(numbers, states, strict=True):
+            for name, value in state[2].items():
+                self._simulations.field(name)[i] = value
         self._simulations.forward(where, ids)
         self._elapsed[chosen] = 0
         self._ended[chosen] = False
         self._any_ended = results.some(self._ended)
 
-    def _initial_state(self, where: str, rng: np.random.Generator) -> tuple[Array, Array]:
-        state = self.initial_state(rng)
+    def _initial_state(self, where: str, rng: np.random.Generator) -> tuple[Array, Array, dict[str, Array]]:
+        """Return what `initial_state` does, checked but for the finiteness of qpos and qvel."""
+        state: Any = self.initial_state(rng)
         shapes = self._init_qpos.shape, self._init_qvel.shape
-        if not isinstance(state, tuple) or len(state) != 2 or tuple(map(np.shape, state)) != shapes:
+        if not isinstance(state, tuple) or len(state) not in (2, 3):
+            raise ValueError(
+                f"{where}: initial_state() must return qpos and qvel, and may return a mapping of other "
+                f"fields, got {_check.shown(state)}"
+            )
+        got = tuple(map(np.shape, state[:2]))
+        if got != shapes:
             raise ValueError(
                 f"{where}: initial_state() must return qpos and qvel of shapes {shapes[0]} and {shapes[1]}, "
-                f"got {_check.shown(state)}"
+                f"got {got[0]} and {got[1]}"
             )
-        return state
+        what = "the third value of initial_state()"
+        others = _check.mapping(where, what, state[2]) if len(state) == 3 else {}
+        for name, value in others.items():
+            part = self._simulations.part_of_state(name)
+            if part is None or name in ("qpos", "qvel"):
+                raise ValueError(
+                    f"{where}: {what} must have other fields of MuJoCo's state, as 'mocap_pos' or "
+                    f"'userdata', got {name!r}"
+                )
+            others[name] = _check.as_array(where, f"{what}, {name!r},", value)
+            if others[name].shape != part.shape[1:] or others[name].dtype.kind not in "fiub":
+                raise ValueError(
+                    f"{where}: {what}, {name!r}, must be numbers of shape {part.shape[1:]}, "
+                    f"got {_check.shown(others[name])}"
+                )
+            _check.finite(where, f"{what}, {name!r},", others[name])
+        return state[0], state[1], others
 
     def _seed(self, where: str, seed: Any, chosen: NDArray[np.bool_]) -> None:
         """Give the environments of a mask generators of their own."""
