@@ -1,6 +1,5 @@
 """`collect` for environments that Python steps: the rows of a collector as a batch."""
 
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,14 +12,13 @@ from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
 from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.gymnasium.under_way import known, leave, remember
+from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.errors import without_place
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
-
-# Where the vector environments of callers stand, which are passed again and again.
-_under_way: weakref.WeakKeyDictionary[Any, UnderWay] = weakref.WeakKeyDictionary()
 
 
 def collect_stepped(
@@ -69,7 +67,7 @@ def play(
     """Check what `collect` takes, and step the environment with the collector that `begin` makes for a seed.
 
     A vector environment goes on where it stands, if that is known: one of fastpg's tells it, of another it is
-    where the last call left it.
+    where the last call left it, unless `train` or the like have reset it meanwhile.
     """
     horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
     if seed is not None:
@@ -80,25 +78,29 @@ def play(
         assert isinstance(wrapped, GymnasiumEnv)
         collector, theta = begin(wrapped, seed or 0)
         is_kept = isinstance(env, gymnasium.vector.VectorEnv)
-        if isinstance(env, VectorEnv):
+        if isinstance(env, VectorEnv | MujocoEnv):
             collector.resume(_standing(where, env, wrapped, seed))
-        elif is_kept and seed is None and env in _under_way:
-            collector.resume(_under_way[env])
+        elif is_kept and seed is None:
+            where_left, stands = known(env)
+            if stands:
+                collector.resume(where_left)
+            elif where_left is not None:
+                collector.begin_again(where_left)
         if is_kept:  # until the batch is whole, nothing is known of where they stand
-            _under_way.pop(env, None)
+            leave(env)
         try:
             rows = collector.collect(theta, horizon=horizon)
         except FloatingPointError as error:
             raise FloatingPointError(f"{where}: {without_place(error)}") from error
-        if isinstance(env, VectorEnv):
+        if isinstance(env, VectorEnv | MujocoEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:
-            _under_way[env] = collector.under_way()
+            remember(env, collector.under_way())
     return rows
 
 
-def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | None) -> UnderWay:
-    """Return where a VectorEnv of fastpg's stands, and which actions are drawn next."""
+def _standing(where: str, env: VectorEnv | MujocoEnv, wrapped: GymnasiumEnv, seed: int | None) -> UnderWay:
+    """Return where a vector environment of fastpg's stands, and which actions are drawn next."""
     at = env.standing(where)
     last = np.empty((env.num_envs, wrapped.observed.size), np.float32)
     wrapped.observed.write(at.obs, last)

@@ -194,6 +194,38 @@ def test_other_fields_that_no_episode_begins_with_are_named(others, error, words
     refuse(lambda: Reach(2).reset(seed=0), error, "MujocoEnv.reset(): the third value of", words)
 
 
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+def test_stepping_by_hand_and_collecting_can_be_mixed(mode, monkeypatch):
+    monkeypatch.setattr(Swing, "terminated", lambda env, data: np.zeros(env.num_envs, bool))
+    policy = fastpg.Policy.for_env(Swing, seed=1)
+    by_hand, env = Swing(3, autoreset="same_step"), Swing(3, autoreset=mode)
+    obs, _ = by_hand.reset(seed=5)
+    env.reset(seed=5)
+    actions = np.random.default_rng(0).uniform(-1, 1, (11, 3, 1))
+    for action in actions:
+        obs, *_ = by_hand.step(action)
+        env.step(action)
+    state = env.get_state()
+    collected = 0
+    for horizon in (4, 3, 24):
+        batch = fastpg.collect(env, policy, horizon)
+        for t in range(len(batch.rewards)):
+            counts = np.ones(3, bool) if batch.mask is None else batch.mask[t]
+            if not counts.all():  # the limit of 20 steps, where all are reset
+                assert not counts.any()
+                continue
+            np.testing.assert_array_equal(batch.obs[t], obs.astype(np.float32))
+            drawn = policy.act(obs.astype(np.float32), seed=5, step=collected + t)
+            np.testing.assert_array_equal(batch.actions[t], drawn)
+            obs, rewards, *_ = by_hand.step(policy.env_actions(drawn))
+            np.testing.assert_array_equal(batch.rewards[t], rewards.astype(np.float32))
+        collected += len(batch.rewards)
+    assert set(batch.episode_lengths) == {20}
+    env.set_state(*state)  # what is collected next begins there
+    batch = fastpg.collect(env, policy, 3)
+    np.testing.assert_array_equal(batch.obs[0], env.set_state(*state).astype(np.float32))
+
+
 def test_a_simulation_that_diverges_begins_anew_in_its_episode_as_the_engine_has_it(
     capfd, monkeypatch, tmp_path
 ):

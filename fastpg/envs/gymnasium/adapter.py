@@ -25,6 +25,7 @@ from fastpg.distributed.ranks import Ranks
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed, Rows
 from fastpg.envs.gymnasium.info_masks import read_masks
+from fastpg.envs.gymnasium.under_way import leave
 from fastpg.envs.mujoco.engine import is_installed
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.mujoco.make import make_mujoco, task_of
@@ -144,6 +145,7 @@ class Stepper:
     def reset(self, rows: Rows, seed: int | None = None) -> None:
         """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
         options = dict(self._owner.reset_options) or None
+        leave(self._env)
         try:
             result = self._env.reset(seed=seed, options=options)
         except (EOFError, ConnectionError) as error:

@@ -19,6 +19,7 @@ from fastpg.envs.mujoco.data import Data
 from fastpg.envs.mujoco.engine import Simulations, require
 from fastpg.envs.mujoco.model import compiled
 from fastpg.envs.mujoco.rendering import RENDER_MODES, Renderer, RenderOptions
+from fastpg.envs.native.vector import Standing
 from fastpg.envs.native.vector_arguments import reset_mask, reset_seeds
 from fastpg.errors import InvalidAction, ResetNeeded
 from fastpg.system import get_num_threads
@@ -155,6 +156,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._generators: list[np.random.Generator] = []
         self._elapsed = np.zeros(self.num_envs, np.int32)
+        self._earned = np.zeros(self.num_envs)  # by the episodes under way
+        self._collected = 0  # steps by `collect` since the last seeds
         self._ended, self._any_ended = np.zeros(self.num_envs, np.bool_), False
         self._everyone = np.ones(self.num_envs, np.bool_)
         self.metadata = {  # type: ignore[misc]
@@ -321,6 +324,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 rewards[again] = 0.0
                 terminated &= stepped
                 truncated &= stepped
+            self._earned += rewards
             info = self._info(where)
             obs = results.rows(where, self.observe(self.data), n)
             done = terminated | truncated
@@ -379,8 +383,29 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 raise ValueError(f"{where}: elapsed must lie in 0..{MAX_LIMIT - 1}")
             self._simulations.load(rows)
             self._elapsed[...] = steps
+            self._earned[...] = 0
             self._ended[...] = self._any_ended = False
             return results.rows(where, self.observe(self.data), self.num_envs)
+
+    def standing(self, where: str) -> Standing:
+        """Return where the environments stand, for who steps them on; `where` is the caller.
+
+        Environments that were never reset are; so are those whose episode has ended, if nobody else does it.
+        """
+        if not self._was_reset:
+            self.reset()
+        if self._mode == "disabled" and self._any_ended:
+            self.reset(options={"reset_mask": self._ended.copy()})
+        with self._in_turn(where):
+            obs = results.rows(where, self.observe(self.data), self.num_envs)
+            return Standing(
+                obs, self._elapsed.copy(), self._earned.copy(), self._ended.copy(), None, int(self._seeds[0]),
+                self._collected,
+            )  # fmt: skip
+
+    def count_collected(self, where: str, steps: int) -> None:
+        """Take note of steps of `collect`, which is `where`: of numbers that actions were drawn with."""
+        self._collected += steps
 
     def render(self) -> tuple[NDArray[Any], ...] | None:
         """Return one picture per environment, drawn by Gymnasium's own renderer.
@@ -490,7 +515,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             for name, value in state[2].items():
                 self._simulations.field(name)[i] = value
         self._simulations.forward(where, ids)
-        self._elapsed[chosen] = 0
+        self._elapsed[chosen] = self._earned[chosen] = 0
         self._ended[chosen] = False
         self._any_ended = results.some(self._ended)
 
@@ -538,6 +563,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         for i in np.flatnonzero(anew).tolist():
             generators[i] = gymnasium.utils.seeding.np_random(int(self._seeds[i]))[0]
         self._generators = generators
+        if chosen.all():
+            self._collected = 0
 
     @contextlib.contextmanager
     def _in_turn(self, where: str) -> Iterator[None]:
