@@ -395,6 +395,12 @@ def test_an_environment_about_to_be_reset_takes_no_step_that_could_fail():
         env.step(np.zeros(5, np.int64))
 
 
+def test_a_reward_that_float32_does_not_hold_is_told_with_the_name_of_the_environment():
+    env = unchecked(returning((1e39, False)), max_episode_steps=5)
+    with pytest.raises(FloatingPointError, match=r"iteration 0: Mine returned a reward that is .* too large"):
+        fastpg.train(env, fastpg.PPO(), num_envs=2, horizon=8, total_steps=16)
+
+
 def test_an_interrupt_in_plain_python_is_what_it_is():
     def step(state, action, noise):
         state[0] += 1.0
