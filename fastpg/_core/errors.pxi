@@ -46,11 +46,12 @@ cdef int _raise_for(fpg_status status, _Interrupt interrupt, str where, Environm
         raise ValueError(f"{where}: batch has no transition: its mask is False everywhere")
     if status == FPG_BAD_ACTION:
         raise ValueError(f"{where}: actions has an entry that is none of its component's categories")
+    named = (env.name if env is not None else "") or "the environment"
     what = {
         FPG_NONFINITE_THETA: "a parameter of the policy (theta) is NaN or infinite",
         FPG_NONFINITE_OUTPUT: "the policy's output is NaN or infinite: an observation is not finite, or the parameters "
                               "are too large",
-        FPG_NONFINITE_REWARD: "the environment returned a reward that is NaN or infinite",
+        FPG_NONFINITE_REWARD: f"{named} returned a reward that is NaN or infinite, or too large for float32",
         FPG_NONFINITE_GRADIENT: "the gradient is NaN or infinite, or too large for the optimizer to square",
         FPG_NONFINITE_VALUE_THETA: "a parameter of the value function is NaN or infinite",
         FPG_NONFINITE_VALUE: NONFINITE_VALUE,

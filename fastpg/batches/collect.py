@@ -54,7 +54,9 @@ def collect(
     Any other environment of Gymnasium's interface is stepped by Python, with actions of the compiled policy;
     in autoreset mode "next_step" a reset is then a row, which `mask` marks. A vector environment that is
     passed again goes on where the last call left it; that nobody else has stepped it meanwhile is checked
-    where it can be. At first, and where `seed` is given, it is reset.
+    where it can be: who does gives `seed`. It is reset at first, where `seed` is given, after `train`,
+    `evaluate` and `estimate_gradient` of the same environment, and where it has another wrapper than before.
+    A `MujocoEnv` knows where it stands, as a `VectorEnv` does.
 
     Parameters
     ----------
@@ -68,8 +70,8 @@ def collect(
         V of `values`, `last_values` and `final_values`.
     seed : int, optional
         Decides, with the number t of the step, what actions are drawn: as in ``policy.act(obs, seed=seed,
-        step=t)``. t counts the steps collected from a `VectorEnv` since it was last given seeds. By default
-        the seed of the first environment, which `reset` was given; 0 with an id.
+        step=t)``. t counts the steps collected from a `VectorEnv`, or a `MujocoEnv`, since it was last given
+        seeds. By default the seed of the first environment, which `reset` was given; 0 with an id.
     num_envs : int, optional
         How many environments, N; with an id only, 1024 by default, and 16 where Python steps them.
     normalizer : ObservationNormalizer, optional

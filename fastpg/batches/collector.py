@@ -260,6 +260,11 @@ class Collector:
         self._draws, self._fresh = draws, True
         self._reset_seed, _ = seeds_for(seed, RESUMED, draws)
 
+    def begin_again(self, where: UnderWay) -> None:
+        """Go on with the draws of an earlier collector, whose environments stand elsewhere by now."""
+        self.begin_anew(where.action_seed, where.draws)
+        self._action_seed = where.action_seed
+
     def under_way(self) -> UnderWay:
         """Return where the environments stand, for another collector of theirs."""
         return UnderWay(

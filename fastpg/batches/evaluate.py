@@ -155,6 +155,7 @@ def played(
         yield False
         while (counting := left > 0).any():
             live = counting & ~stepper.filler
+            _check_obs(env, obs, age)
             try:
                 _core.act(
                     network, theta, obs, action_seed, draws, deterministic, action,
@@ -167,6 +168,10 @@ def played(
                 still_waiting(env.label, int(age[counting].max()))
             ended = live & stepper.done if stepper.step(action, reward, flags, obs) else nobody
             earned += np.where(live, reward, 0.0)
+            if not np.isfinite(earned).all():
+                n = int(np.argmin(np.isfinite(earned)))
+                place = f"environment {n}, step {age[n]} of its episode"
+                raise FloatingPointError(f"{env.id} returned the reward {reward[n]} ({place})")
             age += live
             if max_steps is not None:
                 ended = ended | (live & (age >= max_steps))
@@ -177,5 +182,13 @@ def played(
                 left -= ended
                 earned[ended], age[ended] = 0.0, 0
             yield bool(ended.any())
-    if not np.isfinite(returns).all():
-        raise FloatingPointError(f"{env.id} returned a reward that is NaN or infinite")
+
+
+def _check_obs(env: GymnasiumEnv, obs: NDArray[np.float32], age: NDArray[np.int64]) -> None:
+    """Require that observations (N, size) are finite."""
+    if not np.isfinite(obs).all():
+        n, k = np.argwhere(~np.isfinite(obs))[0]
+        raise FloatingPointError(
+            f"{env.id} returned an observation with the entry {obs[n, k]} "
+            f"(environment {n}, before step {age[n]} of its episode, component {k})"
+        )

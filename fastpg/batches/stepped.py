@@ -1,6 +1,5 @@
 """`collect` for environments that Python steps: the rows of a collector as a batch."""
 
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,16 +11,14 @@ from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
 from fastpg.batches.values import Weights, evaluate_rows
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened, shown_by
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.gymnasium.under_way import known, leave, remember
+from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.errors import without_place
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
-
-# Where the vector environments of callers stand, which are passed again and again, and what they showed: by
-# id, as a user's own may have no hash. None: nobody knows.
-_under_way: dict[int, tuple[UnderWay, bytes] | None] = {}
 
 
 def collect_stepped(
@@ -70,7 +67,7 @@ def play(
     """Check what `collect` takes, and step the environment with the collector that `begin` makes for a seed.
 
     A vector environment goes on where it stands, if that is known: one of fastpg's tells it, of another it is
-    where the last call left it.
+    where the last call left it, unless `train` or the like have reset it meanwhile.
     """
     horizon = _check.integer(where, "horizon", horizon, 1, _check.MAX_COUNT)
     if seed is not None:
@@ -80,38 +77,30 @@ def play(
     with opened(where, env, env_params or None, num_envs=num_envs) as wrapped:
         assert isinstance(wrapped, GymnasiumEnv)
         collector, theta = begin(wrapped, seed or 0)
-        is_kept = isinstance(env, gymnasium.vector.VectorEnv) and not isinstance(env, VectorEnv)
-        standing = _under_way.get(id(env)) if is_kept and seed is None else None
-        if isinstance(env, VectorEnv):
+        is_kept = isinstance(env, gymnasium.vector.VectorEnv) and not isinstance(env, VectorEnv | MujocoEnv)
+        if isinstance(env, VectorEnv | MujocoEnv):
             collector.resume(_standing(where, env, wrapped, seed))
-        elif standing is not None:
-            if shown_by(env) != standing[1]:
-                raise ValueError(
-                    f"{where}: env was stepped or reset by somebody else since the call that this one "
-                    "would go on from; pass seed= to begin anew"
-                )
-            collector.resume(standing[0])
+        elif is_kept and seed is None:
+            left, stands = known(where, env)
+            if stands:
+                collector.resume(left)
+            elif left is not None:
+                collector.begin_again(left)
         if is_kept:  # until the batch is whole, nothing is known of where they stand
-            _remember(env, None)
+            leave(env)
         try:
             rows = collector.collect(theta, horizon=horizon)
         except FloatingPointError as error:
             raise FloatingPointError(f"{where}: {without_place(error)}") from error
-        if isinstance(env, VectorEnv):
+        if isinstance(env, VectorEnv | MujocoEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:
-            _remember(env, (collector.under_way(), shown_by(env)))
+            remember(env, collector.under_way())
     return rows
 
 
-def _remember(env: Any, standing: tuple[UnderWay, bytes] | None) -> None:
-    if id(env) not in _under_way:
-        weakref.finalize(env, _under_way.pop, id(env), None).atexit = False
-    _under_way[id(env)] = standing
-
-
-def _standing(where: str, env: VectorEnv, wrapped: GymnasiumEnv, seed: int | None) -> UnderWay:
-    """Return where a VectorEnv of fastpg's stands, and which actions are drawn next."""
+def _standing(where: str, env: VectorEnv | MujocoEnv, wrapped: GymnasiumEnv, seed: int | None) -> UnderWay:
+    """Return where a vector environment of fastpg's stands, and which actions are drawn next."""
     at = env.standing(where)
     last = np.empty((env.num_envs, wrapped.observed.size), np.float32)
     wrapped.observed.write(at.obs, last)

@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 import fastpg
 from fastpg import _core
+from fastpg.envs.mujoco.tasks import TASKS
 from tests.support.refusals import refuse
 
 NAN, INF = float("nan"), float("inf")
@@ -318,17 +319,18 @@ def test_evaluate_refuses(arguments, error, words, policy):
         ("LunarLander", "LunarLander-v3"),  # not native
         ("lunarlander-v2", "LunarLander-v3"),
         ("gym:walker2d", "Walker2d-v5"),
+        ("HalfCheetah", "HalfCheetah-v5"),  # MuJoCo's
     ],
 )
 def test_an_id_that_is_nearly_right_gets_a_suggestion(env_id, meant):
     refuse(
         lambda: fastpg.train(env_id), ValueError, f"train(): env_id {env_id!r}", f"did you mean {meant!r}?"
     )
-    if meant in fastpg.list_envs():
+    if meant in fastpg.list_envs() or meant in TASKS:
         refuse(
-            lambda: fastpg.make(env_id, 1),
+            lambda: fastpg.make(env_id.removeprefix("gym:"), 1),
             ValueError,
-            f"make(): env_id {env_id!r}",
+            "make(): env_id ",
             f"did you mean {meant!r}?",
         )
 

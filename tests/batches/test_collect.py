@@ -15,7 +15,6 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
-from fastpg.envs.mujoco.engine import is_installed
 from fastpg.exact import FiniteMDP
 from tests import ROOT
 from tests.support.gymnasium_envs import MODES, vector_of
@@ -643,14 +642,11 @@ STEPPED = {
     "sync": lambda: cartpoles(SyncVectorEnv),
     "async": lambda: cartpoles(AsyncVectorEnv),
     "wrapped": lambda: gymnasium.wrappers.vector.RecordEpisodeStatistics(fastpg.make("CartPole-v1", 2)),
-    "MuJoCo": lambda: fastpg.make("InvertedPendulum-v5", 2),
 }
 
 
 @pytest.mark.parametrize("kind", STEPPED)
 def test_steps_that_somebody_else_took_are_noticed(kind):
-    if kind == "MuJoCo" and not is_installed():
-        pytest.skip("MuJoCo is not installed")
     env = STEPPED[kind]()
     policy = fastpg.Policy.for_env(env)
     try:

@@ -544,6 +544,36 @@ def test_an_iteration_that_fails_leaves_the_agent_as_it_was(rate):
         assert agent.num_iterations == 0
 
 
+# ---- collect, and others in between ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("other", ["evaluate", "train", "estimate_gradient", "another wrapper"])
+def test_collect_begins_anew_after_others_have_used_the_environment(mode, other):
+    """The reward of a step of Scripted is what the observation before it says."""
+    env, policy = scripted(4, mode), fastpg.Policy(Box(-100, 100, (3,)), Discrete(3), hidden=())
+    policy.theta[:] = 0.0
+    wrapper = gymnasium.wrappers.vector.RecordEpisodeStatistics(env)
+    batches = []
+    for _ in range(3):
+        batches.append(fastpg.collect(env, policy, 12))
+        if other == "evaluate":
+            fastpg.evaluate(env, policy, episodes=5)
+        elif other == "train":
+            fastpg.train(env, horizon=7, total_steps=28)
+        elif other == "estimate_gradient":
+            fastpg.estimate_gradient(env, policy, horizon=7)
+        else:
+            fastpg.collect(wrapper, policy, 7)
+    for batch in batches:
+        assert (batch.obs[0, :, 2] == 0).all()
+        counts = np.ones(batch.rewards.shape, bool) if batch.mask is None else batch.mask
+        said = batch.obs[..., 1] + batch.obs[..., 2] / 8
+        np.testing.assert_array_equal(batch.rewards[counts], said[counts])
+    assert (batches[1].actions != batches[0].actions).any()  # the random numbers go on
+    assert (batches[2].actions != batches[1].actions).any()
+
+
 # ---- evaluation ------------------------------------------------------------------------------------------
 
 

@@ -50,9 +50,9 @@ def test_environments_that_python_steps(what, monkeypatch):
     }
     with (
         pytest.warns(
-            RuntimeWarning, match=rf"^{what}\(\): SyncVectorEnv: an episode has had .* if it never"
+            RuntimeWarning, match=rf"^{what}\(\): Endless: an episode has had .* if it never"
         ) as said,
-        pytest.raises(fastpg.EnvError, match=rf"^{what}\(\): SyncVectorEnv: {SENTENCE}"),
+        pytest.raises(fastpg.EnvError, match=rf"^{what}\(\): Endless: {SENTENCE}"),
     ):
         calls[what]()
     assert len(said) == 1

@@ -403,6 +403,55 @@ def test_train_refuses(env_id, options, error, words):
     refuse(lambda: fastpg.train(env_id, **{**SHORT, **options}), error, "train(): ", *words)
 
 
+class Later(VectorWrapper):
+    """Returns something else from its third step on: by the place in what `step` returns."""
+
+    def __init__(self, env, **changes):
+        super().__init__(env)
+        self.changes, self.steps = changes, 0
+
+    def step(self, actions):
+        result = dict(zip(("obs", "rewards", "terminated"), self.env.step(actions)[:3], strict=True))
+        self.steps += 1
+        no = np.zeros(self.num_envs, bool)
+        changes = self.changes if self.steps > 2 else {}
+        return (*{**result, "terminated": no, **changes}.values(), no, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rewards": np.ones(3)}, ["Scripted: step() must return rewards", "(2,), got shape (3,)"]),
+        ({"terminated": np.zeros(2)}, ["Scripted: step() must return terminated as bools", "float64"]),
+        ({"obs": np.zeros((2, 2))}, ["Scripted returned observations that do not fit", "(2, 3), got"]),
+    ],
+)
+def test_what_does_not_fit_in_a_later_step_is_named_as_in_the_first(changes, words):
+    refuse(lambda: fastpg.train(Later(scripted(2), **changes), **SHORT), ValueError, "train(): ", *words)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("where", "bad", "words"),
+    [
+        ("reward", np.nan, "evaluate(): Own returned the reward nan (environment 1, step 2 of its episode)"),
+        ("obs", np.inf, "(environment 1, before step 2 of its episode, component 1)"),
+    ],
+)
+def test_evaluate_says_where_an_environment_returned_what_is_not_finite(mode, where, bad, words):
+    class Own(Scripted):  # environment 1 begins with an episode of 2 steps, and goes on with one of 3
+        def step(self, action):
+            obs, reward, *rest = super().step(action)
+            if self.name == self.episode == 1:
+                obs[1] = bad if where == "obs" and self.age == 2 else obs[1]
+                reward = bad if where == "reward" and self.age == 3 else reward
+            return obs, reward, *rest
+
+    env = vector_of([lambda: Own(0, 1), lambda: Own(1, 2)], mode)
+    policy = fastpg.Policy.for_env(env)
+    refuse(lambda: fastpg.evaluate(env, policy, episodes=6), FloatingPointError, words)
+
+
 def test_a_final_observation_that_is_missing_is_missed():
     truncated = {"truncated": np.array([True, False])}
     words = ["Broken says autoreset mode SAME_STEP, but its infos have no 'final_obs'"]

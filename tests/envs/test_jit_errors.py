@@ -193,6 +193,31 @@ def returned_state(state, noise):
 
 returned_state.__name__ = "reset"
 
+
+def lost_reset(state, noise):
+    state = np.array([1.0, 2.0])  # noqa: F841  # which is the mistake
+
+
+lost_reset.__name__ = "reset"
+
+
+def lost_step(state, action, noise):
+    moved = state[0] + 1.0
+    state = np.array([moved, state[1]])
+    return 0.0, False
+
+
+lost_step.__name__ = "step"
+
+
+def lost_mask(state, mask):
+    mask = np.array([1, 0])  # noqa: F841
+
+
+lost_mask.__name__ = "mask"
+LOST = r" \(test_jit_errors.py, line \d+: `{0} = np.array\(.*`\), which leaves the array as it is: write "
+LOST += r"into it, as {0}\[:\] = \.\.\."
+
 BAD_FUNCTIONS = [
     (returning(1.0), {}, r"Mine.step\(\) must return \(reward, terminated\) or .*, got 1.0"),
     (returning((1.0,)), {}, r"Mine.step\(\) must return \(reward, terminated\) or"),
@@ -210,6 +235,9 @@ BAD_FUNCTIONS = [
     (nan_state, {}, r"Mine.reset\(\) left state\[1\] NaN"),
     (noise_error, {"noise_size": 1}, r"Mine.reset\(\) raised IndexError: index 1 is out of bounds"),
     (returned_state, {}, r"Mine.reset\(\) must write into its argument and return nothing, got"),
+    (lost_reset, {}, r"Mine.reset\(\) assigns to the name state" + LOST.format("state")),
+    (lost_step, {}, r"Mine.step\(\) assigns to the name state" + LOST.format("state")),
+    (lost_mask, {}, r"Mine.mask\(\) assigns to the name mask" + LOST.format("mask")),
     (
         observe,
         {"observation_space": MultiDiscrete([2, 1])},
@@ -222,6 +250,27 @@ BAD_FUNCTIONS = [
 def test_what_functions_must_not_do_is_found_when_decorating(function, changed, says):
     with pytest.raises(fastpg.EnvError, match=rf"^jit_env\(\): .*{says}"):
         made(function, **changed)
+
+
+def in_place(state, action, noise):
+    state += 1.0
+    return 0.0, False
+
+
+def of_a_view(state, action, noise):
+    state = state.reshape(2, 1)
+    state[1, 0] = 3.0
+    return 0.0, False
+
+
+def nothing_to_do(state, action, noise):
+    return state[0], False
+
+
+@pytest.mark.parametrize("function", [in_place, of_a_view, nothing_to_do])
+def test_functions_that_write_in_place_or_have_nothing_to_write_are_fine(monkeypatch, function):
+    monkeypatch.setattr(function, "__name__", "step")
+    made(function)
 
 
 # ---- when compiling ----------------------------------------------------------------------------------------
@@ -344,6 +393,12 @@ def test_an_environment_about_to_be_reset_takes_no_step_that_could_fail():
     env.reset(seed=0)
     for _ in range(20):
         env.step(np.zeros(5, np.int64))
+
+
+def test_a_reward_that_float32_does_not_hold_is_told_with_the_name_of_the_environment():
+    env = unchecked(returning((1e39, False)), max_episode_steps=5)
+    with pytest.raises(FloatingPointError, match=r"iteration 0: Mine returned a reward that is .* too large"):
+        fastpg.train(env, fastpg.PPO(), num_envs=2, horizon=8, total_steps=16)
 
 
 def test_an_interrupt_in_plain_python_is_what_it_is():

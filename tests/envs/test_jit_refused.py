@@ -28,6 +28,15 @@ pytestmark = pytest.mark.slow
 
 numba = pytest.importorskip("numba")
 
+VISITS = np.zeros(2)
+
+
+class Planet:
+    gravity = 9.81
+
+
+PLANET = Planet()
+MODE = "slow"
 TABLE = [1.0, 2.0]
 RATES = {"a": 1.0}
 NAMES = {1, 2}
@@ -289,6 +298,36 @@ def writes_a_global(state, action, noise):
     return 0.0, False
 
 
+def writes_an_array(state, action, noise):
+    VISITS[action] += 1.0
+    return VISITS[action], False
+
+
+def fills_an_array(state, action, noise):
+    VISITS[:] = state[0]
+    return 0.0, False
+
+
+def of_a_class(state, action, noise):
+    return Planet.gravity, False
+
+
+def of_an_object(state, action, noise):
+    return PLANET.gravity, False
+
+
+def formats(state, action, noise):
+    if state[0] > 99:
+        raise ValueError("at %d" % state[0])  # noqa: UP031
+    return 0.0, False
+
+
+def formats_by_name(state, action, noise):
+    if state[0] > 99:
+        raise ValueError("at {}".format(state[0]))  # noqa: UP032
+    return 0.0, False
+
+
 def unpacks(state, action, noise):
     return max(*state), False
 
@@ -332,9 +371,18 @@ def of_a_helper(state, action, noise):
 
 SCIPY = r"np.dot, `@` and np.linalg need SciPy, which is not installed {}: "
 SCIPY += r"pip install scipy, or write np.sum\(a \* b\)"
+CONSTANT = r"it writes into an array from outside, which is a constant when it is compiled {}: keep in `st"
+OBJECT = r"it refers to an object that numba does not know {}: give numbers of it names of their own"
+STRING = r"it makes a string by % or format {}: write an f-string"
 REFUSED = [
     (imports, r"it imports inside of the function {}: import at the top of the file"),
     (writes_a_global, r"it writes a global {}: keep in `state` whatever has to last"),
+    (of_a_class, OBJECT),
+    (of_an_object, OBJECT),
+    (formats, STRING),
+    (formats_by_name, STRING),
+    (writes_an_array, CONSTANT),
+    (fills_an_array, CONSTANT),
     (unpacks, r"\*args in function call should be a tuple, got array.* {}"),
     (unpacks_a_tuple, r"it unpacks with a star {}: write out each of them"),
     (
@@ -361,6 +409,29 @@ def test_what_cannot_be_compiled_is_a_sentence_with_the_line_and_what_to_write(m
     ) as caught:
         fastpg.make(made(function))
     assert "\n" not in str(caught.value)
+
+
+def of_a_string(state, action, noise):
+    state[0] += 1.0
+    if MODE == "fast":
+        state[0] += 1.0
+    return state[0], False
+
+
+def raises_a_string(state, action, noise):
+    state[0] += 1.0
+    if state[0] > 9:
+        raise ValueError(f"at {state[0]}, in mode " + MODE)
+    return state[0], False
+
+
+def test_strings_are_compared_and_raised(monkeypatch):
+    for function in (of_a_string, raises_a_string):
+        monkeypatch.setattr(function, "__name__", "step")
+    run = fastpg.train(made(of_a_string, max_episode_steps=4), horizon=8, num_envs=4, total_steps=32)
+    assert run.history["mean_return"][0] == 1 + 2 + 3 + 4
+    with pytest.raises(fastpg.EnvError, match=r"Mine.step\(\) raised ValueError: at 10.0, in mode slow \("):
+        fastpg.train(made(raises_a_string, max_episode_steps=99), horizon=16, num_envs=4, total_steps=64)
 
 
 def test_a_constant_of_the_class_is_an_error_that_says_where_to_put_it():

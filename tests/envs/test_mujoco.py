@@ -293,7 +293,7 @@ def test_training_evaluation_and_collect_take_them(given):
     assert np.array_equal(returns, lengths - 1.0)  # the step that ends an episode earns nothing
     batch = fastpg.collect(env(), run.policy, 40, **({"num_envs": 4} if given == "id" else {}))
     assert batch.obs.shape == (40, 4, 4) and batch.num_episodes > 0
-    assert (batch.mask is None) == (given == "id")  # ids are reset in the step that ends an episode
+    assert batch.mask is None  # resets are asked for
 
 
 def test_a_mode_of_vectorization_is_gymnasiums_own_environment():

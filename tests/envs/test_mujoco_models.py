@@ -109,6 +109,136 @@ def test_every_autoreset_mode_gives_the_same_episodes():
         assert episodes["same_step"][i] == episodes["disabled"][i]
 
 
+REACH = SWING.replace("<worldbody>", '<size nuserdata="2"/><worldbody><body name="goal" mocap="true"/>', 1)
+
+
+class Reach(Swing):
+    """The tip should reach a goal that each episode draws, with little change of the torque."""
+
+    def __init__(self, num_envs=1, **options):
+        fastpg.MujocoEnv.__init__(self, REACH, num_envs, max_episode_steps=4, **options)
+
+    def observe(self, data):
+        return np.concatenate([data.qpos, data.qvel, data.mocap_pos[:, 0], data.userdata], axis=1)
+
+    def before(self, data):
+        return data.ctrl  # of the step before, 0 after a reset
+
+    def reward(self, before, data, actions):
+        goal = data.mocap_pos[:, 0] * data.userdata[:, :1]
+        distance = np.square(data.site_xpos[:, 0] - goal).sum(axis=1)
+        return -distance - np.square(actions - before).sum(axis=1)
+
+    def terminated(self, data):
+        return np.zeros(self.num_envs, bool)
+
+    def info(self, data):
+        return {}
+
+    def initial_state(self, rng):
+        goal = {"mocap_pos": rng.uniform(-1, 1, (1, 3)), "userdata": [rng.uniform(), 2]}
+        return rng.uniform(-3, 3, 1), np.zeros(1), goal
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_episodes_may_begin_with_other_fields_of_the_state(persistent, monkeypatch):
+    if persistent:  # every simulation has an mjData of its own, as where contact forces are read
+        monkeypatch.setattr(Reach, "info", lambda env, data: {"force": data.cfrc_ext[:, 1]})
+    env = Reach(2, autoreset="same_step")
+    obs, _ = env.reset(seed=3)
+    model = mujoco.MjModel.from_xml_string(REACH)
+    rngs = [gymnasium.utils.seeding.np_random(3 + i)[0] for i in range(2)]
+    results = []
+    actions = np.random.default_rng(0).uniform(-1, 1, (9, 2, 1))
+    for t, action in enumerate(actions):
+        if t % 4 == 0:
+            single, last = [mujoco.MjData(model) for _ in rngs], np.zeros((2, 1))
+            for i, (data, rng) in enumerate(zip(single, rngs, strict=True)):
+                data.mocap_pos[:], data.userdata[:] = rng.uniform(-1, 1, (1, 3)), [rng.uniform(), 2]
+                data.qpos[:] = rng.uniform(-3, 3, 1)
+                mujoco.mj_forward(model, data)
+                expected = np.concatenate([data.qpos, data.qvel, data.mocap_pos[0], data.userdata])
+                assert np.array_equal(obs[i], expected)
+        if t == 6:
+            states = env.get_state()
+        obs, rewards, _, truncated, _ = env.step(action)
+        assert (truncated == (t % 4 == 3)).all()
+        for i, data in enumerate(single):
+            data.ctrl[:] = action[i]
+            mujoco.mj_step(model, data)
+            distance = np.square(data.site_xpos[0] - data.mocap_pos[0] * data.userdata[0]).sum()
+            assert rewards[i] == pytest.approx(-distance - (action[i, 0] - last[i, 0]) ** 2, rel=1e-12)
+        last = action
+        results.append((obs, rewards))
+    other = Reach(2, autoreset="same_step")
+    other.reset(seed=8)
+    other.set_state(*states)
+    assert np.array_equal(other.step(actions[6])[0], results[6][0])
+    assert np.array_equal(other.step(actions[7])[1], results[7][1])  # of the goals that the states hold
+
+
+@pytest.mark.parametrize(
+    ("others", "error", "words"),
+    [
+        ({"xpos": 0}, ValueError, "other fields of MuJoCo's state, as 'mocap_pos' or 'userdata', got 'xpos'"),
+        ({"qpos": [0]}, ValueError, "got 'qpos'"),
+        ({"goal": 0}, ValueError, "got 'goal'"),
+        ({"mocap_pos": [0, 0, 0]}, ValueError, "'mocap_pos', must be numbers of shape (1, 3), got an array"),
+        ({"userdata": [np.nan, 0]}, ValueError, "'userdata', must be finite, but "),
+        ({"userdata": "ab"}, ValueError, "'userdata', must be numbers of shape (2,)"),
+        ([1], TypeError, "the third value of initial_state() must be a mapping, got [1]"),
+    ],
+)
+def test_other_fields_that_no_episode_begins_with_are_named(others, error, words, monkeypatch):
+    monkeypatch.setattr(Reach, "initial_state", lambda env, rng: (np.zeros(1), np.zeros(1), others))
+    refuse(lambda: Reach(2).reset(seed=0), error, "MujocoEnv.reset(): the third value of", words)
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+def test_stepping_by_hand_and_collecting_can_be_mixed(mode, monkeypatch):
+    monkeypatch.setattr(Swing, "terminated", lambda env, data: np.zeros(env.num_envs, bool))
+    policy = fastpg.Policy.for_env(Swing, seed=1)
+    by_hand, env = Swing(3, autoreset="same_step"), Swing(3, autoreset=mode)
+    obs, _ = by_hand.reset(seed=5)
+    env.reset(seed=5)
+    actions = np.random.default_rng(0).uniform(-1, 1, (11, 3, 1))
+    for action in actions:
+        obs, *_ = by_hand.step(action)
+        env.step(action)
+    state = env.get_state()
+    collected = 0
+    for horizon in (4, 3, 24):
+        batch = fastpg.collect(env, policy, horizon)
+        for t in range(len(batch.rewards)):
+            counts = np.ones(3, bool) if batch.mask is None else batch.mask[t]
+            if not counts.all():  # the limit of 20 steps, where all are reset
+                assert not counts.any()
+                continue
+            np.testing.assert_array_equal(batch.obs[t], obs.astype(np.float32))
+            drawn = policy.act(obs.astype(np.float32), seed=5, step=collected + t)
+            np.testing.assert_array_equal(batch.actions[t], drawn)
+            obs, rewards, *_ = by_hand.step(policy.env_actions(drawn))
+            np.testing.assert_array_equal(batch.rewards[t], rewards.astype(np.float32))
+        collected += len(batch.rewards)
+    assert set(batch.episode_lengths) == {20}
+    env.set_state(*state)  # what is collected next begins there
+    batch = fastpg.collect(env, policy, 3)
+    np.testing.assert_array_equal(batch.obs[0], env.set_state(*state).astype(np.float32))
+
+
+def test_a_simulation_that_diverges_begins_anew_in_its_episode_as_the_engine_has_it(
+    capfd, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)  # to which MuJoCo writes its log
+    monkeypatch.setattr(Swing, "initial_state", lambda env, rng: (np.ones(1), np.full(1, 1e11)))
+    monkeypatch.setattr(Swing, "terminated", lambda env, data: np.zeros(1, bool))
+    env = Swing(1)
+    env.reset(seed=0)
+    env.step(np.zeros((1, 1)))
+    assert (env.data.qpos, env.data.qvel) == (0, 0)
+    assert "unstable" in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_documents_programs_run():
     document = (ROOT / "docs" / "mujoco.md").read_text()

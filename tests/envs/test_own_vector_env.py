@@ -8,8 +8,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from gymnasium.vector import VectorEnv
 
 import fastpg
-from fastpg.batches import stepped
 from fastpg.envs.autoreset import AutoresetMode
+from fastpg.envs.gymnasium import under_way
 from tests.support.refusals import refuse
 
 MODES = ["next_step", "same_step", "disabled"]
@@ -139,12 +139,12 @@ def test_it_needs_no_hash_and_is_forgotten_with_the_caller():
     policy = policy_for(env)
     batches = [fastpg.collect(env, policy, 3) for _ in range(2)]
     np.testing.assert_array_equal(batches[1].obs[0], batches[0].last_obs)
-    assert id(env) in stepped._under_way
+    assert id(env) in under_way._known
     place = id(env)
     env.kept = None
     del env
     gc.collect()
-    assert place not in stepped._under_way
+    assert place not in under_way._known
 
 
 class ResetsAll(Own):

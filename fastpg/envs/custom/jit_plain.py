@@ -6,6 +6,7 @@ a failure in compiled code, to say what happened there.
 """
 
 import ctypes
+import dis
 import linecache
 import os
 import traceback
@@ -149,6 +150,7 @@ def try_out(definition: Definition, low: Floats, high: Floats) -> int:
     """
     plain, rng = Plain(definition), np.random.default_rng(0)
     size, categories = definition.actions.size, definition.actions.categories
+    wrote = dict.fromkeys(definition.functions, False)  # into its argument, of all 0 or 1 or as it was
     for episode in range(4):
 
         def noise(count: int, episode: int = episode) -> Floats:
@@ -156,6 +158,7 @@ def try_out(definition: Definition, low: Floats, high: Floats) -> int:
 
         params = low + (high - low) * noise(len(low))
         state = plain.reset(noise(definition.reset_noise_size), params)
+        wrote["reset"] |= bool(state.any())
         for _ in range(4):
             first, second = plain.observe(state, params), plain.observe(state, params, fill=1.0)
             if (first != second).any():
@@ -165,15 +168,45 @@ def try_out(definition: Definition, low: Floats, high: Floats) -> int:
                     f"{definition.observations.space} has {definition.obs_size} entries"
                 )
             if definition.has_mask:
-                action: NDArray[Any] = allowed_action(definition, plain.mask(state, params), rng)
+                mask = plain.mask(state, params)
+                wrote["mask"] |= not mask.all()
+                action: NDArray[Any] = allowed_action(definition, mask, rng)
             elif categories:
                 action = rng.integers(categories)
             else:
                 action = rng.normal(size=size).astype(np.float32)
+            before = state.copy()
             _, end = plain.step(state, action, noise(definition.step_noise_size), params)
+            wrote["step"] |= bool((state != before).any())
             if end:
                 break
+    wrote["observe"] = True  # or it has raised above
+    for function in (name for name, done in wrote.items() if not done):
+        _require_no_assignment(definition, function)
     return plain.returned
+
+
+def _require_no_assignment(definition: Definition, function: str) -> None:
+    """EnvError if a function that changes nothing assigns to the name of the argument that it should change.
+
+    ``state = state + 1`` makes another array, which is lost; ``state += 1`` and ``state[:] = ...`` are right.
+    """
+    code = definition.functions[function].__code__
+    argument = code.co_varnames[0 if function in ("reset", "step") else 1]
+    line, operator = code.co_firstlineno, ""
+    for instruction in dis.get_instructions(code):
+        if instruction.positions is not None and instruction.positions.lineno is not None:
+            line = instruction.positions.lineno
+        names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        if instruction.opname == "STORE_FAST_LOAD_FAST":  # from Python 3.13 on
+            names = names[:1]
+        if instruction.opname.startswith("STORE_FAST") and argument in names and operator[-1:] != "=":
+            raise EnvError(
+                f"{definition.name}.{function}() assigns to the name {argument}"
+                f"{shown_line(code.co_filename, line)}, which leaves the array as it is: write into it, as "
+                f"{argument}[:] = ..."
+            )
+        operator = instruction.argrepr if instruction.opname == "BINARY_OP" else ""
 
 
 def allowed_action(

@@ -24,6 +24,21 @@ _INSTEAD = (
         "write out each of them",
     ),
     (
+        r"Untyped global name|Unknown attribute '\w+' of type (type|class)",
+        "it refers to an object that numba does not know",
+        "give numbers of it names of their own, outside of the functions",
+    ),
+    (
+        r"Unknown attribute 'format' of type|>>> mod\((Literal\[str\]|unicode_type)",
+        "it makes a string by % or format",
+        "write an f-string",
+    ),
+    (
+        r">>> setitem\(readonly array",
+        "it writes into an array from outside, which is a constant when it is compiled",
+        "keep in `state` whatever has to last",
+    ),
+    (
         r"(?i)scipy [0-9.+]* ?is required",
         "np.dot, `@` and np.linalg need SciPy, which is not installed",
         "pip install scipy, or write np.sum(a * b) for a product of vectors",
@@ -89,7 +104,7 @@ def _check_operators(where: str, called: str, function: FunctionType, typed: Any
         left, right = (typed.typemap[one.name] for one in (expression.lhs, expression.rhs))
         power = operation is operator.pow and isinstance(types.unliteral(left), types.Integer | types.Boolean)
         exponent = types.unliteral(right)
-        literal = isinstance(right, types.Literal) and right.literal_value >= 0
+        literal = isinstance(right, types.IntegerLiteral) and right.literal_value >= 0
         if power and isinstance(exponent, types.Integer) and exponent.signed and not literal:
             what = "an integer to the power of an integer is an integer when it is compiled, 10 ** -2 is 0"
             instead = "write float(...) around one of them"

@@ -26,6 +26,7 @@ from fastpg.envs.gymnasium.asked_masks import METHOD, asking
 from fastpg.envs.gymnasium.final_obs import final_batch
 from fastpg.envs.gymnasium.flatten import Observed, Rows
 from fastpg.envs.gymnasium.info_masks import IN_INFOS, KEY, are_in, read_masks
+from fastpg.envs.gymnasium.under_way import leave
 from fastpg.envs.mujoco.engine import is_installed
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.mujoco.make import make_mujoco, task_of
@@ -82,7 +83,7 @@ class GymnasiumEnv:
         use_action_mask: bool | None,
     ) -> None:
         registered = getattr(env.spec, "id", None)
-        self.id = env_id or (registered if isinstance(registered, str) else type(env.unwrapped).__name__)
+        self.id = env_id or (registered if isinstance(registered, str) else _class_name(env))
         self.label = f"{where}: {self.id}"
         self.env_id = env_id or (registered if registered in gymnasium.registry else None)
         self.env = env
@@ -90,7 +91,7 @@ class GymnasiumEnv:
         self.first_env = 0
         self.reset_options = dict(reset_options)
         self.autoreset = _autoreset_mode(where, self.id, env)
-        if isinstance(env, NativeVectorEnv) and self.autoreset is AutoresetMode.NEXT_STEP:
+        if isinstance(env, NativeVectorEnv | MujocoEnv) and self.autoreset is AutoresetMode.NEXT_STEP:
             self.autoreset = AutoresetMode.DISABLED  # a reset that is asked for costs no row
         self.observed = Observed(where, env.single_observation_space)
         self.acted = Acted(where, env.single_action_space, env.num_envs)
@@ -149,6 +150,7 @@ class Stepper:
     def reset(self, rows: Rows, seed: int | None = None) -> None:
         """Begin an episode everywhere; its observations go into rows (num_envs, size)."""
         options = dict(self._owner.reset_options) or None
+        leave(self._env)
         obs, infos = self._reset(seed=seed, options=options)
         self._observe(obs, rows)
         self.done[:] = self.filler[:] = False
@@ -189,10 +191,14 @@ class Stepper:
             raise self._lost(error) from error
         if not self._checked:
             self._check(result)
-        obs, reward, terminated, truncated, infos = result
-        np.copyto(rewards, reward)
-        np.copyto(flags[0], terminated)
-        np.copyto(flags[1], truncated)
+        try:
+            obs, reward, terminated, truncated, infos = result
+            np.copyto(rewards, reward)
+            np.copyto(flags[0], terminated)
+            np.copyto(flags[1], truncated)
+        except (ValueError, TypeError):  # this step does not fit, where the first did
+            self._check(result)
+            raise
         if not self._any_filler and not np.count_nonzero(flags):
             self._observe(obs, rows)
             self._mask_actions(infos, ~self.filler)
@@ -282,7 +288,7 @@ class Stepper:
         self._final[which] = chosen
 
     def _check(self, result: Any) -> None:
-        """Check once what every step is then trusted in."""
+        """Check what a step returned: of the first one, and of those that do not fit."""
         name, count = self._owner.label, self._owner.num_envs
         if not isinstance(result, tuple) or len(result) != 5:
             raise ValueError(
@@ -302,26 +308,6 @@ class Stepper:
                     f"got shape {got.shape} and dtype {got.dtype}"
                 )
         self._checked = True
-
-
-def shown_by(env: VectorEnv[Any, Any, Any]) -> bytes:
-    """Return what changes with each step: fastpg's states, what Gymnasium's own vector environments showed.
-
-    Nothing of others, which do not tell.
-    """
-    inner: Any = env.unwrapped
-    if isinstance(inner, NativeVectorEnv | MujocoEnv):
-        return _memory(inner.get_state())
-    if isinstance(inner, AsyncVectorEnv):
-        return _memory(getattr(inner, "observations", ()))
-    return _memory(getattr(inner, "_observations", ())) if isinstance(inner, SyncVectorEnv) else b""
-
-
-def _memory(obs: Any) -> bytes:
-    """Return the bytes of observations, which may be arrays in dicts and tuples."""
-    if isinstance(obs, dict | tuple):
-        return b"".join(map(_memory, obs.values() if isinstance(obs, dict) else obs))
-    return obs.tobytes() if isinstance(obs, np.ndarray) else b""
 
 
 @contextlib.contextmanager
@@ -559,6 +545,12 @@ def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
             )
         _returned[id(inner)] = inner
     return made
+
+
+def _class_name(env: VectorEnv[Any, Any, Any]) -> str:
+    """Return the name of the class that a user wrote, also where Gymnasium steps copies of it."""
+    inner = env.unwrapped
+    return type(inner.envs[0].unwrapped if isinstance(inner, SyncVectorEnv) else inner).__name__
 
 
 def _abandon(env: VectorEnv[Any, Any, Any]) -> None:

@@ -141,11 +141,7 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
 
         def write(obs: Any, rows: Rows) -> None:
             for name, writer, columns in parts:
-                try:
-                    part = obs[name]
-                except (KeyError, IndexError, TypeError) as error:
-                    raise ValueError(f"observations have no part {name!r}") from error
-                writer(part, rows[:, columns])
+                writer(_part(obs, name), rows[:, columns])
 
         return write, end
     raise ValueError(
@@ -210,7 +206,7 @@ def _batch_shape(space: Space[Any], obs: Any) -> tuple[int, ...]:
     """Return what precedes the shape of the space in the first part of observations."""
     while isinstance(space, Dict | Tuple):
         name, space = next(iter(_parts(space)))
-        obs = obs[name]
+        obs = _part(obs, name)
     array, inner = np.asarray(obs), space.shape or ()
     return array.shape[: max(array.ndim - len(inner), 0)]
 
@@ -218,7 +214,7 @@ def _batch_shape(space: Space[Any], obs: Any) -> tuple[int, ...]:
 def _by_row(space: Space[Any], obs: Any, shape: tuple[int, ...]) -> Any:
     """Return observations of a batch of any shape as those of a batch (B,)."""
     if isinstance(space, Dict | Tuple):
-        parts = {name: _by_row(part, obs[name], shape) for name, part in _parts(space)}
+        parts = {name: _by_row(part, _part(obs, name), shape) for name, part in _parts(space)}
         return parts if isinstance(space, Dict) else tuple(parts.values())
     array = _array(obs, (*shape, *(space.shape or ())))
     return array.reshape(-1, *array.shape[len(shape) :])
@@ -227,9 +223,17 @@ def _by_row(space: Space[Any], obs: Any, shape: tuple[int, ...]) -> Any:
 def rows_at(space: Space[Any], obs: Any, which: NDArray[np.int64]) -> Any:
     """Return some rows of a batch of observations, as a batch."""
     if isinstance(space, Dict | Tuple):
-        parts = {name: rows_at(part, obs[name], which) for name, part in _parts(space)}
+        parts = {name: rows_at(part, _part(obs, name), which) for name, part in _parts(space)}
         return parts if isinstance(space, Dict) else tuple(parts.values())
     return np.asarray(obs)[which]
+
+
+def _part(obs: Any, name: Any) -> Any:
+    """Return a part of observations of a Dict or Tuple."""
+    try:
+        return obs[name]
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"observations have no part {name!r}") from error
 
 
 def _parts(space: Any) -> Iterable[tuple[Any, Space[Any]]]:

@@ -156,12 +156,9 @@ class Simulations:
         """
         template = self._like(name)
         if template is not None:
-            component = getattr(self._states, f"mjSTATE_{_COMPONENTS.get(name, name.upper())}", None)
-            if component is not None:
-                start = self._library.mjb_stateComponent(self._batch, int(component), None)
-                first = (start - self.rows.ctypes.data) // self.rows.itemsize
-                rows = self.rows[:, first : first + template.size]
-                return rows.reshape(self.count, *template.shape)
+            part = self.part_of_state(name)
+            if part is not None:
+                return part
             if name in self.outputs:
                 return self.outputs[name]
             if not self._finds_out:
@@ -175,6 +172,16 @@ class Simulations:
         raise AttributeError(
             f"MuJoCo's data has no field {name!r} of fixed size; mujoco.MjData documents those it has"
         )
+
+    def part_of_state(self, name: str) -> NDArray[np.float64] | None:
+        """Return the same of a field of the states, from which all others are computed; None of others."""
+        template = self._like(name)
+        component = getattr(self._states, f"mjSTATE_{_COMPONENTS.get(name, name.upper())}", None)
+        if template is None or component is None:
+            return None
+        start = self._library.mjb_stateComponent(self._batch, int(component), None)
+        first = (start - self.rows.ctypes.data) // self.rows.itemsize
+        return self.rows[:, first : first + template.size].reshape(self.count, *template.shape)
 
     def _like(self, name: str) -> NDArray[Any] | None:
         """Return one simulation's field, for its shape and dtype; None where there is no array."""

@@ -19,6 +19,7 @@ from fastpg.envs.mujoco.data import Data
 from fastpg.envs.mujoco.engine import Simulations, require
 from fastpg.envs.mujoco.model import compiled
 from fastpg.envs.mujoco.rendering import RENDER_MODES, Renderer, RenderOptions
+from fastpg.envs.native.vector import Standing
 from fastpg.envs.native.vector_arguments import reset_mask, reset_seeds
 from fastpg.errors import InvalidAction, ResetNeeded
 from fastpg.system import get_num_threads
@@ -155,6 +156,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._generators: list[np.random.Generator] = []
         self._elapsed = np.zeros(self.num_envs, np.int32)
+        self._earned = np.zeros(self.num_envs)  # by the episodes under way
+        self._collected = 0  # steps by `collect` since the last seeds
         self._ended, self._any_ended = np.zeros(self.num_envs, np.bool_), False
         self._everyone = np.ones(self.num_envs, np.bool_)
         self.metadata = {  # type: ignore[misc]
@@ -197,10 +200,14 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         """Return the infos of resets and steps, by name, (N, ...); by default none."""
         return {}
 
-    def initial_state(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def initial_state(
+        self, rng: np.random.Generator
+    ) -> tuple[Array, Array] | tuple[Array, Array, Mapping[str, Any]]:
         """Return qpos (nq,) and qvel (nv,) of a new episode of *one* environment, drawn from its own `rng`.
 
-        By default those of the model: `initial_qpos` and `initial_qvel`.
+        By default those of the model: `initial_qpos` and `initial_qvel`. A third value may be a mapping of
+        other fields of MuJoCo's state, which otherwise begin as in the model: a goal may be the "mocap_pos"
+        of a body, or numbers in "userdata".
         """
         return self.initial_qpos, self.initial_qvel
 
@@ -317,6 +324,7 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 rewards[again] = 0.0
                 terminated &= stepped
                 truncated &= stepped
+            self._earned += rewards
             info = self._info(where)
             obs = results.rows(where, self.observe(self.data), n)
             done = terminated | truncated
@@ -375,8 +383,28 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
                 raise ValueError(f"{where}: elapsed must lie in 0..{MAX_LIMIT - 1}")
             self._simulations.load(rows)
             self._elapsed[...] = steps
+            self._earned[...] = 0
             self._ended[...] = self._any_ended = False
             return results.rows(where, self.observe(self.data), self.num_envs)
+
+    def standing(self, where: str) -> Standing:
+        """Return where the environments stand, for who steps them on; `where` is the caller.
+
+        Environments that were never reset are; so are those whose episode has ended.
+        """
+        if not self._was_reset:
+            self.reset()
+        if self._any_ended:
+            self.reset(options={"reset_mask": self._ended.copy()})
+        with self._in_turn(where):
+            obs = results.rows(where, self.observe(self.data), self.num_envs)
+            return Standing(
+                obs, self._elapsed.copy(), self._earned.copy(), None, int(self._seeds[0]), self._collected
+            )  # fmt: skip
+
+    def count_collected(self, where: str, steps: int) -> None:
+        """Take note of steps of `collect`, which is `where`: of numbers that actions were drawn with."""
+        self._collected += steps
 
     def render(self) -> tuple[NDArray[Any], ...] | None:
         """Return one picture per environment, drawn by Gymnasium's own renderer.
@@ -474,27 +502,54 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
 
     def _begin(self, where: str, chosen: NDArray[np.bool_]) -> None:
         """Begin episodes in the environments of a mask."""
-        states = [self._initial_state(where, self._generators[i]) for i in np.flatnonzero(chosen).tolist()]
-        qpos, qvel = (np.array(values, np.float64) for values in zip(*states, strict=True))
+        numbers = np.flatnonzero(chosen).tolist()
+        states = [self._initial_state(where, self._generators[i]) for i in numbers]
+        qpos, qvel = (np.array([state[k] for state in states], np.float64) for k in (0, 1))
         _check.finite(where, "qpos of initial_state()", qpos)
         _check.finite(where, "qvel of initial_state()", qvel)
         ids = _ids(chosen)
         self._simulations.begin(where, ids)
         self._qpos[chosen], self._qvel[chosen] = qpos, qvel
+        for i, state in zip(numbers, states, strict=True):
+            for name, value in state[2].items():
+                self._simulations.field(name)[i] = value
         self._simulations.forward(where, ids)
-        self._elapsed[chosen] = 0
+        self._elapsed[chosen] = self._earned[chosen] = 0
         self._ended[chosen] = False
         self._any_ended = results.some(self._ended)
 
-    def _initial_state(self, where: str, rng: np.random.Generator) -> tuple[Array, Array]:
-        state = self.initial_state(rng)
+    def _initial_state(self, where: str, rng: np.random.Generator) -> tuple[Array, Array, dict[str, Array]]:
+        """Return what `initial_state` does, checked but for the finiteness of qpos and qvel."""
+        state: Any = self.initial_state(rng)
         shapes = self._init_qpos.shape, self._init_qvel.shape
-        if not isinstance(state, tuple) or len(state) != 2 or tuple(map(np.shape, state)) != shapes:
+        if not isinstance(state, tuple) or len(state) not in (2, 3):
+            raise ValueError(
+                f"{where}: initial_state() must return qpos and qvel, and may return a mapping of other "
+                f"fields, got {_check.shown(state)}"
+            )
+        got = tuple(map(np.shape, state[:2]))
+        if got != shapes:
             raise ValueError(
                 f"{where}: initial_state() must return qpos and qvel of shapes {shapes[0]} and {shapes[1]}, "
-                f"got {_check.shown(state)}"
+                f"got {got[0]} and {got[1]}"
             )
-        return state
+        what = "the third value of initial_state()"
+        others = _check.mapping(where, what, state[2]) if len(state) == 3 else {}
+        for name, value in others.items():
+            part = self._simulations.part_of_state(name)
+            if part is None or name in ("qpos", "qvel"):
+                raise ValueError(
+                    f"{where}: {what} must have other fields of MuJoCo's state, as 'mocap_pos' or "
+                    f"'userdata', got {name!r}"
+                )
+            others[name] = _check.as_array(where, f"{what}, {name!r},", value)
+            if others[name].shape != part.shape[1:] or others[name].dtype.kind not in "fiub":
+                raise ValueError(
+                    f"{where}: {what}, {name!r}, must be numbers of shape {part.shape[1:]}, "
+                    f"got {_check.shown(others[name])}"
+                )
+            _check.finite(where, f"{what}, {name!r},", others[name])
+        return state[0], state[1], others
 
     def _seed(self, where: str, seed: Any, chosen: NDArray[np.bool_]) -> None:
         """Give the environments of a mask generators of their own."""
@@ -507,6 +562,8 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         for i in np.flatnonzero(anew).tolist():
             generators[i] = gymnasium.utils.seeding.np_random(int(self._seeds[i]))[0]
         self._generators = generators
+        if chosen.all():
+            self._collected = 0
 
     @contextlib.contextmanager
     def _in_turn(self, where: str) -> Iterator[None]:

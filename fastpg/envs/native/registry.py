@@ -122,7 +122,8 @@ def env_spec(where: str, env_id: Any) -> EnvSpec:
         )
     name = _native_name(env_id)
     if name not in _SPECS:
-        close = closest_id(name, _SPECS)
+        registered = (known for known in gymnasium.registry if known.startswith("fastpg/"))  # MuJoCo's too
+        close = closest_id(name, [*_SPECS, *map(_native_name, registered)])
         hint = f"did you mean {close!r}? " if close else ""
         raise ValueError(
             f"{where}: env_id {env_id!r} is not implemented natively; {hint}"
