@@ -227,15 +227,17 @@ def test_the_losses_of_the_kernels_and_of_torch_are_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("squash", [False, True])
 def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
-    space = Box(-2.0, 3.0, (2,))
-    policy = fastpg.Policy(OBS, space, hidden=(8,), seed=4, state_dependent_std=True, squash=squash)
-    policy.theta *= 6.0  # so that some log_std are held at 2
+    policy = fastpg.Policy.for_env(
+        "Pendulum-v1", hidden=(8,), seed=4, state_dependent_std=True, squash=squash, action_scaling=False
+    )
+    policy.theta[:] = np.random.default_rng(1).normal(size=len(policy.theta))  # some log_std are held at 2
     module = fpt.to_module(policy)
     called = Calls(module)
-    called.action_space, called.squash = space, squash
-    batch, wanted = (fpt.collect(lambda: Single(OBS, space), one, 40, num_envs=3) for one in (called, module))
+    called.action_space, called.squash = policy.action_space, squash
+    batch, wanted = (fpt.collect("gym:Pendulum-v1", one, 40, num_envs=3) for one in (called, module))
+    torch.testing.assert_close(batch.actions, wanted.actions, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(batch.log_probs, wanted.log_probs, rtol=1e-4, atol=1e-4)
-    assert (module(batch.obs)[..., 2:] > 2).any()
+    assert (module(batch.obs)[..., 1:] > 2).any()
     gradients = []
     for one in (called, module):
         module.zero_grad()
@@ -246,7 +248,7 @@ def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
     own = Calls(lambda obs: (module(obs), obs[:, 0]))  # and V behind it
     own.squash = squash
-    batch = fpt.collect(lambda: Single(OBS, space), own, 4, num_envs=3)
+    batch = fpt.collect("gym:Pendulum-v1", own, 4, num_envs=3)
     assert torch.equal(batch.values, batch.obs[..., 0])
 
 
