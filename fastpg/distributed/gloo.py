@@ -70,7 +70,7 @@ class Gloo:
 
         limit = datetime.timedelta(seconds=timeout)
         self._is_own = not distributed.is_initialized()  # the default group; else one beside it
-        self._group: Any
+        group: Any
         if self._is_own:
             missing = [name for name in VARIABLES if name not in os.environ]
             if missing:
@@ -79,12 +79,15 @@ class Gloo:
                     "torchrun --nproc-per-node 2 train.py, or call torch.distributed.init_process_group"
                 )
             distributed.init_process_group("gloo", timeout=limit)
-            self._group = distributed.group.WORLD
+            group = distributed.group.WORLD
         else:
-            self._group = distributed.new_group(backend="gloo", timeout=limit)
-        self.rank, self.size = distributed.get_rank(self._group), distributed.get_world_size(self._group)
-        self._tensors: list[Any] = []
-        self._close = weakref.finalize(self, _destroy, self._group, self._is_own)
+            group = distributed.new_group(backend="gloo", timeout=limit)
+        self.rank, self.size = distributed.get_rank(group), distributed.get_world_size(group)
+        # The group and the tensors of its last message. Threads of the group's let go of tensors some time
+        # after a message, for which they need the interpreter: where that ends meanwhile, the process aborts.
+        # So these threads have to end before, which they do when nothing refers to the group any more.
+        self._held: list[Any] = [group]
+        self._close = weakref.finalize(self, _destroy, self._held, self._is_own)
         atexit.register(self._close)
 
     def allgather(self, send: NDArray[np.uint8], receive: NDArray[np.uint8]) -> None:
@@ -93,10 +96,9 @@ class Gloo:
 
         if not self._close.alive:
             raise RuntimeError("this communicator is closed")
-        # A thread of gloo's lets go of the tensors some time after the call. It must not be the last one to:
-        # it would need the interpreter for that, and where that ends meanwhile the process aborts.
-        self._tensors = [*from_numpy(receive), from_numpy(send)]
-        distributed.all_gather(self._tensors[:-1], self._tensors[-1], group=self._group)
+        received, sent = list(from_numpy(receive)), from_numpy(send)
+        self._held[1:] = [received, sent]
+        distributed.all_gather(received, sent, group=self._held[0])
 
     def close(self) -> None:
         """Destroy the group; the other ranks find their connections closed."""
@@ -106,8 +108,11 @@ class Gloo:
         return f"<rank {self.rank} of {self.size}, torch.distributed over gloo>"
 
 
-def _destroy(group: Any, is_own: bool) -> None:
+def _destroy(held: list[Any], is_own: bool) -> None:
+    """Destroy a group, and wait for its threads; `held` is the last that refers to it."""
     from torch import distributed
 
     if distributed.is_initialized():  # else the script has destroyed all groups
-        distributed.destroy_process_group(None if is_own else group)
+        distributed.destroy_process_group(None if is_own else held[0])
+    while held:
+        del held[0]  # the group first: its threads let go of the tensors

@@ -446,6 +446,32 @@ def test_ctrl_c_of_one_rank_ends_all_of_torch(script, tmp_path):
     assert re.search(r"RankError train\(\): rank 1 of 2 stopped: it was interrupted", first), first
 
 
+THREADS = """
+import os
+import numpy as np
+import fastpg
+
+def of_gloo():
+    names = [open(f"/proc/self/task/{one}/comm").read() for one in os.listdir("/proc/self/task")]
+    return sum("gloo" in name for name in names)
+
+communicator = fastpg.distributed.torch()
+communicator.allgather(np.zeros(8, np.uint8), np.zeros((1, 8), np.uint8))
+began = of_gloo()
+communicator.close()
+print(began > 0, of_gloo())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads have names in Linux's /proc")
+def test_no_thread_of_a_closed_group_is_left_to_abort_the_interpreters_end(script):
+    script.write_text(THREADS)
+    (rank,) = started(1, script)
+    out, _ = rank.communicate(timeout=120)
+    assert out.splitlines()[-1] == "True 0"
+
+
 @pytest.mark.slow
 def test_under_mpi(script, tmp_path):
     pytest.importorskip("mpi4py")
