@@ -71,7 +71,7 @@ def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict
             f"{os.fspath(path)!r} names the environment {env_id!r}, which would import a module; "
             f"pass --env {shlex.quote(env_id)} if you trust it"
         )
-    return policy, env_id, env_params_of(read_settings(command, path)) if is_run else {}
+    return policy, env_id, env_params_of(read_settings(command, path, whole=False)) if is_run else {}
 
 
 def _say_earned(env_id: Any, returns: Any, lengths: Any) -> None:

@@ -19,7 +19,7 @@ from fastpg.training.agent import check_state
 from fastpg.training.callbacks import AnyCallback, Callbacks
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.run_folder import MAX_KEPT, POLICY, VALUE, Interval, RunFolder
-from fastpg.training.settings import algorithm_of, check_machine, env_params_of, run_config
+from fastpg.training.settings import GIVEN, algorithm_of, check_machine, env_params_of, given_of, run_config
 from fastpg.training.train import COLLECTIONS, Loop, TrainResult, facts_of, make_trainer
 
 
@@ -184,7 +184,8 @@ def _restored(
             "vectorization_mode": settings.get("vectorization_mode"),
             "reset_options": env.reset_options,
         }
-    given = {name: settings[name] for name in ("policy_given", "value_given")}
+    given = {name: settings[name] for name in GIVEN}
+    config |= given_of(given)
     trainer = make_trainer(env, algorithm, policy, value, config, **given)
     loop = Loop(where, trainer, policy, value, config, ranks)
     try:

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg._brief import columns
+from fastpg.training import toml
 from fastpg.training.metrics import FIELDS, Metrics, means
+from fastpg.training.run_folder import METRICS, POLICY, SETTINGS, VALUE
+from fastpg.training.settings import result_settings
 from fastpg.training.statistics import interquartile_mean, interval
 from fastpg.training.train import TrainResult
 
 WINDOW = 100  # episodes in a mean return, as of `target_return`
-TABLE, METRICS, POLICY, VALUE = "runs.csv", "metrics.csv", "policy.safetensors", "value.safetensors"
+TABLE = "runs.csv"
+HEAD = "# One of many runs of fastpg. To repeat it: fastpg train --config FILE.\n"
 MAX_POINTS = 1_000_000
 WHOLE = ("total_steps", "target_return")  # how a run ends that did all it was to do
 RANKED = (*WHOLE, "callback", "halving")  # and one that was not to do more
@@ -187,13 +191,14 @@ class Runs(Sequence[TrainResult]):
         return Curves(steps, returns)
 
     def save(self, folder: Any) -> None:
-        """Write a new folder: runs.csv, and for each run its policy, its value function and its metrics.
+        """Write a new folder: runs.csv, and for each run its policy, value function, metrics and settings.
 
         Parameters
         ----------
         folder : path
             One that is not there yet, or is empty. runs.csv is `table` with every setting, and is written
-            last; run 7 of 100 is in the folder 07, whose metrics.csv is that of docs/runs.md.
+            last; run 7 of 100 is in the folder 07, whose files are those of docs/runs.md without checkpoints.
+            There is no settings.toml if it cannot say what the environment's parameters are.
 
         Raises
         ------
@@ -215,6 +220,10 @@ class Runs(Sequence[TrainResult]):
             run.policy.save_as(where, place / POLICY)
             if run.value is not None:
                 run.value.save_as(where, place / VALUE)
+            settings = result_settings(run.config)
+            if settings is not None:
+                text = HEAD + toml.dumps(settings)
+                files.write(where, place / SETTINGS, text.encode(), lasting=False)
             with files.saving(where, place / METRICS):
                 metrics = Metrics(place / METRICS)
                 try:

@@ -36,7 +36,7 @@ from fastpg.training.fingerprint import fingerprint
 from fastpg.training.metrics import Newest, history
 from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.run_folder import DEFAULT_EVERY, DEFAULT_KEPT, MAX_KEPT, Interval, RunFolder
-from fastpg.training.settings import run_config, run_settings
+from fastpg.training.settings import given_of, run_config, run_settings
 
 DEFAULT_STEPS_PER_ITERATION = 5000
 COLLECTIONS = (
@@ -315,7 +315,8 @@ def begin(
     )
     if isinstance(env, GymnasiumEnv):
         config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-    return learner, critic, config, {"policy_given": policy is not None, "value_given": value is not None}
+    given = {"policy_given": policy is not None, "value_given": value is not None}
+    return learner, critic, config | given_of(given), given
 
 
 def make_trainer(

@@ -904,7 +904,10 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["plot", "a", "b", "c"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == ["a  2 runs as a: Reinforce, CartPole-v1", "b  c: Reinforce, CartPole-v1"]
+    assert lines[-2:] == [
+        "a  2 runs as a: Reinforce, CartPole-v1, learning_rate 0.003",
+        "b  c: Reinforce, CartPole-v1, learning_rate 0.01",
+    ]
     assert max(map(len, lines)) < 100
     pytest.importorskip("matplotlib")
     for ending in ("png", "svg"):
