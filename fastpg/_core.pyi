@@ -528,6 +528,7 @@ class Run(Exclusive):
     ) -> None: ...
     num_steps: int
     stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted", or "": it has paused
+    has_ended: bool  # as `report` finds it while others go on: nothing changes any more
     def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
     def records(self) -> NDArray[np.void]: ...  # STATS_DTYPE, of all iterations
     def take_records(self) -> NDArray[np.void]: ...  # and give their memory back: only once

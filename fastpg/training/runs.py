@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -208,29 +208,16 @@ class Runs(Sequence[TrainResult]):
             A file cannot be written.
         """
         where = "Runs.save()"
-        self.save_in(where, new_folder(where, "folder", folder))
+        self.save_in(where, new_folder(where, "folder", folder), len(self))
 
-    def save_in(self, where: str, path: Path) -> None:
-        """Do the work of `save`; `where` is the caller."""
-        digits = len(str(max(len(self) - 1, 0)))
-        for k, run in enumerate(self):
-            place = path / f"{k:0{digits}}"
-            with files.saving(where, place):
-                place.mkdir(parents=True)
-            run.policy.save_as(where, place / POLICY)
-            if run.value is not None:
-                run.value.save_as(where, place / VALUE)
-            settings = result_settings(run.config)
-            if settings is not None:
-                text = HEAD + toml.dumps(settings)
-                files.write(where, place / SETTINGS, text.encode(), lasting=False)
-            with files.saving(where, place / METRICS):
-                metrics = Metrics(place / METRICS)
-                try:
-                    metrics.add([_records(run)[:0], _records(run)])
-                    metrics.write()
-                finally:
-                    metrics.close()
+    def save_in(self, where: str, path: Path, count: int, saved: Collection[int] = ()) -> None:
+        """Do the work of `save`; `where` is the caller, `count` how many runs there were to be.
+
+        Those that are `saved` are in their folders.
+        """
+        for k, (run, place) in enumerate(zip(self, run_places(path, count), strict=False)):
+            if k not in saved:
+                save_run(where, place, run)
         write_table(where, path / TABLE, self.table(every_setting=True))
 
     def _groups(self) -> dict[int, list[int]]:
@@ -248,6 +235,32 @@ class Runs(Sequence[TrainResult]):
             if every_setting or any(run.config.get(name) != values[run.config["algorithm"]] for run in self):
                 chosen[name] = [run.config.get(name) for run in shown]
         return chosen
+
+
+def run_places(path: Path, count: int) -> list[Path]:
+    """Return the folders of so many runs in a folder."""
+    digits = len(str(max(count - 1, 0)))
+    return [path / f"{k:0{digits}}" for k in range(count)]
+
+
+def save_run(where: str, place: Path, run: TrainResult) -> None:
+    """Write the folder of one run; what is there of an earlier attempt is replaced."""
+    with files.saving(where, place):
+        place.mkdir(exist_ok=True)
+        (place / METRICS).unlink(missing_ok=True)
+    run.policy.save_as(where, place / POLICY)
+    if run.value is not None:
+        run.value.save_as(where, place / VALUE)
+    with files.saving(where, place / METRICS):
+        metrics = Metrics(place / METRICS)
+        try:
+            metrics.add([_records(run)[:0], _records(run)])
+            metrics.write()
+        finally:
+            metrics.close()
+    settings = result_settings(run.config)
+    if settings is not None:  # last: a folder that has them is whole
+        files.write(where, place / SETTINGS, (HEAD + toml.dumps(settings)).encode(), lasting=False)
 
 
 def write_table(where: str, path: Path, table: Table) -> None:
