@@ -157,6 +157,10 @@ def _of_first(ranks: Ranks | None, thing: Any) -> Any:
 
 def _read(where: str, folder: RunFolder) -> tuple[Any, ...]:
     """Return what a folder holds: the networks as they were begun with, and the newest checkpoint."""
+    if not (folder.path / POLICY).is_file():
+        raise CheckpointError(
+            f"{where}: {str(folder.path)!r} lacks {POLICY}, which says what network its checkpoints are of"
+        )
     policy = Policy.load(folder.path / POLICY)
     value = ValueFunction.load(folder.path / VALUE) if (folder.path / VALUE).exists() else None
     return policy, value, *folder.restore(where)

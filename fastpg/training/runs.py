@@ -141,7 +141,8 @@ class Runs(Sequence[TrainResult]):
         -------
         dict of str to list
             setting, algorithm, the settings in which its runs differ; runs, that reached their ends, or were
-            stopped by a callback or `halving`, and failed; mean_return, the interquartile mean of the
+            stopped by a callback or `halving`, and failed (one of several with the same setting and seed,
+            which are one result and no evidence more); mean_return, the interquartile mean of the
             former's `returns`, with low and high, its 95 % bootstrap interval (NaN of fewer than two); steps,
             the median number that they took.
         """
@@ -221,11 +222,11 @@ class Runs(Sequence[TrainResult]):
         write_table(where, path / TABLE, self.table(every_setting=True))
 
     def _groups(self) -> dict[int, list[int]]:
-        """Return the numbers of the runs that each setting has."""
-        groups: dict[int, list[int]] = {}
+        """Return the numbers of the runs that each setting has; of runs that are the same, the first."""
+        groups: dict[int, dict[int, int]] = {}
         for k, setting in enumerate(self._settings):
-            groups.setdefault(setting, []).append(k)
-        return groups
+            groups.setdefault(setting, {}).setdefault(self[k].config["seed"], k)
+        return {setting: list(members.values()) for setting, members in groups.items()}
 
     def _varied(self, shown: Sequence[TrainResult], *, every_setting: bool = False) -> dict[str, list[Any]]:
         """Return the algorithm, and the settings in which its runs differ, of those that are to be shown."""

@@ -339,6 +339,16 @@ def test_grid_has_every_combination_the_last_fastest():
     assert fastpg.grid(VPG, gamma=np.linspace(0, 1, 3)) == [VPG(gamma=one) for one in (0.0, 0.5, 1.0)]
 
 
+def test_a_run_that_was_made_twice_is_no_evidence_more():
+    settings = [VPG(), VPG(gamma=0.9), VPG()]
+    runs = fastpg.train_many("CartPole-v1", settings, seeds=[1, 2, 1], **SHORT)
+    once = fastpg.train_many("CartPole-v1", settings[:2], seeds=[1, 2], **SHORT)
+    assert len(runs) == 9
+    for name, column in once.summary().items():
+        np.testing.assert_array_equal(runs.summary()[name], column)
+    assert runs.ranking == once.ranking
+
+
 def test_samples_lie_where_they_should_and_depend_on_the_seed():
     def draw(seed):
         return fastpg.sample(
@@ -366,6 +376,10 @@ BAD = [
     ),
     (lambda: fastpg.grid(PPO, gamma=[]), r"TypeError: grid\(\): gamma must be a sequence of values"),
     (lambda: fastpg.grid(PPO, gamma=[2.0]), r"ValueError: PPO\(\): gamma must"),
+    (
+        lambda: fastpg.sample(PPO, 2, lam=("loguniform", 0.5, 0.9)),
+        r"ValueError: sample\(\): lam must be choices, or \(kind, low, high\) with a kind of 'uniform', ",
+    ),
     (lambda: fastpg.grid("ppo"), r"TypeError: grid\(\): algorithm must be"),
     (lambda: fastpg.sample(PPO, 0), r"ValueError: sample\(\): n must be an integer from 1"),
     (

@@ -233,6 +233,10 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_taken_without_it(fol
         fastpg.resume(folder)
     newest.unlink()
     assert fastpg.resume(folder).num_steps >= HALF
+    (folder / run_folder.POLICY).rename(folder / "elsewhere")
+    with pytest.raises(fastpg.CheckpointError, match=r"^resume\(\): .* lacks policy.safetensors, which says"):
+        fastpg.resume(folder)
+    (folder / "elsewhere").rename(folder / run_folder.POLICY)
     shutil.rmtree(folder / "checkpoints")
     with pytest.raises(fastpg.CheckpointError, match="has no checkpoint left"):
         fastpg.resume(folder)
@@ -287,6 +291,14 @@ def test_metrics_past_the_checkpoint_are_cut_and_changed_ones_refused(folder):
     path.unlink()
     with pytest.raises(fastpg.CheckpointError, match=r"metrics.csv' is not there"):
         fastpg.resume(folder)
+
+
+@pytest.mark.parametrize("asked", [{"checkpoint_every": 100}, {"keep_checkpoints": 2}])
+def test_checkpoints_without_a_folder_are_said_not_to_be(asked):
+    with pytest.warns(
+        RuntimeWarning, match=r"^train\(\): checkpoint_every and keep_checkpoints are of a run"
+    ):
+        fastpg.train("CartPole-v1", hidden=(), total_steps=100, **asked)
 
 
 def test_metrics_have_the_names_that_people_look_for(tmp_path):

@@ -1,11 +1,9 @@
 """Runs that have ended are in the folder of results while others go on."""
 
 import errno
-import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +12,16 @@ from fastpg.errors import SaveError
 from fastpg.training import runs, saver
 
 SHORT = {"hidden": (8,), "num_envs": 4, "horizon": 16}
-SETTINGS = [{"algorithm": fastpg.PPO(minibatches=4), "total_steps": steps} for steps in (1000, 3000, 2000)]
-SCRIPT = """
+STEPS = (1000, 3000, 2000)
+SETTINGS = [{"algorithm": fastpg.PPO(minibatches=4), "total_steps": steps} for steps in STEPS]
+SCRIPT = f"""
 import sys
 import fastpg
 from fastpg.training import saver
-from tests.training.test_saver import SETTINGS, SHORT
 
 saver.SECONDS = 0.01
-endless = {"algorithm": fastpg.PPO(minibatches=4), "total_steps": 10**9}
-fastpg.train_many(sys.argv[1], [*SETTINGS, endless], seeds=1, save=sys.argv[2], **SHORT)
+settings = [{{"algorithm": fastpg.PPO(minibatches=4), "total_steps": steps}} for steps in (*{STEPS}, 10**9)]
+fastpg.train_many(sys.argv[1], settings, seeds=1, save=sys.argv[2], **{SHORT})
 """
 
 
@@ -37,10 +35,8 @@ def check_saved(env, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("env", ["CartPole-v1", "gym:CartPole-v1"])
 def test_a_kill_leaves_the_runs_that_had_ended(env, tmp_path):
-    folder, root = tmp_path / "all", str(Path(__file__).parents[2])
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, env, folder], env={**os.environ, "PYTHONPATH": root}
-    )
+    folder = tmp_path / "all"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, env, folder])
     try:
         end = time.monotonic() + 120
         while not all((folder / str(k) / runs.SETTINGS).exists() for k in range(len(SETTINGS))):
