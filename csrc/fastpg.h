@@ -647,6 +647,7 @@ typedef struct {
 /* Of all runs together, as the poll finds it. */
 typedef struct {
     int64_t num_steps, num_ended;
+    const int64_t *ended; /* (num_ended,) their numbers in `runs`, as they have ended: nothing writes to these runs any more */
 } fpg_runs_progress;
 
 /* Trains them to their ends or pauses, from where they stand. Each is serial, and to the bit what fpg_trainer_run does alone; threads

@@ -529,6 +529,7 @@ class Run(Exclusive):
     num_steps: int
     mean_return: float  # of the newest iterations with 100 episodes together; NaN while there is none
     stopped_because: str  # "total_steps" | "target_return" | "error" | "interrupted", or "": it has paused
+    has_ended: bool  # as `report` finds it while others go on: nothing changes any more
     def error(self, where: str) -> Exception | None: ...  # why it failed, if it did
     def records(
         self, first: int = 0

@@ -18,6 +18,7 @@ typedef struct {
     fpg_run *const *runs;
     learner *learners; /* (num_runs,): of a run that has begun and not ended */
     int64_t *waiting;  /* (num_runs,) a ring: runs that no thread has */
+    int64_t *ended;    /* (num_runs,) as they have ended */
     int64_t num_runs, first, num_waiting, num_left;
     int num_threads;
     fpg_runs_progress so_far;
@@ -107,7 +108,9 @@ static fpg_status run_slice(learner *l, fpg_run *run, fpg_poll poll)
 static int64_t next_run(population *p, int64_t current, int is_through, int has_ended, int64_t steps)
 {
     lock(p);
-    p->so_far.num_steps += steps, p->so_far.num_ended += has_ended, p->num_left -= is_through;
+    if (has_ended)
+        p->ended[p->so_far.num_ended++] = current;
+    p->so_far.num_steps += steps, p->num_left -= is_through;
     int64_t chosen = is_through ? -1 : current;
     if (chosen >= 0 && p->num_left < 2 * p->num_threads) {
         p->waiting[(p->first + p->num_waiting++) % p->num_runs] = chosen;
@@ -149,7 +152,9 @@ fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progr
                     .progress = progress, .poll = poll};
     p.learners = fpg_calloc((size_t)num_runs, sizeof *p.learners);
     p.waiting = fpg_calloc((size_t)num_runs, sizeof *p.waiting);
-    fpg_status status = p.learners && p.waiting ? FPG_OK : FPG_NO_MEMORY;
+    p.ended = fpg_calloc((size_t)num_runs, sizeof *p.ended);
+    p.so_far.ended = p.ended;
+    fpg_status status = p.learners && p.waiting && p.ended ? FPG_OK : FPG_NO_MEMORY;
     if (status == FPG_OK) {
         const int64_t tasks = num_runs < p.num_threads ? num_runs : p.num_threads;
         for (int64_t k = 0; k < num_runs; k++)
@@ -158,11 +163,11 @@ fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progr
         fpg_control_init(&p.control, (fpg_poll){report, &p});
         fpg_parallel_for(tasks, (int)tasks, work, &p, &p.control);
         status = (fpg_status)atomic_load(&p.control.status);
-        *progress = p.so_far;
+        *progress = p.so_far, progress->ended = NULL;
         for (int64_t k = 0; k < num_runs; k++)
             end(&p.learners[k]);
     }
-    fpg_free(p.learners), fpg_free(p.waiting);
+    fpg_free(p.learners), fpg_free(p.waiting), fpg_free(p.ended);
     return status;
 }
 

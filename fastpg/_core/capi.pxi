@@ -275,6 +275,7 @@ cdef extern from "fastpg.h" nogil:
 
     ctypedef struct fpg_runs_progress:
         int64_t num_steps, num_ended
+        const int64_t *ended
 
     fpg_status fpg_train_many(fpg_run *const *, int64_t, fpg_runs_progress *, fpg_poll)
     fpg_status fpg_run_copy(fpg_run *, const fpg_run *)

@@ -90,6 +90,7 @@ cdef class Run(Exclusive):
     cdef Network net, value
     cdef float[::1] theta, value_theta
     cdef tuple shape  # what decides on the size of the state
+    cdef readonly bint has_ended  # in a call of train_many, which need not be over
 
     def __cinit__(self, Environment env, Network net, float[::1] theta, *, int64_t num_envs, uint64_t seed, Network value=None,
                   float[::1] value_theta=None, **settings):
@@ -149,7 +150,15 @@ cdef class Run(Exclusive):
 cdef class _Reporter(_Interrupt):
     """Tells Python's signal handlers, and then `report`, how many steps are done, and how many runs."""
     cdef object report
+    cdef list runs
     cdef fpg_runs_progress progress
+    cdef int64_t num_told  # of the runs that have ended
+
+    cdef tell(self):
+        while self.num_told < self.progress.num_ended:
+            (<Run>self.runs[self.progress.ended[self.num_told]]).has_ended = True
+            self.num_told += 1
+        self.report(self.progress.num_steps, self.progress.num_ended)
 
     cdef fpg_poll poll(self) noexcept:
         cdef fpg_poll poll
@@ -162,7 +171,7 @@ cdef int _check_signals_and_report(void *context) noexcept with gil:
     cdef _Reporter reporter = <_Reporter>context
     try:
         PyErr_CheckSignals()
-        reporter.report(reporter.progress.num_steps, reporter.progress.num_ended)
+        reporter.tell()
         return 0
     except BaseException as exception:
         reporter.raised = exception
@@ -178,7 +187,7 @@ def train_many(list runs, report, list pauses):
     cdef fpg_poll poll = reporter.poll()
     cdef Run run
     _require(count >= 1 and len(pauses) == count, "there has to be a run, and whether each pauses")
-    reporter.report = report
+    reporter.report, reporter.runs = report, runs
     array = numpy.empty(count, numpy.uintp)
     places = array
     taken = []
@@ -188,6 +197,7 @@ def train_many(list runs, report, list pauses):
             taken.append(run)
             _require(run.run.state != NULL or (run.run.num_iterations == 0 and run.run.status == FPG_INTERRUPTED),
                      "this Run has run")
+            run.has_ended = False
             run.run.pause_at = TO_THE_END if pause_at is None else pause_at
             places[len(taken) - 1] = <uintptr_t>&run.run
         pointers = <fpg_run *const *>&places[0]

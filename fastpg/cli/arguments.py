@@ -19,11 +19,24 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from fastpg.envs.native.registry import is_native
 
 WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole numbers
+LINEAR = ("linear", "none")  # no hidden layers
+JOINED = re.compile(r"\d[\dx]*", re.IGNORECASE)  # 64x64
 NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
 WHOLE_NUMBER = "must be a whole number"
 NUMBER_OR_NONE = "must be a number or none"
 MAX_DIGITS = 30  # of a whole number: more than any option takes
 UNKNOWN_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
+UNKNOWN_WORD = re.compile(r"Unrecognized options: ([^-\s,]\S*)$")
+ELSEWHERE = {  # what options are called in other libraries
+    "--lr": "--learning-rate",
+    "--n-envs": "--num-envs",
+    "--n-steps": "--horizon",
+    "--n-epochs": "--epochs",
+    "--ent-coef": "--entropy-coef",
+    "--gae-lambda": "--lam",
+    "--timesteps": "--total-steps",
+    "--total-timesteps": "--total-steps",
+}
 
 registry = ConstructorRegistry()
 
@@ -48,7 +61,7 @@ def _integers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ..
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="[INT [INT ...]]",
-        instance_from_str=lambda words: tuple(whole_number(one) for one in words[0].split(",") if one),
+        instance_from_str=lambda words: widths(words[0]),
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: list(map(str, value)),
     )
@@ -100,6 +113,20 @@ def whole_number(text: str) -> int:
     raise ValueError(f"{WHOLE_NUMBER}, as 20000, 20_000 or 2e4, got {text!r}")
 
 
+def widths(text: str) -> tuple[int, ...]:
+    """Return widths of layers, as people write them.
+
+    Examples
+    --------
+    >>> widths("64x64"), widths("64,32"), widths("linear")
+    ((64, 64), (64, 32), ())
+    """
+    if text.lower() in LINEAR:
+        return ()
+    words = [word for word in text.lower().split(",") if word]
+    return tuple(whole_number(one) for word in words for one in word.split("x"))
+
+
 def joined_widths(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with each list of widths as one word: whatever follows it is something else.
 
@@ -107,17 +134,23 @@ def joined_widths(arguments: Sequence[str]) -> list[str]:
     --------
     >>> joined_widths(["train", "--hidden", "64", "64", "CartPole-v1"])
     ['train', '--hidden=64,64', 'CartPole-v1']
+    >>> joined_widths(["train", "--hidden", "64x64", "CartPole-v1"])
+    ['train', '--hidden=64x64', 'CartPole-v1']
     """
     joined: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
         if word.replace("_", "-") in WIDTHS:
-            widths = list(itertools.takewhile(NUMBER.fullmatch, rest))
-            del rest[: len(widths)]
-            word = f"{word}={','.join(widths)}"
+            given = list(itertools.takewhile(_is_width, rest))
+            del rest[: len(given)]
+            word = f"{word}={','.join(given)}"
         joined.append(word)
     return joined
+
+
+def _is_width(word: str) -> bool:
+    return bool(NUMBER.fullmatch(word) or JOINED.fullmatch(word)) or word.lower() in LINEAR
 
 
 def joined_folder(arguments: Sequence[str]) -> list[str]:
@@ -183,9 +216,13 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
         if owners:
             either = " or ".join([", ".join(owners[:-1]), owners[-1]] if owners[1:] else owners)
             return f"{option} goes with --algorithm {either}, not with {chosen}"
-        meant = re.search(r"Perhaps you meant:\s*(--[a-z0-9-]+)", "\n".join(rows))
+        suggested = re.search(r"Perhaps you meant:\s*(--[a-z0-9-]+)", "\n".join(rows))
+        meant = ELSEWHERE.get(option, suggested and suggested[1])
         if meant:
-            text += f"; did you mean {meant[1]}?"
+            text += f"; did you mean {meant}?"
+    word = UNKNOWN_WORD.match(text)
+    if word:
+        text = f"Unexpected argument: {word[1]}"
     return f"{text}; see fastpg --help"
 
 

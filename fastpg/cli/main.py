@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 12
 
 import contextlib
 import dataclasses
+import difflib
 import io
 import math
 import os
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -220,8 +221,18 @@ def _parse(arguments: Sequence[str] | None) -> Any:
             return parse(commands, arguments, "Policy gradients on CPUs. fastpg --version shows the version.")
     except SystemExit as exit_:
         if exit_.code:
+            _check_command(arguments, commands)
             raise ValueError(one_line(panel.getvalue(), ALGORITHMS, algorithm)) from None
         raise
+
+
+def _check_command(arguments: Sequence[str], commands: Mapping[str, Any]) -> None:
+    """Require that a command line begins with a command, or an option; tyro calls all the rest options."""
+    if not arguments or arguments[0].startswith("-") or arguments[0] in commands:
+        return
+    close = difflib.get_close_matches(arguments[0], commands, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(commands)}"
+    raise ValueError(f"there is no command {arguments[0]!r}; {hint}; see fastpg --help")
 
 
 def _commands(algorithm: str, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ ENV_ID_HELP = (
 )
 NOT_GIVEN = object()
 # Of train(), these take Python objects.
-NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options")
+NOT_OPTIONS = ("policy", "value", "callback", "progress", "env_params", "reset_options", "communicator")
 OF_ONE_RUN = (
     "checkpoint",
     "checkpoint_every",

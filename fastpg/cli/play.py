@@ -78,8 +78,8 @@ def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict
             f"{os.fspath(path)!r} names the environment {env_id!r}, which would import a module; "
             f"pass --env {shlex.quote(env_id)} if you trust it"
         )
-    has_settings = (path / SETTINGS).is_file()  # that of one of many runs has none
-    return policy, env_id, env_params_of(read_settings(command, path)) if has_settings else {}
+    has_settings = (path / SETTINGS).is_file()
+    return policy, env_id, env_params_of(read_settings(command, path, whole=False)) if has_settings else {}
 
 
 def _say_earned(env_id: Any, returns: Any, lengths: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastpg import _core
 from fastpg.algorithms import Algorithm
-from fastpg.cli.arguments import number_or_none, whole_number
+from fastpg.cli.arguments import number_or_none, whole_number, widths
 from fastpg.training.search import RUN_SETTINGS
 
 OBJECTS = ("policy", "value", "env_params")  # which are not typed
@@ -39,12 +39,14 @@ def parse_grid(algorithm: Algorithm, words: Sequence[str]) -> dict[str, list[Any
             grid[name] = [_reader(name)(value) for value in values.split(",")]
         except ValueError as error:
             raise ValueError(f"--grid: {name} {error}") from None
+        if len(set(grid[name])) < len(grid[name]):
+            raise ValueError(f"--grid: {name} has a value twice, got {values!r}")
     return grid
 
 
 def _reader(name: str) -> Callable[[str], Any]:
     if name in ("hidden", "value_hidden"):
-        return _widths
+        return widths
     option = _core.OPTIONS.get(name)
     kind = "choice" if option is None else option.kind
     if name in ("num_envs", "horizon", "episodes", "steps_per_iteration", "total_steps"):
@@ -54,10 +56,6 @@ def _reader(name: str) -> Callable[[str], Any]:
     if name in ("squash", "state_dependent_std", "action_scaling"):
         kind = "flag"
     return {"integer": whole_number, "real": number_or_none, "flag": _flag, "choice": _word}[kind]
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    return () if text.lower() in ("linear", "none") else tuple(map(whole_number, text.lower().split("x")))
 
 
 def _flag(text: str) -> bool:

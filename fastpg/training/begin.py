@@ -12,7 +12,7 @@ from fastpg.networks.policy import Activation, Policy, require_policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import untrained_of, value_for
 from fastpg.training.fingerprint import fingerprint
-from fastpg.training.settings import run_config
+from fastpg.training.settings import given_of, run_config
 
 DEFAULT_STEPS_PER_ITERATION = 5000
 COLLECTIONS = (
@@ -81,7 +81,8 @@ def begin(
     )
     if isinstance(env, GymnasiumEnv):
         config |= {"vectorization_mode": vectorization_mode, "reset_options": env.reset_options}
-    return learner, critic, config, untrained_of(learner, critic)
+    given = {"policy_given": policy is not None, "value_given": value is not None}
+    return learner, critic, config | given_of(given), untrained_of(learner, critic)
 
 
 def _set_log_std(policy: Policy, log_std: float) -> None:

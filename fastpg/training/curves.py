@@ -2,6 +2,8 @@
 
 import json
 import os
+import string
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +15,17 @@ from numpy.typing import NDArray
 from fastpg import files
 from fastpg.errors import CheckpointError
 from fastpg.training.metrics import means, parse
-from fastpg.training.run_folder import LEARNING_CURVE, METRICS, read_settings
+from fastpg.training.run_folder import LEARNING_CURVE, METRICS, read_settings, runs_in
+from fastpg.training.settings import GIVEN
+from fastpg.training.statistics import mean_half_width
 
 ENDINGS = (".png", ".svg", ".pdf")
 WINDOW = 100  # episodes that a point is the mean of
 POINTS = 200
+MUCH_SHORTER = 0.9  # than the longest run of a curve: its shortest is worth a warning
 WIDTH, HEIGHT = 72, 16  # of a picture in the terminal, in characters
 OF_ONE_RUN = (
+    "format_version",
     "seed",
     "total_steps",
     "target_return",
@@ -41,41 +47,124 @@ class Curve:
     num_runs: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """The folder of a run, and what its files say."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    records: NDArray[np.void]
+
+    @property
+    def num_steps(self) -> int:
+        return int(self.records["total_steps"][-1]) if len(self.records) else 0
+
+
 def curves(where: str, folders: Sequence[str | os.PathLike[str]]) -> list[Curve]:
-    """Return the curves of runs, those that differ in nothing but their seed as one."""
-    groups: dict[str, list[tuple[Path, NDArray[np.void]]]] = {}
+    """Return the curves of runs, those that differ in nothing but their seed as one.
+
+    A folder of such folders, as `Runs.save` writes it, stands for all of them.
+    """
+    groups: dict[str, list[_Run]] = {}
+    for path in _of_each_run(where, folders):
+        run = _read(where, path)
+        told = _options(run.settings) | {"fingerprint": run.settings["environment"].get("fingerprint")}
+        key = json.dumps(told, sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    for runs in groups.values():
+        _warn_of_short(where, runs)
+    labels = _labels([runs[0] for runs in groups.values()])
+    return [_curve(label, runs) for label, runs in zip(labels, groups.values(), strict=True)]
+
+
+def _of_each_run(where: str, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Return the folders of runs, each once."""
+    found: dict[Path, Path] = {}  # by what they really are
     for folder in folders:
         path = files.output_folder(where, "run", folder)
-        settings = read_settings(where, path)
-        try:
-            records = parse(f"{where}: {str(path / METRICS)!r}", (path / METRICS).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise CheckpointError(f"{where}: {str(path / METRICS)!r}: {error.strerror}") from error
-        key = json.dumps(
-            {name: one for name, one in settings.items() if name not in OF_ONE_RUN}, sort_keys=True
+        for one in runs_in(path):
+            found.setdefault(one.resolve(), one)
+    return list(found.values())
+
+
+def _read(where: str, path: Path) -> _Run:
+    settings = read_settings(where, path, whole=False)
+    try:
+        text = (path / METRICS).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{where}: {str(path / METRICS)!r}: {error.strerror}") from error
+    return _Run(path, settings, parse(f"{where}: {str(path / METRICS)!r}", text))
+
+
+def _warn_of_short(where: str, runs: Sequence[_Run]) -> None:
+    """Say that a curve ends with the shortest of its runs, where that is much shorter than the longest."""
+    shortest, longest = min(runs, key=_steps), max(runs, key=_steps)
+    if shortest.num_steps < MUCH_SHORTER * longest.num_steps:
+        warnings.warn(
+            f"{where}: {str(shortest.path)!r} has {shortest.num_steps:,} steps, {str(longest.path)!r} "
+            f"{longest.num_steps:,}: their curve ends with the shortest run; leave that out to see the "
+            "others whole",
+            RuntimeWarning,
+            stacklevel=3,
         )
-        groups.setdefault(key, []).append((path, records))
-    return [_curve(json.loads(key), runs) for key, runs in groups.items()]
 
 
-def _curve(settings: Mapping[str, Any], runs: Sequence[tuple[Path, NDArray[np.void]]]) -> Curve:
-    last = min((int(records["total_steps"][-1]) for _, records in runs if len(records)), default=1)
+def _steps(run: _Run) -> int:
+    return run.num_steps
+
+
+def _labels(firsts: Sequence[_Run]) -> list[str]:
+    """Return what curves are called: a name, and the options in which those of an algorithm differ."""
+    names = [run.path.resolve().name for run in firsts]
+    options = [_options(run.settings) for run in firsts]
+    labels = []
+    for run, name, own in zip(firsts, names, options, strict=True):
+        peers = [one for one in options if (one["name"], one["env_id"]) == (own["name"], own["env_id"])]
+        told = f"{str(run.path) if names.count(name) > 1 else name}: {own['name']}, {own['env_id']}"
+        for option, value in own.items():
+            if any(one.get(option) != value for one in peers):
+                told += f", {option} {_shown(value)}"
+        labels.append(told)
+    return labels
+
+
+def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides on a run, without its tables."""
+    plain = {name: one for name, one in settings.items() if name not in OF_ONE_RUN}
+    plain = {
+        name: one for name, one in plain.items() if one or name not in GIVEN
+    }  # False is not to give them
+    tables = {"algorithm", "env_params", "reset_options", "environment"} & plain.keys()
+    options = {name: one for name, one in plain.items() if name not in tables}
+    for table in sorted(tables - {"environment"}):
+        options |= {name: one for name, one in plain[table].items() if name != "none"}
+        options |= dict.fromkeys(plain[table].get("none", []))
+    return options
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "x".join(map(str, value)) or "linear"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _curve(label: str, runs: Sequence[_Run]) -> Curve:
+    last = min((run.num_steps for run in runs if len(run.records)), default=1)
     steps = np.linspace(0, last, POINTS)
     rows = []
-    for _, records in runs:
-        smooth = means(records["mean_return"], records["num_episodes"], WINDOW)
-        place = np.searchsorted(records["total_steps"], steps, side="right") - 1
+    for run in runs:
+        smooth = means(run.records["mean_return"], run.records["num_episodes"], WINDOW)
+        place = np.searchsorted(run.records["total_steps"], steps, side="right") - 1
         rows.append(np.where(place >= 0, smooth[np.maximum(place, 0)] if len(smooth) else np.nan, np.nan))
-    table, n = np.array(rows), len(rows)
-    half_width = np.zeros(POINTS) if n == 1 else 1.96 * table.std(axis=0, ddof=1) / np.sqrt(n)
-    names = runs[0][0].name if n == 1 else f"{n} runs as {runs[0][0].name}"
-    label = f"{names}: {settings['algorithm']['name']}, {settings['env_id']}"
-    return Curve(label, steps, table.mean(axis=0), half_width, n)
+    table = np.array(rows)
+    label = label if len(runs) == 1 else f"{len(runs)} runs as {label}"
+    return Curve(label, steps, table.mean(axis=0), mean_half_width(table), len(runs))
 
 
 def write_curve(where: str, path: Path, settings: Mapping[str, Any], records: NDArray[np.void]) -> None:
     """Write a run's learning curve into its folder, as the terminal shows it."""
-    picture = in_characters([_curve(settings, [(path, records)])]) + "\n"
+    run = _Run(path, settings, records)
+    picture = in_characters([_curve(_labels([run])[0], [run])]) + "\n"
     files.write(where, path / LEARNING_CURVE, picture.encode(), lasting=False)
 
 
@@ -118,7 +207,7 @@ def in_characters(found: Sequence[Curve]) -> str:
     low, high = float(values.min()), float(values.max())
     last = max(curve.steps[-1] for curve in found)
     cells = [[" "] * WIDTH for _ in range(HEIGHT)]
-    letters = "abcdefghijklmnopqrstuvwxyz"
+    letters = string.ascii_letters + string.digits
     for k, curve in enumerate(found):
         for x, y in zip(curve.steps, curve.mean, strict=True):
             if np.isfinite(y):

@@ -82,7 +82,7 @@ def train_many(
         Show a live line on stderr.
     save : path, optional
         A new folder for the results, as `Runs.save` writes it: at the end, or when an exception ends the
-        call.
+        call. Runs that have ended are saved while others go on, unless there are pauses.
     callback : callable, optional
         Called with the Runs so far after every `callback_every` steps of each run, when all that go on have
         paused (their `stopped_because` is then ""; their policies are not copies). It returns the numbers of

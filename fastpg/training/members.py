@@ -31,6 +31,7 @@ from fastpg.training.progress import ProgressLine, runs_text
 from fastpg.training.result import TrainResult
 from fastpg.training.rungs import Journal
 from fastpg.training.runs import Runs, Table, new_folder, run_places, write_table
+from fastpg.training.saver import Saver
 from fastpg.training.trainer import make_trainer
 from fastpg.training.watched import CallbacksOf, Standing, Watched, callbacks_of_each
 
@@ -106,6 +107,14 @@ class Members(abc.ABC):
         self.stop(k, because)
         self._known[k] = self._made(k, policy, value, config, records, None, last=False)
 
+    def ended(self) -> list[int]:
+        """Return the numbers of those that have ended, while others go on as well."""
+        return [k for k, because in enumerate(self.stopped) if because]
+
+    def result(self, k: int) -> TrainResult:
+        """Return what has become of a run that has ended."""
+        return self._result(k, last=False)
+
     def runs(self, *, last: bool = False) -> Runs:
         """Return the results so far; or the `last` ones, of runs that have begun, which then cannot go on."""
         begun = [
@@ -179,6 +188,10 @@ class Compiled(Members):
             env.core, policy.network, policy.theta, num_envs=config["num_envs"], seed=seed, **arguments
         )
         return run, policy, value, config
+
+    def ended(self) -> list[int]:
+        """Return the numbers of those that have ended, while others go on as well."""
+        return [k for k in range(len(self)) if self.stopped[k] or self._begun[k][0].has_ended]
 
     def steps_of(self, k: int) -> int:
         """Return the steps of a run so far."""
@@ -329,6 +342,7 @@ def run_all(
             f"{where}: runs that pause cannot share one vector environment; pass a function that makes one"
         )
     folder: Path | None = None
+    saver: Saver | None = None
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         members: Members | None = None
@@ -338,6 +352,8 @@ def run_all(
                 def report(num_steps: int, num_ended: int) -> None:
                     text = runs_text(num_ended, len(plan.runs), num_steps, time.perf_counter() - start)
                     line.update(text, last=num_ended == len(plan.runs))
+                    if saver is not None:
+                        saver.look()
 
                 members = (begin or begin_here)(where, plan, stack)
                 callbacks = callbacks_of_each(where, callbacks_of, len(members))
@@ -346,6 +362,8 @@ def run_all(
                         folder = new_folder(where, "save", save)
                     else:
                         folder = journal.open(save, members)
+                    if pauses is to_the_ends:  # elsewhere a run that has ended may become another's copy
+                        saver = Saver(where, members, run_places(folder, len(plan.runs)))
                 places = [None] * len(callbacks) if folder is None else run_places(folder, len(callbacks))
                 start = time.perf_counter()
                 with Watched(members, callbacks, plan.env_id, places) as watched:
@@ -362,14 +380,14 @@ def run_all(
             if len(runs):
                 error.runs = runs  # type: ignore[attr-defined]
                 ended = sum(run.stopped_because != "interrupted" for run in runs)
-                kept = _kept(where, runs, len(plan.runs), folder, tables)
+                kept = _kept(where, runs, len(plan.runs), folder, tables, saver)
                 error.add_note(f"{ended} of {len(plan.runs)} runs had ended{kept}")
             raise
         runs = members.runs(last=True)
     _warn_of_failures(where, runs)
     if folder is not None:
         try:
-            _save(where, runs, len(plan.runs), folder, tables)
+            _save(where, runs, len(plan.runs), folder, tables, saver)
             if journal is not None:
                 journal.finish()
         except SaveError as error:
@@ -394,18 +412,27 @@ def every(num_steps: int, members: Members) -> Iterator[int]:
         yield (min(map(members.steps_of, going)) // num_steps + 1) * num_steps
 
 
-def _save(where: str, runs: Runs, count: int, folder: Path, tables: Mapping[str, Table]) -> None:
-    runs.save_in(where, folder, count)
+def _save(
+    where: str, runs: Runs, count: int, folder: Path, tables: Mapping[str, Table], saver: Saver | None
+) -> None:
+    runs.save_in(where, folder, count, saver.saved if saver else ())
     for name, table in tables.items():
         write_table(where, folder / name, table)
 
 
-def _kept(where: str, runs: Runs, count: int, folder: Path | None, tables: Mapping[str, Table]) -> str:
+def _kept(
+    where: str,
+    runs: Runs,
+    count: int,
+    folder: Path | None,
+    tables: Mapping[str, Table],
+    saver: Saver | None,
+) -> str:
     """Save what there is of runs that were ended, and say so."""
     if folder is None:
         return "; they are the exception's `runs`"
     try:
-        _save(where, runs, count, folder, tables)
+        _save(where, runs, count, folder, tables, saver)
         return f"; saved to {folder}"
     except (SaveError, ValueError) as error:
         return f"; not saved: {error}"

@@ -164,7 +164,7 @@ def parse(shown: str, text: str) -> NDArray[np.void]:
         try:
             table = np.loadtxt(lines, delimiter=",", ndmin=2)
         except ValueError as error:
-            raise CheckpointError(f"{shown} is not a file of metrics: {error}") from error
+            raise CheckpointError(f"{shown} is not a file of metrics: {_wrong(lines, names)}") from error
     if table.shape[1] != len(names) or names[: len(COUNTED)] != list(COUNTED):
         raise CheckpointError(f"{shown} is not a file of metrics: its first line does not name its columns")
     records = np.zeros(len(lines), _core.STATS_DTYPE)
@@ -173,6 +173,20 @@ def parse(shown: str, text: str) -> NDArray[np.void]:
         name = column(field)
         records[field] = table[:, names.index(name)] if name in names else missing
     return records
+
+
+def _wrong(lines: Sequence[str], names: Sequence[str]) -> str:
+    """Return which line of a table is not of as many numbers as there are names."""
+    for number, line in enumerate(lines, 2):
+        words = line.split(",")
+        if len(words) != len(names):
+            return f"line {number} has {len(words)} columns, not {len(names)}"
+        for name, word in zip(names, words, strict=True):
+            try:
+                float(word)
+            except ValueError:
+                return f"line {number} has {word!r} for {name}"
+    return "a line is empty"
 
 
 def history(records: list[NDArray[np.void]]) -> dict[str, NDArray[Any]]:

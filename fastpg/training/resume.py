@@ -22,7 +22,7 @@ from fastpg.training.fingerprint import fingerprint
 from fastpg.training.loop import Loop
 from fastpg.training.result import TrainResult
 from fastpg.training.run_folder import MAX_KEPT, POLICY, VALUE, Interval, RunFolder
-from fastpg.training.settings import algorithm_of, check_machine, env_params_of, run_config
+from fastpg.training.settings import GIVEN, algorithm_of, check_machine, env_params_of, given_of, run_config
 from fastpg.training.trainer import make_trainer
 
 
@@ -173,6 +173,10 @@ def _of_first(ranks: Ranks | None, thing: Any) -> Any:
 
 def _read(where: str, folder: RunFolder) -> tuple[Any, ...]:
     """Return what a folder holds: the networks as they were begun with, and the newest checkpoint."""
+    if not (folder.path / POLICY).is_file():
+        raise CheckpointError(
+            f"{where}: {str(folder.path)!r} lacks {POLICY}, which says what network its checkpoints are of"
+        )
     policy = Policy.load(folder.path / POLICY)
     value = ValueFunction.load(folder.path / VALUE) if (folder.path / VALUE).exists() else None
     return policy, value, *folder.restore(where)
@@ -201,6 +205,7 @@ def _restored(
             "vectorization_mode": settings.get("vectorization_mode"),
             "reset_options": env.reset_options,
         }
+    config |= given_of({name: settings[name] for name in GIVEN})
     untrained = {  # before there were these entries, networks that were given counted as trained
         f"{name}_untrained": settings.get(f"{name}_untrained", not settings[f"{name}_given"])
         for name in ("policy", "value")

@@ -36,7 +36,14 @@ from fastpg.networks.value import ValueFunction
 from fastpg.training import state_file, toml
 from fastpg.training.callbacks import Remembered
 from fastpg.training.metrics import Metrics
-from fastpg.training.settings import FORMAT_VERSION, PARTS, REQUIRED
+from fastpg.training.settings import (
+    FORMAT_VERSION,
+    OF_OPTIONS,
+    PARTS,
+    PARTS_OF_OPTIONS,
+    REQUIRED,
+    deciding,
+)
 from fastpg.training.state_file import State
 
 try:
@@ -167,8 +174,20 @@ class RunFolder:
                 records = self._metrics.cut(where, facts["metrics_bytes"], facts["num_iterations"])
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{where}: the checkpoint of {str(self.path)!r} lacks {error}") from error
+        self._check_settings(where, facts.get("settings"))
         self._saved_at = facts["num_steps"], time.monotonic()
         return state, facts, records
+
+    def _check_settings(self, where: str, before: dict[str, Any] | None) -> None:
+        """Raise CheckpointError where somebody has changed what decides on the run: it would be another."""
+        now = deciding(self.settings)
+        for name, value in ({} if before is None else before).items():  # older checkpoints do not say it
+            if now.get(name) != value:
+                raise CheckpointError(
+                    f"{where}: {str(self.path / SETTINGS)!r} was changed: {name} was {value} in the run, "
+                    f"and is {now.get(name)}. A run goes on as it was begun; fastpg train --config begins "
+                    "another"
+                )
 
     # ---- while it runs -------------------------------------------------------------------------------------
 
@@ -220,7 +239,7 @@ class RunFolder:
                 self._metrics.sync()
         facts = {
             "num_iterations": num_iterations, "num_steps": num_steps, "seconds": seconds,
-            "metrics_bytes": self._metrics.size, "callbacks": callbacks,
+            "metrics_bytes": self._metrics.size, "callbacks": callbacks, "settings": deciding(self.settings),
             "fastpg_version": _core.version(), "isa": _core.isa(),
         }  # fmt: skip
         path = self.path / CHECKPOINTS / f"checkpoint-{num_steps:013}.safetensors"
@@ -247,11 +266,18 @@ class RunFolder:
         )
 
 
-def read_settings(where: str, path: Path) -> dict[str, Any]:
-    """Return what a run's settings.toml says; CheckpointError if there is none of this format."""
+def read_settings(where: str, path: Path, *, whole: bool = True) -> dict[str, Any]:
+    """Return what a run's settings.toml says; CheckpointError if there is none of this format.
+
+    Without `whole` it need not be all that a run goes on with: one of many runs has no more than its options.
+    """
     file = path / SETTINGS
     if not file.is_file():
-        raise CheckpointError(f"{where}: {str(path)!r} is not the folder of a run: it has no {SETTINGS}")
+        inside = runs_in(path)
+        hint = "" if inside == [path] else f"; {str(inside[0])!r} is one"
+        raise CheckpointError(
+            f"{where}: {str(path)!r} is not the folder of a run: it has no {SETTINGS}{hint}"
+        )
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -259,16 +285,35 @@ def read_settings(where: str, path: Path) -> dict[str, Any]:
     version = settings.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{where}: {str(path)!r} is a run of format version {version}; this fastpg goes on with "
+            f"{where}: {str(file)!r} is no settings of a run: it has no format_version"
+            if version is None
+            else f"{where}: {str(path)!r} is a run of format version {version}; this fastpg goes on with "
             f"{FORMAT_VERSION}"
         )
-    missing = REQUIRED - settings.keys()
-    for table, entries in PARTS.items():
+    if whole and is_of_many(settings):
+        raise CheckpointError(
+            f"{where}: {str(path)!r} is one of many runs, which have no checkpoints to go on from; "
+            f"fastpg train --config {file} repeats it in a folder that has"
+        )
+    missing = (REQUIRED if whole else OF_OPTIONS) - settings.keys()
+    for table, entries in (PARTS if whole else PARTS_OF_OPTIONS).items():
         found = settings.get(table, {})
         missing |= {f"{table}.{one}" for one in entries if not isinstance(found, dict) or one not in found}
     if missing:
         raise CheckpointError(f"{where}: {str(file)!r} lacks {', '.join(sorted(missing))}")
     return settings
+
+
+def is_of_many(settings: dict[str, Any]) -> bool:
+    """Return whether a folder is of one of many runs: it was written when that had ended."""
+    return "checkpoint_every" not in settings
+
+
+def runs_in(path: Path) -> list[Path]:
+    """Return the folders of runs that a folder has in it; the folder itself where it is one, or has none."""
+    if (path / SETTINGS).exists() or not path.is_dir():
+        return [path]
+    return sorted(one.parent for one in path.glob(f"*/{SETTINGS}")) or [path]
 
 
 def checkpoints(path: Path) -> list[Path]:
@@ -292,12 +337,14 @@ def load_network(where: str, kind: type[Kind], path: Path) -> Kind:
     name, entry = (POLICY, "policy.theta") if issubclass(kind, Policy) else (VALUE, "value.theta")
     if not (path / CHECKPOINTS).exists() and not (path / SETTINGS).exists() and (path / name).is_file():
         return kind.load(path / name)
-    settings = read_settings(where, path)
+    settings = read_settings(where, path, whole=False)
     if not (path / name).exists():
         raise CheckpointError(
             f"{where}: {str(path)!r} has no {kind.NOUN}; its algorithm is {settings['algorithm']['name']}"
         )
     network = kind.load(path / name)
+    if is_of_many(settings):
+        return network
     state, _ = state_file.load(where, newest(where, path))
     try:
         network.theta = state[entry]

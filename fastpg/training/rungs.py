@@ -24,8 +24,8 @@ from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.metrics import parse
-from fastpg.training.run_folder import locked
-from fastpg.training.runs import METRICS, POLICY, VALUE, new_folder, run_places, save_run
+from fastpg.training.run_folder import METRICS, POLICY, VALUE, locked
+from fastpg.training.runs import new_folder, run_places, save_run
 
 if TYPE_CHECKING:
     from fastpg.training.members import Members, Plan

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, files
 from fastpg._brief import columns
+from fastpg.training import toml
 from fastpg.training.metrics import FIELDS, Metrics, means
 from fastpg.training.result import TrainResult
+from fastpg.training.run_folder import METRICS, POLICY, SETTINGS, VALUE
+from fastpg.training.settings import result_settings
 from fastpg.training.statistics import interquartile_mean, interval
 
 WINDOW = 100  # episodes in a mean return, as of `target_return`
-TABLE, METRICS, POLICY, VALUE = "runs.csv", "metrics.csv", "policy.safetensors", "value.safetensors"
+TABLE = "runs.csv"
+HEAD = "# One of many runs of fastpg. To repeat it: fastpg train --config FILE.\n"
 MAX_POINTS = 1_000_000
 WHOLE = ("total_steps", "target_return")  # how a run ends that did all it was to do
 RANKED = (*WHOLE, "callback", "halving")  # and one that was not to do more
@@ -137,7 +141,8 @@ class Runs(Sequence[TrainResult]):
         -------
         dict of str to list
             setting, algorithm, the settings in which its runs differ; runs, that reached their ends, or were
-            stopped by a callback or `halving`, and failed; mean_return, the interquartile mean of the
+            stopped by a callback or `halving`, and failed (one of several with the same setting and seed,
+            which are one result and no evidence more); mean_return, the interquartile mean of the
             former's `returns`, with low and high, its 95 % bootstrap interval (NaN of fewer than two); steps,
             the median number that they took.
         """
@@ -187,13 +192,14 @@ class Runs(Sequence[TrainResult]):
         return Curves(steps, returns)
 
     def save(self, folder: Any) -> None:
-        """Write a new folder: runs.csv, and for each run its policy, its value function and its metrics.
+        """Write a new folder: runs.csv, and for each run its policy, value function, metrics and settings.
 
         Parameters
         ----------
         folder : path
             One that is not there yet, or is empty. runs.csv is `table` with every setting, and is written
-            last; run 7 of 100 is in the folder 07, whose metrics.csv is that of docs/runs.md.
+            last; run 7 of 100 is in the folder 07, whose files are those of docs/runs.md without checkpoints.
+            There is no settings.toml if it cannot say what the environment's parameters are.
 
         Raises
         ------
@@ -205,18 +211,22 @@ class Runs(Sequence[TrainResult]):
         where = "Runs.save()"
         self.save_in(where, new_folder(where, "folder", folder), len(self))
 
-    def save_in(self, where: str, path: Path, count: int) -> None:
-        """Do the work of `save`; `where` is the caller, `count` how many runs there were to be."""
-        for run, place in zip(self, run_places(path, count), strict=False):
-            save_run(where, place, run)
+    def save_in(self, where: str, path: Path, count: int, saved: Collection[int] = ()) -> None:
+        """Do the work of `save`; `where` is the caller, `count` how many runs there were to be.
+
+        Those that are `saved` are in their folders.
+        """
+        for k, (run, place) in enumerate(zip(self, run_places(path, count), strict=False)):
+            if k not in saved:
+                save_run(where, place, run)
         write_table(where, path / TABLE, self.table(every_setting=True))
 
     def _groups(self) -> dict[int, list[int]]:
-        """Return the numbers of the runs that each setting has."""
-        groups: dict[int, list[int]] = {}
+        """Return the numbers of the runs that each setting has; of runs that are the same, the first."""
+        groups: dict[int, dict[int, int]] = {}
         for k, setting in enumerate(self._settings):
-            groups.setdefault(setting, []).append(k)
-        return groups
+            groups.setdefault(setting, {}).setdefault(self[k].config["seed"], k)
+        return {setting: list(members.values()) for setting, members in groups.items()}
 
     def _varied(self, shown: Sequence[TrainResult], *, every_setting: bool = False) -> dict[str, list[Any]]:
         """Return the algorithm, and the settings in which its runs differ, of those that are to be shown."""
@@ -249,6 +259,9 @@ def save_run(where: str, place: Path, run: TrainResult) -> None:
             metrics.write()
         finally:
             metrics.close()
+    settings = result_settings(run.config)
+    if settings is not None:  # last: a folder that has them is whole
+        files.write(where, place / SETTINGS, (HEAD + toml.dumps(settings)).encode(), lasting=False)
 
 
 def write_table(where: str, path: Path, table: Table) -> None:

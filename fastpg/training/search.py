@@ -19,6 +19,7 @@ RUN_SETTINGS = (
     "total_steps", "target_return", "env_params",
 )  # fmt: skip
 MAX_SAMPLES = 100_000
+DISTRIBUTIONS = ("uniform", "log_uniform", "integers")
 FACTORS = (0.8, 1.2)  # by which population-based training changes a number, as Jaderberg et al. have it
 Setting = Algorithm | Mapping[str, Any]
 
@@ -147,7 +148,12 @@ def space_of(where: str, name: str, values: Any) -> Space:
         return Space(values, lambda rng, _: values(rng), [])
     listed = _listed(where, name, values)
     word = listed[0] if isinstance(listed[0], str) else ""
-    if word not in ("uniform", "log_uniform", "integers"):
+    if word not in DISTRIBUTIONS:
+        if word and any(isinstance(one, int | float) for one in listed):
+            raise ValueError(
+                f"{where}: {name} must be choices, or (kind, low, high) with a kind of "
+                f"{', '.join(map(repr, DISTRIBUTIONS))}, got {_check.shown(values)}"
+            )
         return Space(
             lambda rng: listed[rng.integers(len(listed))], functools.partial(_neighbour, listed), listed
         )

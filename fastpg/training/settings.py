@@ -1,7 +1,9 @@
 """What settings.toml says of a run, and what a run that goes on makes of it."""
 
 import dataclasses
+import json
 import platform
+import tomllib
 import typing
 import warnings
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ PLAIN = (
     "steps_per_iteration", "hidden", "activation", "squash", "state_dependent_std", "action_scaling",
     "vectorization_mode",
 )  # fmt: skip
+GIVEN = ("policy_given", "value_given")
 FORMAT_VERSION = 1
 # What a file has to have; the others may be None, or have not been there from the beginning.
 REQUIRED = {
@@ -38,6 +41,11 @@ PARTS = {
     "versions": {"fastpg", "compiler"},
     "algorithm": {"name", "none"},
 }
+# And what it has to have to be played, drawn and repeated, but not gone on with.
+OF_OPTIONS = {"env_id", "seed", "algorithm", "env_params", "environment"}
+PARTS_OF_OPTIONS = {"environment": {"by_id", "none"}, "algorithm": {"name", "none"}}
+MAY_CHANGE = {"total_steps", "target_return", "vectorization_mode"}
+DECIDING_TABLES = ("env_params", "reset_options")
 BUILD = ("fastpg", "compiler")  # of [versions]: what decides on the last bits of a native run
 
 
@@ -93,8 +101,8 @@ def run_settings(
             "none": _none(config["env_params"]),
             "fingerprint": fingerprint(where, env_id, env),
         },
-        "machine": {"isa": _core.isa(), "platform": platform.platform()},
-        "versions": {**_versions(), "gymnasium": gymnasium.__version__},
+        "machine": _machine(),
+        "versions": _versions(),
     }
     for group in ("env_params", "reset_options"):
         for entry, value in settings[group].items():
@@ -108,6 +116,52 @@ def run_settings(
     return settings
 
 
+def given_of(given: Mapping[str, bool]) -> dict[str, bool]:
+    """Return what a config says of networks that a run was given: that they were, as no file repeats it."""
+    return {name: True for name, is_given in given.items() if is_given}
+
+
+def result_settings(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what settings.toml is to say of one of many runs, all that repeats it; None if a file cannot.
+
+    It is less than `run_settings`: what only a run that goes on needs is left out.
+    """
+    kind = getattr(algorithms, config["algorithm"], None)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        return None
+    options = {field.name: config[field.name] for field in dataclasses.fields(kind)}
+    env_id = config["env_id"]
+    settings = {
+        "format_version": FORMAT_VERSION,
+        **{name: config[name] for name in (*PLAIN, *GIVEN) if name in config},
+        "algorithm": {"name": config["algorithm"], **options, "none": _none(options)},
+        "env_params": config["env_params"],
+        "reset_options": config.get("reset_options", {}),
+        "environment": {
+            "by_id": is_native(env_id) or env_id.removeprefix(FORCED) in gymnasium.registry,
+            "none": _none(config["env_params"]),
+        },
+        "machine": _machine(),
+        "versions": _versions(),
+    }
+    try:
+        toml.dumps(settings)
+    except TypeError:  # parameters of the environment that have no form there
+        return None
+    return settings
+
+
+def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide on a run's steps, in words of JSON; those of its algorithm are apart.
+
+    Its end, and how often it is saved, may change while it lasts; how its environments are stepped as well.
+    """
+    kept = {name: settings.get(name) for name in (*PLAIN, *GIVEN, *DECIDING_TABLES) if name not in MAY_CHANGE}
+    told: dict[str, Any] = json.loads(json.dumps(tomllib.loads(toml.dumps(kept)), default=str))
+    algorithm = tomllib.loads(toml.dumps(dict(settings["algorithm"])))
+    return told | {f"algorithm.{name}": value for name, value in algorithm.items()}
+
+
 def _none(table: Mapping[str, Any]) -> list[str]:
     """Return which entries are None, for which TOML has no word."""
     return [name for name, value in table.items() if value is None]
@@ -118,6 +172,10 @@ def _by_id(env_id: Any) -> bool:
     return isinstance(env_id, str) and (is_native(env_id) or ":" not in env_id.removeprefix(FORCED))
 
 
+def _machine() -> dict[str, str]:
+    return {"isa": _core.isa(), "platform": platform.platform()}
+
+
 def _versions() -> dict[str, str]:
     info = build_info()
     return {
@@ -125,6 +183,7 @@ def _versions() -> dict[str, str]:
         "compiler": info["compiler"],
         "python": info["python"],
         "numpy": info["numpy"],
+        "gymnasium": gymnasium.__version__,
     }
 
 

@@ -1,6 +1,7 @@
 """`train`: arguments in, a run, a result out."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -182,6 +183,13 @@ def train(
         run_path = None if run is None else files.output_folder(where, "run", run)
     every = Interval(where, checkpoint_every).text
     keep_checkpoints = _check.integer(where, "keep_checkpoints", keep_checkpoints, 1, MAX_KEPT)
+    if run is None and (every, keep_checkpoints) != (DEFAULT_EVERY, DEFAULT_KEPT):
+        warnings.warn(
+            f"{where}: checkpoint_every and keep_checkpoints are of a run with a folder, run=...: without it "
+            "there are no checkpoints to go on from",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     at_most = collection["episodes"] or None  # more environments than episodes would have nothing to do
     with together(where, communicator) as ranks, opened(
         where, env_id, env_params, num_envs=num_envs, at_most=at_most,

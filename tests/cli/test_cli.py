@@ -427,7 +427,13 @@ def test_info_names_the_instruction_set(capsys):
     ("arguments", "words"),
     [
         ("", "{train, sweep, resume, plot, eval, render, export, diagnose, envs, info, completion}"),
-        ("trian CartPole-v1", "trian"),
+        ("trian CartPole-v1", "there is no command 'trian'; did you mean 'train'?"),
+        ("CartPole-v1", "there is no command 'CartPole-v1'; there are train, sweep, resume, "),
+        ("train CartPole-v1 again", "Unexpected argument: again"),
+        ("train CartPole-v1 --lr 0.1", "did you mean --learning-rate?"),
+        ("train CartPole-v1 --hidden 8x8x8x8 --run x", "hidden must have at most 3 layers"),
+        ("train CartPole-v1 --hidden 8xx --run x", "--hidden must be a whole number"),
+        ("train CartPole-v1 --communicator x", "Unrecognized options: --communicator"),
         ("train", "ENV_ID"),
         ("train Pong", "'Pong' is not implemented natively"),
         ("train CartPole-v1 --gamma high", "--gamma"),
@@ -904,7 +910,10 @@ def test_learning_curves_of_runs(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["plot", "a", "b", "c"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == ["a  2 runs as a: Reinforce, CartPole-v1", "b  c: Reinforce, CartPole-v1"]
+    assert lines[-2:] == [
+        "a  2 runs as a: Reinforce, CartPole-v1, learning_rate 0.003",
+        "b  c: Reinforce, CartPole-v1, learning_rate 0.01",
+    ]
     assert max(map(len, lines)) < 100
     pytest.importorskip("matplotlib")
     for ending in ("png", "svg"):
@@ -1013,6 +1022,7 @@ def test_sweep_with_halving_stops_the_worse_settings(capsys, tmp_path, monkeypat
         (("sweep", "--grid", "gamma"), "--grid must be a setting and its values, as learning_rate=1e-4,3e-4"),
         (("sweep", "--grid", "gamma=x"), "--grid: gamma must be a number or none, got 'x'"),
         (("sweep", "--grid", "gamma=1", "--grid", "gamma=0"), "--grid: gamma is given twice"),
+        (("sweep", "--grid", "gamma=1,1.0"), "--grid: gamma has a value twice, got '1,1.0'"),
         (("sweep", "--grid", "gamma=2"), "Reinforce(): gamma must"),
         (("sweep", "--seeds", "0"), "--seeds must be at least 1, got 0"),
         (("train", "--seeds", "-1"), "--seeds must be at least 1, got -1"),

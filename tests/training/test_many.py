@@ -12,6 +12,7 @@ import pytest
 
 import fastpg
 from fastpg import PPO, VPG, Reinforce
+from fastpg.cli import main as cli
 from fastpg.training import metrics
 from tests.support.finite_mdps import random_mdp
 from tests.support.jit_envs import Cart, Rooms
@@ -286,6 +287,38 @@ def test_saved_runs_can_be_played_and_read(tmp_path):
         runs.save(tmp_path / "all")
 
 
+def test_a_saved_run_has_the_settings_that_repeat_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    params = {"sutton_barto_reward": True}
+    settings = [
+        PPO(minibatches=4, target_kl=0.02),
+        {"algorithm": VPG(gamma=0.9), "hidden": (), "episodes": 9},
+    ]
+    runs = fastpg.train_many("CartPole-v1", settings, seeds=[3], env_params=params, save="all", **SHORT)
+    for k, run in enumerate(runs):
+        capsys.readouterr()
+        again = f"again{k}"
+        assert cli.main(["train", "--config", f"all/{k}/settings.toml", "--run", again]) == 0
+        assert fastpg.Policy.load(f"{again}/policy.safetensors").theta.tobytes() == run.policy.theta.tobytes()
+        assert cli.main(["eval", f"all/{k}", "--episodes", "2"]) == 0
+        returns, _ = fastpg.evaluate("CartPole-v1", run.policy, episodes=2, sutton_barto_reward=True)
+        assert f"mean {returns.mean():.1f}," in capsys.readouterr().out
+    for arguments, sentence in (
+        (["resume", "all/0"], "is one of many runs, which have no checkpoints to go on from"),
+        (["eval", "all"], "it has no settings.toml; 'all/0' is one"),
+    ):
+        assert cli.main(arguments) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_saved_run_that_a_file_cannot_repeat_does_not_say_that_it_can(tmp_path, capsys):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=(8,))
+    short = {**SHORT, "hidden": (8,), "policy": policy}
+    fastpg.train_many("CartPole-v1", PPO(), seeds=1, save=tmp_path / "given", **short)
+    assert cli.main(["train", "--config", str(tmp_path / "given" / "0" / "settings.toml")]) == 2
+    assert "began with networks that were given" in capsys.readouterr().err
+
+
 def test_progress_counts_runs_and_steps(capsys):
     fastpg.train_many("CartPole-v1", Reinforce(), seeds=3, progress=True, **SHORT)
     shown = capsys.readouterr().err
@@ -304,6 +337,16 @@ def test_grid_has_every_combination_the_last_fastest():
     ]
     assert fastpg.grid(VPG) == [VPG()]
     assert fastpg.grid(VPG, gamma=np.linspace(0, 1, 3)) == [VPG(gamma=one) for one in (0.0, 0.5, 1.0)]
+
+
+def test_a_run_that_was_made_twice_is_no_evidence_more():
+    settings = [VPG(), VPG(gamma=0.9), VPG()]
+    runs = fastpg.train_many("CartPole-v1", settings, seeds=[1, 2, 1], **SHORT)
+    once = fastpg.train_many("CartPole-v1", settings[:2], seeds=[1, 2], **SHORT)
+    assert len(runs) == 9
+    for name, column in once.summary().items():
+        np.testing.assert_array_equal(runs.summary()[name], column)
+    assert runs.ranking == once.ranking
 
 
 def test_samples_lie_where_they_should_and_depend_on_the_seed():
@@ -333,6 +376,10 @@ BAD = [
     ),
     (lambda: fastpg.grid(PPO, gamma=[]), r"TypeError: grid\(\): gamma must be a sequence of values"),
     (lambda: fastpg.grid(PPO, gamma=[2.0]), r"ValueError: PPO\(\): gamma must"),
+    (
+        lambda: fastpg.sample(PPO, 2, lam=("loguniform", 0.5, 0.9)),
+        r"ValueError: sample\(\): lam must be choices, or \(kind, low, high\) with a kind of 'uniform', ",
+    ),
     (lambda: fastpg.grid("ppo"), r"TypeError: grid\(\): algorithm must be"),
     (lambda: fastpg.sample(PPO, 0), r"ValueError: sample\(\): n must be an integer from 1"),
     (

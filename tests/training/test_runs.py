@@ -197,7 +197,9 @@ def test_environments_of_gymnasium_begin_anew_and_the_agent_goes_on(tmp_path):
         ("isa = ", "asi = ", "lacks machine.isa"),
         ("seed = 0", "seed = ", "is not TOML"),
         ('"Reinforce"', '"SARSA"', "has no algorithm 'SARSA'"),
-        ("num_envs = 16", "num_envs = 8", "is not of this run: .*environments.state"),
+        ("num_envs = 16", "num_envs = 8", "was changed: num_envs was 16 in the run, and is 8"),
+        ("seed = 0", "seed = 1", "was changed: seed was 0 in the run, and is 1"),
+        ("gamma = 0.99", "gamma = 0.5", "was changed: algorithm.gamma was 0.99 in the run, and is 0.5"),
     ],
 )
 def test_what_cannot_be_the_same_is_a_sentence(folder, old, new, sentence):
@@ -251,6 +253,10 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_taken_without_it(fol
         fastpg.resume(folder)
     newest.unlink()
     assert fastpg.resume(folder).num_steps >= HALF
+    (folder / run_folder.POLICY).rename(folder / "elsewhere")
+    with pytest.raises(fastpg.CheckpointError, match=r"^resume\(\): .* lacks policy.safetensors, which says"):
+        fastpg.resume(folder)
+    (folder / "elsewhere").rename(folder / run_folder.POLICY)
     shutil.rmtree(folder / "checkpoints")
     with pytest.raises(fastpg.CheckpointError, match="has no checkpoint left"):
         fastpg.resume(folder)
@@ -266,8 +272,19 @@ def test_states_that_no_environment_could_be_in_are_refused(tmp_path):
         fastpg.resume(tmp_path / "run")
     del state["environments.elapsed"]
     newest.write_bytes(state_file.content(state, facts))
-    with pytest.raises(fastpg.CheckpointError, match=r"environments.elapsed of state must be"):
+    with pytest.raises(
+        fastpg.CheckpointError, match=r"is not of this run: .*environments.elapsed of state must be"
+    ):
         fastpg.resume(tmp_path / "run")
+
+
+def test_how_a_run_ends_may_be_edited_and_a_checkpoint_that_does_not_know_its_settings_goes_on(folder):
+    rewrite(folder, f"total_steps = {HALF}", f"total_steps = {WHOLE}")
+    newest = run_folder.newest("", folder)
+    state, facts = state_file.load("", newest)
+    del facts["settings"]
+    newest.write_bytes(state_file.content(state, facts))
+    assert fastpg.resume(folder).num_steps >= WHOLE
 
 
 def test_metrics_past_the_checkpoint_are_cut_and_changed_ones_refused(folder):
@@ -282,9 +299,26 @@ def test_metrics_past_the_checkpoint_are_cut_and_changed_ones_refused(folder):
     path.write_bytes(b"x" + before[:-1])
     with pytest.raises(fastpg.CheckpointError, match=r"metrics.csv"):
         fastpg.resume(folder)
+    line = before.splitlines()[1]
+    path.write_bytes(before.replace(line, line.replace(b",", b";", 1).ljust(len(line))))
+    with pytest.raises(
+        fastpg.CheckpointError, match=r"not a file of metrics: line 2 has 23 columns, not 24$"
+    ):
+        fastpg.resume(folder)
+    path.write_bytes(before.replace(line, b"x" * line.index(b",") + line[line.index(b",") :]))
+    with pytest.raises(fastpg.CheckpointError, match=r"line 2 has 'x' for time/iterations$"):
+        fastpg.resume(folder)
     path.unlink()
     with pytest.raises(fastpg.CheckpointError, match=r"metrics.csv' is not there"):
         fastpg.resume(folder)
+
+
+@pytest.mark.parametrize("asked", [{"checkpoint_every": 100}, {"keep_checkpoints": 2}])
+def test_checkpoints_without_a_folder_are_said_not_to_be(asked):
+    with pytest.warns(
+        RuntimeWarning, match=r"^train\(\): checkpoint_every and keep_checkpoints are of a run"
+    ):
+        fastpg.train("CartPole-v1", hidden=(), total_steps=100, **asked)
 
 
 def test_metrics_have_the_names_that_people_look_for(tmp_path):
