@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from numpy.typing import NDArray
 
+from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, naming, opened, spec_of
 from fastpg.envs.mujoco.make import task_of
@@ -54,6 +55,13 @@ def seen(
         if getattr(env.env, "render_mode", None) != MODE:
             raise ValueError(
                 f"{where}: {env.id} was made without pictures: make it with render_mode={MODE!r}"
+            )
+        if (env.env.metadata or {}).get("autoreset_mode") is AutoresetMode.NEXT_STEP:
+            env.autoreset = AutoresetMode.NEXT_STEP  # fastpg's too, whose resets are asked for elsewhere
+        if env.autoreset is not AutoresetMode.NEXT_STEP:
+            raise ValueError(
+                f"{where}: {env.id} is reset before the end of an episode can be seen: make it with the "
+                "autoreset mode NEXT_STEP"
             )
         yield env
 

@@ -242,7 +242,10 @@ def test_a_simulation_that_diverges_begins_anew_in_its_episode_as_the_engine_has
 @pytest.mark.slow
 def test_the_documents_programs_run():
     document = (ROOT / "docs" / "mujoco.md").read_text()
-    document = document.replace("1_000_000", "10_000").replace("episodes=20", "episodes=1")
+    settings = '**fastpg.recommended("HalfCheetah-v5")'
+    assert settings in document  # 1 M steps
+    document = document.replace(settings, '**fastpg.recommended("HalfCheetah-v5") | {"total_steps": 10_000}')
+    document = document.replace("episodes=20", "episodes=1")
     programs = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
     assert len(programs) == 2
     for program in programs:

@@ -94,6 +94,13 @@ def test_what_is_seen_of_a_native_environment_is_the_policy_that_acts(tmp_path):
     assert cart[-1] > cart[0] + 10
 
 
+@pytest.mark.parametrize("mode", ["same_step", "disabled"])
+def test_an_environment_that_hides_the_ends_of_episodes_is_refused(mode, policy, tmp_path):
+    env = fastpg.make("CartPole-v1", 1, autoreset=mode, render_mode="rgb_array")
+    with pytest.raises(ValueError, match=r"render\(\): fastpg/CartPole-v1 is reset before the end of an episode can be"):
+        fastpg.render(env, fastpg.Policy.for_env(env, hidden=()), tmp_path / "a.gif")
+
+
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "FrozenLake-v1", "gym:CartPole-v1"])
 def test_environments_are_drawn(env_id, tmp_path):
     policy = fastpg.Policy.for_env(env_id.removeprefix("gym:"), hidden=())
