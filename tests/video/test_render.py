@@ -97,7 +97,9 @@ def test_what_is_seen_of_a_native_environment_is_the_policy_that_acts(tmp_path):
 @pytest.mark.parametrize("mode", ["same_step", "disabled"])
 def test_an_environment_that_hides_the_ends_of_episodes_is_refused(mode, policy, tmp_path):
     env = fastpg.make("CartPole-v1", 1, autoreset=mode, render_mode="rgb_array")
-    with pytest.raises(ValueError, match=r"render\(\): fastpg/CartPole-v1 is reset before the end of an episode can be"):
+    with pytest.raises(
+        ValueError, match=r"render\(\): fastpg/CartPole-v1 is reset before the end of an episode can be"
+    ):
         fastpg.render(env, fastpg.Policy.for_env(env, hidden=()), tmp_path / "a.gif")
 
 
