@@ -71,7 +71,7 @@ def test_a_saved_policy_acts_elsewhere_as_it_was_trained_to(space, tmp_path):
 
 def test_what_docs_deploy_shows_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    taxi = next(env_id for env_id in fastpg.list_envs() if env_id.startswith("Taxi"))  # v3 or v4, by Gymnasium
+    taxi = next(one for one in fastpg.list_envs() if one.startswith("Taxi"))  # v3 or v4, by Gymnasium
     text = (ROOT / "docs" / "deploy.md").read_text().replace("Taxi-v4", taxi)
     by_hand, exported = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names = {}
