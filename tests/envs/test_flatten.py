@@ -111,3 +111,13 @@ def test_batches_of_any_shape():
 def test_what_does_not_fit_is_a_sentence(space, obs, error):
     with pytest.raises(error, match=r"^flatten_observations\(\): (obs|observation_space) must be"):
         fastpg.flatten_observations(space, obs)
+
+
+@pytest.mark.parametrize(
+    "space", [Discrete(2**40), Box(0, 255, (2500, 2500, 3), np.uint8), Dict(a=Discrete(2**30), b=Discrete(2))]
+)
+def test_what_would_need_gigabytes_when_flattened_is_refused(space):
+    with pytest.raises(
+        ValueError, match=r"must be at most 16,777,216 numbers when they are flattened, got \d"
+    ):
+        fastpg.flatten_observations(space, 0)

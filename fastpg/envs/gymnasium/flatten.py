@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, spaces
 
+MAX_SIZE = 2**24  # numbers of an observation
 Rows = NDArray[np.float32]
 # (observations of a batch, rows (B, k) to write them into) -> None
 Writer = Callable[[Any, Rows], None]
@@ -37,6 +38,11 @@ class Observed:
             form = spaces.observations(where, space)
         except ValueError:
             self._write, self.size = _flat(where, space, space)
+            if self.size > MAX_SIZE:
+                raise ValueError(
+                    f"{where}: observations must be at most {MAX_SIZE:,} numbers when they are flattened, "
+                    f"got {self.size:,} of {space}"
+                ) from None
             flat = gymnasium.spaces.utils.flatten_space(space)
             assert isinstance(flat, Box)
             with np.errstate(over="ignore"):  # a bound beyond float32 is no bound
