@@ -592,6 +592,13 @@ def test_without_a_seed_the_operating_system_gives_one():
     assert some.np_random_seed[1] > 0
 
 
+def test_a_list_of_nones_takes_the_seed_of_make_as_none_does():
+    expected, _ = fastpg.make("CartPole-v1", 3).reset(seed=5)
+    for seed in (None, [None, None, None], [5, None, None]):
+        obs, _ = fastpg.make("CartPole-v1", 3, seed=5).reset(seed=seed)
+        np.testing.assert_array_equal(obs, expected)
+
+
 def test_different_seeds_differ_and_so_do_episodes():
     env = fastpg.make("CartPole-v1", 1000)
     first, _ = env.reset(seed=0)

@@ -557,7 +557,9 @@ class MujocoEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
             if self._generators:
                 return
             seed = self._next_seed if self._next_seed is not None else secrets.randbits(48)
-        self._seeds, anew = reset_seeds(where, seed, self._seeds, chosen, bool(self._generators))
+        self._seeds, anew = reset_seeds(
+            where, seed, self._seeds, chosen, bool(self._generators), self._next_seed
+        )
         generators = self._generators or [np.random.default_rng(0)] * self.num_envs
         for i in np.flatnonzero(anew).tolist():
             generators[i] = gymnasium.utils.seeding.np_random(int(self._seeds[i]))[0]

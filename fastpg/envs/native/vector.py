@@ -169,7 +169,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         if seed is None and not self._core.was_seeded:
             seed = self._next_seed if self._next_seed is not None else secrets.randbits(48)
         if seed is not None:
-            self._seeds, anew = reset_seeds(where, seed, self._seeds, chosen, self._core.was_seeded)
+            self._seeds, anew = reset_seeds(
+                where, seed, self._seeds, chosen, self._core.was_seeded, self._next_seed
+            )
             if mask is None:
                 self._collected = 0
             self._core.seed(self._seeds, anew.view(np.uint8))

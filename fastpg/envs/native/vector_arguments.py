@@ -45,11 +45,16 @@ def reset_params(where: str, env: NativeEnv, options: dict[str, Any]) -> tuple[f
 
 
 def reset_seeds(
-    where: str, seed: Any, before: NDArray[np.uint64], chosen: NDArray[np.bool_], was_seeded: bool
+    where: str,
+    seed: Any,
+    before: NDArray[np.uint64],
+    chosen: NDArray[np.bool_],
+    was_seeded: bool,
+    next_seed: int | None,
 ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Return the seeds of all environments, and which of those that were chosen for a reset get a new one.
 
-    `before` are their last seeds, which count where there `was_seeded` any.
+    `before` are their last seeds, which count where there `was_seeded` any; else `next_seed` does, if given.
     """
     chosen = chosen.copy()
     if _check.is_sequence(seed) or (_check.is_array(seed) and seed.ndim == 1):
@@ -62,7 +67,7 @@ def reset_seeds(
             if one is not None:
                 seeds[i] = _check.integer(where, f"seed[{i}]", one, 0, _check.MAX_SEED)
             elif not was_seeded:
-                seeds[i] = secrets.randbits(48)
+                seeds[i] = secrets.randbits(48) if next_seed is None else (next_seed + i) % 2**64
             else:
                 chosen[i] = False
     else:
