@@ -167,6 +167,7 @@ class Actions:
                 f"{where}: actions must have shape {shape} like obs' batch{after}, got {array.shape}; "
                 f"their space is {self.space}"
             )
+        array = _check.contiguous(array)  # now: what does not fit in memory takes hours to look through
         rows = array.reshape(-1, self.size)
         for k, (categories, start) in enumerate(zip(self.categories, self.starts or repeat(0), strict=False)):
             column = rows[:, k]
