@@ -396,10 +396,17 @@ def normalizer_arguments(draw, name):
 
 def check_flattened(given, result):
     space = given["observation_space"]
-    if isinstance(space, spaces.MultiDiscrete):  # categories are int64, whatever the space's own are
-        assert result.dtype == np.int64
-        result = result.astype(space.dtype)
-    assert space.contains(result) or isinstance(space, spaces.Box)
+    if isinstance(space, spaces.MultiDiscrete):
+        parts = [(result, space.start, space.nvec)]
+    elif isinstance(space, spaces.Discrete):
+        parts = [(result, space.start, space.n)]
+    elif isinstance(space, spaces.Tuple):
+        parts = [(one, part.start, part.n) for one, part in zip(result, space, strict=True)]
+    else:
+        return
+    for categories, start, count in parts:  # of one observation or of a batch
+        assert np.asarray(categories).dtype == np.int64
+        assert (categories >= start).all() and (categories < start + count).all()
 
 
 @st.composite

@@ -141,7 +141,7 @@ def jit_env(
         definition = define(
             where,
             cls,
-            name or cls.__name__,
+            str(name or cls.__name__),
             observation_space,
             action_space,
             state_size,
