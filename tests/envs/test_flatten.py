@@ -114,10 +114,17 @@ def test_what_does_not_fit_is_a_sentence(space, obs, error):
 
 
 @pytest.mark.parametrize(
-    "space", [Discrete(2**40), Box(0, 255, (2500, 2500, 3), np.uint8), Dict(a=Discrete(2**30), b=Discrete(2))]
+    "space",
+    [
+        Discrete(2**40),
+        Box(0, 255, (2500, 2500, 3), np.uint8),
+        Dict(a=Discrete(2**30), b=Discrete(2)),
+        MultiDiscrete([2**62] * 2),
+    ],
 )
 def test_what_would_need_gigabytes_when_flattened_is_refused(space):
     with pytest.raises(
-        ValueError, match=r"must be at most 16,777,216 numbers when they are flattened, got \d"
+        ValueError,
+        match=r"observation_space must have at most 16,777,216 numbers when it is flattened, got \d",
     ):
         fastpg.flatten_observations(space, 0)

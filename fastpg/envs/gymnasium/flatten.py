@@ -40,8 +40,8 @@ class Observed:
             self._write, self.size = _flat(where, space, space)
             if self.size > MAX_SIZE:
                 raise ValueError(
-                    f"{where}: observations must be at most {MAX_SIZE:,} numbers when they are flattened, "
-                    f"got {self.size:,} of {space}"
+                    f"{where}: observation_space must have at most {MAX_SIZE:,} numbers when it is flattened, "
+                    f"got {self.size:,} of {' '.join(str(space).split())}"
                 ) from None
             flat = gymnasium.spaces.utils.flatten_space(space)
             assert isinstance(flat, Box)
@@ -134,7 +134,7 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
         return _one_hot(np.array([space.start]), np.array([space.n]), ()), int(space.n)
     if isinstance(space, MultiDiscrete):
         sizes = space.nvec.reshape(-1).astype(np.int64)
-        return _one_hot(space.start.reshape(-1).astype(np.int64), sizes, space.shape), int(sizes.sum())
+        return _one_hot(space.start.reshape(-1).astype(np.int64), sizes, space.shape), sum(sizes.tolist())
     if isinstance(space, Dict | Tuple):
         parts: list[tuple[Any, Writer, slice]] = []
         end = 0
@@ -204,7 +204,8 @@ def flatten_observations(observation_space: Space[Any], obs: Any) -> Any:
             raise ValueError(f"they have the shape {shape}, so that there is none")
         observed.write(_by_row(space, obs, shape), rows)
     except (ValueError, TypeError, LookupError) as error:
-        raise ValueError(f"{where}: obs must be of observation_space {space}: {error}") from error
+        shown = " ".join(str(space).split())  # on one line
+        raise ValueError(f"{where}: obs must be of observation_space {shown}: {error}") from error
     return spaces.observations(where, observed.space).batch(rows.reshape(*shape, observed.size))
 
 
