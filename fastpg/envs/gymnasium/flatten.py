@@ -40,8 +40,8 @@ class Observed:
             self._write, self.size = _flat(where, space, space)
             if self.size > MAX_SIZE:
                 raise ValueError(
-                    f"{where}: observation_space must have at most {MAX_SIZE:,} numbers when it is flattened, "
-                    f"got {self.size:,} of {' '.join(str(space).split())}"
+                    f"{where}: observation_space must have at most {MAX_SIZE:,} numbers when it is "
+                    f"flattened, got {self.size:,} of {' '.join(str(space).split())}"
                 ) from None
             flat = gymnasium.spaces.utils.flatten_space(space)
             assert isinstance(flat, Box)
