@@ -12,35 +12,13 @@ from fastpg.training.metrics import COLUMNS
 from tests.support.killed import check_equal
 from tests.support.mounts import mounted
 from tests.support.quick import few
+from tests.support.told import Told
 
 SHORT = {"hidden": (8,), "num_envs": 4, "horizon": 32, "total_steps": 1280, "seed": 1}  # 128 an iteration
 
 
 def train(callback, **settings):
     return fastpg.train("CartPole-v1", fastpg.VPG(), callback=callback, **SHORT | settings)
-
-
-class Told(Callback):
-    """Notes what it is told, and does as it is asked."""
-
-    def __init__(self, every=None, stop_at=None, fail_at=(), log=None):
-        self.every, self.stop_at, self.fail_at = every, stop_at, fail_at
-        self.log = [] if log is None else log
-
-    def note(self, what, progress):
-        self.log.append((what, progress.num_steps))
-        if what in self.fail_at:
-            raise RuntimeError(f"at the {what}")
-
-    def on_training_start(self, progress):
-        self.note("start", progress)
-
-    def __call__(self, progress):
-        self.note("call", progress)
-        return self.stop_at is not None and progress.num_steps >= self.stop_at
-
-    def on_training_end(self, progress):
-        self.note("end", progress)
 
 
 def test_callbacks_of_a_list_are_called_in_its_order_until_one_of_them_stops_the_run():

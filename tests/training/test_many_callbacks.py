@@ -8,10 +8,11 @@ import pytest
 
 import fastpg
 from fastpg import PPO, VPG, Reinforce
-from fastpg.callbacks import Callback, EarlyStopping, Evaluate
+from fastpg.callbacks import EarlyStopping, Evaluate
 from tests.support.jit_envs import Cart
 from tests.support.quick import few
 from tests.support.runs import check_equal
+from tests.support.told import Told
 
 pytestmark = pytest.mark.usefixtures("threads")  # as many as before, afterwards
 
@@ -23,28 +24,6 @@ SETTINGS = [
     {"algorithm": Reinforce(), "episodes": 6},
 ]
 ENVS = {"native": "CartPole-v1", "jit": Cart, "python": "gym:CartPole-v1"}
-
-
-class Told(Callback):
-    """Notes what it is told."""
-
-    def __init__(self, every=None, stop_at=None, fail_at=()):
-        self.every, self.stop_at, self.fail_at, self.log = every, stop_at, fail_at, []
-
-    def note(self, what, progress):
-        self.log.append((what, progress.num_steps))
-        if what in self.fail_at:
-            raise RuntimeError(f"at the {what}")
-
-    def on_training_start(self, progress):
-        self.note("start", progress)
-
-    def __call__(self, progress):
-        self.note("call", progress)
-        return self.stop_at is not None and progress.num_steps >= self.stop_at
-
-    def on_training_end(self, progress):
-        self.note("end", progress)
 
 
 def alone(env, setting, seed, callback):
