@@ -49,3 +49,14 @@ def threads():
     before = _core.get_num_threads()
     yield _core.set_num_threads
     _core.set_num_threads(before)
+
+
+@pytest.fixture
+def one_torch_thread():
+    """Small networks on a busy machine: several threads of torch wait for each other."""
+    import torch  # here: most tests need none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

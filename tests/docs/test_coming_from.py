@@ -18,12 +18,7 @@ nn = torch.nn
 PAGE = (ROOT / "docs" / "coming_from.md").read_text()
 
 
-@pytest.fixture(autouse=True)
-def torch_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.mark.slow

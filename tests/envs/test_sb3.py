@@ -10,7 +10,6 @@ import fastpg
 
 pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed")
 
-import torch
 from gymnasium.utils.env_checker import data_equivalence
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -22,13 +21,7 @@ ON_CPU = {"seed": 0, "device": "cpu"}
 IDS = [one for one in fastpg.list_envs() if not one.startswith("Blackjack")]
 
 
-@pytest.fixture(autouse=True)
-def one_torch_thread():
-    """Small networks on a busy machine: several threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 class Repeats(gymnasium.Env):
