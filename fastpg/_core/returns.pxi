@@ -100,10 +100,12 @@ cdef class _Transitions:
         if array is None:
             return 0
         if self.ndim == 1:  # one environment, one number
-            if type(array) is float or type(array) is int or isinstance(array, numpy.floating):
+            if type(array) is float or type(array) is int:
                 if self.code == c"f" and FLT_MAX < abs(array) < float("inf"):
                     raise Misfit()
-                array = numpy.asarray(array, None if isinstance(array, numpy.floating) else chr(self.code))
+                array = numpy.asarray(array, chr(self.code))
+            elif isinstance(array, numpy.floating):
+                array = numpy.asarray(array)
         view = self.take(array)
         if _code(view) != self.code or view.ndim != self.ndim - 1:
             raise Misfit()

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, spaces
 from fastpg.batches.batch import Batch
 from fastpg.batches.stepped import collect_stepped
-from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import DEFAULT_NUM_ENVS, NativeEnv, is_native, native_env
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction, require_value
+from fastpg.networks.weights import Weights, evaluate_rows
 
 CACHE_LINE = 64  # bytes
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
-from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
 from fastpg.envs.gymnasium.under_way import known, leave, remember
 from fastpg.envs.mujoco.env import MujocoEnv
@@ -19,6 +18,7 @@ from fastpg.errors import without_place
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
+from fastpg.networks.weights import Weights, evaluate_rows
 
 
 def collect_stepped(

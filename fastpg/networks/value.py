@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, spaces
 from fastpg.errors import named
 from fastpg.networks.parametric import Activation, Parametric, spaces_of
+from fastpg.networks.weights import Weights, evaluate_rows
 
 if TYPE_CHECKING:
     from fastpg.envs.gymnasium.adapter import AnyEnv
@@ -106,11 +107,13 @@ class ValueFunction(Parametric):
         ------
         TypeError, ValueError
             obs has the wrong dtype or shape or is not finite; theta is not finite.
+        FloatingPointError
+            A value overflows float32.
         """
         where = "ValueFunction()"
         rows, batch_shape = self.observations.rows(where, obs)
-        with named(where):
-            values = _core.logits(self.network, self.checked_theta(where), rows)
+        weights = Weights(self.network, self.checked_theta(where))
+        values = evaluate_rows(where, weights, rows, np.empty(len(rows), np.float32))
         return values.reshape(batch_shape)[()]
 
     def check_fits(self, where: str, name: str, observation_space: Space[Any]) -> None:

@@ -12,11 +12,11 @@ from fastpg import _check, acted, spaces
 from fastpg.batches import batch as batches
 from fastpg.batches import collect as rollouts
 from fastpg.batches.stepped import normalized, play
-from fastpg.batches.values import Weights
 from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
+from fastpg.networks.weights import Weights
 from fastpg.torch import arrays
 from fastpg.torch.outputs import require_module, warn_of_training
 from fastpg.torch.reading import (

@@ -14,10 +14,10 @@ from fastpg import acted, spaces
 from fastpg.batches.batch import by_step
 from fastpg.batches.collector import Collector, Rows
 from fastpg.batches.stepped import batch_of, policy_collector
-from fastpg.batches.values import Weights, evaluate_rows
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
+from fastpg.networks.weights import Weights, evaluate_rows
 from fastpg.torch.module_collector import ModuleCollector, as_tensors
 from fastpg.torch.outputs import (
     Outputs,

@@ -1,5 +1,7 @@
 """Returns and advantages on arrays: the float64 oracle, worked cases, other libraries' loops, bad input."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -616,6 +618,15 @@ def test_values_that_are_not_read_may_be_anything():
 )
 def test_converters_refuse(arguments, error, words):
     refuse(lambda: fastpg.done_from_cleanrl(*arguments), error, "done_from_cleanrl(): ", *words)
+
+
+def test_a_number_of_another_precision_is_no_value():
+    rewards, never = np.ones(2, np.float32), np.zeros(2, bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in np.float16(0.5), np.float64(0.5), np.longdouble(0.5):
+            with pytest.raises(TypeError, match=r"td_errors\(\): last_values must be float32"):
+                fastpg.td_errors(rewards, rewards, never, never, gamma=0.0, last_values=number)
 
 
 @pytest.mark.parametrize("number", [3.4028235677973366e38, -1e39, 10**300])

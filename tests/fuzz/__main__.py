@@ -23,23 +23,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=None, help="of the first round; by default the time")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="calls of each function in a round")
     parser.add_argument("--only", default="", help="only what has this in its name")
     parser.add_argument("--report", type=Path, default=None, help="write what was found here as well")
     parser.add_argument("--worker", nargs=2, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     seed = int(time.time()) if options.seed is None else options.seed
     if options.worker is not None:
-        work(Path(options.worker[0]), float(options.worker[1]), seed, options.only)
+        work(Path(options.worker[0]), float(options.worker[1]), seed, options.only, options.examples)
         return 0
     with tempfile.TemporaryDirectory(prefix="fastpg-fuzz-") as folder:
-        text, failed = supervise(Path(folder), options.seconds, seed, options.only)
+        text, failed = supervise(Path(folder), options.seconds, seed, options.only, options.examples)
     print(text)
     if options.report is not None:
         options.report.write_text(text)
     return int(failed)
 
 
-def supervise(folder: Path, seconds: float, seed: int, only: str) -> tuple[str, bool]:
+def supervise(folder: Path, seconds: float, seed: int, only: str, examples: int) -> tuple[str, bool]:
     """Run rounds until the time is up; return what they found, and whether that is anything."""
     counts: collections.Counter[str] = collections.Counter()
     faults: dict[str, str] = {}
@@ -49,6 +50,7 @@ def supervise(folder: Path, seconds: float, seed: int, only: str) -> tuple[str, 
             json.dumps([json.loads(one) for one in faults if one.startswith("[")])
         )
         command = [sys.executable, "-m", "tests.fuzz", "--seed", str(seed), "--only", only]
+        command += ["--examples", str(examples)]
         command += ["--worker", str(folder), str(min(left, ROUND_SECONDS))]
         with open(folder / "output", "wb") as output:
             code = subprocess.run(command, stdout=output, stderr=output, check=False).returncode
@@ -70,7 +72,7 @@ def supervise(folder: Path, seconds: float, seed: int, only: str) -> tuple[str, 
     return "\n".join(lines), bool(faults)
 
 
-def work(folder: Path, seconds: float, seed: int, only: str) -> None:
+def work(folder: Path, seconds: float, seed: int, only: str, examples: int) -> None:
     """Make calls of everything, again and again; write counts and faults when the time is up, or at once."""
     from . import judge, targets
 
@@ -95,7 +97,7 @@ def work(folder: Path, seconds: float, seed: int, only: str) -> None:
                     break
                 faulthandler.dump_traceback_later(4 * judge.SECONDS, exit=True)
                 try:
-                    targets.explore(name, EXAMPLES, seed)
+                    targets.explore(name, examples, seed)
                 except judge.Fault as fault:
                     judge.KNOWN.add(fault.signature)
                     faults[json.dumps(fault.signature)] = str(fault)

@@ -106,6 +106,21 @@ def test_log_prob_and_entropy_agree_with_the_oracle(hidden, activation, rng):
     assert (entropy == policy.entropy(obs)).all()
 
 
+@pytest.mark.parametrize("hidden", [(), (3,)])
+def test_values_that_overflow_are_a_sentence(hidden):
+    value = fastpg.ValueFunction(Box(-1, 1, (2,)), hidden=hidden)
+    value.theta[:] = 0.0
+    value.parameters()["head.bias"][:] = 3e38
+    assert value(np.ones(2, np.float32)) == np.float32(3e38)
+    value.parameters()["head.weight"][:] = 3e38
+    if hidden:
+        value.parameters()["hidden.0.bias"][:] = 1.0
+    with pytest.raises(
+        FloatingPointError, match=r"ValueFunction\(\): a value .* parameters of the value function"
+    ):
+        value(np.ones((3, 2), np.float32))
+
+
 def test_batch_dimensions_are_restored(policy, rng):
     obs = rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
     actions = policy.act(obs, seed=0)

@@ -1,4 +1,4 @@
-"""V of the core's rows."""
+"""A network with its parameters, as the core reads them, and V of the core's rows."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _core
+from fastpg.errors import named
 
 
 class Weights(NamedTuple):
@@ -22,9 +23,10 @@ def evaluate_rows(
     if values.size == 0:
         return values
     flat = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
-    _core.logits(critic.network, critic.theta, flat, out=values.reshape(-1, 1))
+    with named(where):
+        _core.logits(critic.network, critic.theta, flat, out=values.reshape(-1, 1))
     if not np.isfinite(values).all():
         raise FloatingPointError(
-            f"{where}: a value is NaN or infinite: the parameters of value are too large"
+            f"{where}: a value is NaN or infinite: the parameters of the value function are too large"
         )
     return values
