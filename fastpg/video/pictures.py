@@ -22,6 +22,7 @@ from fastpg.errors import EnvError, named
 
 MODE = "rgb_array"
 DEFAULT_RATE = 30.0  # steps a second of an environment that does not say what its own are
+MIN_RATE, MAX_RATE = 0.01, 1000.0
 
 
 @contextlib.contextmanager
@@ -84,7 +85,8 @@ def _check_draws(where: str, env_id: str) -> None:
 def rate_of(env: GymnasiumEnv) -> float:
     """Return how many steps a second are as fast as the environment is."""
     rate = (env.env.metadata or {}).get("render_fps")
-    return float(rate) if isinstance(rate, int | float) and 0 < rate < np.inf else DEFAULT_RATE
+    says = isinstance(rate, int | float | np.number) and MIN_RATE <= rate <= MAX_RATE
+    return float(rate) if says else DEFAULT_RATE
 
 
 def picture(where: str, env: GymnasiumEnv) -> NDArray[np.uint8]:

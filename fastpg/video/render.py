@@ -13,7 +13,7 @@ from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv
 from fastpg.errors import without_place
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.video.files import ENDINGS, Frame, can_encode, encoded, steps_a_frame
-from fastpg.video.pictures import picture, rate_of, seen
+from fastpg.video.pictures import MAX_RATE, MIN_RATE, picture, rate_of, seen
 
 DEFAULT_MAX_STEPS = 1000
 PROBED_BYTES = 100_000  # about what a short episode of CartPole takes
@@ -55,8 +55,9 @@ def render(
     max_steps : int
         End an episode here.
     fps : float, optional
-        Steps shown in a second; by default as many as the environment takes, or 30 where it does not say. In
-        a GIF, which shows at most 50 frames a second, each frame then stands for several steps.
+        Steps shown in a second, 0.01 to 1000; by default as many as the environment takes, or 30 where it
+        does not say. In a GIF, which shows at most 50 frames a second, each frame then stands for several
+        steps.
     reset_options
         As in `train`.
     **env_params
@@ -100,7 +101,7 @@ def render(
     deterministic = _check.boolean(where, "deterministic", deterministic)
     seed = _check.seed(where, seed)
     max_steps = _check.integer(where, "max_steps", max_steps, 1, 2**31 - 1)
-    rate = None if fps is None else _check.real(where, "fps", fps, "(0, 1000]")
+    rate = None if fps is None else _check.real(where, "fps", fps, f"[{MIN_RATE}, {MAX_RATE:g}]")
     theta = policy.checked_theta(where)
     can_encode(where, path.suffix)
     files.probe(where, path, PROBED_BYTES)

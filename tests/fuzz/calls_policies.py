@@ -23,7 +23,7 @@ ACTIONS = [
 HIDDEN = [(), (5,), (8, 3), (1, 2, 3)]
 SHAPES = [(), (1,), (3,), (2, 3), (33,)]
 WORDS = {
-    "self": ("theta", "obs", "actions", "other", "output", "direction"),
+    "self": ("theta", "obs", "actions", "other", "output", "direction", "action_mask"),
     "policy": ("theta", "obs", "actions", "output", "out"),
     "obs": ("observation", "obs", "output", "actions", "weights"),
     "other": ("theta",),
@@ -465,6 +465,7 @@ CALLS = {
         policy_arguments(),
         ("Policy()",),
         check_made,
+        words={"action_space": ("unless actions are in a Box",)},
         odd={"hidden": ODD_HIDDEN},
     ),
     "Policy.act": Call(

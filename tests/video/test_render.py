@@ -122,6 +122,8 @@ def test_ffmpeg_writes_videos(ending, policy, tmp_path):
     shown = subprocess.run([files._ffmpeg("", ending), "-i", path], capture_output=True, text=True).stderr
     assert "18x18" in shown
     assert " 10 fps" in shown
+    for rate in 0.01, 1000:
+        fastpg.render(counters(), policy, path, fps=rate)
 
 
 def test_a_video_that_cannot_be_made_is_a_sentence_and_the_file_stays(policy, tmp_path, monkeypatch):
@@ -217,7 +219,8 @@ def test_the_command_line_shows_a_run_in_its_own_environment(tmp_path, monkeypat
         ("render run -o a.avi", 2, "the ending of out must be one of '.gif', '.mp4', '.webm', got '.avi'"),
         ("render run -o no/a.gif", 2, "out lies in a directory that does not exist"),
         ("render nowhere -o a.gif", 2, "nowhere: No such file or directory"),
-        ("render run -o a.gif --fps 0", 2, "fps must be a number in (0, 1000], got 0.0"),
+        ("render run -o a.gif --fps 0", 2, "fps must be a number in [0.01, 1000], got 0.0"),
+        ("render run -o a.gif --fps 1e-300", 2, "fps must be a number in [0.01, 1000], got 1e-300"),
         ("render run -o a.gif --env Pendulum-v1", 2, "Pendulum-v1 has "),
     ],
 )
@@ -229,9 +232,18 @@ def test_errors_are_one_line(arguments, code, words, tmp_path, monkeypatch, capf
     assert line.startswith("fastpg: ") and words in line
 
 
-def test_environments_that_say_no_speed_have_one(policy):
-    class Silent(Counter):
-        metadata = {"render_modes": ["rgb_array"], "render_fps": 0}  # noqa: RUF012
+@pytest.mark.parametrize(
+    ("said", "rate"),
+    [(0, 30.0), (1e-300, 30.0), (1e300, 30.0), (float("nan"), 30.0), ("20", 30.0), (np.int64(20), 20.0)],
+)
+def test_environments_that_say_no_speed_have_one(said, rate, policy):
+    class Says(Counter):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": said}  # noqa: RUF012
 
-    with pictures.seen("", lambda: Silent(render_mode="rgb_array"), {}, None) as env:
-        assert pictures.rate_of(env) == pictures.DEFAULT_RATE
+    with pictures.seen("", lambda: Says(render_mode="rgb_array"), {}, None) as env:
+        assert pictures.rate_of(env) == rate
+
+
+def test_the_slowest_pictures_are_shown_so_long(policy, tmp_path):
+    fastpg.render(counters(length=3), policy, tmp_path / "a.gif", fps=0.01)
+    assert set(frames_of(tmp_path / "a.gif")[1]) == {100_000}
