@@ -85,8 +85,9 @@ def _check_draws(where: str, env_id: str) -> None:
 def rate_of(env: GymnasiumEnv) -> float:
     """Return how many steps a second are as fast as the environment is."""
     rate = (env.env.metadata or {}).get("render_fps")
-    says = isinstance(rate, int | float | np.number) and MIN_RATE <= rate <= MAX_RATE
-    return float(rate) if says else DEFAULT_RATE
+    if isinstance(rate, int | float | np.number) and MIN_RATE <= rate <= MAX_RATE:
+        return float(rate)
+    return DEFAULT_RATE
 
 
 def picture(where: str, env: GymnasiumEnv) -> NDArray[np.uint8]:
