@@ -48,11 +48,17 @@ def policy_collector(
     where: str, env: GymnasiumEnv, policy: Policy, seed: int, normalizer: ObservationNormalizer | None
 ) -> tuple[Collector, NDArray[np.float32]]:
     """Return what acts with a policy, and the parameters that read what the environment returns."""
+    network, theta = weights_of(where, policy, normalizer)
+    return Collector(env, network, seed, wants_final=True, all_ends=True), theta
+
+
+def weights_of(where: str, policy: Policy, normalizer: ObservationNormalizer | None) -> Weights:
+    """Return a policy's network with parameters that read what the environment returns."""
     theta = policy.checked_theta(where)
     if normalizer is not None:
         normalizer.check_fits(where, "policy", policy.observations)
         theta = normalizer.fold_into(where, policy.network, theta, np.empty_like(theta))
-    return Collector(env, policy.network, seed, wants_final=True, all_ends=True), theta
+    return Weights(policy.network, theta)
 
 
 def play(

@@ -12,6 +12,7 @@ from fastpg.batches.evaluate import played
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv
 from fastpg.errors import without_place
 from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.weights import Weights
 from fastpg.video.files import ENDINGS, Frame, can_encode, encoded, steps_a_frame
 from fastpg.video.pictures import picture, rate_of, seen
 
@@ -110,7 +111,7 @@ def render(
         rate = rate or rate_of(env)
         every = steps_a_frame(path.suffix, rate)
         playing = played(
-            env, policy.network, theta, returns, lengths, deterministic=deterministic, seed=seed,
+            env, Weights(policy.network, theta), returns, lengths, deterministic=deterministic, seed=seed,
             max_steps=max_steps,
         )  # fmt: skip
         try:
