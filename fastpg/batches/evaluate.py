@@ -12,7 +12,7 @@ from fastpg.batches.episodes import LONG_EPISODE, still_waiting
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, Stepper, VectorizationMode, opened
 from fastpg.envs.native.registry import NativeEnv, native_env
 from fastpg.envs.native.vector import VectorEnv
-from fastpg.errors import without_place
+from fastpg.errors import stepped_for, without_place
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.weights import Weights
 
@@ -142,13 +142,12 @@ def play_episodes(
             vector = VectorEnv(env, count, autoreset="same_step", copy=False, seed=None, render_mode=None)
             env, max_steps = GymnasiumEnv(where, vector, None, {}, None), None
         returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
-        try:
-            for _ in played(
-                env, actor, returns, lengths, deterministic=deterministic, seed=seed, max_steps=max_steps
-            ):
+        playing = played(
+            env, actor, returns, lengths, deterministic=deterministic, seed=seed, max_steps=max_steps
+        )
+        with stepped_for(where):
+            for _ in playing:
                 pass
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{where}: {without_place(error)}") from error
     return returns, lengths
 
 

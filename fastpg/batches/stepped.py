@@ -14,7 +14,7 @@ from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
 from fastpg.envs.gymnasium.under_way import known, leave, remember
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.vector import VectorEnv
-from fastpg.errors import without_place
+from fastpg.errors import stepped_for
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
@@ -94,10 +94,8 @@ def play(
                 collector.begin_again(left)
         if is_kept:  # until the batch is whole, nothing is known of where they stand
             leave(env)
-        try:
+        with stepped_for(where):
             rows = collector.collect(theta, horizon=horizon)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{where}: {without_place(error)}") from error
         if isinstance(env, VectorEnv | MujocoEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:

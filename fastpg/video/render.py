@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastpg import _check, files
 from fastpg.batches.evaluate import played
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv
-from fastpg.errors import without_place
+from fastpg.errors import stepped_for
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.weights import Weights
 from fastpg.video.files import ENDINGS, Frame, can_encode, encoded, steps_a_frame
@@ -114,10 +114,8 @@ def render(
             env, Weights(policy.network, theta), returns, lengths, deterministic=deterministic, seed=seed,
             max_steps=max_steps,
         )  # fmt: skip
-        try:
+        with stepped_for(where):
             content = encoded(where, path, _frames(where, env, playing, every), rate / every)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{where}: {without_place(error)}") from error
     files.write(where, path, content)
     return returns, lengths
 

@@ -352,6 +352,13 @@ def test_bad_arguments_are_sentences(module, given, error, sentence):
     assert "\n" not in str(raised.value)
 
 
+def test_fastpgs_own_functions_say_where_modules_go():
+    words = r"policy must be a fastpg.Policy, got .*; fastpg.torch has from_module, collect and evaluate"
+    for function in (fastpg.evaluate, lambda *given: fastpg.collect(*given, 3)):
+        with pytest.raises(TypeError, match=words):
+            function("CartPole-v1", nn.Linear(4, 2))
+
+
 def test_actions_keep_counting_from_their_start():
     env = lambda: Scripted(start=4)  # noqa: E731
     policy = fastpg.Policy(Box(-100, 100, (3,)), Discrete(3, start=4), hidden=())
