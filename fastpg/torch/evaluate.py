@@ -44,7 +44,7 @@ def evaluate(
         As in `collect`. V behind its outputs is left out of account.
     episodes, deterministic, seed, max_steps
         As in `fastpg.evaluate`. Every environment plays a quota of episodes that is fixed beforehand, so that
-        long ones count as often as short ones. Neither torch's random numbers nor its threads matter.
+        long ones count as often as short ones. Actions are drawn by `seed`, not by torch's random numbers.
     log_std, action_scaling
         As in `collect`.
     normalizer : ObservationNormalizer, optional
