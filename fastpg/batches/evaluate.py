@@ -132,15 +132,15 @@ def play_episodes(
     ) as env:  # fmt: skip
         actor = actor_of(env)
         if isinstance(env, NativeEnv):
-            limit = env.core.max_episode_steps
-            if max_steps is not None and (limit == 0 or max_steps < limit):
-                env = native_env(where, env_id, env_params, max_episode_steps=max_steps)
             count = min(episodes, MAX_SIDE_BY_SIDE)
             if isinstance(actor, Weights):
-                sampler = _core.Sampler(env.core, actor.network, count, seed)
+                core, limit = env.core, env.core.max_episode_steps
+                if max_steps is not None and (limit == 0 or max_steps < limit):
+                    core = native_env(where, env_id, env_params, max_episode_steps=max_steps).core
+                sampler = _core.Sampler(core, actor.network, count, seed)
                 return sampler.evaluate(actor.theta, episodes=episodes, deterministic=deterministic)
             vector = VectorEnv(env, count, autoreset="same_step", copy=False, seed=None, render_mode=None)
-            env, max_steps = GymnasiumEnv(where, vector, None, {}, None), None
+            env = GymnasiumEnv(where, vector, None, {}, None)
         returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
         playing = played(
             env, actor, returns, lengths, deterministic=deterministic, seed=seed, max_steps=max_steps
