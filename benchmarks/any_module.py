@@ -1,9 +1,10 @@
-"""How much slower collect is where torch calls the module: steps a second of the same network, both ways.
+"""How much slower collect and evaluate are where torch calls the module: the same network, both ways.
 
     python benchmarks/any_module.py [--envs 64] [--horizon 128] [--repeats 5]
 
 The kernels run an MLP of 64-64 tanh units, or torch calls the same inside a module of its own, in a native
-environment and in Gymnasium's vector environment of that id. And PPO's loss with its backward pass.
+environment and in Gymnasium's vector environment of that id: steps a second. And PPO's loss with its
+backward pass.
 """
 
 import argparse
@@ -60,6 +61,16 @@ def main():
         }
         rates = ", ".join(f"{way} {steps / seconds:,.0f} steps/s" for way, seconds in took.items())
         print(f"collect, {name} CartPole-v1: {rates}; ratio {took['torch'] / took['kernels']:.1f}")
+    took, played = {}, {}
+    for way, one in modules.items():
+        drawn = {"episodes": given.envs, "deterministic": False}
+        took[way] = best(
+            lambda one=one, drawn=drawn: fpt.evaluate("CartPole-v1", one, **drawn), given.repeats
+        )
+        played[way] = int(fpt.evaluate("CartPole-v1", one, **drawn)[1].sum())
+    rates = {way: played[way] / seconds for way, seconds in took.items()}
+    shown = ", ".join(f"{way} {rate:,.0f} steps/s" for way, rate in rates.items())
+    print(f"evaluate, native CartPole-v1: {shown}; ratio {rates['kernels'] / rates['torch']:.1f}")
     batch = fpt.collect(native, inner, given.horizon)
     obs, actions, old = (one.flatten(0, 1) for one in (batch.obs, batch.actions, batch.log_probs))
     gains = torch.randn(len(obs))

@@ -75,3 +75,14 @@ def named(where: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, FloatingPointError) as error:
         raise type(error)(f"{where}: {without_place(error)}") from error
+
+
+@contextlib.contextmanager
+def stepped_for(where: str) -> Iterator[None]:
+    """Put the function that the user called at the start of what goes wrong where it steps environments."""
+    try:
+        yield
+    except EnvError as error:
+        raise type(error)(f"{where}: {without_place(error)}") from error.__cause__
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{where}: {without_place(error)}") from error

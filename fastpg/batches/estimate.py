@@ -14,7 +14,7 @@ from fastpg.batches.collector import Collector, Rows
 from fastpg.batches.forms import FORMS, NORMALIZE, Form, MeanBaseline, Normalize
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
 from fastpg.envs.native.registry import DEFAULT_NUM_ENVS
-from fastpg.errors import without_place
+from fastpg.errors import stepped_for
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.value import ValueFunction
 
@@ -192,14 +192,12 @@ def estimate_gradient(
             phi.update(lam=lam, n_step=n_step, baseline=baseline_name)
             if value is not None:
                 phi.update(value=value.network, value_theta=value_theta)
-            try:
+            with stepped_for(where):
                 rows = collector.collect(theta, **collect)
                 if row_baseline is not None:
                     phi.update(baseline="value", baseline_values=_at_rows(rows, row_baseline))
                 batch = rows.of(policy.network)
                 stats = _core.batch_gradient(policy.network, theta, batch, **phi, **normalized)
-            except FloatingPointError as error:
-                raise FloatingPointError(f"{where}: {without_place(error)}") from error
         else:
             count = min(num_envs or DEFAULT_NUM_ENVS, episodes or _check.MAX_NUM_ENVS)
             network = None if value is None else value.network

@@ -1,7 +1,7 @@
 """What whole episodes of a policy earn."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,32 @@ from fastpg import _check, _core
 from fastpg.batches.collector import EVALUATION, seeds_for
 from fastpg.batches.episodes import LONG_EPISODE, still_waiting
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, Stepper, VectorizationMode, opened
-from fastpg.envs.native.registry import native_env
-from fastpg.errors import without_place
+from fastpg.envs.native.registry import NativeEnv, native_env
+from fastpg.envs.native.vector import VectorEnv
+from fastpg.errors import stepped_for, without_place
 from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.weights import Weights
 
 MAX_SIDE_BY_SIDE = 1024  # environments
+
+
+class Actor(Protocol):
+    """Whoever acts: compiled `Weights`, or another."""
+
+    @property
+    def network(self) -> _core.Network:
+        """Whose head says how actions are scaled or squashed on their way to the environment."""
+
+    def act(
+        self,
+        obs: NDArray[np.float32],
+        action_mask: NDArray[np.uint8] | None,
+        seed: int,
+        step: int,
+        deterministic: bool,
+        action: NDArray[Any],
+    ) -> object:
+        """Write the actions of rows (N, obs_size) to `action`, flat; `seed` and `step` decide the draw."""
 
 
 def evaluate(
@@ -73,57 +94,66 @@ def evaluate(
     True
     """
     where = "evaluate()"
-    require_policy(where, policy)
+    weights = Weights(require_policy(where, policy).network, policy.checked_theta(where))
+
+    def actor_of(env: NativeEnv | GymnasiumEnv) -> Weights:
+        policy.check_fits(where, env)
+        return weights
+
+    return play_episodes(
+        where, env_id, actor_of, episodes=episodes, deterministic=deterministic, seed=seed,
+        max_steps=max_steps, vectorization_mode=vectorization_mode, reset_options=reset_options,
+        env_params=env_params,
+    )  # fmt: skip
+
+
+def play_episodes(
+    where: str,
+    env_id: AnyEnv,
+    actor_of: Callable[[NativeEnv | GymnasiumEnv], Actor],
+    *,
+    episodes: Any,
+    deterministic: Any,
+    seed: Any,
+    max_steps: Any,
+    vectorization_mode: Any,
+    reset_options: Any,
+    env_params: Mapping[str, Any],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Do the work of `evaluate` with whoever acts in the environment; `where` is the caller."""
     episodes = _check.integer(where, "episodes", episodes, 1, _check.MAX_COUNT)
     deterministic = _check.boolean(where, "deterministic", deterministic)
     seed = _check.seed(where, seed)
     if max_steps is not None:
         max_steps = _check.integer(where, "max_steps", max_steps, 1, 2**31 - 1)
-    theta = policy.checked_theta(where)
     with opened(
         where, env_id, env_params, at_most=episodes,
         vectorization_mode=vectorization_mode, reset_options=reset_options,
     ) as env:  # fmt: skip
-        policy.check_fits(where, env)
-        if isinstance(env, GymnasiumEnv):
-            try:
-                return play_stepped(
-                    env, policy.network, theta, episodes=episodes, deterministic=deterministic, seed=seed,
-                    max_steps=max_steps,
-                )  # fmt: skip
-            except FloatingPointError as error:
-                raise FloatingPointError(f"{where}: {without_place(error)}") from error
-        core, limit = env.core, env.core.max_episode_steps
-        if max_steps is not None and (limit == 0 or max_steps < limit):
-            core = native_env(where, env_id, env_params, max_episode_steps=max_steps).core
-        sampler = _core.Sampler(core, policy.network, min(episodes, MAX_SIDE_BY_SIDE), seed)
-        return sampler.evaluate(theta, episodes=episodes, deterministic=deterministic)
-
-
-def play_stepped(
-    env: GymnasiumEnv,
-    network: _core.Network,
-    theta: NDArray[np.float32],
-    *,
-    episodes: int,
-    deterministic: bool,
-    seed: int,
-    max_steps: int | None,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Do the work of `evaluate` where Python steps; episode k of environment i is entry k N + i."""
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
-    playing = played(
-        env, network, theta, returns, lengths, deterministic=deterministic, seed=seed, max_steps=max_steps
-    )
-    for _ in playing:
-        pass
+        actor = actor_of(env)
+        if isinstance(env, NativeEnv):
+            count = min(episodes, MAX_SIDE_BY_SIDE)
+            if isinstance(actor, Weights):
+                core, limit = env.core, env.core.max_episode_steps
+                if max_steps is not None and (limit == 0 or max_steps < limit):
+                    core = native_env(where, env_id, env_params, max_episode_steps=max_steps).core
+                sampler = _core.Sampler(core, actor.network, count, seed)
+                return sampler.evaluate(actor.theta, episodes=episodes, deterministic=deterministic)
+            vector = VectorEnv(env, count, autoreset="same_step", copy=False, seed=None, render_mode=None)
+            env = GymnasiumEnv(where, vector, None, {}, None)
+        returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+        playing = played(
+            env, actor, returns, lengths, deterministic=deterministic, seed=seed, max_steps=max_steps
+        )
+        with stepped_for(where):
+            for _ in playing:
+                pass
     return returns, lengths
 
 
 def played(
     env: GymnasiumEnv,
-    network: _core.Network,
-    theta: NDArray[np.float32],
+    actor: Actor,
     returns: NDArray[np.float64],
     lengths: NDArray[np.int64],
     *,
@@ -133,10 +163,11 @@ def played(
 ) -> Iterator[bool]:
     """Play as many episodes as `returns` and `lengths` (E,) have room for, and write them there.
 
-    Yields after each reset and each step, whether an episode has just ended.
+    Episode k of environment i is entry k N + i. Yields after each reset and each step, whether an episode has
+    just ended.
     """
     count = env.num_envs
-    stepper = Stepper(env, squash=network.squashed, scales=network.scales_actions)
+    stepper = Stepper(env, squash=actor.network.squashed, scales=actor.network.scales_actions)
     obs = np.empty((count, env.observed.size), np.float32)
     action = np.empty(count * env.acted.size, env.acted.dtype)
     reward, flags = np.empty(count), np.empty((2, count), np.bool_)
@@ -157,10 +188,7 @@ def played(
             live = counting & ~stepper.filler
             _check_obs(env, obs, age)
             try:
-                _core.act(
-                    network, theta, obs, action_seed, draws, deterministic, action,
-                    action_mask=stepper.action_mask,
-                )  # fmt: skip
+                actor.act(obs, stepper.action_mask, action_seed, draws, deterministic, action)
             except FloatingPointError as error:
                 raise FloatingPointError(f"{env.id}: {without_place(error)}") from error
             draws += 1

@@ -14,7 +14,7 @@ from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
 from fastpg.envs.gymnasium.under_way import known, leave, remember
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.vector import VectorEnv
-from fastpg.errors import without_place
+from fastpg.errors import stepped_for
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
@@ -48,11 +48,17 @@ def policy_collector(
     where: str, env: GymnasiumEnv, policy: Policy, seed: int, normalizer: ObservationNormalizer | None
 ) -> tuple[Collector, NDArray[np.float32]]:
     """Return what acts with a policy, and the parameters that read what the environment returns."""
+    network, theta = weights_of(where, policy, normalizer)
+    return Collector(env, network, seed, wants_final=True, all_ends=True), theta
+
+
+def weights_of(where: str, policy: Policy, normalizer: ObservationNormalizer | None) -> Weights:
+    """Return a policy's network with parameters that read what the environment returns."""
     theta = policy.checked_theta(where)
     if normalizer is not None:
         normalizer.check_fits(where, "policy", policy.observations)
         theta = normalizer.fold_into(where, policy.network, theta, np.empty_like(theta))
-    return Collector(env, policy.network, seed, wants_final=True, all_ends=True), theta
+    return Weights(policy.network, theta)
 
 
 def play(
@@ -88,10 +94,8 @@ def play(
                 collector.begin_again(left)
         if is_kept:  # until the batch is whole, nothing is known of where they stand
             leave(env)
-        try:
+        with stepped_for(where):
             rows = collector.collect(theta, horizon=horizon)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{where}: {without_place(error)}") from error
         if isinstance(env, VectorEnv | MujocoEnv):
             env.count_collected(where, len(rows.rewards))
         elif is_kept:

@@ -428,5 +428,7 @@ class Policy(ActionDistribution):
 def require_policy(where: str, value: Any) -> Policy:
     """Return the value if it is a Policy, else raise TypeError."""
     if not isinstance(value, Policy):
-        raise TypeError(f"{where}: policy must be a fastpg.Policy, got {_check.shown(value)}")
+        is_module = hasattr(value, "named_parameters")
+        advice = "; fastpg.torch has from_module, collect and evaluate for modules" if is_module else ""
+        raise TypeError(f"{where}: policy must be a fastpg.Policy, got {_check.shown(value)}{advice}")
     return value

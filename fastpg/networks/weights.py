@@ -1,6 +1,6 @@
 """A network with its parameters, as the core reads them, and V of the core's rows."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,18 @@ class Weights(NamedTuple):
 
     network: _core.Network
     theta: NDArray[np.float32]
+
+    def act(
+        self,
+        obs: NDArray[np.float32],
+        action_mask: NDArray[np.uint8] | None,
+        seed: int,
+        step: int,
+        deterministic: bool,
+        action: NDArray[Any],
+    ) -> None:
+        """Write the actions of rows (N, obs_size) to `action`, flat; `seed` and `step` decide the draw."""
+        _core.act(self.network, self.theta, obs, seed, step, deterministic, action, action_mask=action_mask)
 
 
 def evaluate_rows(

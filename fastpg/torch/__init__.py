@@ -19,6 +19,7 @@ from fastpg.torch.arrays import (
     vtrace,
 )
 from fastpg.torch.clipped_loss import PPOStats, ppo_loss
+from fastpg.torch.evaluate import evaluate
 from fastpg.torch.loss import log_prob_and_entropy, pg_loss
 from fastpg.torch.modules import from_module, to_module, value_from_module
 from fastpg.torch.policy_module import PolicyModule
@@ -34,6 +35,7 @@ __all__ = [
     "done_from_cleanrl",
     "done_from_episode_starts",
     "episode_returns",
+    "evaluate",
     "from_module",
     "gae",
     "log_prob_and_entropy",

@@ -54,17 +54,19 @@ def require_module(where: str, name: str, module: Any) -> nn.Module:
     return module
 
 
-def warn_of_training(where: str, name: str, module: nn.Module) -> None:
-    """Say that what was drawn and what is learnt from it differ, where a layer makes them differ."""
+def warn_of_training(where: str, name: str, module: nn.Module, so: str, stacklevel: int) -> None:
+    """Say what follows where a layer in train mode computes something else at each call.
+
+    `stacklevel` is that of the user's line, counted from here as `warnings.warn` does from its caller's.
+    """
     for path, part in module.named_modules():
         random = isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0
         if part.training and (random or isinstance(part, nn.modules.batchnorm._BatchNorm)):
             warnings.warn(
                 f"{where}: {name} is in train mode and has a {type(part).__name__} ({path or 'itself'}), "
-                "which computes something else at each call: log_probs are of the calls that acted, and "
-                "the ratios of ppo_loss begin away from 1; call eval() before",
+                f"which computes something else at each call: {so}; call eval() before",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=stacklevel + 1,
             )
             return
 

@@ -145,6 +145,38 @@ def read_for_kernels(
         return None
 
 
+def is_compiled(where: str, module: Any, log_std: Tensor | None = None) -> bool:
+    """Return whether the kernels run a module, if it is a right one; what is wrong is said later."""
+    try:
+        read_if_compiled(where, module, log_std=log_std)
+    except NotCompiled:
+        return False
+    except (TypeError, ValueError):
+        pass
+    return True
+
+
+def read_policy(
+    where: str,
+    module: Any,
+    log_std: Tensor | None,
+    observation_space: Space[Any],
+    action_space: Space[Any],
+) -> ModuleParameters:
+    """Read a module as an environment's policy."""
+    if getattr(module, "squash", False) and getattr(module, "action_space", None) is None:
+        return read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
+    read = read_module(where, module, log_std=log_std)  # as other functions do: it is kept
+    options = {"squash": read.actions.squash, "state_dependent_std": read.actions.state_dependent_std}
+    wanted = (
+        spaces.observations(where, observation_space).shape,
+        spaces.actions(where, action_space, **options).shape,
+    )
+    if (read.observations.shape, read.actions.shape) != wanted:
+        read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
+    return read
+
+
 def read_anew(
     where: str,
     module: Any,

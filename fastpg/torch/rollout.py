@@ -1,7 +1,6 @@
 """Rollouts as tensors: a torch module acts, the compiled core plays."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import torch
@@ -15,18 +14,14 @@ from fastpg.batches.stepped import normalized, play
 from fastpg.envs.gymnasium.adapter import AnyEnv
 from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
-from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
+from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.networks.weights import Weights
 from fastpg.torch import arrays
 from fastpg.torch.outputs import require_module, warn_of_training
-from fastpg.torch.reading import (
-    ModuleParameters,
-    NotCompiled,
-    read_if_compiled,
-    read_module,
-    with_scaling,
-)
-from fastpg.torch.stepping import Called, Compiled, kernel_reader, module_reader, tensors_of, values_of
+from fastpg.torch.reading import ModuleParameters, is_compiled, read_module, with_scaling
+from fastpg.torch.stepping import Compiled, kernel_reader, module_reader, tensors_of, values_of, who_acts
+
+IN_TRAIN_MODE = "log_probs are of the calls that acted, and the ratios of ppo_loss begin away from 1"
 
 
 class Batch(batches.Batch[Tensor]):
@@ -136,23 +131,18 @@ def collect(
     (torch.Size([100, 8, 4]), torch.float32)
     """
     where = "collect()"
-    require_normalizer(where, normalizer)
-    if action_scaling is None and isinstance(module, nn.Module):
-        action_scaling = getattr(module, "action_scaling", None)
     if out is not None and not isinstance(out, Batch):
         raise TypeError(f"{where}: out must be a Batch of fastpg.torch.collect, got {_check.shown(out)}")
-    kernels_act = _is_compiled(where, module, log_std)
-    kernels_read = value is None or _is_compiled(f"{where}: value", value)
-    if not kernels_act:
-        warn_of_training(where, "module", require_module(where, "module", module))
+    actor = who_acts(where, module, log_std, action_scaling, normalizer, IN_TRAIN_MODE)
+    kernels_read = value is None or is_compiled(f"{where}: value", value)
     if value is not None and not kernels_read:
-        warn_of_training(where, "value", require_module(where, "value", value))
-    if kernels_act and (isinstance(env, VectorEnv) or is_native(env)):
+        warn_of_training(where, "value", require_module(where, "value", value), IN_TRAIN_MODE, stacklevel=2)
+    if isinstance(actor, Compiled) and (isinstance(env, VectorEnv) or is_native(env)):
         stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
         given = stage.env.observation_space, stage.env.action_space
-        policy = _policy(where, module, log_std, *given)
+        policy = actor.read(*given)
         scales = acted.action_scaling(
-            where, given[1], action_scaling, stacklevel=2, squash=policy.actions.squash
+            where, given[1], actor.action_scaling, stacklevel=2, squash=policy.actions.squash
         )
         weights = Weights(with_scaling(where, policy) if scales else policy.network, policy.theta)
         critic = _critic(where, given[0], value) if value is not None and kernels_read else None
@@ -166,13 +156,6 @@ def collect(
         raise ValueError(
             f"{where}: out goes with native environments and modules that the kernels run; here Python steps"
         )
-    actor: Compiled | Called
-    if kernels_act:
-        actor = Compiled(
-            where, functools.partial(_policy, where, module, log_std), action_scaling, normalizer
-        )
-    else:
-        actor = Called(where, module, log_std, action_scaling, normalizer)
     if is_native(env):
         stage = rollouts.set_stage(where, env, num_envs, seed, env_params)
         env = VectorEnv(
@@ -188,38 +171,6 @@ def collect(
             reader_of = module_reader(where, value)
         fields |= values_of(fields, reader_of)
     return Batch(**fields)
-
-
-def _is_compiled(where: str, module: Any, log_std: Tensor | None = None) -> bool:
-    """Return whether the kernels run a module, if it is a right one; what is wrong is said later."""
-    try:
-        read_if_compiled(where, module, log_std=log_std)
-    except NotCompiled:
-        return False
-    except (TypeError, ValueError):
-        pass
-    return True
-
-
-def _policy(
-    where: str,
-    module: Any,
-    log_std: Tensor | None,
-    observation_space: Space[Any],
-    action_space: Space[Any],
-) -> ModuleParameters:
-    """Read a module as an environment's policy."""
-    if getattr(module, "squash", False) and getattr(module, "action_space", None) is None:
-        return read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
-    read = read_module(where, module, log_std=log_std)  # as other functions do: it is kept
-    options = {"squash": read.actions.squash, "state_dependent_std": read.actions.state_dependent_std}
-    wanted = (
-        spaces.observations(where, observation_space).shape,
-        spaces.actions(where, action_space, **options).shape,
-    )
-    if (read.observations.shape, read.actions.shape) != wanted:
-        read = read_module(where, module, action_space, observation_space=observation_space, log_std=log_std)
-    return read
 
 
 def _critic(where: str, observation_space: Space[Any], module: Any) -> ModuleParameters:

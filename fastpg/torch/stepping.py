@@ -1,6 +1,7 @@
-"""Rollouts that Python steps, for torch: who acts in them, and the batch that comes of them."""
+"""Who acts with a torch module, the kernels or torch; and the batch that comes of steps by Python."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,21 +14,24 @@ from torch import Tensor, nn
 from fastpg import acted, spaces
 from fastpg.batches.batch import by_step
 from fastpg.batches.collector import Collector, Rows
-from fastpg.batches.stepped import batch_of, policy_collector
+from fastpg.batches.stepped import batch_of, policy_collector, weights_of
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv
-from fastpg.networks.normalizer import ObservationNormalizer
-from fastpg.networks.policy import Policy
+from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
+from fastpg.networks.policy import HasSpaces, Policy
 from fastpg.networks.weights import Weights, evaluate_rows
-from fastpg.torch.module_collector import ModuleCollector, as_tensors
+from fastpg.torch.module_actor import ModuleActor, as_tensors
+from fastpg.torch.module_collector import ModuleCollector
 from fastpg.torch.outputs import (
     Outputs,
     called,
     log_prob_and_entropy,
     read_values,
     require_finite,
+    require_module,
     squashes,
+    warn_of_training,
 )
-from fastpg.torch.reading import ModuleParameters
+from fastpg.torch.reading import ModuleParameters, is_compiled, read_policy
 
 Begin = tuple[Collector, NDArray[np.float32]]
 # (observations in the form of the space as tensors, how many) -> V (B,)
@@ -44,22 +48,29 @@ class Compiled:
         action_scaling: bool | None,
         normalizer: ObservationNormalizer | None,
     ) -> None:
-        self._where, self._read = where, read
-        self._scaling, self._normalizer = action_scaling, normalizer
+        self.read, self.action_scaling = read, action_scaling
+        self._where, self._normalizer = where, normalizer
+
+    def actor(self, env: HasSpaces) -> Weights:
+        """Return what `play_episodes` has act in an environment."""
+        return weights_of(self._where, self._policy_for(env), self._normalizer)
+
+    def _policy_for(self, env: HasSpaces) -> Policy:
+        given = env.observation_space, env.action_space
+        read = self.read(*given)
+        squash = read.actions.squash
+        scales = acted.action_scaling(
+            self._where, env.action_space, self.action_scaling, stacklevel=5, squash=squash
+        )
+        return Policy.of_shape(
+            self._where, given, read.hidden, read.activation, read.theta, squash=squash,
+            state_dependent_std=read.actions.state_dependent_std, action_scaling=scales,
+        )  # fmt: skip
 
     def begin(self, env: GymnasiumEnv, seed: int) -> Begin:
         """Return what `play` steps an environment with."""
         self.observation_space = env.observation_space
-        given = env.observation_space, env.action_space
-        read = self._read(*given)
-        squash = read.actions.squash
-        scales = acted.action_scaling(
-            self._where, env.action_space, self._scaling, stacklevel=4, squash=squash
-        )
-        self._policy = Policy.of_shape(
-            self._where, given, read.hidden, read.activation, read.theta, squash=squash,
-            state_dependent_std=read.actions.state_dependent_std, action_scaling=scales,
-        )  # fmt: skip
+        self._policy = self._policy_for(env)
         return policy_collector(self._where, env, self._policy, seed, self._normalizer)
 
     def batch(self, rows: Rows) -> dict[str, Any]:
@@ -83,26 +94,32 @@ class Called:
         self._where, self._module = where, module
         self._scaling, self._normalizer = action_scaling, normalizer
 
-    def begin(self, env: GymnasiumEnv, seed: int) -> Begin:
-        """Return what `play` steps an environment with."""
-        self.observation_space = env.observation_space
+    def actor(self, env: HasSpaces, stacklevel: int = 4) -> ModuleActor:
+        """Return what `play_episodes` has act in an environment."""
         actions = spaces.actions(self._where, env.action_space, squash=squashes(self._where, self._module))
         scales = acted.action_scaling(
-            self._where, env.action_space, self._scaling, stacklevel=4, squash=actions.squash
+            self._where, env.action_space, self._scaling, stacklevel=stacklevel, squash=actions.squash
         )
         if scales:
             spaces.require_scalable(self._where, actions)
-        self._collector = ModuleCollector(
-            self._where, env, self._module, seed, actions=actions, log_std=self._log_std, scales=scales,
+        observations = spaces.observations(self._where, env.observation_space)
+        if self._normalizer is not None:
+            self._normalizer.check_fits(self._where, "env", observations)
+        return ModuleActor(
+            self._where, self._module, observations, actions, log_std=self._log_std, scales=scales,
             normalizer=self._normalizer,
         )  # fmt: skip
-        if self._normalizer is not None:
-            self._normalizer.check_fits(self._where, "env", self._collector.observations)
+
+    def begin(self, env: GymnasiumEnv, seed: int) -> Begin:
+        """Return what `play` steps an environment with."""
+        self.observation_space = env.observation_space
+        self._actor = self.actor(env, stacklevel=5)
+        self._collector = ModuleCollector(env, self._actor, seed)
         return self._collector, np.empty(0, np.float32)
 
     def batch(self, rows: Rows) -> dict[str, Any]:
         """Return the fields of a Batch of rows, as tensors, with V if the module returns it."""
-        actions, form, shape = self._collector.actions, self._collector.observations, rows.rewards.shape
+        actions, form, shape = self._actor.actions, self._actor.observations, rows.rewards.shape
         steps = self._collector.outputs
         outputs = Outputs(
             *(None if one[0] is None else torch.cat(one) for one in zip(*steps, strict=True))  # type: ignore[arg-type]
@@ -137,9 +154,28 @@ class Called:
         return fields
 
     def _own_value(self, obs: Any, count: int) -> Tensor:
-        value = self._collector.say(obs, count).value
+        value = self._actor.say(obs, count).value
         assert value is not None
         return value
+
+
+def who_acts(
+    where: str,
+    module: Any,
+    log_std: Tensor | None,
+    action_scaling: bool | None,
+    normalizer: ObservationNormalizer | None,
+    in_train_mode: str,
+) -> Compiled | Called:
+    """Return what acts with a module; `in_train_mode` says what follows from a mode that is not meant."""
+    require_normalizer(where, normalizer)
+    if action_scaling is None and isinstance(module, nn.Module):
+        action_scaling = getattr(module, "action_scaling", None)
+    if is_compiled(where, module, log_std):
+        read = functools.partial(read_policy, where, module, log_std)
+        return Compiled(where, read, action_scaling, normalizer)
+    warn_of_training(where, "module", require_module(where, "module", module), in_train_mode, stacklevel=3)
+    return Called(where, module, log_std, action_scaling, normalizer)
 
 
 def tensors_of(batch: Any) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from fastpg import _check, files
 from fastpg.batches.evaluate import played
 from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv
-from fastpg.errors import without_place
+from fastpg.errors import stepped_for
 from fastpg.networks.policy import Policy, require_policy
+from fastpg.networks.weights import Weights
 from fastpg.video.files import ENDINGS, Frame, can_encode, encoded, steps_a_frame
 from fastpg.video.pictures import MAX_RATE, MIN_RATE, picture, rate_of, seen
 
@@ -111,13 +112,11 @@ def render(
         rate = rate or rate_of(env)
         every = steps_a_frame(path.suffix, rate)
         playing = played(
-            env, policy.network, theta, returns, lengths, deterministic=deterministic, seed=seed,
+            env, Weights(policy.network, theta), returns, lengths, deterministic=deterministic, seed=seed,
             max_steps=max_steps,
         )  # fmt: skip
-        try:
+        with stepped_for(where):
             content = encoded(where, path, _frames(where, env, playing, every), rate / every)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{where}: {without_place(error)}") from error
     files.write(where, path, content)
     return returns, lengths
 

@@ -15,7 +15,6 @@ import fastpg
 from fastpg import _core, reference
 from fastpg.batches.collector import Collector
 from fastpg.batches.episodes import episode_sums
-from fastpg.batches.evaluate import play_stepped
 from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
@@ -578,9 +577,7 @@ def test_collect_begins_anew_after_others_have_used_the_environment(mode, other)
 
 
 def evaluated(env, **options):
-    with opened("test", env, None) as wrapped:
-        policy = fastpg.Policy(wrapped.observation_space, wrapped.action_space)
-        return play_stepped(wrapped, policy.network, policy.theta, deterministic=True, seed=0, **options)
+    return fastpg.evaluate(env, fastpg.Policy.for_env(env), **options)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -342,6 +342,8 @@ def test_a_failure_while_running_is_the_users_own_sentence(which, jit):
     with pytest.raises(error, match=rf"^estimate_gradient\(\): Mine.step\(\) {says}"):
         fastpg.estimate_gradient(env, policy, horizon=40, num_envs=100)
     vector = fastpg.make(env, num_envs=300)
+    with pytest.raises(error, match=rf"^evaluate\(\): Mine.step\(\) {says}"):
+        fastpg.evaluate(vector, policy, max_steps=50)  # which Python steps
     vector.reset(seed=0)
     with pytest.raises(error, match=rf"^VectorEnv.step\(\): Mine.step\(\) {says}") as caught:
         for _ in range(100):

@@ -197,6 +197,24 @@ def collect_arguments(draw):
 
 
 @st.composite
+def evaluate_arguments(draw):
+    layers = nn.Linear(4, 5), draw(one_of([nn.Tanh(), nn.GELU()])), nn.Linear(5, 2)  # torch calls the second
+    given = {"env": draw(one_of(["CartPole-v1", "gym:CartPole-v1"])), "module": nn.Sequential(*layers)}
+    given |= {"episodes": draw(one_of([1, 3])), "deterministic": draw(st.booleans()), "seed": 3}
+    normalizer = fastpg.ObservationNormalizer(spaces.Box(-1, 1, (4,)))
+    return given | {
+        "max_steps": draw(one_of([1, 9])), "normalizer": draw(one_of([None, normalizer])),
+        "action_scaling": draw(one_of([None, False])), "log_std": None,
+    }  # fmt: skip
+
+
+def check_evaluate(given, result):
+    returns, lengths = result
+    assert returns.shape == lengths.shape == (given["episodes"],)
+    assert torch.equal(returns, lengths.double())  # CartPole pays 1 a step
+
+
+@st.composite
 def scatter_arguments(draw):
     rollout = fastpg.torch.collect("CartPole-v1", nn.Linear(4, 2), draw(one_of([1, 40])), num_envs=2)
     return {"self": rollout, "values": torch.from_numpy(numbers(rollout.num_episodes, np.float32, 0))}
@@ -350,6 +368,17 @@ CALLS = {
                "out": ("horizon",), "horizon": ("out",), "num_envs": ("out",)},
         odd={"module": ODD_MODULES, "value": ODD_MODULES, "env": ODD_ENVS},
         writes=frozenset(["out"]),
+    ),
+    "torch.evaluate": Call(
+        fastpg.torch.evaluate,
+        evaluate_arguments(),
+        ("evaluate()",),
+        check_evaluate,
+        words=WORDS | {
+            "module": (*WORDS["module"], "policy"), "env": ("env_id", "policy", "module", "Gymnasium"),
+            "log_std": (*WORDS["log_std"], "module"),
+        },
+        odd={"module": ODD_MODULES, "env": ODD_ENVS, "log_std": ODD_LOG_STD},
     ),
     "torch.Batch.scatter_final": Call(
         fastpg.torch.Batch.scatter_final, scatter_arguments(), ("Batch.scatter_final()",), fixed=SELF

@@ -190,7 +190,8 @@ def memory(value: Any) -> Any:
     if isinstance(value, fastpg.Policy | fastpg.ValueFunction):
         return value.theta.tobytes()
     if type(value).__module__ == "torch" and hasattr(value, "untyped_storage"):
-        return bytes(value.untyped_storage()) if value.numel() < 10**6 else None
+        is_here = value.device.type == "cpu" and value.numel() < 10**6
+        return bytes(value.untyped_storage()) if is_here else None
     if isinstance(value, np.ndarray):
         while isinstance(value.base, np.ndarray):
             value = value.base
