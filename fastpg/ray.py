@@ -16,7 +16,7 @@ from gymnasium.vector import VectorEnv
 from fastpg import _check, _core
 from fastpg.algorithms import Algorithm
 from fastpg.envs.custom.jit import JitEnv
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.system import build_info, set_num_threads
 from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, Plan, Report, run_all, to_the_ends

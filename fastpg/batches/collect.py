@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, spaces
 from fastpg.batches.batch import Batch
 from fastpg.batches.stepped import collect_stepped
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.envs.native.registry import DEFAULT_NUM_ENVS, NativeEnv, is_native, native_env
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer

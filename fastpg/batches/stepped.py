@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import opened
 from fastpg.envs.gymnasium.under_way import known, leave, remember
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.vector import VectorEnv

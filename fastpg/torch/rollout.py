@@ -12,7 +12,7 @@ from fastpg import _check, acted, spaces
 from fastpg.batches import batch as batches
 from fastpg.batches import collect as rollouts
 from fastpg.batches.stepped import normalized, play
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer

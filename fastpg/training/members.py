@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.algorithms import Algorithm
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, opened
 from fastpg.envs.native.registry import NativeEnv, is_native
 from fastpg.errors import SaveError
 from fastpg.networks.policy import Policy

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from fastpg import _check, files
 from fastpg.distributed.communicator import Communicator
 from fastpg.distributed.ranks import Ranks, together
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, opened
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fastpg import _check, files
 from fastpg.batches.evaluate import played
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.errors import without_place
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.video.files import ENDINGS, Frame, can_encode, encoded, steps_a_frame

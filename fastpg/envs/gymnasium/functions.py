@@ -1,0 +1,71 @@
+"""Environments that functions of users make: a vector environment, or single ones side by side."""
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+
+from fastpg import _check
+from fastpg.envs.gymnasium.ready import ready
+
+EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
+
+# Environments that functions of users returned, without their wrappers, by identity.
+_returned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def made_by_function(
+    where: str,
+    factory: EnvFactory,
+    params: Mapping[str, Any],
+    count: int,
+    num_envs: int | None,
+    vectorization_mode: Any,
+) -> VectorEnv[Any, Any, Any]:
+    """Make what a function of the user makes: a vector environment, or `count` single ones."""
+    if vectorization_mode == "vector_entry_point":
+        raise ValueError(
+            f"{where}: vectorization_mode must be 'sync' or 'async' for a function, "
+            f"got {vectorization_mode!r}"
+        )
+
+    make_one = functools.partial(_made_by, where, factory, params)
+    first = make_one()
+    if isinstance(first, VectorEnv):
+        try:
+            return ready(where, first, None, num_envs, vectorization_mode)
+        except BaseException:
+            first.close()
+            raise
+    if not isinstance(first, gymnasium.Env):
+        raise TypeError(
+            f"{where}: env_id must be a function that returns a gymnasium.Env or a "
+            f"gymnasium.vector.VectorEnv, it returned {_check.shown(first)}"
+        )
+    for space in ("observation_space", "action_space"):
+        if not isinstance(getattr(first, space, None), gymnasium.Space):
+            raise TypeError(
+                f"{where}: env_id returned an environment without an {space}: {_check.shown(first)}"
+            )
+    if vectorization_mode == "async":
+        first.close()
+        return AsyncVectorEnv([make_one] * count)
+    return SyncVectorEnv([lambda: first, *[make_one] * (count - 1)])
+
+
+def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
+    """Return what a function of the user makes, which has to be another environment at each call."""
+    _check.takes(where, "env_id", factory, **params)
+    made = factory(**params)
+    if isinstance(made, gymnasium.Env):
+        inner = made.unwrapped
+        if _returned.get(id(inner)) is inner:
+            raise ValueError(
+                f"{where}: env_id is a function that returned the same environment twice, "
+                f"{_check.shown(made)}; make a new one in it, as lambda: gymnasium.make(...)"
+            )
+        _returned[id(inner)] = inner
+    return made
