@@ -115,6 +115,70 @@ def test_every_way_to_step_an_id_trains(mode):
     assert run.num_steps >= 300
 
 
+def called_with(options, name):
+    """Call a function that plays CartPole; return the mean length of its episodes."""
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    if name == "train":
+        how = {key: options[key] for key in options.keys() & {"vectorization_mode", "reset_options"}}
+        params = {key: options[key] for key in options.keys() - how.keys()}
+        run = fastpg.train(
+            "gym:CartPole-v1", policy=policy, horizon=16, total_steps=200, env_params=params, **how
+        )
+        return np.nanmean(run.history["mean_length"])
+    if name == "evaluate":
+        return fastpg.evaluate("gym:CartPole-v1", policy, episodes=8, **options)[1].mean()
+    if name == "estimate_gradient":
+        return fastpg.estimate_gradient("gym:CartPole-v1", policy, episodes=8, **options).mean_length
+    return fastpg.collect("gym:CartPole-v1", policy, 64, num_envs=2, **options).episode_lengths.mean()
+
+
+PLAYERS = ["train", "evaluate", "estimate_gradient", "collect"]
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_whoever_plays_an_id_takes_the_same_options(name):
+    assert called_with({"max_episode_steps": 3}, name) == 3
+    assert called_with({"vectorization_mode": "async"}, name) > 3
+    assert called_with({"reset_options": {"low": 0.15, "high": 0.16}}, name) < 12  # nearly fallen over
+    assert called_with({"wrappers": [lambda env: TimeLimit(env, 4)]}, name) == 4
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"max_episode_steps": 0}, ValueError, ["max_episode_steps must be an integer from 1", "got 0"]),
+        ({"max_episode_steps": "9"}, TypeError, ["max_episode_steps must be an integer from 1", "got '9'"]),
+        ({"id": "Pong"}, TypeError, ["unexpected argument 'id'"]),
+        ({"reset_options": 3}, TypeError, ["reset_options must be a mapping, got 3"]),
+        ({"vectorization_mode": "threads"}, ValueError, ["vectorization_mode must be one of 'sync'"]),
+    ],
+    ids=str,
+)
+def test_whoever_plays_an_id_refuses_the_same_options(name, options, error, words):
+    refuse(lambda: called_with(options, name), error, f"{name}(): ", *words)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", fastpg.make("CartPole-v1", 2)], ids=["id", "vector"])
+@pytest.mark.parametrize("options", [{"vectorization_mode": "sync"}, {"reset_options": {}}], ids=str)
+def test_collect_refuses_options_of_stepping_where_nothing_is_stepped_by_python(env, options):
+    words = [f"collect(): {min(options)} goes with Gymnasium's environments, not native ones"]
+    refuse(lambda: fastpg.collect(env, fastpg.Policy.for_env(env), 4, **options), ValueError, *words)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"max_episode_steps": 50}, ["unexpected argument 'max_episode_steps'", "'gym:CartPole-v1' is"]),
+        ({"env_params": {}}, ["unexpected argument 'env_params'", "its entries themselves"]),
+    ],
+    ids=str,
+)
+def test_a_native_id_says_where_an_argument_belongs(params, words):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    refuse(lambda: fastpg.collect("CartPole-v1", policy, 4, **params), TypeError, "collect(): ", *words)
+
+
 FEW_STEPS = [fastpg.VPG(value_epochs=1), fastpg.PPO(epochs=2, minibatches=3)]
 
 

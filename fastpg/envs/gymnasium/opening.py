@@ -47,12 +47,7 @@ def opened(
     _check.mapping(where, "reset_options", reset_options)
     own_params, use_action_mask = take_use_action_mask(where, params)
     if is_native(env_id):
-        for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
-            if value is not None:
-                advice = f"; {FORCED + env_id!r} is Gymnasium's own" if isinstance(env_id, str) else ""
-                raise ValueError(
-                    f"{where}: {option} goes with Gymnasium's environments, not native ones{advice}"
-                )
+        refuse_options(where, env_id, vectorization_mode, reset_options)
         yield native_env(where, env_id, params or {})
         return
     params = own_params
@@ -83,6 +78,14 @@ def opened(
         raise
     if made is not env_id:
         made.close()
+
+
+def refuse_options(where: str, env_id: Any, vectorization_mode: Any, reset_options: Any) -> None:
+    """Require that a native environment is given none of the options of those that Python steps."""
+    for option, value in (("vectorization_mode", vectorization_mode), ("reset_options", reset_options)):
+        if value is not None:
+            advice = f"; {FORCED + env_id!r} is Gymnasium's own" if isinstance(env_id, str) else ""
+            raise ValueError(f"{where}: {option} goes with Gymnasium's environments, not native ones{advice}")
 
 
 def _made(

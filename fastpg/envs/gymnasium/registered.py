@@ -12,12 +12,22 @@ from fastpg import _check
 from fastpg.envs.native.registry import closest_id, is_native, list_envs, native_env
 
 FORCED = "gym:"  # before an id: Gymnasium's environment even where there is a native one
+TAKEN = ("id", "num_envs", "vectorization_mode")  # arguments of make_vec that are not the environment's
+OF_COPIES = ("wrappers", "vector_kwargs")  # for which a class that steps all by itself has no use
+MAX_LIMIT = 2**31 - 1  # steps of an episode
 
 
 def made_by_id(
     where: str, env_id: str, params: Mapping[str, Any], num_envs: int, vectorization_mode: Any
 ) -> VectorEnv[Any, Any, Any]:
     """Make an environment of Gymnasium's registry."""
+    for name in TAKEN:
+        if name in params:
+            raise TypeError(f"{where}: unexpected argument {name!r}, which is no parameter of an environment")
+    if params.get("max_episode_steps") not in (None, -1):  # -1: Gymnasium's word for no limit
+        _check.integer(where, "max_episode_steps", params["max_episode_steps"], 1, MAX_LIMIT)
+    if vectorization_mode is None and any(params.get(name) for name in OF_COPIES):
+        vectorization_mode = "sync"
     with naming(where, env_id):
         made: VectorEnv[Any, Any, Any] = gymnasium.make_vec(
             env_id.removeprefix(FORCED), num_envs=num_envs, vectorization_mode=vectorization_mode, **params
