@@ -408,6 +408,27 @@ class Broken(VectorEnv):
         return self.result
 
 
+def pool(batch_size):
+    """Return a vector environment that says of its batches what EnvPool's do."""
+    env = Broken()
+    env.config = {"num_envs": 2, "batch_size": batch_size}
+    return env
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_a_pool_of_asynchronous_batches_is_refused_where_it_is_stepped(name):
+    policy = fastpg.Policy.for_env(pool(1), hidden=(4,))
+    play = {
+        "train": lambda env: fastpg.train(env, **SHORT),
+        "evaluate": lambda env: fastpg.evaluate(env, policy, episodes=2, max_steps=4),
+        "estimate_gradient": lambda env: fastpg.estimate_gradient(env, policy, horizon=4),
+        "collect": lambda env: fastpg.collect(env, policy, 4),
+    }[name]
+    words = ["returns 1 of its 2 environments", "not supported", "leave batch_size out"]
+    refuse(lambda: play(pool(1)), ValueError, f"{name}(): Broken ", *words)
+    play(pool(2))
+
+
 NAN_OBS = np.array([[0, 0, 0], [0, np.nan, 0]], np.float32)
 
 

@@ -1,5 +1,6 @@
 """Vector environments that were made already: what is required of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -29,6 +30,18 @@ def ready(
     if isinstance(inner, SyncVectorEnv) and len({id(one.unwrapped) for one in inner.envs}) < env.num_envs:
         raise ValueError(f"{where}: env_id is a SyncVectorEnv that holds one environment several times")
     return env
+
+
+def require_whole_batches(label: str, env: VectorEnv[Any, Any, Any]) -> None:
+    """Require that a step returns all environments; EnvPool's returns `batch_size` of them."""
+    config = getattr(env.unwrapped, "config", None)
+    size = config.get("batch_size") if isinstance(config, Mapping) else None
+    if isinstance(size, int) and 0 < size < env.num_envs:
+        raise ValueError(
+            f"{label} has a batch_size of {size}, so that each step returns {size} of its {env.num_envs} "
+            "environments; such asynchronous batches are not supported: leave batch_size out, or make it "
+            "equal to num_envs"
+        )
 
 
 def _require_described(where: str, env: VectorEnv[Any, Any, Any]) -> None:

@@ -14,6 +14,7 @@ from fastpg.envs.gymnasium.asked_masks import METHOD, asking
 from fastpg.envs.gymnasium.final_obs import final_batch
 from fastpg.envs.gymnasium.flatten import Rows
 from fastpg.envs.gymnasium.info_masks import IN_INFOS, KEY, are_in, read_masks
+from fastpg.envs.gymnasium.ready import require_whole_batches
 from fastpg.envs.gymnasium.under_way import leave
 from fastpg.envs.native.registry import USE_ACTION_MASK
 from fastpg.errors import EnvError
@@ -41,6 +42,7 @@ class Stepper:
         wants_final: bool = False,
         all_ends: bool = False,
     ) -> None:
+        require_whole_batches(env.label, env.env)
         self._owner = env
         self._env = env.env
         self._mode = env.autoreset
