@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from gymnasium.vector import AsyncVectorEnv
+
 from fastpg import _check, files
 from fastpg.distributed.communicator import Communicator
 from fastpg.distributed.ranks import Ranks, together
@@ -137,6 +139,8 @@ def resume(
             vectorization_mode=settings.get("vectorization_mode"),
             reset_options=settings["reset_options"] if is_gymnasium else None, ranks=ranks,
         ) as environment:  # fmt: skip
+            if isinstance(environment, GymnasiumEnv) and settings["env_id"] == AsyncVectorEnv.__name__:
+                environment.id = settings["env_id"]  # so older runs call what a function makes
             if fingerprint(where, env_id, environment) != settings["environment"]["fingerprint"]:
                 raise CheckpointError(
                     f"{where}: the environment {environment.id} is not the one that the run was begun in: "

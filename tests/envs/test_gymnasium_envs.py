@@ -701,6 +701,15 @@ def test_an_exception_of_an_environment_is_heard(mode):
         fastpg.train(Bomb, num_envs=2, vectorization_mode=mode, **SHORT)
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_a_function_makes_has_the_name_of_its_class(mode):
+    bad = lambda: Single(BOX, reward=np.nan)  # noqa: E731
+    words = "train(): iteration 0: Single returned the reward nan"
+    refuse(lambda: fastpg.train(bad, vectorization_mode=mode, **SHORT), FloatingPointError, words)
+    run = fastpg.train(Scripted, num_envs=2, vectorization_mode=mode, **SHORT)
+    assert run.config["env_id"] == "Scripted"
+
+
 def test_asynchronous_environments_that_were_handed_in_are_left_open():
     env = AsyncVectorEnv([Scripted] * 2)
     assert fastpg.train(env, **SHORT).num_steps >= 300

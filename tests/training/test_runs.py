@@ -11,12 +11,14 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import AsyncVectorEnv
 
 import fastpg
 from fastpg import _core
 from fastpg.training import metrics, run_folder, state_file, toml
 from tests.support import jit_envs, killed
 from tests.support.finite_mdps import random_mdp
+from tests.support.gymnasium_envs import Scripted
 
 HALF, WHOLE = 20_000, 40_000
 
@@ -185,6 +187,19 @@ def test_environments_of_gymnasium_begin_anew_and_the_agent_goes_on(tmp_path):
         fastpg.resume(tmp_path / "made", env=gymnasium.make_vec("Pendulum-v1", num_envs=2), total_steps=96)
     with pytest.warns(RuntimeWarning):
         assert fastpg.resume(tmp_path / "made", env=made, total_steps=96).num_steps == 96
+
+
+@pytest.mark.parametrize("name", ["Scripted", "AsyncVectorEnv"])
+def test_what_a_function_makes_in_processes_goes_on_also_under_its_older_name(tmp_path, name):
+    settings = {"run": tmp_path / "run", "horizon": 8, "total_steps": 32}
+    if name == "Scripted":
+        fastpg.train(Scripted, num_envs=2, vectorization_mode="async", **settings)
+    else:  # which is what it was called
+        fastpg.train(lambda: AsyncVectorEnv([Scripted] * 2), **settings)
+    with pytest.warns(RuntimeWarning, match="begin anew"):
+        run = fastpg.resume(tmp_path / "run", env=Scripted, total_steps=64)
+    assert run.config["env_id"] == name
+    assert run.num_steps >= 64
 
 
 @pytest.mark.parametrize(

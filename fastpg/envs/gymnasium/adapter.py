@@ -12,6 +12,7 @@ from fastpg.acted import Acted
 from fastpg.action_masks import require_categorical
 from fastpg.envs.autoreset import NAMES_MODES, AutoresetMode
 from fastpg.envs.gymnasium.flatten import Observed
+from fastpg.envs.gymnasium.ready import class_name
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.registry import USE_ACTION_MASK
 from fastpg.envs.native.vector import VectorEnv as NativeVectorEnv
@@ -44,9 +45,10 @@ class GymnasiumEnv:
         env_id: str | None,
         reset_options: Mapping[str, Any],
         use_action_mask: bool | None,
+        name: str | None = None,
     ) -> None:
         registered = getattr(env.spec, "id", None)
-        self.id = env_id or (registered if isinstance(registered, str) else _class_name(env))
+        self.id = env_id or (registered if isinstance(registered, str) else name or class_name(env))
         self.label = f"{where}: {self.id}"
         self.env_id = env_id or (registered if registered in gymnasium.registry else None)
         self.env = env
@@ -65,12 +67,6 @@ class GymnasiumEnv:
         self.uses_action_mask = has_mask if use_action_mask is None else use_action_mask
         if self.uses_action_mask:
             require_categorical(f"{where}: {USE_ACTION_MASK}", self.acted.form)
-
-
-def _class_name(env: VectorEnv[Any, Any, Any]) -> str:
-    """Return the name of the class that a user wrote, also where Gymnasium steps copies of it."""
-    inner = env.unwrapped
-    return type(inner.envs[0].unwrapped if isinstance(inner, SyncVectorEnv) else inner).__name__
 
 
 def _autoreset_mode(where: str, name: str, env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

@@ -9,7 +9,7 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from fastpg import _check
-from fastpg.envs.gymnasium.ready import ready
+from fastpg.envs.gymnasium.ready import class_name, ready
 
 EnvFactory = Callable[..., gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]]
 
@@ -24,8 +24,8 @@ def made_by_function(
     count: int,
     num_envs: int | None,
     vectorization_mode: Any,
-) -> VectorEnv[Any, Any, Any]:
-    """Make what a function of the user makes: a vector environment, or `count` single ones."""
+) -> tuple[VectorEnv[Any, Any, Any], str]:
+    """Make what a function of the user makes, a vector environment or `count` single ones; name its class."""
     if vectorization_mode == "vector_entry_point":
         raise ValueError(
             f"{where}: vectorization_mode must be 'sync' or 'async' for a function, "
@@ -36,7 +36,7 @@ def made_by_function(
     first = make_one()
     if isinstance(first, VectorEnv):
         try:
-            return ready(where, first, None, num_envs, vectorization_mode)
+            return ready(where, first, None, num_envs, vectorization_mode), class_name(first)
         except BaseException:
             first.close()
             raise
@@ -50,10 +50,11 @@ def made_by_function(
             raise TypeError(
                 f"{where}: env_id returned an environment without an {space}: {_check.shown(first)}"
             )
+    name = type(first.unwrapped).__name__  # which nobody can ask processes for
     if vectorization_mode == "async":
         first.close()
-        return AsyncVectorEnv([make_one] * count)
-    return SyncVectorEnv([lambda: first, *[make_one] * (count - 1)])
+        return AsyncVectorEnv([make_one] * count), name
+    return SyncVectorEnv([lambda: first, *[make_one] * (count - 1)]), name
 
 
 def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:

@@ -60,9 +60,9 @@ def opened(
                 f"{where}: num_envs must be at least the number of ranks, {ranks.size}, got {count}"
             )
         count, given = ranks.share_of(count), None  # how many a vector environment should have is seen below
-    made, name = _made(where, env_id, params or {}, count, given, vectorization_mode)
+    made, made_id, name = _made(where, env_id, params or {}, count, given, vectorization_mode)
     try:
-        env = GymnasiumEnv(where, made, name, reset_options or {}, use_action_mask)
+        env = GymnasiumEnv(where, made, made_id, reset_options or {}, use_action_mask, name)
         if ranks is not None:
             counts = ranks.exchange(env.num_envs)
             env.first_env, env.all_envs = sum(counts[: ranks.rank]), sum(counts)
@@ -95,23 +95,24 @@ def _made(
     count: int,
     num_envs: int | None,
     vectorization_mode: Any,
-) -> tuple[VectorEnv[Any, Any, Any], str | None]:
-    """Return the vector environment that is meant, and the id if there is one; of new ones make `count`."""
+) -> tuple[VectorEnv[Any, Any, Any], str | None, str | None]:
+    """Return the vector environment that is meant, with its id or name; of new ones make `count`."""
     task = _mujoco_task(where, env_id, vectorization_mode)
-    name = env_id if isinstance(env_id, str) else None
+    own_id = env_id if isinstance(env_id, str) else None
     if isinstance(env_id, VectorEnv):
-        return ready(where, env_id, params, num_envs, vectorization_mode), name
+        return ready(where, env_id, params, num_envs, vectorization_mode), None, None
     if task is not None:
-        return make_mujoco(where, task, count, **{**params, "autoreset": "same_step"}), name
+        return make_mujoco(where, task, count, **{**params, "autoreset": "same_step"}), own_id, None
     if isinstance(env_id, str):
-        return made_by_id(where, env_id, params, count, vectorization_mode), name
+        return made_by_id(where, env_id, params, count, vectorization_mode), own_id, None
     if isinstance(env_id, gymnasium.Env):
         raise TypeError(
             f"{where}: env_id is a single gymnasium.Env, {_check.shown(env_id)}; pass a function that makes "
             "one, as lambda: gymnasium.make(...), or a gymnasium.vector.VectorEnv"
         )
     if callable(env_id) and (not isinstance(env_id, type) or issubclass(env_id, gymnasium.Env | VectorEnv)):
-        return made_by_function(where, env_id, params, count, num_envs, vectorization_mode), name
+        made, name = made_by_function(where, env_id, params, count, num_envs, vectorization_mode)
+        return made, None, name
     hint = "; decorate it with fastpg.jit_env(...)" if isinstance(env_id, type) else ""
     raise TypeError(
         f"{where}: env_id must be a string, an environment that FiniteMDP, jit_env or load_env made, a "

@@ -32,6 +32,12 @@ def ready(
     return env
 
 
+def class_name(env: VectorEnv[Any, Any, Any]) -> str:
+    """Return the name of the class that a user wrote, also where Gymnasium steps copies of it."""
+    inner = env.unwrapped
+    return type(inner.envs[0].unwrapped if isinstance(inner, SyncVectorEnv) else inner).__name__
+
+
 def require_whole_batches(label: str, env: VectorEnv[Any, Any, Any]) -> None:
     """Require that a step returns all environments; EnvPool's returns `batch_size` of them."""
     config = getattr(env.unwrapped, "config", None)
