@@ -113,7 +113,7 @@ class Loop:
             if self._any_rank(self.callbacks.catch_up(progress())) and not stopped_because:
                 stopped_because = "callback"
             while not stopped_because:
-                self.trainer.run(SLICE_SECONDS, self._capacity(agent.num_steps), self.records)
+                self.trainer.run(SLICE_SECONDS, self._capacity(agent.num_steps), self.records, self.where)
                 self.policy.written()  # a callback may have made a torch module of it
                 if self.value is not None:
                     self.value.written()

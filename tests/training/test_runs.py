@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import gymnasium
@@ -221,6 +222,18 @@ def test_what_cannot_be_the_same_is_a_sentence(folder, old, new, sentence):
     rewrite(folder, old, new)
     with pytest.raises(fastpg.CheckpointError, match=f"(?s)^resume.*{sentence}"):
         fastpg.resume(folder)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "gym:CartPole-v1"])
+def test_an_iteration_that_fails_names_who_was_called(tmp_path, env_id):
+    algorithm = fastpg.Reinforce(learning_rate=1e38)  # diverges
+    with pytest.raises(FloatingPointError, match=r"^train\(\): iteration \d: "):
+        fastpg.train(env_id, algorithm, run=tmp_path / "run", horizon=16, hidden=(8,))
+    with (
+        pytest.raises(FloatingPointError, match=r"^resume\(\): iteration \d: "),
+        warnings.catch_warnings(action="ignore"),  # Gymnasium's environments begin anew
+    ):
+        fastpg.resume(tmp_path / "run")
 
 
 def test_another_build_is_warned_of(folder):
