@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import functools
+import math
 import os
 import time
 import warnings
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.algorithms import Algorithm
+from fastpg.batches.episodes import none_has_ended
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv
 from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, opened
 from fastpg.envs.native.registry import NativeEnv, is_native
@@ -178,6 +180,7 @@ class Compiled(Members):
     def __init__(self, where: str, plan: Plan, stack: contextlib.ExitStack) -> None:
         super().__init__(where, plan, stack)
         self._envs: dict[int, Any] = {}
+        self._heard = False  # of a run in which no episode ends
         self._begun = [self._begin(k) for k in range(len(self))]
 
     def _begin(
@@ -217,6 +220,10 @@ class Compiled(Members):
                 for network in self._begun[k][1:3]:
                     if network is not None:
                         network.written()  # a callback may have made a torch module of it
+        for k, run in zip(pauses, runs, strict=True):
+            if not self._heard and math.isnan(run.mean_return) and not run.records()["num_episodes"].any():
+                num_envs = self._begun[k][3]["num_envs"]
+                self._heard = none_has_ended(self.place_of(k), run.num_steps, num_envs)
 
     def standing(self, k: int, first: int) -> Standing:
         """Return where a run stands, with the records of its iterations from `first` on."""
