@@ -78,7 +78,7 @@ def play(
         seed = _check.seed(where, seed)
     if num_envs is not None:
         num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
-    with opened(where, env, env_params or None, num_envs=num_envs, **options) as wrapped:
+    with opened(where, env, env_params or None, num_envs=num_envs, argument="env", **options) as wrapped:
         assert isinstance(wrapped, GymnasiumEnv)
         collector, theta = begin(wrapped, seed or 0)
         is_kept = isinstance(env, gymnasium.vector.VectorEnv) and not isinstance(env, VectorEnv | MujocoEnv)

@@ -138,6 +138,7 @@ def resume(
             where, env_id, env_params_of(settings), num_envs=settings["num_envs"],
             vectorization_mode=settings.get("vectorization_mode"),
             reset_options=settings["reset_options"] if is_gymnasium else None, ranks=ranks,
+            argument="env",
         ) as environment:  # fmt: skip
             if isinstance(environment, GymnasiumEnv) and settings["env_id"] == AsyncVectorEnv.__name__:
                 environment.id = settings["env_id"]  # so older runs call what a function makes

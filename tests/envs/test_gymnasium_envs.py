@@ -488,6 +488,23 @@ def test_train_refuses(env_id, options, error, words):
     refuse(lambda: fastpg.train(env_id, **{**SHORT, **options}), error, "train(): ", *words)
 
 
+def test_collect_and_resume_name_their_own_argument(tmp_path):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    fastpg.train(cartpole, run=tmp_path / "run", num_envs=2, **SHORT)
+    for env, error, words in (
+        ("Pong", ValueError, "env 'Pong' is not implemented natively, and Gymnasium has no such id"),
+        ("no_such_module:Env-v0", ValueError, "env 'no_such_module:Env-v0' names a module that is not there"),
+        ("a:b:Env-v0", ValueError, "env must be 'Name-v0' or 'module:Name-v0'"),
+        (3, TypeError, "env must be a string"),
+        (cartpole(), TypeError, "env is a single gymnasium.Env"),
+        (lambda: 3, TypeError, "env must be a function that returns"),
+        (lambda wind: 3, TypeError, "env cannot be called with nothing"),
+        (closed(), ValueError, "env is a VectorEnv that is closed"),
+    ):
+        refuse(lambda env=env: fastpg.collect(env, policy, 4), error, f"collect(): {words}")
+        refuse(lambda env=env: fastpg.resume(tmp_path / "run", env=env), error, f"resume(): {words}")
+
+
 class Later(VectorWrapper):
     """Returns something else from its third step on: by the place in what `step` returns."""
 

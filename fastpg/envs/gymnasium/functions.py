@@ -19,6 +19,7 @@ _returned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 def made_by_function(
     where: str,
+    argument: str,
     factory: EnvFactory,
     params: Mapping[str, Any],
     count: int,
@@ -32,23 +33,23 @@ def made_by_function(
             f"got {vectorization_mode!r}"
         )
 
-    make_one = functools.partial(_made_by, where, factory, params)
+    make_one = functools.partial(_made_by, where, argument, factory, params)
     first = make_one()
     if isinstance(first, VectorEnv):
         try:
-            return ready(where, first, None, num_envs, vectorization_mode), class_name(first)
+            return ready(where, argument, first, None, num_envs, vectorization_mode), class_name(first)
         except BaseException:
             first.close()
             raise
     if not isinstance(first, gymnasium.Env):
         raise TypeError(
-            f"{where}: env_id must be a function that returns a gymnasium.Env or a "
+            f"{where}: {argument} must be a function that returns a gymnasium.Env or a "
             f"gymnasium.vector.VectorEnv, it returned {_check.shown(first)}"
         )
     for space in ("observation_space", "action_space"):
         if not isinstance(getattr(first, space, None), gymnasium.Space):
             raise TypeError(
-                f"{where}: env_id returned an environment without an {space}: {_check.shown(first)}"
+                f"{where}: {argument} returned an environment without an {space}: {_check.shown(first)}"
             )
     name = type(first.unwrapped).__name__  # which nobody can ask processes for
     if vectorization_mode == "async":
@@ -57,15 +58,15 @@ def made_by_function(
     return SyncVectorEnv([lambda: first, *[make_one] * (count - 1)]), name
 
 
-def _made_by(where: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
+def _made_by(where: str, argument: str, factory: EnvFactory, params: Mapping[str, Any]) -> Any:
     """Return what a function of the user makes, which has to be another environment at each call."""
-    _check.takes(where, "env_id", factory, **params)
+    _check.takes(where, argument, factory, **params)
     made = factory(**params)
     if isinstance(made, gymnasium.Env):
         inner = made.unwrapped
         if _returned.get(id(inner)) is inner:
             raise ValueError(
-                f"{where}: env_id is a function that returned the same environment twice, "
+                f"{where}: {argument} is a function that returned the same environment twice, "
                 f"{_check.shown(made)}; make a new one in it, as lambda: gymnasium.make(...)"
             )
         _returned[id(inner)] = inner

@@ -36,11 +36,13 @@ def opened(
     vectorization_mode: Any = None,
     reset_options: Any = None,
     ranks: Ranks | None = None,
+    argument: str = "env_id",
 ) -> Iterator[NativeEnv | GymnasiumEnv]:
     """Find or make the environment that a user means; what is made here is closed at the end.
 
     `num_envs` None means what is usual; `at_most` so many are made where the number is free. Of ranks, each
     makes its share of those that Python steps, and steps all of a vector environment that it is given.
+    `argument` is what the caller calls the environment.
     """
     if vectorization_mode is not None:
         _check.choice(where, "vectorization_mode", vectorization_mode, VECTORIZATION_MODES)
@@ -60,7 +62,7 @@ def opened(
                 f"{where}: num_envs must be at least the number of ranks, {ranks.size}, got {count}"
             )
         count, given = ranks.share_of(count), None  # how many a vector environment should have is seen below
-    made, made_id, name = _made(where, env_id, params or {}, count, given, vectorization_mode)
+    made, made_id, name = _made(where, argument, env_id, params or {}, count, given, vectorization_mode)
     try:
         env = GymnasiumEnv(where, made, made_id, reset_options or {}, use_action_mask, name)
         if ranks is not None:
@@ -90,6 +92,7 @@ def refuse_options(where: str, env_id: Any, vectorization_mode: Any, reset_optio
 
 def _made(
     where: str,
+    argument: str,
     env_id: Any,
     params: Mapping[str, Any],
     count: int,
@@ -100,22 +103,22 @@ def _made(
     task = _mujoco_task(where, env_id, vectorization_mode)
     own_id = env_id if isinstance(env_id, str) else None
     if isinstance(env_id, VectorEnv):
-        return ready(where, env_id, params, num_envs, vectorization_mode), None, None
+        return ready(where, argument, env_id, params, num_envs, vectorization_mode), None, None
     if task is not None:
         return make_mujoco(where, task, count, **{**params, "autoreset": "same_step"}), own_id, None
     if isinstance(env_id, str):
-        return made_by_id(where, env_id, params, count, vectorization_mode), own_id, None
+        return made_by_id(where, argument, env_id, params, count, vectorization_mode), own_id, None
     if isinstance(env_id, gymnasium.Env):
         raise TypeError(
-            f"{where}: env_id is a single gymnasium.Env, {_check.shown(env_id)}; pass a function that makes "
-            "one, as lambda: gymnasium.make(...), or a gymnasium.vector.VectorEnv"
+            f"{where}: {argument} is a single gymnasium.Env, {_check.shown(env_id)}; pass a function that "
+            "makes one, as lambda: gymnasium.make(...), or a gymnasium.vector.VectorEnv"
         )
     if callable(env_id) and (not isinstance(env_id, type) or issubclass(env_id, gymnasium.Env | VectorEnv)):
-        made, name = made_by_function(where, env_id, params, count, num_envs, vectorization_mode)
+        made, name = made_by_function(where, argument, env_id, params, count, num_envs, vectorization_mode)
         return made, None, name
     hint = "; decorate it with fastpg.jit_env(...)" if isinstance(env_id, type) else ""
     raise TypeError(
-        f"{where}: env_id must be a string, an environment that FiniteMDP, jit_env or load_env made, a "
+        f"{where}: {argument} must be a string, an environment that FiniteMDP, jit_env or load_env made, a "
         "gymnasium.vector.VectorEnv or a function that makes environments, "
         f"got {_check.shown(env_id)}{hint}"
     )

@@ -10,25 +10,30 @@ from fastpg import _check
 
 
 def ready(
-    where: str, env: VectorEnv[Any, Any, Any], params: Any, num_envs: int | None, vectorization_mode: Any
+    where: str,
+    argument: str,
+    env: VectorEnv[Any, Any, Any],
+    params: Any,
+    num_envs: int | None,
+    vectorization_mode: Any,
 ) -> VectorEnv[Any, Any, Any]:
     """Return a vector environment that was made already, if it is whole and goes with the other arguments."""
     _require_described(where, env)
     if params:
         raise TypeError(
-            f"{where}: unexpected argument {min(params)!r}: env_id is a VectorEnv that was made already"
+            f"{where}: unexpected argument {min(params)!r}: {argument} is a VectorEnv that was made already"
         )
     if vectorization_mode is not None:
         raise TypeError(f"{where}: vectorization_mode must be None for a VectorEnv that was made already")
     if num_envs is not None and num_envs != env.num_envs:
         raise ValueError(
-            f"{where}: num_envs is {num_envs}, but env_id is a VectorEnv of {env.num_envs}; leave it out"
+            f"{where}: num_envs is {num_envs}, but {argument} is a VectorEnv of {env.num_envs}; leave it out"
         )
     if getattr(env.unwrapped, "closed", False):
-        raise ValueError(f"{where}: env_id is a VectorEnv that is closed")
+        raise ValueError(f"{where}: {argument} is a VectorEnv that is closed")
     inner = env.unwrapped
     if isinstance(inner, SyncVectorEnv) and len({id(one.unwrapped) for one in inner.envs}) < env.num_envs:
-        raise ValueError(f"{where}: env_id is a SyncVectorEnv that holds one environment several times")
+        raise ValueError(f"{where}: {argument} is a SyncVectorEnv that holds one environment several times")
     return env
 
 

@@ -18,7 +18,12 @@ MAX_LIMIT = 2**31 - 1  # steps of an episode
 
 
 def made_by_id(
-    where: str, env_id: str, params: Mapping[str, Any], num_envs: int, vectorization_mode: Any
+    where: str,
+    argument: str,
+    env_id: str,
+    params: Mapping[str, Any],
+    num_envs: int,
+    vectorization_mode: Any,
 ) -> VectorEnv[Any, Any, Any]:
     """Make an environment of Gymnasium's registry."""
     for name in TAKEN:
@@ -28,7 +33,7 @@ def made_by_id(
         _check.integer(where, "max_episode_steps", params["max_episode_steps"], 1, MAX_LIMIT)
     if vectorization_mode is None and any(params.get(name) for name in OF_COPIES):
         vectorization_mode = "sync"
-    with naming(where, env_id):
+    with naming(where, env_id, argument):
         made: VectorEnv[Any, Any, Any] = gymnasium.make_vec(
             env_id.removeprefix(FORCED), num_envs=num_envs, vectorization_mode=vectorization_mode, **params
         )
@@ -36,35 +41,37 @@ def made_by_id(
 
 
 @contextlib.contextmanager
-def naming(where: str, env_id: str) -> Iterator[None]:
+def naming(where: str, env_id: str, argument: str = "env_id") -> Iterator[None]:
     """Turn Gymnasium's errors about an id into sentences."""
     name = env_id.removeprefix(FORCED)
     module, _, registered = name.rpartition(":")  # importing the module registers the id
     if ":" in module:
-        raise ValueError(f"{where}: env_id must be 'Name-v0' or 'module:Name-v0', got {_check.shown(env_id)}")
+        raise ValueError(
+            f"{where}: {argument} must be 'Name-v0' or 'module:Name-v0', got {_check.shown(env_id)}"
+        )
     if not module and registered not in gymnasium.registry:  # where Gymnasium may pick another version
-        raise _unknown_id(where, env_id, registered)
+        raise _unknown_id(where, argument, env_id, registered)
     try:
         yield
     except gymnasium.error.DependencyNotInstalled as error:
         raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
     except ModuleNotFoundError as error:
         if ":" in name and f"'{name.split(':')[0]}'" in str(error):
-            raise ValueError(f"{where}: env_id {env_id!r} names a module that is not there") from error
+            raise ValueError(f"{where}: {argument} {env_id!r} names a module that is not there") from error
         raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
     except gymnasium.error.Error as error:
         if registered not in gymnasium.registry:
-            raise _unknown_id(where, env_id, registered) from error
+            raise _unknown_id(where, argument, env_id, registered) from error
         raise ValueError(f"{where}: Gymnasium does not make {name}: {_line(error)}") from error
     except TypeError as error:  # of a constructor, that has no such argument
         raise TypeError(f"{where}: {name} cannot be made with these env_params: {_line(error)}") from error
 
 
-def _unknown_id(where: str, env_id: str, registered: str) -> ValueError:
+def _unknown_id(where: str, argument: str, env_id: str, registered: str) -> ValueError:
     close = closest_id(registered, [*list_envs(), *gymnasium.registry])
     hint = f"did you mean {close!r}? " if close else ""
     return ValueError(
-        f"{where}: env_id {env_id!r} is not implemented natively, and Gymnasium has no such id; {hint}"
+        f"{where}: {argument} {env_id!r} is not implemented natively, and Gymnasium has no such id; {hint}"
         f"fastpg.list_envs() has {', '.join(list_envs())}; gymnasium.registry has the others"
     )
 
