@@ -19,7 +19,7 @@ from gymnasium.wrappers.vector import DictInfoToList
 import fastpg
 from fastpg.envs.autoreset import AutoresetMode
 from tests import ROOT
-from tests.support.gymnasium_envs import MODES, Scripted, Single, scripted, vector_of
+from tests.support.gymnasium_envs import MODES, Scripted, Single, needs_modes, scripted, vector_of
 from tests.support.refusals import refuse
 
 SHORT = {"hidden": (8,), "total_steps": 300, "horizon": 16}
@@ -716,6 +716,21 @@ class Bomb(Scripted):
 def test_an_exception_of_an_environment_is_heard(mode):
     with pytest.raises(RuntimeError, match="the simulator has crashed"):
         fastpg.train(Bomb, num_envs=2, vectorization_mode=mode, **SHORT)
+
+
+@needs_modes
+@pytest.mark.parametrize("episode", [0, 1])
+def test_an_observation_of_another_shape_than_the_spaces_is_named(episode):
+    class Short(Scripted):
+        def _obs(self):
+            obs = super()._obs()
+            return obs[:2] if self.name == 1 and self.episode == episode else obs
+
+    env = SyncVectorEnv([lambda: Short(0), lambda: Short(1)])
+    words = (
+        "train(): Short: environment 1 returned an observation of shape (2,), and its observation_space has"
+    )
+    refuse(lambda: fastpg.train(env, **SHORT), ValueError, words)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
