@@ -79,9 +79,6 @@ class Stepper:
             result = self._env.reset(**arguments)
         except (EOFError, ConnectionError) as error:
             raise self._lost(error) from error
-        except ValueError as error:
-            self._require_fitting(error)
-            raise
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
@@ -109,9 +106,6 @@ class Stepper:
             result = self._env.step(self._prepare(actions))
         except (EOFError, ConnectionError) as error:
             raise self._lost(error) from error
-        except ValueError as error:
-            self._require_fitting(error)
-            raise
         if not self._checked:
             self._check(result)
         try:
@@ -185,16 +179,6 @@ class Stepper:
         if self._ask is not None:
             infos, name = {KEY: self._ask()}, f"{METHOD}()"
         read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask, name)
-
-    def _require_fitting(self, error: ValueError) -> None:
-        """Name the observation that a SyncVectorEnv could not put beside the others, if there is one."""
-        shape = self._env.single_observation_space.shape
-        for i, obs in enumerate(getattr(self._env.unwrapped, "_env_obs", ())):
-            if shape is not None and isinstance(obs, np.ndarray) and obs.shape != shape:
-                raise ValueError(
-                    f"{self._owner.label}: environment {i} returned an observation of shape {obs.shape}, and "
-                    f"its observation_space has shape {shape}"
-                ) from error
 
     def _lost(self, error: Exception) -> EnvError:
         """Return what to raise where the pipe to a process of an asynchronous environment broke."""

@@ -23,10 +23,6 @@ from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.native.finite import FiniteMDP
 
 USE_ACTION_MASK = "use_action_mask"  # a parameter that every environment has: see `take_use_action_mask`
-ELSEWHERE = {  # what helps who passes these among the parameters of a native id
-    "env_params": "; pass its entries themselves, as keyword arguments",
-    "max_episode_steps": "; to train, evaluate and collect 'gym:{}' is Gymnasium's own, which takes it",
-}
 DEFAULT_NUM_ENVS = 1024  # side by side, where nobody says how many
 EnvLike = str | FiniteMDP | CustomEnv  # what is accepted wherever an environment is named
 
@@ -223,7 +219,7 @@ def _registered(
         raise TypeError(
             f"{where}: unexpected argument {unknown[0]!r}; "
             f"the parameters of {spec.id} are: {', '.join(spec.parameters) or 'none'}"
-            + ELSEWHERE.get(unknown[0], "").format(spec.id)
+            + ("; pass its entries themselves, as keyword arguments" if unknown[0] == "env_params" else "")
         )
     values = {name: _parameter(where, spec, name, value) for name, value in params.items()}
     original = _original(where, spec, values)
