@@ -18,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from fastpg import A2C, Policy, Reinforce, ValueFunction, _core
 from fastpg.batches.collector import Collector
-from fastpg.envs.gymnasium.adapter import opened
+from fastpg.envs.gymnasium.opening import opened
 from fastpg.training.agent import bootstraps, core_agent
 from fastpg.training.trainer import GymnasiumTrainer
 

@@ -498,14 +498,18 @@ class Trainer(Exclusive):
     def state(self) -> dict[str, NDArray[Any]]: ...  # copies of all that agent and environments are, by name
     def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...  # ValueError if of another form
     def run(
-        self, seconds: float, capacity: int = 16384, into: list[NDArray[np.void]] | None = None
+        self,
+        seconds: float,
+        capacity: int = 16384,
+        into: list[NDArray[np.void]] | None = None,
+        where: str = "train()",
     ) -> NDArray[np.void]:
         """Run iterations for about ``seconds``, at most ``capacity``; return their STATS_DTYPE records.
 
         They are appended to ``into`` as well, also if an exception ends the call.
 
-        Raises FloatingPointError naming what is not finite and the iteration. An iteration that fails or is
-        interrupted has not happened: neither the agent nor the environments have moved.
+        Raises FloatingPointError naming ``where``, the iteration and what is not finite. An iteration that
+        fails or is interrupted has not happened: neither the agent nor the environments have moved.
         """
 
 WITH_STATE: tuple[str, ...]  # options that an agent remembers something for

@@ -63,6 +63,11 @@ def endless(where: str, steps: int) -> EnvError:
     )
 
 
+def in_iteration(where: str, number: int) -> str:
+    """Return the place of an error: "train(): iteration 3", or "train_many(): run 2, iteration 3"."""
+    return f"{where}{':' if where.endswith('()') else ','} iteration {number}"
+
+
 def without_place(error: BaseException) -> str:
     """Return the sentence of a core's error without the function that it names first, to name another."""
     return str(error).partition("(): ")[2] or str(error)

@@ -16,7 +16,7 @@ from gymnasium.vector import VectorEnv
 from fastpg import _check, _core
 from fastpg.algorithms import Algorithm
 from fastpg.envs.custom.jit import JitEnv
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.system import build_info, set_num_threads
 from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, Plan, Report, run_all, to_the_ends
@@ -200,7 +200,7 @@ def _train(where: str, plan: Plan, begin: int, end: int, num_threads: int, ours:
             "would differ; FASTPG_ISA chooses an instruction set that all have"
         )
     set_num_threads(num_threads)
-    part = plan._replace(runs=plan.runs[begin:end])
+    part = plan._replace(runs=plan.runs[begin:end], first=begin)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of failed runs; the caller is told of all of them
         return list(run_all(where, part, to_the_ends, lambda _: None, progress=False, save=None))

@@ -55,7 +55,7 @@ cdef class Trainer(Exclusive):
         finally:
             self.leave()
 
-    def run(self, double seconds, int64_t capacity=16384, list into=None):
+    def run(self, double seconds, int64_t capacity=16384, list into=None, str where="train()"):
         cdef int64_t count = 0
         cdef fpg_status status
         cdef _Interrupt interrupt = _Interrupt()
@@ -76,7 +76,7 @@ cdef class Trainer(Exclusive):
         records = records[:count].copy()
         if into is not None:  # also the iterations before one that fails
             into.append(records)
-        _raise_for(status, interrupt, f"train(): iteration {self.agent.num_iterations}", self.env)
+        _raise_for(status, interrupt, f"{where}: iteration {self.agent.num_iterations}", self.env)
         return records
 
 

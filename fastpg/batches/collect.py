@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastpg import _check, _core, spaces
 from fastpg.batches.batch import Batch
 from fastpg.batches.stepped import collect_stepped
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, refuse_options
 from fastpg.envs.native.registry import DEFAULT_NUM_ENVS, NativeEnv, is_native, native_env
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer, require_normalizer
@@ -31,6 +31,8 @@ def collect(
     num_envs: int | None = None,
     normalizer: ObservationNormalizer | None = None,
     out: Batch[NDArray[Any]] | None = None,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
     **env_params: Any,
 ) -> Batch[NDArray[Any]]:
     """Take `horizon` steps of every environment with the policy's actions, and return them all.
@@ -80,9 +82,13 @@ def collect(
     out : Batch, optional
         With native environments: an earlier one of the same shape, whose arrays are overwritten and
         returned again. In a loop this saves the allocation.
+    vectorization_mode, reset_options
+        As in `train`, where Python steps: how copies are stepped, and the `options` of the reset that this
+        function calls, where it calls one.
     **env_params
-        Parameters of the environment; with an id only. And ``use_action_mask=True``, with any environment
-        that reports ``info["action_mask"]``: see docs/action_masks.md.
+        Parameters of the environment, as in `estimate_gradient`; with an id only. And
+        ``use_action_mask=True``, with any environment that reports ``info["action_mask"]``: see
+        docs/action_masks.md.
 
     Returns
     -------
@@ -116,7 +122,11 @@ def collect(
     if not isinstance(env, VectorEnv) and not is_native(env):
         if out is not None:
             raise ValueError(f"{where}: out goes with native environments; Python steps {_check.shown(env)}")
-        return collect_stepped(where, env, policy, horizon, value, seed, num_envs, normalizer, env_params)
+        options = {"vectorization_mode": vectorization_mode, "reset_options": reset_options}
+        return collect_stepped(
+            where, env, policy, horizon, value, seed, num_envs, normalizer, options, env_params
+        )
+    refuse_options(where, env, vectorization_mode, reset_options)
     stage = set_stage(where, env, num_envs, seed, env_params)
     policy.check_fits(where, stage.env)
     critic = None

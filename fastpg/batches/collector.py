@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from fastpg import _core
 from fastpg.batches.episodes import LONG_EPISODE, episode_sums, still_waiting
 from fastpg.distributed.ranks import Ranks
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, Stepper
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.stepper import Stepper
 from fastpg.errors import without_place
 
 Bools = NDArray[np.bool_]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fastpg import _core
 from fastpg.errors import endless
 
+LONG_WAIT = 10_000  # steps of each environment after which who has seen no episode end says so
 LONG_EPISODE = 100_000  # steps after which who waits for an episode's end says so
 
 
@@ -25,6 +26,23 @@ def still_waiting(label: str, age: int) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def none_has_ended(where: str, num_steps: int, num_envs: int) -> bool:
+    """Hear that no episode has ended in so many steps of `num_envs` environments; return whether it was said.
+
+    Nothing waits for an end where iterations take a horizon, but there are no returns without one.
+    """
+    age = num_steps // num_envs
+    if age < LONG_WAIT:
+        return False
+    warnings.warn(
+        f"{where}: no episode has ended in {age:,} steps of each environment, so there are no returns to "
+        "report; if episodes never end by themselves, give the environment a time limit",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return True
 
 
 Bools = NDArray[np.bool_]

@@ -12,7 +12,8 @@ from fastpg._brief import Brief
 from fastpg.batches.baselines import baseline_of_rows, read_baseline
 from fastpg.batches.collector import Collector, Rows
 from fastpg.batches.forms import FORMS, NORMALIZE, Form, MeanBaseline, Normalize
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, opened
 from fastpg.envs.native.registry import DEFAULT_NUM_ENVS
 from fastpg.errors import stepped_for
 from fastpg.networks.policy import Policy, require_policy

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.batches.collector import EVALUATION, seeds_for
 from fastpg.batches.episodes import LONG_EPISODE, still_waiting
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, Stepper, VectorizationMode, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, opened
+from fastpg.envs.gymnasium.stepper import Stepper
 from fastpg.envs.native.registry import NativeEnv, native_env
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.errors import stepped_for, without_place

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fastpg import _check, _core
 from fastpg.batches.batch import Batch, by_step
 from fastpg.batches.collector import Collector, Rows, UnderWay
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import opened
 from fastpg.envs.gymnasium.under_way import known, leave, remember
 from fastpg.envs.mujoco.env import MujocoEnv
 from fastpg.envs.native.vector import VectorEnv
@@ -30,6 +31,7 @@ def collect_stepped(
     seed: Any,
     num_envs: Any,
     normalizer: ObservationNormalizer | None,
+    options: Mapping[str, Any],
     env_params: Mapping[str, Any],
 ) -> Batch[NDArray[Any]]:
     """Do the work of `collect` with an environment that is not native."""
@@ -40,7 +42,7 @@ def collect_stepped(
             value.check_fits(where, "value", wrapped.observation_space)
         return policy_collector(where, wrapped, policy, seed, normalizer)
 
-    rows = play(where, env, horizon, seed, num_envs, env_params, begin)
+    rows = play(where, env, horizon, seed, num_envs, options, env_params, begin)
     return batch_of(where, normalized(where, rows, normalizer), policy, value)
 
 
@@ -67,11 +69,13 @@ def play(
     horizon: Any,
     seed: Any,
     num_envs: Any,
+    options: Mapping[str, Any],
     env_params: Mapping[str, Any],
     begin: Callable[[GymnasiumEnv, int], tuple[Collector, NDArray[np.float32]]],
 ) -> Rows:
     """Check what `collect` takes, and step the environment with the collector that `begin` makes for a seed.
 
+    `options` are vectorization_mode and reset_options, as `opened` takes them.
     A vector environment goes on where it stands, if that is known: one of fastpg's tells it, of another it is
     where the last call left it, unless `train` or the like have reset it meanwhile.
     """
@@ -80,7 +84,7 @@ def play(
         seed = _check.seed(where, seed)
     if num_envs is not None:
         num_envs = _check.integer(where, "num_envs", num_envs, 1, _check.MAX_NUM_ENVS)
-    with opened(where, env, env_params or None, num_envs=num_envs) as wrapped:
+    with opened(where, env, env_params or None, num_envs=num_envs, argument="env", **options) as wrapped:
         assert isinstance(wrapped, GymnasiumEnv)
         collector, theta = begin(wrapped, seed or 0)
         is_kept = isinstance(env, gymnasium.vector.VectorEnv) and not isinstance(env, VectorEnv | MujocoEnv)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, files
 from fastpg.batches.evaluate import evaluate
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.errors import CheckpointError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.training.callbacks import Callback, TrainProgress

@@ -13,7 +13,7 @@ import gymnasium
 
 from fastpg import _check
 from fastpg.envs.custom.custom import CustomEnv
-from fastpg.envs.gymnasium.adapter import FORCED
+from fastpg.envs.gymnasium.registered import FORCED
 from fastpg.exact import FiniteMDP
 
 

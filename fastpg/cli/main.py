@@ -63,7 +63,7 @@ from fastpg.cli.verdict import (
 from fastpg.cli.watching import OPTIONS as WATCHING
 from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs import env_spec, list_envs, native_env
-from fastpg.envs.gymnasium.adapter import reward_threshold
+from fastpg.envs.gymnasium.registered import reward_threshold
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info

@@ -13,7 +13,7 @@ from fastpg.cli.given import OF_A_NEW_POLICY, networks_given
 from fastpg.cli.says import fail
 from fastpg.cli.sweep import parse_grid
 from fastpg.cli.watching import are_asked_for, callbacks
-from fastpg.envs.gymnasium.adapter import reward_threshold
+from fastpg.envs.gymnasium.registered import reward_threshold
 from fastpg.errors import SaveError
 from fastpg.training.halving import halving
 from fastpg.training.many import train_many

@@ -10,7 +10,7 @@ from fastpg.batches.evaluate import evaluate
 from fastpg.cli.environments import environment, environment_name
 from fastpg.cli.options import EvalOptions, ExportOptions, PlayOptions, RenderOptions
 from fastpg.cli.says import fail
-from fastpg.envs.gymnasium.adapter import FORCED
+from fastpg.envs.gymnasium.registered import FORCED
 from fastpg.exports import ENDINGS
 from fastpg.networks.policy import Policy
 from fastpg.training.run_folder import SETTINGS, read_settings

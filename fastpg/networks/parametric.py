@@ -14,7 +14,7 @@ from fastpg import _check, _core, spaces
 from fastpg.networks.layers import draw_weights, named_views
 
 if TYPE_CHECKING:
-    from fastpg.envs.gymnasium.adapter import AnyEnv
+    from fastpg.envs.gymnasium.opening import AnyEnv
 
 Activation = Literal["tanh", "relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("tanh", "relu")
@@ -286,6 +286,6 @@ def restore(
 def spaces_of(where: str, env_id: "AnyEnv") -> tuple[Space[Any], Space[Any], str | None]:
     """Return the spaces that a policy for an environment has, and the id to remember."""
     # Here: networks know spaces, not environments, which lie above them. Only `for_env` looks up.
-    from fastpg.envs.gymnasium import adapter
+    from fastpg.envs.gymnasium import opening
 
-    return adapter.spaces_of(where, env_id)
+    return opening.spaces_of(where, env_id)

@@ -15,7 +15,7 @@ from fastpg.networks.action_distribution import ActionDistribution
 from fastpg.networks.parametric import Activation, spaces_of
 
 if TYPE_CHECKING:
-    from fastpg.envs.gymnasium.adapter import AnyEnv
+    from fastpg.envs.gymnasium.opening import AnyEnv
 
 __all__ = ["Activation", "HasSpaces", "Policy", "require_policy"]
 

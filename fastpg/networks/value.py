@@ -13,7 +13,7 @@ from fastpg.networks.parametric import Activation, Parametric, spaces_of
 from fastpg.networks.weights import Weights, evaluate_rows
 
 if TYPE_CHECKING:
-    from fastpg.envs.gymnasium.adapter import AnyEnv
+    from fastpg.envs.gymnasium.opening import AnyEnv
 
 
 class ValueFunction(Parametric):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fastpg.batches.evaluate import play_episodes
-from fastpg.envs.gymnasium.adapter import AnyEnv, VectorizationMode
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode
 from fastpg.networks.normalizer import ObservationNormalizer
 from fastpg.torch.stepping import who_acts
 

@@ -1,6 +1,7 @@
 """Rollouts as tensors: a torch module acts, the compiled core plays."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from fastpg import _check, acted, spaces
 from fastpg.batches import batch as batches
 from fastpg.batches import collect as rollouts
 from fastpg.batches.stepped import normalized, play
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, refuse_options
 from fastpg.envs.native.registry import is_native
 from fastpg.envs.native.vector import VectorEnv
 from fastpg.networks.normalizer import ObservationNormalizer
@@ -61,6 +62,8 @@ def collect(
     action_scaling: bool | None = None,
     normalizer: ObservationNormalizer | None = None,
     out: Batch | None = None,
+    vectorization_mode: VectorizationMode | None = None,
+    reset_options: Mapping[str, Any] | None = None,
     **env_params: Any,
 ) -> Batch:
     """Take `horizon` steps of every environment with the module's actions, and return them all as tensors.
@@ -101,6 +104,8 @@ def collect(
     out : Batch, optional
         Where nothing is stepped by Python: an earlier one of the same shape, whose tensors are overwritten
         and returned again, unknown to autograd: call ``backward`` of whatever was computed from them before.
+    vectorization_mode, reset_options
+        As in `fastpg.collect`.
     **env_params
         Parameters of the environment; with an id only.
 
@@ -131,6 +136,8 @@ def collect(
     (torch.Size([100, 8, 4]), torch.float32)
     """
     where = "collect()"
+    if isinstance(env, VectorEnv) or is_native(env):
+        refuse_options(where, env, vectorization_mode, reset_options)
     if out is not None and not isinstance(out, Batch):
         raise TypeError(f"{where}: out must be a Batch of fastpg.torch.collect, got {_check.shown(out)}")
     actor = who_acts(where, module, log_std, action_scaling, normalizer, IN_TRAIN_MODE)
@@ -162,7 +169,8 @@ def collect(
             stage.env, stage.num_envs, autoreset="same_step", copy=False, seed=stage.seed, render_mode=None
         )
         num_envs, env_params = None, {}
-    rows = play(where, env, horizon, seed, num_envs, env_params, actor.begin)
+    options = {"vectorization_mode": vectorization_mode, "reset_options": reset_options}
+    rows = play(where, env, horizon, seed, num_envs, options, env_params, actor.begin)
     fields = actor.batch(normalized(where, rows, normalizer))
     if value is not None:
         if kernels_read:

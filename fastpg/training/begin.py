@@ -5,7 +5,8 @@ from typing import Any
 
 from fastpg import _check, _core, acted
 from fastpg.algorithms import NPG, PPO, Algorithm
-from fastpg.envs.gymnasium.adapter import DEFAULT_NUM_ENVS, GymnasiumEnv, VectorizationMode
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import DEFAULT_NUM_ENVS, VectorizationMode
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import named
 from fastpg.networks.policy import Activation, Policy, require_policy

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from fastpg import _check
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction

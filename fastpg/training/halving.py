@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastpg import _check
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, run_all
 from fastpg.training.rungs import Journal, search_of

@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _core
+from fastpg.batches.episodes import none_has_ended
 from fastpg.distributed.ranks import Ranks
 from fastpg.errors import SaveError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.callbacks import Callbacks, Remembered, TrainProgress
 from fastpg.training.curves import write_curve
-from fastpg.training.metrics import Newest, history
+from fastpg.training.metrics import Newest, column, history
 from fastpg.training.progress import ProgressLine, progress_text
 from fastpg.training.result import TrainResult
 from fastpg.training.run_folder import RunFolder
 from fastpg.training.trainer import GymnasiumTrainer
 
+LENGTH = column("mean_length")
 SLICE_SECONDS = 0.1  # how long the compiled loop runs before Python hears of it
 
 
@@ -104,7 +106,7 @@ class Loop:
                 None if folder is None else folder.path,
             )
 
-        shown = -math.inf
+        shown, heard = -math.inf, False
         stopped_because = agent.stopped_because
         show = self.show and self.leads
         with self.callbacks.watching(progress), ProgressLine(enabled=show) as line:
@@ -113,12 +115,14 @@ class Loop:
             if self._any_rank(self.callbacks.catch_up(progress())) and not stopped_because:
                 stopped_because = "callback"
             while not stopped_because:
-                self.trainer.run(SLICE_SECONDS, self._capacity(agent.num_steps), self.records)
+                capacity = self._capacity(agent.num_steps)
+                newest.add(self.trainer.run(SLICE_SECONDS, capacity, self.records, self.where))
                 self.policy.written()  # a callback may have made a torch module of it
                 if self.value is not None:
                     self.value.written()
                 stopped_because = agent.stopped_because
-                newest.add(self.records[-1])
+                if self.leads and not heard and math.isnan(newest.values.get(LENGTH, 0.0)):
+                    heard = none_has_ended(self.where, agent.num_steps, self.config["num_envs"])
                 if folder is not None:
                     folder.add(self.where, self.records)
                 state = progress()

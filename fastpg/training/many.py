@@ -11,7 +11,7 @@ import numpy as np
 
 from fastpg import _check
 from fastpg.algorithms import Algorithm, require_algorithm
-from fastpg.envs.gymnasium.adapter import AnyEnv, VectorizationMode
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode
 from fastpg.networks.policy import Activation, Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.begin import COLLECTIONS, collection_of

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import functools
+import math
 import os
 import time
 import warnings
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from fastpg import _core
 from fastpg.algorithms import Algorithm
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, VectorizationMode, opened
+from fastpg.batches.episodes import none_has_ended
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, opened
 from fastpg.envs.native.registry import NativeEnv, is_native
 from fastpg.errors import SaveError
 from fastpg.networks.policy import Policy
@@ -47,6 +50,7 @@ class Plan(NamedTuple):
     numbers: list[int]  # of each setting, the same where settings are equal
     vectorization_mode: VectorizationMode | None
     reset_options: Mapping[str, Any] | None
+    first: int = 0  # the number of the first run, of a part of another plan
 
     def opened(self, where: str, setting: int) -> contextlib.AbstractContextManager[NativeEnv | GymnasiumEnv]:
         """Open the environment of a setting."""
@@ -94,6 +98,10 @@ class Members(abc.ABC):
     def setting_of(self, k: int) -> int:
         """Return the number of a run's setting."""
         return self._plan.numbers[self._plan.runs[k][0]]
+
+    def place_of(self, k: int) -> str:
+        """Return what errors of a run begin with."""
+        return f"{self._where}: run {self._plan.first + k}"
 
     def stop(self, k: int, because: str) -> None:
         """End a run where it stands."""
@@ -172,6 +180,7 @@ class Compiled(Members):
     def __init__(self, where: str, plan: Plan, stack: contextlib.ExitStack) -> None:
         super().__init__(where, plan, stack)
         self._envs: dict[int, Any] = {}
+        self._heard = False  # of a run in which no episode ends
         self._begun = [self._begin(k) for k in range(len(self))]
 
     def _begin(
@@ -211,6 +220,10 @@ class Compiled(Members):
                 for network in self._begun[k][1:3]:
                     if network is not None:
                         network.written()  # a callback may have made a torch module of it
+        for k, run in zip(pauses, runs, strict=True):
+            if not self._heard and math.isnan(run.mean_return) and not run.records()["num_episodes"].any():
+                num_envs = self._begun[k][3]["num_envs"]
+                self._heard = none_has_ended(self.place_of(k), run.num_steps, num_envs)
 
     def standing(self, k: int, first: int) -> Standing:
         """Return where a run stands, with the records of its iterations from `first` on."""
@@ -225,7 +238,7 @@ class Compiled(Members):
 
     def _result(self, k: int, *, last: bool) -> TrainResult:
         run, policy, value, config = self._begun[k]
-        error = run.error(f"{self._where}: run {k}")
+        error = run.error(self.place_of(k))
         records = run.take_records() if last else run.records()
         return self._made(k, policy, value, config, records, error, last=last)
 
@@ -236,18 +249,20 @@ class Stepped(Members):
     def __init__(self, where: str, plan: Plan, stack: contextlib.ExitStack) -> None:
         super().__init__(where, plan, stack)
         self._loops: list[Loop | None] = [None] * len(self)
-        self._open: dict[int, tuple[contextlib.ExitStack, NativeEnv | GymnasiumEnv]] = {}
+        self._open: dict[int, tuple[contextlib.ExitStack, GymnasiumEnv]] = {}
         self._errors: dict[int, Exception] = {}
 
     def _begin(self, k: int, algorithm: Algorithm | None = None) -> Loop:
         if k not in self._open:
             stack = self._stack.enter_context(contextlib.ExitStack())
             env = stack.enter_context(self._plan.opened(self._where, self._plan.runs[k][0]))
+            assert isinstance(env, GymnasiumEnv)
+            env.label = f"{self.place_of(k)}: {env.id}"
             self._open[k] = stack, env
         env = self._open[k][1]
         algorithm, policy, value, config, untrained = self._plan.begin(self._where, env, k, algorithm)
         trainer = make_trainer(env, algorithm, policy, value, config, **untrained)
-        return Loop(f"{self._where}: run {k}", trainer, policy, value, config)
+        return Loop(self.place_of(k), trainer, policy, value, config)
 
     def stop(self, k: int, because: str) -> None:
         """End a run where it stands, and close its environment."""
@@ -271,6 +286,7 @@ class Stepped(Members):
             try:
                 because = loop.run().stopped_because
             except Exception as error:
+                error.add_note(f"in {self.place_of(k)}, {_described(loop.config)}")
                 because, self._errors[k] = "error", error.with_traceback(None)
             finally:
                 if because != "callback":
@@ -438,11 +454,17 @@ def _kept(
         return f"; not saved: {error}"
 
 
+def _described(config: Mapping[str, Any]) -> str:
+    return f"{config['algorithm']} with seed {config['seed']}"
+
+
 def _warn_of_failures(where: str, runs: Runs) -> None:
-    failed = [run for run in runs if run.error is not None]
+    failed = [k for k, run in enumerate(runs) if run.error is not None]
     if failed:
+        first = runs[failed[0]]
         warnings.warn(
-            f"{where}: {len(failed)} of {len(runs)} runs failed; the first: {failed[0].error}",
+            f"{where}: {len(failed)} of {len(runs)} runs failed; the first: {first.error} "
+            f"(run {failed[0]}, {_described(first.config)})",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastpg import _check, _core
 from fastpg.algorithms import Algorithm
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.training.many import MAX_RUNS, make_plan, shared_arguments
 from fastpg.training.members import Members, every, run_all
 from fastpg.training.runs import Runs, Table

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from gymnasium.vector import AsyncVectorEnv
+
 from fastpg import _check, files
 from fastpg.distributed.communicator import Communicator
 from fastpg.distributed.ranks import Ranks, together
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv, opened
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv, opened
 from fastpg.envs.native.registry import NativeEnv
 from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy
@@ -135,7 +138,10 @@ def resume(
             where, env_id, env_params_of(settings), num_envs=settings["num_envs"],
             vectorization_mode=settings.get("vectorization_mode"),
             reset_options=settings["reset_options"] if is_gymnasium else None, ranks=ranks,
+            argument="env",
         ) as environment:  # fmt: skip
+            if isinstance(environment, GymnasiumEnv) and settings["env_id"] == AsyncVectorEnv.__name__:
+                environment.id = settings["env_id"]  # so older runs call what a function makes
             if fingerprint(where, env_id, environment) != settings["environment"]["fingerprint"]:
                 raise CheckpointError(
                     f"{where}: the environment {environment.id} is not the one that the run was begun in: "

@@ -13,7 +13,8 @@ import gymnasium
 
 from fastpg import _core, algorithms
 from fastpg.algorithms import Algorithm
-from fastpg.envs.gymnasium.adapter import FORCED, GymnasiumEnv
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.registered import FORCED
 from fastpg.envs.native.registry import NativeEnv, is_native
 from fastpg.errors import CheckpointError
 from fastpg.networks.policy import Policy

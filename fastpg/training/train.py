@@ -9,7 +9,7 @@ from fastpg import _check, files
 from fastpg.algorithms import Algorithm, Reinforce, require_algorithm
 from fastpg.distributed.communicator import Communicator, require_communicator
 from fastpg.distributed.ranks import together
-from fastpg.envs.gymnasium.adapter import AnyEnv, VectorizationMode, opened
+from fastpg.envs.gymnasium.opening import AnyEnv, VectorizationMode, opened
 from fastpg.networks.policy import Activation, Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.begin import begin, collection_of, facts_of

@@ -13,7 +13,7 @@ from fastpg.batches.collector import Collector
 from fastpg.distributed.ranks import Ranks
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv
 from fastpg.envs.native.registry import NativeEnv
-from fastpg.errors import without_place
+from fastpg.errors import in_iteration, without_place
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.agent import bootstraps, core_agent
@@ -63,13 +63,17 @@ class GymnasiumTrainer:
         self._collector.begin_anew(self.agent.seed, int(state[DRAWS][0]))
 
     def run(
-        self, seconds: float, capacity: int = 16384, into: list[NDArray[np.void]] | None = None
+        self,
+        seconds: float,
+        capacity: int = 16384,
+        into: list[NDArray[np.void]] | None = None,
+        where: str = "train()",
     ) -> NDArray[np.void]:
         """Run iterations for about `seconds`, at least one; return their STATS_DTYPE records.
 
         They are appended to `into` as well, also if an exception ends the call.
-        Raises FloatingPointError naming what is not finite and the iteration. The agent has not moved in an
-        iteration that fails; the environments stand where they were stepped to.
+        Raises FloatingPointError naming `where`, the iteration and what is not finite. The agent has not
+        moved in an iteration that fails; the environments stand where they were stepped to.
         """
         end = time.perf_counter() + seconds
         records: list[NDArray[np.void]] = []
@@ -79,18 +83,18 @@ class GymnasiumTrainer:
                 goes_on = self._ranks.core.go_on(goes_on, self.agent.check)
             if not goes_on:
                 break
-            records.append(self._iterate())
+            records.append(self._iterate(where))
             if into is not None:
                 into.append(records[-1])
         return np.concatenate(records) if records else np.empty(0, _core.STATS_DTYPE)
 
-    def _iterate(self) -> NDArray[np.void]:
+    def _iterate(self, where: str) -> NDArray[np.void]:
         start = time.perf_counter()
         try:
             rows = self._collector.collect(self.agent.theta, **self.agent.next_collect(self._num_envs))
-            record = self.agent.update(rows.of(self.agent.net), "train()")
+            record = self.agent.update(rows.of(self.agent.net), where)
         except FloatingPointError as error:
-            where = f"train(): iteration {self.agent.num_iterations}"
-            raise FloatingPointError(f"{where}: {without_place(error)}") from error
+            place = in_iteration(where, self.agent.num_iterations)
+            raise FloatingPointError(f"{place}: {without_place(error)}") from error
         record["seconds"] = time.perf_counter() - start
         return record

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg import _check, files
-from fastpg.envs.gymnasium.adapter import AnyEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.callbacks import AnyCallback, Callback, Callbacks, TrainProgress

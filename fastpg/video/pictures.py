@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.custom.custom import CustomEnv
-from fastpg.envs.gymnasium.adapter import GymnasiumEnv, naming, opened, spec_of
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import opened
+from fastpg.envs.gymnasium.registered import naming, spec_of
 from fastpg.envs.mujoco.make import task_of
 from fastpg.envs.native.finite import FiniteMDP
 from fastpg.envs.native.make import make

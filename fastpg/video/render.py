@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fastpg import _check, files
 from fastpg.batches.evaluate import played
-from fastpg.envs.gymnasium.adapter import AnyEnv, GymnasiumEnv
+from fastpg.envs.gymnasium.adapter import GymnasiumEnv
+from fastpg.envs.gymnasium.opening import AnyEnv
 from fastpg.errors import stepped_for
 from fastpg.networks.policy import Policy, require_policy
 from fastpg.networks.weights import Weights

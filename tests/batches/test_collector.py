@@ -13,11 +13,12 @@ from gymnasium.vector import SyncVectorEnv
 
 import fastpg
 from fastpg import _core, reference
+from fastpg.acted import Acted
 from fastpg.batches.collector import Collector
 from fastpg.batches.episodes import episode_sums
 from fastpg.envs.autoreset import AutoresetMode
-from fastpg.envs.gymnasium.adapter import Acted, opened
 from fastpg.envs.gymnasium.flatten import Observed
+from fastpg.envs.gymnasium.opening import opened
 from fastpg.training.agent import core_agent
 from fastpg.training.trainer import GymnasiumTrainer
 from tests.support.agents import model_of, oracle_update

@@ -1,8 +1,10 @@
 """Whole episodes that never end are a sentence, not a hang."""
 
 import os
+import re
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -57,6 +59,50 @@ def test_environments_that_python_steps(what, monkeypatch):
         calls[what]()
     assert len(said) == 1
     assert (fastpg.evaluate(vector, policy, episodes=4, max_steps=500)[1][::2] == 500).all()
+
+
+NO_RETURNS = r"no episode has ended in [0-9,]+ steps of each environment, so there are no returns to report"
+
+
+@pytest.mark.parametrize("env", [ENDLESS, Endless], ids=["native", "stepped"])
+def test_a_horizon_that_sees_no_end_says_once_that_there_are_no_returns(env, monkeypatch, tmp_path):
+    monkeypatch.setattr(episodes, "LONG_WAIT", 50)
+    how = {"num_envs": 4, "horizon": 8, "hidden": ()}
+    for call, place, said in (
+        (lambda: fastpg.train(env, total_steps=1000, **how), "train()", 1),
+        (lambda: fastpg.train(env, total_steps=150, run=tmp_path / "run", **how), "train()", 0),
+        (lambda: fastpg.resume(tmp_path / "run", env=env, total_steps=400), "resume()", 1),
+        (
+            lambda: fastpg.train_many(env, fastpg.VPG(), seeds=1, total_steps=400, **how),
+            "train_many(): run 0",
+            1,
+        ),
+    ):
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            call()
+        texts = [str(one.message) for one in heard if "no episode" in str(one.message)]
+        assert len(texts) == said
+        assert all(re.match(rf"{re.escape(place)}: {NO_RETURNS}", text) for text in texts)
+
+
+def test_a_horizon_that_has_seen_an_end_goes_on_in_silence(monkeypatch):
+    monkeypatch.setattr(episodes, "LONG_WAIT", 50)
+
+    class EndsOnce(Endless):
+        def step(self, action):
+            self.age += 1
+            return self.obs, 1.0, False, self.age == 20, {}
+
+        def reset(self, **given):
+            result = super().reset(**given)
+            self.age = 1000 * hasattr(self, "was_reset")
+            self.was_reset = True
+            return result
+
+    with warnings.catch_warnings(action="error"):
+        run = fastpg.train(EndsOnce, num_envs=2, horizon=2, total_steps=800, hidden=())
+    assert np.isnan(run.history["mean_return"][-1])
 
 
 @pytest.mark.parametrize("env", [ENDLESS, Endless], ids=["native", "stepped"])

@@ -30,7 +30,7 @@ ABOVE = {
 # Who looks an environment up by its id has to know environments: late, when it is called, and in one place.
 # So does a policy know what exports it, and who loads a network that it may lie in the folder of a run.
 LATE = {
-    ("fastpg.networks.parametric", "fastpg.envs.gymnasium.adapter"),
+    ("fastpg.networks.parametric", "fastpg.envs.gymnasium.opening"),
     ("fastpg.networks.policy", "fastpg.exports"),
     ("fastpg.networks.checkpoint", "fastpg.training.run_folder"),
 }

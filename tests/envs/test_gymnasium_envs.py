@@ -115,6 +115,63 @@ def test_every_way_to_step_an_id_trains(mode):
     assert run.num_steps >= 300
 
 
+def called_with(options, name):
+    """Call a function that plays CartPole; return the mean length of its episodes."""
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    if name == "train":
+        how = {key: options[key] for key in options.keys() & {"vectorization_mode", "reset_options"}}
+        params = {key: options[key] for key in options.keys() - how.keys()}
+        run = fastpg.train(
+            "gym:CartPole-v1", policy=policy, horizon=16, total_steps=200, env_params=params, **how
+        )
+        return np.nanmean(run.history["mean_length"])
+    if name == "evaluate":
+        return fastpg.evaluate("gym:CartPole-v1", policy, episodes=8, **options)[1].mean()
+    if name == "estimate_gradient":
+        return fastpg.estimate_gradient("gym:CartPole-v1", policy, episodes=8, **options).mean_length
+    return fastpg.collect("gym:CartPole-v1", policy, 64, num_envs=2, **options).episode_lengths.mean()
+
+
+PLAYERS = ["train", "evaluate", "estimate_gradient", "collect"]
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_whoever_plays_an_id_takes_the_same_options(name):
+    assert called_with({"max_episode_steps": 3}, name) == 3
+    assert called_with({"vectorization_mode": "async"}, name) > 3
+    assert called_with({"reset_options": {"low": 0.15, "high": 0.16}}, name) < 12  # nearly fallen over
+    assert called_with({"wrappers": [lambda env: TimeLimit(env, 4)]}, name) == 4
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"max_episode_steps": 0}, ValueError, ["max_episode_steps must be an integer from 1", "got 0"]),
+        ({"max_episode_steps": "9"}, TypeError, ["max_episode_steps must be an integer from 1", "got '9'"]),
+        ({"id": "Pong"}, TypeError, ["unexpected argument 'id'"]),
+        ({"reset_options": 3}, TypeError, ["reset_options must be a mapping, got 3"]),
+        ({"vectorization_mode": "threads"}, ValueError, ["vectorization_mode must be one of 'sync'"]),
+    ],
+    ids=str,
+)
+def test_whoever_plays_an_id_refuses_the_same_options(name, options, error, words):
+    refuse(lambda: called_with(options, name), error, f"{name}(): ", *words)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", fastpg.make("CartPole-v1", 2)], ids=["id", "vector"])
+@pytest.mark.parametrize("options", [{"vectorization_mode": "sync"}, {"reset_options": {}}], ids=str)
+def test_collect_refuses_options_of_stepping_where_nothing_is_stepped_by_python(env, options):
+    words = [f"collect(): {min(options)} goes with Gymnasium's environments, not native ones"]
+    refuse(lambda: fastpg.collect(env, fastpg.Policy.for_env(env), 4, **options), ValueError, *words)
+
+
+def test_who_passes_env_params_where_they_are_arguments_is_told():
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    words = ["collect(): unexpected argument 'env_params'", "pass its entries themselves"]
+    refuse(lambda: fastpg.collect("CartPole-v1", policy, 4, env_params={}), TypeError, *words)
+
+
 FEW_STEPS = [fastpg.VPG(value_epochs=1), fastpg.PPO(epochs=2, minibatches=3)]
 
 
@@ -344,6 +401,27 @@ class Broken(VectorEnv):
         return self.result
 
 
+def pool(batch_size):
+    """Return a vector environment that says of its batches what EnvPool's do."""
+    env = Broken()
+    env.config = {"num_envs": 2, "batch_size": batch_size}
+    return env
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_a_pool_of_asynchronous_batches_is_refused_where_it_is_stepped(name):
+    policy = fastpg.Policy.for_env(pool(1), hidden=(4,))
+    play = {
+        "train": lambda env: fastpg.train(env, **SHORT),
+        "evaluate": lambda env: fastpg.evaluate(env, policy, episodes=2, max_steps=4),
+        "estimate_gradient": lambda env: fastpg.estimate_gradient(env, policy, horizon=4),
+        "collect": lambda env: fastpg.collect(env, policy, 4),
+    }[name]
+    words = ["returns 1 of its 2 environments", "not supported", "leave batch_size out"]
+    refuse(lambda: play(pool(1)), ValueError, f"{name}(): Broken ", *words)
+    play(pool(2))
+
+
 NAN_OBS = np.array([[0, 0, 0], [0, np.nan, 0]], np.float32)
 
 
@@ -401,6 +479,23 @@ NAN_OBS = np.array([[0, 0, 0], [0, np.nan, 0]], np.float32)
 )
 def test_train_refuses(env_id, options, error, words):
     refuse(lambda: fastpg.train(env_id, **{**SHORT, **options}), error, "train(): ", *words)
+
+
+def test_collect_and_resume_name_their_own_argument(tmp_path):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    fastpg.train(cartpole, run=tmp_path / "run", num_envs=2, **SHORT)
+    for env, error, words in (
+        ("Pong", ValueError, "env 'Pong' is not implemented natively, and Gymnasium has no such id"),
+        ("no_such_module:Env-v0", ValueError, "env 'no_such_module:Env-v0' names a module that is not there"),
+        ("a:b:Env-v0", ValueError, "env must be 'Name-v0' or 'module:Name-v0'"),
+        (3, TypeError, "env must be a string"),
+        (cartpole(), TypeError, "env is a single gymnasium.Env"),
+        (lambda: 3, TypeError, "env must be a function that returns"),
+        (lambda wind: 3, TypeError, "env cannot be called with nothing"),
+        (closed(), ValueError, "env is a VectorEnv that is closed"),
+    ):
+        refuse(lambda env=env: fastpg.collect(env, policy, 4), error, f"collect(): {words}")
+        refuse(lambda env=env: fastpg.resume(tmp_path / "run", env=env), error, f"resume(): {words}")
 
 
 class Later(VectorWrapper):
@@ -614,6 +709,15 @@ class Bomb(Scripted):
 def test_an_exception_of_an_environment_is_heard(mode):
     with pytest.raises(RuntimeError, match="the simulator has crashed"):
         fastpg.train(Bomb, num_envs=2, vectorization_mode=mode, **SHORT)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_a_function_makes_has_the_name_of_its_class(mode):
+    bad = lambda: Single(BOX, reward=np.nan)  # noqa: E731
+    words = "train(): iteration 0: Single returned the reward nan"
+    refuse(lambda: fastpg.train(bad, vectorization_mode=mode, **SHORT), FloatingPointError, words)
+    run = fastpg.train(Scripted, num_envs=2, vectorization_mode=mode, **SHORT)
+    assert run.config["env_id"] == "Scripted"
 
 
 def test_asynchronous_environments_that_were_handed_in_are_left_open():

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 import fastpg
 from fastpg import _core
 from fastpg.batches.collector import Collector
-from fastpg.envs.gymnasium.adapter import opened
+from fastpg.envs.gymnasium.opening import opened
 from tests.support.gymnasium_envs import Single
 
 OBS = Box(-1.0, 1.0, (3,))

@@ -248,7 +248,8 @@ def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
     own = Calls(lambda obs: (module(obs), obs[:, 0]))  # and V behind it
     own.squash = squash
-    batch = fpt.collect("gym:Pendulum-v1", own, 4, num_envs=3)
+    options = {"vectorization_mode": "sync", "reset_options": {"x_init": 0.1}}
+    batch = fpt.collect("gym:Pendulum-v1", own, 4, num_envs=3, max_episode_steps=9, **options)
     assert torch.equal(batch.values, batch.obs[..., 0])
 
 

@@ -68,6 +68,15 @@ def test_metrics_are_the_newest_line_of_the_file_and_the_newest_returns(tmp_path
     np.testing.assert_allclose(np.array([list(one.values()) for one in seen])[:, others], table[:, others])
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "gym:CartPole-v1"])
+def test_metrics_of_a_slice_know_all_of_its_iterations(env_id):
+    seen = []
+    run = fastpg.train(env_id, fastpg.VPG(), callback=seen.append, **SHORT)
+    metrics = seen[-1].metrics
+    assert metrics["time/iterations"] == seen[-1].num_iterations == len(run.history["seconds"])
+    assert metrics["time/time_elapsed"] == pytest.approx(run.history["seconds"].sum())
+
+
 def test_progress_says_which_run_it_is_of(tmp_path):
     seen = []
     run = train(seen.append, run=tmp_path / "run")

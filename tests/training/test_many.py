@@ -15,6 +15,7 @@ from fastpg import PPO, VPG, Reinforce
 from fastpg.cli import main as cli
 from fastpg.training import metrics
 from tests.support.finite_mdps import random_mdp
+from tests.support.gymnasium_envs import Scripted
 from tests.support.jit_envs import Cart, Rooms
 from tests.support.quick import few
 from tests.support.runs import SETTINGS, SHORT, check_equal
@@ -103,6 +104,40 @@ def test_runs_stop_at_their_own_targets():
 # ---- failures --------------------------------------------------------------------------------------------
 
 DIVERGES = Reinforce(learning_rate=1e38)
+
+
+class Fails(Scripted):
+    """Fails in its second episode, as `how` says."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def step(self, action):
+        obs, reward, terminated, *others = super().step(action)
+        if self.episode and self.how == "exception":
+            raise RuntimeError("the simulator has crashed")
+        if self.episode and self.how == "mask":
+            return obs, reward, terminated, others[0], {"action_mask": np.zeros(3, np.int8)}
+        return obs, np.nan if self.episode and self.how == "nan" else reward, terminated, *others
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("nan", r"train_many\(\): run 1, iteration 0: Fails returned the reward nan \(environment 0, step"),
+        ("mask", r"train_many\(\): run 1: Fails: infos have no 'action_mask' of environment 0"),
+        ("exception", "the simulator has crashed"),
+    ],
+)
+def test_an_error_in_an_environment_that_python_steps_names_the_call_and_the_run(how, sentence):
+    params = {"how": how, "use_action_mask": how == "mask"}
+    settings = [{"algorithm": VPG(), "env_params": {"how": ""}}, {"algorithm": PPO(), "env_params": params}]
+    says = rf"^train_many\(\): 1 of 2 runs failed; the first: {sentence}.* \(run 1, PPO with seed 7\)$"
+    with pytest.warns(RuntimeWarning, match=says):
+        runs = fastpg.train_many(Fails, settings, seeds=[7], hidden=(4,), horizon=16, total_steps=200)
+    assert re.match(sentence, str(runs[1].error))
+    assert runs[1].error.__notes__ == ["in train_many(): run 1, PPO with seed 7"]
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])

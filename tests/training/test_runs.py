@@ -6,17 +6,20 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import AsyncVectorEnv
 
 import fastpg
 from fastpg import _core
 from fastpg.training import metrics, run_folder, state_file, toml
 from tests.support import jit_envs, killed
 from tests.support.finite_mdps import random_mdp
+from tests.support.gymnasium_envs import Scripted
 
 HALF, WHOLE = 20_000, 40_000
 
@@ -187,6 +190,19 @@ def test_environments_of_gymnasium_begin_anew_and_the_agent_goes_on(tmp_path):
         assert fastpg.resume(tmp_path / "made", env=made, total_steps=96).num_steps == 96
 
 
+@pytest.mark.parametrize("name", ["Scripted", "AsyncVectorEnv"])
+def test_what_a_function_makes_in_processes_goes_on_also_under_its_older_name(tmp_path, name):
+    settings = {"run": tmp_path / "run", "horizon": 8, "total_steps": 32}
+    if name == "Scripted":
+        fastpg.train(Scripted, num_envs=2, vectorization_mode="async", **settings)
+    else:  # which is what it was called
+        fastpg.train(lambda: AsyncVectorEnv([Scripted] * 2), **settings)
+    with pytest.warns(RuntimeWarning, match="begin anew"):
+        run = fastpg.resume(tmp_path / "run", env=Scripted, total_steps=64)
+    assert run.config["env_id"] == name
+    assert run.num_steps >= 64
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -206,6 +222,18 @@ def test_what_cannot_be_the_same_is_a_sentence(folder, old, new, sentence):
     rewrite(folder, old, new)
     with pytest.raises(fastpg.CheckpointError, match=f"(?s)^resume.*{sentence}"):
         fastpg.resume(folder)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "gym:CartPole-v1"])
+def test_an_iteration_that_fails_names_who_was_called(tmp_path, env_id):
+    algorithm = fastpg.Reinforce(learning_rate=1e38)  # diverges
+    with pytest.raises(FloatingPointError, match=r"^train\(\): iteration \d: "):
+        fastpg.train(env_id, algorithm, run=tmp_path / "run", horizon=16, hidden=(8,))
+    with (
+        pytest.raises(FloatingPointError, match=r"^resume\(\): iteration \d: "),
+        warnings.catch_warnings(action="ignore"),  # Gymnasium's environments begin anew
+    ):
+        fastpg.resume(tmp_path / "run")
 
 
 def test_another_build_is_warned_of(folder):
