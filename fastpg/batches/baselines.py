@@ -58,7 +58,10 @@ def baseline_of_rows(
                 f"got {_check.shown(numbers)}"
             )
         _check.finite(where, "what baseline returned", numbers)
-        return numbers.astype(np.float32)
+        with np.errstate(over="ignore"):
+            single = numbers.astype(np.float32)
+        _check.finite(where, "what baseline returned, in float32,", single)
+        return single
 
     if isinstance(baseline, np.ndarray):
         baseline = _check.as_array(where, "baseline", baseline)

@@ -153,6 +153,11 @@ def test_gae_at_lam_0_is_td_and_at_lam_1_the_return_minus_the_value():
         ({"baseline": lambda obs: obs}, ValueError, "baseline must return [0-9]+ numbers for"),
         ({"baseline": lambda obs: obs[:, 0] * np.nan}, ValueError, "what baseline returned must be finite"),
         (
+            {"baseline": lambda obs: np.full(len(obs), 1e39)},
+            ValueError,
+            "in float32, must be finite, but .* inf",
+        ),
+        (
             {"form": "gae", "value": "V", "baseline": lambda obs: 0},
             ValueError,
             "with form='gae' baseline must",

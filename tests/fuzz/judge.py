@@ -172,6 +172,7 @@ def limited() -> Any:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", RuntimeWarning)
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            warnings.filterwarnings("ignore", r"[\w.]+\(\): ", RuntimeWarning)  # ours: a sentence to the user
             yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -76,7 +76,7 @@ def others():
             np.float16(0.5), np.longdouble(0.5), np.bool_(True), np.int8(1), np.uint64(2**64 - 1), np.str_("x"),
             np.datetime64("NaT"), np.timedelta64(1, "D"), np.void(b"ab"), np.array(1.0), np.array([]),
             np.array(["a"]), np.array([None, 1], object), np.zeros(3, [("a", "f4")]), np.ma.masked,
-            np.ma.masked_all(3), np.zeros(2, "M8[s]"), np.zeros((2, 2), complex), object(), str, len,
+            np.ma.masked_all(3), np.zeros(2, "M8[s]"), np.zeros((2, 2), complex), object(), str, id,
             lambda *_: 0.0, range(3), slice(None), ..., NotImplemented, memoryview(b"abc"), pathlib.Path("x"),
             ValueError("x"), np, spaces.Discrete(2), Unhelpful(), type("Odd", (), {}),
         ]

@@ -177,7 +177,7 @@ def flatten_observations(observation_space: Space[Any], obs: Any) -> Any:
         What `gymnasium.spaces.flatten` makes of each: the numbers of a Box row by row, as they are, bits as 0
         and 1, categories one-hot, the parts of a Dict or Tuple one after the other. But observations of
         Discrete, of MultiDiscrete with one dimension and of a Tuple of Discrete are categories, which a
-        policy takes as they are: int64.
+        policy takes as they are: int64. A number that float32 cannot hold is infinite, which `act` refuses.
 
     Raises
     ------
