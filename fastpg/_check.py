@@ -22,6 +22,11 @@ MAX_NUM_ENVS = 2**31 - 1
 MAX_COUNT = 2**40  # steps or episodes in one call
 
 
+def line(value: object) -> str:
+    """Return what is printed of a value on one line, which spaces with matrices of bounds are not."""
+    return " ".join(str(value).split())
+
+
 def shown(value: object) -> str:
     """Return a value as error messages show it: short, on one line, its type where the repr hides it."""
     if isinstance(value, np.ndarray):
@@ -33,7 +38,7 @@ def shown(value: object) -> str:
     if isinstance(shape, tuple) and len(shape) > 0 and dtype is not None:  # a tensor, of whichever library
         return f"a {type(value).__name__} of shape {tuple(shape)} and dtype {dtype}"
     try:
-        text = " ".join(repr(value).split())
+        text = line(repr(value))
     except Exception:  # as that of an int of more than 4,300 digits
         return f"a value of type {type(value).__name__} that cannot be printed"
     text = text if len(text) <= 60 else text[:57] + "..."
@@ -64,7 +69,7 @@ def as_array(where: str, name: str, value: Any) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{where}: {name} makes no array: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{where}: {name} makes no array: {line(error)}") from error
 
 
 def is_integer(value: object) -> bool:

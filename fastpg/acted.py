@@ -66,7 +66,7 @@ def unsquashed(where: str, space: Space[Any], actions: NDArray[Any]) -> NDArray[
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     _check.finite(where, "actions", actions)
     if not ((low <= actions) & (actions <= high)).all():
-        raise ValueError(f"{where}: actions must lie in {space}")
+        raise ValueError(f"{where}: actions must lie in {_check.line(space)}")
     inside = np.clip(actions, np.nextafter(space.low, space.high), np.nextafter(space.high, space.low))
     # tanh(u) is x for u = log((1 + x) / (1 - x)) / 2: distances to the bounds, which do not cancel.
     result: NDArray[np.float64] = 0.5 * (np.log(inside - low) - np.log(high - inside))

@@ -44,7 +44,7 @@ def require_categorical(where: str, actions: Actions) -> None:
     if actions.head != "categorical":
         raise ValueError(
             f"{where}: action masks go with Discrete and MultiDiscrete actions, but actions are in "
-            f"{actions.space}"
+            f"{_check.line(actions.space)}"
         )
 
 

@@ -35,12 +35,13 @@ class Observations:
         if any(column.shape != batch_shape for column in columns) or columns[0].size == 0:
             shapes = [column.shape for column in columns]
             raise ValueError(
-                f"{where}: {name} must hold at least one observation of {self.space}, got {shapes}"
+                f"{where}: {name} must hold at least one observation of {_check.line(self.space)}, "
+                f"got {shapes}"
             )
         rows = np.empty((columns[0].size, len(columns)), np.float32)
         for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
             rows[:, k] = categories_from_zero(
-                f"{where}: {name} must lie in {self.space}", column.reshape(-1), start, size
+                f"{where}: {name} must lie in {_check.line(self.space)}", column.reshape(-1), start, size
             )
         return rows, batch_shape
 
@@ -74,7 +75,9 @@ class Observations:
         columns = [_check.as_array(where, name, part) for part in parts]
         for column in columns:
             if column.dtype.kind not in "iu":
-                raise TypeError(f"{where}: {name} must be integers of {self.space}, got {column.dtype}")
+                raise TypeError(
+                    f"{where}: {name} must be integers of {_check.line(self.space)}, got {column.dtype}"
+                )
         return columns
 
 
@@ -97,7 +100,7 @@ def observations(where: str, space: Any) -> Observations:
         categories = tuple(int(part.n) for part in parts)  # type: ignore[attr-defined]
         starts = tuple(int(part.start) for part in parts)  # type: ignore[attr-defined]
     else:
-        got = " ".join(str(space).split())  # on one line
+        got = _check.line(space)
         raise ValueError(
             f"{where}: observation_space must be a one-dimensional Box of floats, Discrete, a Tuple of "
             f"Discrete or a one-dimensional MultiDiscrete, got {got}; others are not supported"
@@ -105,7 +108,7 @@ def observations(where: str, space: Any) -> Observations:
     if not 1 <= len(categories) <= _core.MAX_COMPONENTS or sum(categories) > _core.MAX_CATEGORIES:
         raise ValueError(
             f"{where}: observation_space must have 1 to {_core.MAX_COMPONENTS} components and at most "
-            f"{_core.MAX_CATEGORIES} categories together, got {space}"
+            f"{_core.MAX_CATEGORIES} categories together, got {_check.line(space)}"
         )
     return Observations(space, sum(categories), categories, starts)
 
@@ -165,7 +168,7 @@ class Actions:
             after = "" if isinstance(self.space, Discrete) else f" and then the {self.size} of an action"
             raise ValueError(
                 f"{where}: actions must have shape {shape} like obs' batch{after}, got {array.shape}; "
-                f"their space is {self.space}"
+                f"their space is {_check.line(self.space)}"
             )
         array = _check.contiguous(array)  # now: what does not fit in memory takes hours to look through
         rows = array.reshape(-1, self.size)
@@ -224,11 +227,13 @@ def actions(where: str, space: Any, *, squash: bool = False, state_dependent_std
     else:
         raise ValueError(
             f"{where}: action_space must be Discrete, MultiDiscrete, MultiBinary or a Box of floats, "
-            f"got {space}; other action spaces are not supported"
+            f"got {_check.line(space)}; other action spaces are not supported"
         )
     for name, chosen in (("squash", squash), ("state_dependent_std", state_dependent_std)):
         if chosen and head != "gaussian":
-            raise ValueError(f"{where}: {name} must be False unless actions are in a Box, got {space}")
+            raise ValueError(
+                f"{where}: {name} must be False unless actions are in a Box, got {_check.line(space)}"
+            )
     if squash:
         _require_room(where, space)
     num_outputs = sum(categories) if head == "categorical" else math.prod(space.shape)
@@ -236,7 +241,8 @@ def actions(where: str, space: Any, *, squash: bool = False, state_dependent_std
     num_outputs += size * state_dependent_std
     if not 1 <= size <= _core.MAX_COMPONENTS:
         raise ValueError(
-            f"{where}: action_space must have 1 to {_core.MAX_COMPONENTS} components, got {size}: {space}"
+            f"{where}: action_space must have 1 to {_core.MAX_COMPONENTS} components, "
+            f"got {size}: {_check.line(space)}"
         )
     if num_outputs > _core.MAX_ACTIONS:
         together = "" if size == 1 else " of all components together"
@@ -258,7 +264,7 @@ def _require_room(where: str, space: Box) -> None:
         worst = int((~between).reshape(-1).argmax())
         raise ValueError(
             f"{where}: squash must be False unless a Box has finite bounds with numbers between them, got "
-            f"{low.reshape(-1)[worst]} .. {high.reshape(-1)[worst]} in {space}"
+            f"{low.reshape(-1)[worst]} .. {high.reshape(-1)[worst]} in {_check.line(space)}"
         )
 
 
@@ -272,7 +278,7 @@ def require_scalable(where: str, actions: Actions) -> None:
     if not isinstance(space, Box) or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
             f"{where}: action_scaling must be False unless actions are in a Box with bounds on all sides, "
-            f"got {space}"
+            f"got {_check.line(space)}"
         )
 
 
@@ -283,11 +289,11 @@ def native_actions(where: str, space: Any) -> Actions:
     if not one_dimensional or (isinstance(space, Box) and space.dtype != np.float32):
         raise ValueError(
             f"{where}: action_space must be Discrete, or a one-dimensional MultiDiscrete, MultiBinary or "
-            f"float32 Box, got {space}; other action spaces are not supported"
+            f"float32 Box, got {_check.line(space)}; other action spaces are not supported"
         )
     if found.starts:
         raise ValueError(
-            f"{where}: action_space must be {type(space).__name__} with start=0, got {space}; "
+            f"{where}: action_space must be {type(space).__name__} with start=0, got {_check.line(space)}; "
             "subtract start from the actions and declare the space without it"
         )
     return found

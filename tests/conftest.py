@@ -1,10 +1,15 @@
 """What several test files need."""
 
+import hypothesis
 import numpy as np
 import pytest
 
 import fastpg
 from fastpg import _core
+
+# The same examples every time; `python -m tests.fuzz` looks for new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture

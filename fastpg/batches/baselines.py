@@ -69,7 +69,7 @@ def baseline_of_rows(
         if len(categories) != 1 or baseline.shape != categories:
             raise ValueError(
                 f"{where}: an array as baseline goes with Discrete observations, one number each, "
-                f"got shape {baseline.shape} for {policy.observation_space}"
+                f"got shape {baseline.shape} for {_check.line(policy.observation_space)}"
             )
         table = baseline
         return lambda rows: checked(table[rows[:, 0].astype(np.int64)], len(rows))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
-from fastpg import _core
+from fastpg import _check, _core
 from fastpg.distributed.communicator import Communicator, require_communicator
 from fastpg.errors import RankError
 
@@ -75,13 +75,13 @@ class Ranks:
             return f"{self._where}: the ranks no longer compute the same, though they began with the same"
         return (
             f"{self._where}: another of the {self.size} ranks is gone, or did not answer in time "
-            f"({' '.join(str(self.core.lost).split())})"
+            f"({_check.line(self.core.lost)})"
         )
 
     def tell(self, error: BaseException) -> None:
         """Let the others know of an exception that ends this rank, if they do not know."""
         if not self.core.is_over:
-            said = " ".join(str(error).split())
+            said = _check.line(error)
             with contextlib.suppress(_core.OtherRank, KeyboardInterrupt):
                 self.core.fail(f"{type(error).__name__}: {said}" if said else type(error).__name__)
         if self.core.is_torn:

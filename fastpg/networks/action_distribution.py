@@ -239,8 +239,9 @@ class ActionDistribution(Parametric):
             )
         if not self.has_spaces_like(other.observations, other.actions):
             raise ValueError(
-                f"{where}: other must map {self.observation_space} to {self.action_space} as this policy "
-                f"does, but it maps {other.observation_space} to {other.action_space}"
+                f"{where}: other must map {_check.line(self.observation_space)} to "
+                f"{_check.line(self.action_space)} as this policy does, but it maps "
+                f"{_check.line(other.observation_space)} to {_check.line(other.action_space)}"
             )
         rows, batch_shape = self.observations.rows(where, obs)
         mask = mask_rows(where, self.actions, action_mask, batch_shape)

@@ -64,15 +64,15 @@ class ObservationNormalizer:
         form = spaces.observations(where, observation_space)
         if form.categories:
             raise ValueError(
-                f"{where}: observation_space must be of real numbers, got {observation_space}, whose "
-                "categories have no mean"
+                f"{where}: observation_space must be of real numbers, got {_check.line(observation_space)}, "
+                "whose categories have no mean"
             )
         self.observation_space = observation_space
         self.training = True
         self._core = _core.Normalizer(form.num_inputs)
 
     def __repr__(self) -> str:
-        return f"ObservationNormalizer({self.observation_space}, {self.num_rows} observations)"
+        return f"ObservationNormalizer({_check.line(self.observation_space)}, {self.num_rows} observations)"
 
     @property
     def num_rows(self) -> int:
@@ -172,8 +172,8 @@ class ObservationNormalizer:
         """Raise ValueError unless these are the observations that are normalised; `name` is what has them."""
         if observations.shape != spaces.observations(where, self.observation_space).shape:
             raise ValueError(
-                f"{where}: {name} has observations of {observations.space}, but normalizer those of "
-                f"{self.observation_space}"
+                f"{where}: {name} has observations of {_check.line(observations.space)}, but normalizer "
+                f"those of {_check.line(self.observation_space)}"
             )
 
     def fold_into(

@@ -420,8 +420,9 @@ class Policy(ActionDistribution):
             spaces.observations(where, env.observation_space), actions
         ):
             raise ValueError(
-                f"{where}: policy maps {self.observation_space} to {self.action_space}, "
-                f"but {env.id} has {env.observation_space} and {env.action_space}"
+                f"{where}: policy maps {_check.line(self.observation_space)} to "
+                f"{_check.line(self.action_space)}, but {env.id} has {_check.line(env.observation_space)} "
+                f"and {_check.line(env.action_space)}"
             )
 
 

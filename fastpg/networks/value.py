@@ -119,7 +119,10 @@ class ValueFunction(Parametric):
     def check_fits(self, where: str, name: str, observation_space: Space[Any]) -> None:
         """Raise ValueError unless the value function reads these observations."""
         if self.observations.shape != spaces.observations(where, observation_space).shape:
-            raise ValueError(f"{where}: {name} reads {self.observation_space}, not {observation_space}")
+            raise ValueError(
+                f"{where}: {name} reads {_check.line(self.observation_space)}, not "
+                f"{_check.line(observation_space)}"
+            )
 
 
 def require_value(where: str, name: str, value: Any) -> ValueFunction:

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastpg import _check
+
 # What torch.autograd.Function.apply asks as well; torch has no public name for it.
 _transforms_are_active: Callable[[], bool] = getattr(
     torch._C, "_are_functorch_transforms_active", lambda: False
@@ -29,6 +31,6 @@ def memory(where: str, name: str, tensor: Tensor) -> NDArray[Any]:
     except (RuntimeError, TypeError) as error:
         require_no_transform(where)
         raise TypeError(
-            f"{where}: {name} has no memory that compiled code can read ({' '.join(str(error).split())})"
+            f"{where}: {name} has no memory that compiled code can read ({_check.line(error)})"
         ) from error
     return array

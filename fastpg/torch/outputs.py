@@ -34,7 +34,7 @@ def called(where: str, name: str, module: nn.Module, obs: Any) -> Any:
     try:
         return module(obs)
     except Exception as error:  # the module is the caller's, and what it raises as well
-        line = " ".join(str(error).split())
+        line = _check.line(error)
         shown = [tuple(one.shape) for one in obs] if isinstance(obs, tuple) else tuple(obs.shape)
         kind = (obs[0] if isinstance(obs, tuple) else obs).dtype
         raise ValueError(
@@ -117,14 +117,14 @@ def read_outputs(
         hint = "" if wanted == 1 or len(parts) > 1 else ", or have a log_std"
         raise TypeError(
             f"{where}: module must return {which}{hint}, and V behind it if at all, for actions in "
-            f"{actions.space}, got {_described(returned)}"
+            f"{_check.line(actions.space)}, got {_described(returned)}"
         )
     head = _real(where, "outputs", parts[0])
     shape = (count, actions.num_outputs)
     if head.shape != shape:
         raise ValueError(
             f"{where}: module must return outputs of shape {shape} for {count} observations and actions in "
-            f"{actions.space}, got {tuple(head.shape)}"
+            f"{_check.line(actions.space)}, got {tuple(head.shape)}"
         )
     deviation = None
     if is_box:

@@ -422,15 +422,17 @@ def _actions(
     if has_both and has_log_std:
         raise ValueError(
             f"{where}: module has {num_outputs} outputs, a mean and a log_std for each entry of action_space "
-            f"{space}, and a log_std beside them; let the outputs be the means alone, or leave out log_std"
+            f"{_check.line(space)}, and a log_std beside them; let the outputs be the means alone, or leave "
+            "out log_std"
         )
     if actions.num_outputs != num_outputs:
         raise ValueError(
-            f"{where}: module has {num_outputs} outputs, but action_space {space} needs {actions.num_outputs}"
+            f"{where}: module has {num_outputs} outputs, but action_space {_check.line(space)} needs "
+            f"{actions.num_outputs}"
         )
     if has_log_std != (actions.head == "gaussian" and not has_both):
         raise ValueError(
-            f"{where}: action_space is {space}, so that "
+            f"{where}: action_space is {_check.line(space)}, so that "
             + (
                 "there must be no log_std, but there is one"
                 if has_log_std
@@ -447,7 +449,7 @@ def _observations(where: str, space: Space[Any] | None, num_inputs: int) -> spac
     observations = spaces.observations(where, space)
     if observations.num_inputs != num_inputs:
         raise ValueError(
-            f"{where}: module takes {num_inputs} inputs, but observation_space {space} gives "
+            f"{where}: module takes {num_inputs} inputs, but observation_space {_check.line(space)} gives "
             f"{observations.num_inputs}"
         )
     return observations

@@ -266,7 +266,7 @@ def value_for(
     if policy.observations.categories and getattr(algorithm, "normalize_observations", False):
         raise ValueError(
             f"{where}: normalize_observations needs observations that are real numbers, got "
-            f"{policy.observation_space}"
+            f"{_check.line(policy.observation_space)}"
         )
     if value is not None:
         require_value(where, "value", value)

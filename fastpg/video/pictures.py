@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from numpy.typing import NDArray
 
+from fastpg import _check
 from fastpg.envs.autoreset import AutoresetMode
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.gymnasium.adapter import GymnasiumEnv
@@ -116,4 +117,4 @@ def picture(where: str, env: GymnasiumEnv) -> NDArray[np.uint8]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return _check.line(error) or type(error).__name__

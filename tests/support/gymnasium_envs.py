@@ -70,7 +70,8 @@ class Single(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.observation_space.seed(seed)
+        if seed is not None:  # without one a space seeds itself by chance
+            self.observation_space.seed(seed)
         self.age = 0
         self.options = options
         return self._obs(), {}

@@ -218,7 +218,7 @@ class JitEnv(CustomEnv):
         return None if Params is None else Params._fields
 
     def __repr__(self) -> str:
-        shown = f"{self.name!r}, {self.observation_space}, {self.action_space}"
+        shown = f"{self.name!r}, {_check.line(self.observation_space)}, {_check.line(self.action_space)}"
         if self.max_episode_steps:
             shown += f", max_episode_steps={self.max_episode_steps}"
         if self._bounds:

@@ -94,11 +94,11 @@ def define(
     observations = spaces.observations(where, observation_space)
     if any(observations.starts):
         raise ValueError(
-            f"{where}: observation_space must have start=0, got {observation_space}; "
+            f"{where}: observation_space must have start=0, got {_check.line(observation_space)}; "
             "count from 0 in observe()"
         )
     if isinstance(observation_space, Box) and observation_space.dtype != np.float32:
-        raise ValueError(f"{where}: observation_space must be float32, got {observation_space}")
+        raise ValueError(f"{where}: observation_space must be float32, got {_check.line(observation_space)}")
     sizes = noise_size if isinstance(noise_size, tuple) else (noise_size, noise_size)
     if len(sizes) != 2:
         raise ValueError(f"{where}: noise_size must be an integer or a pair (reset, step), got {noise_size}")

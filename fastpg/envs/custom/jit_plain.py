@@ -165,7 +165,7 @@ def try_out(definition: Definition, low: Floats, high: Floats) -> int:
                 k = int(np.argmax(first != second))
                 raise EnvError(
                     f"{definition.name}.observe() did not write obs[{k}]: observation_space "
-                    f"{definition.observations.space} has {definition.obs_size} entries"
+                    f"{_check.line(definition.observations.space)} has {definition.obs_size} entries"
                 )
             if definition.has_mask:
                 mask = plain.mask(state, params)

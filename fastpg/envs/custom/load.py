@@ -176,7 +176,7 @@ class LoadedEnv(CustomEnv):
         return dict(zip(self._param_names, self._values, strict=False))
 
     def __repr__(self) -> str:
-        shown = f"{self.name!r}, {self.observation_space}, {self.action_space}"
+        shown = f"{self.name!r}, {_check.line(self.observation_space)}, {_check.line(self.action_space)}"
         if self.max_episode_steps:
             shown += f", max_episode_steps={self.max_episode_steps}"
         if self._param_names:
@@ -237,14 +237,14 @@ class LoadedEnv(CustomEnv):
         if (size, observations.categories) != (functions.obs_size, functions.obs_categories):
             raise ValueError(
                 f"{where}: observation_space must have {functions.obs_size} entries with the categories "
-                f"{functions.obs_categories} like the library's, got {self.observation_space}"
+                f"{functions.obs_categories} like the library's, got {_check.line(self.observation_space)}"
             )
         if functions.mask:
             require_categorical(where, actions)
         if (actions.size, actions.categories) != (functions.action_size, functions.action_categories):
             raise ValueError(
                 f"{where}: action_space must have {functions.action_size} components with the categories "
-                f"{functions.action_categories} like the library's, got {self.action_space}"
+                f"{functions.action_categories} like the library's, got {_check.line(self.action_space)}"
             )
 
     def _try_out(self, where: str) -> None:

@@ -8,6 +8,7 @@ from gymnasium.spaces import Space, Tuple
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from fastpg import _check
 from fastpg.envs.gymnasium.flatten import rows_at
 
 
@@ -36,7 +37,9 @@ def final_batch(where: str, space: Space[Any], infos: Any, which: NDArray[np.int
             empty: Any = create_empty_array(space, n=len(which))
             return concatenate(space, ends, empty)
     except (ValueError, TypeError, LookupError) as error:
-        raise ValueError(f"{where} returned infos['final_obs'] that do not fit {space}: {error}") from error
+        raise ValueError(
+            f"{where} returned infos['final_obs'] that do not fit {_check.line(space)}: {error}"
+        ) from error
     raise ValueError(
         f"{where} says autoreset mode SAME_STEP, but its infos have no 'final_obs' of environment "
         f"{missing[0]}: V of it stands for the rest of an episode that is truncated"

@@ -41,7 +41,7 @@ class Observed:
             if self.size > MAX_SIZE:
                 raise ValueError(
                     f"{where}: observation_space must have at most {MAX_SIZE:,} numbers when it is "
-                    f"flattened, got {self.size:,} of {' '.join(str(space).split())}"
+                    f"flattened, got {self.size:,} of {_check.line(space)}"
                 ) from None
             flat = gymnasium.spaces.utils.flatten_space(space)
             assert isinstance(flat, Box)
@@ -101,6 +101,7 @@ def _whole(array: NDArray[Any]) -> NDArray[Any]:
 def _categories(form: spaces.Observations) -> Writer:
     """Write components as the numbers of their categories, from 0 on."""
     limits = list(zip(form.starts, form.categories, strict=True))
+    sentence = f"observations must lie in {_check.line(form.space)}"
     is_tuple = isinstance(form.space, Tuple)
     single = isinstance(form.space, Discrete)
 
@@ -115,7 +116,6 @@ def _categories(form: spaces.Observations) -> Writer:
         else:
             columns = list(_array(obs, (count, len(limits))).T)
         for k, (column, (start, size)) in enumerate(zip(columns, limits, strict=True)):
-            sentence = f"observations must lie in {form.space}"
             rows[:, k] = spaces.categories_from_zero(sentence, _whole(column), start, size)
 
     return write
@@ -126,7 +126,9 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
     if isinstance(space, Box) and space.dtype is not None and space.dtype.kind in "fiub":
         size = math.prod(space.shape)
         if size == 0:
-            raise ValueError(f"{where}: observation_space has a Box that holds no number: {whole}")
+            raise ValueError(
+                f"{where}: observation_space has a Box that holds no number: {_check.line(whole)}"
+            )
         return _numbers(space.shape), size
     if isinstance(space, MultiBinary):
         return _numbers(space.shape), math.prod(space.shape)
@@ -143,7 +145,7 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
             parts.append((name, writer, slice(end, end + size)))
             end += size
         if end == 0:
-            raise ValueError(f"{where}: observation_space is empty: {whole}")
+            raise ValueError(f"{where}: observation_space is empty: {_check.line(whole)}")
 
         def write(obs: Any, rows: Rows) -> None:
             for name, writer, columns in parts:
@@ -152,7 +154,8 @@ def _flat(where: str, whole: Space[Any], space: Space[Any]) -> tuple[Writer, int
         return write, end
     raise ValueError(
         f"{where}: observation_space must be made of Box, Discrete, MultiDiscrete, MultiBinary, Dict and "
-        f"Tuple, got {type(space).__name__} in {whole}; observations of no fixed size are not supported"
+        f"Tuple, got {type(space).__name__} in {_check.line(whole)}; observations of no fixed "
+        "size are not supported"
     )
 
 
@@ -204,7 +207,7 @@ def flatten_observations(observation_space: Space[Any], obs: Any) -> Any:
             raise ValueError(f"they have the shape {shape}, so that there is none")
         observed.write(_by_row(space, obs, shape), rows)
     except (ValueError, TypeError, LookupError) as error:
-        shown = " ".join(str(space).split())  # on one line
+        shown = _check.line(space)
         raise ValueError(f"{where}: obs must be of observation_space {shown}: {error}") from error
     return spaces.observations(where, observed.space).batch(rows.reshape(*shape, observed.size))
 

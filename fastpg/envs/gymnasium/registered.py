@@ -77,7 +77,7 @@ def _unknown_id(where: str, argument: str, env_id: str, registered: str) -> Valu
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return _check.line(error)
 
 
 def reward_threshold(where: str, env_id: Any) -> float | None:

@@ -27,6 +27,4 @@ def compiled(where: str, model: Any) -> Any:
             return mujoco.MjModel.from_xml_string(model)
         return mujoco.MjModel.from_xml_path(os.fspath(path))
     except ValueError as error:
-        raise ValueError(
-            f"{where}: MuJoCo does not compile the model: {' '.join(str(error).split())}"
-        ) from error
+        raise ValueError(f"{where}: MuJoCo does not compile the model: {_check.line(error)}") from error

@@ -453,7 +453,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, NDArray[Any]]):
         shown = got.tolist() if size > 1 else got[0]
         begin = f"{where}: the action of environment {outcome}"
         raise InvalidAction(
-            f"{begin} must lie in {self.single_action_space}, got {shown}"
+            f"{begin} must lie in {_check.line(self.single_action_space)}, got {shown}"
             if self.native.core.action_categories
             else f"{begin} must be finite, got {shown}"
         )
