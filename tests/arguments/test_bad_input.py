@@ -677,7 +677,7 @@ def test_the_core_never_gets_entries_that_are_not_aligned(space, monkeypatch):
     policy.log_prob(obs, actions)
     policy.act(obs, seed=0)
     value(obs)
-    assert len(got) == 5 + 6 + 3 + 2 + 2
+    assert len(got) == 5 + 6 + 3 + 2 + 3
     assert all(one.flags.aligned for one in got)
     refuse(
         lambda: fastpg.policy_gradient(policy, obs, actions, weights, out=unaligned(policy.theta)),
