@@ -1,0 +1,30 @@
+"""What to say where Gymnasium's copies of an environment trip over what one of them has returned."""
+
+import traceback
+from typing import Any
+
+from gymnasium.error import Error
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+
+RETURNED = {
+    "reset": "reset(seed=None, options=None) must return an observation of its space and a dict",
+    "step": "step(action) must return an observation of its space, reward, terminated, truncated and a dict",
+}
+
+
+def misfit(label: str, env: VectorEnv[Any, Any, Any], method: str, error: Exception) -> ValueError | None:
+    """Return what to raise for an error of a step or a reset; None where the environment itself has failed.
+
+    Gymnasium unpacks and stacks what environments return without a word of its own.
+    """
+    if not isinstance(env.unwrapped, SyncVectorEnv) or isinstance(error, Error):
+        return None
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_in = [name for name in frames if name.partition(".")[0] not in ("numpy", "functools")][-1]
+    if not raised_in.startswith(("gymnasium.vector.", "gymnasium.core", "gymnasium.wrappers.")):
+        return None
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ValueError(
+        f"{label}: an environment's {RETURNED[method]}; over what came Gymnasium raised {what}; "
+        "gymnasium.utils.env_checker.check_env(env) looks at one environment"
+    )
