@@ -3,6 +3,7 @@
 import traceback
 from typing import Any
 
+import numpy as np
 from gymnasium.error import Error
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
@@ -23,6 +24,13 @@ def misfit(label: str, env: VectorEnv[Any, Any, Any], method: str, error: Except
     raised_in = [name for name in frames if name.partition(".")[0] not in ("numpy", "functools")][-1]
     if not raised_in.startswith(("gymnasium.vector.", "gymnasium.core", "gymnasium.wrappers.")):
         return None
+    space = env.single_observation_space.shape
+    for i, obs in enumerate(getattr(env.unwrapped, "_env_obs", ())):
+        if isinstance(obs, np.ndarray) and obs.shape != (obs.shape if space is None else space):
+            return ValueError(
+                f"{label}: environment {i} returned an observation of shape {obs.shape}, and its "
+                f"observation_space has shape {space}"
+            )
     what = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return ValueError(
         f"{label}: an environment's {RETURNED[method]}; over what came Gymnasium raised {what}; "
