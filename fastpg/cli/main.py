@@ -63,6 +63,7 @@ from fastpg.cli.watching import OPTIONS as WATCHING
 from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import reward_threshold
+from fastpg.envs.native.registry import USE_ACTION_MASK
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
@@ -335,7 +336,8 @@ def _report(
         )
         ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
     deterministic, stochastic = ways
-    if threshold is None:
+    is_registered = not run.config["env_params"].keys() - {USE_ACTION_MASK}
+    if threshold is None or not is_registered:  # with parameters it is another task than the threshold's
         print(f"{environment_name(env_id)}: stopped by {run.stopped_because}")
     else:
         judged = verdict(deterministic, stochastic, threshold)
@@ -347,7 +349,7 @@ def _report(
     print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
     trained = run.history["mean_return"][run.history["num_episodes"] > 0]
     hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
-    if hint is None and max(one.mean for one in ways) < least_return(env_id, threshold):
+    if hint is None and is_registered and max(one.mean for one in ways) < least_return(env_id, threshold):
         hint = to_try
     print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
     if hint:
