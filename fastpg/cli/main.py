@@ -56,6 +56,7 @@ from fastpg.cli.verdict import (
     Evaluation,
     advice,
     least_return,
+    threshold_with,
     verdict,
     what_to_try,
 )
@@ -63,7 +64,6 @@ from fastpg.cli.watching import OPTIONS as WATCHING
 from fastpg.cli.watching import are_asked_for, callbacks
 from fastpg.envs import env_spec, list_envs, native_env
 from fastpg.envs.gymnasium.adapter import reward_threshold
-from fastpg.envs.native.registry import USE_ACTION_MASK
 from fastpg.errors import EnvError, SaveError
 from fastpg.networks.policy import Policy
 from fastpg.system import build_info
@@ -281,7 +281,8 @@ def _train(options: Any) -> int:
     except SaveError as error:
         run, path, code = _saved_elsewhere(error)
     path = path or options.run
-    _report(env_id, run, threshold, path, options.vectorization_mode, what_to_try(env_id, settings))
+    bar = threshold_with(settings["env_params"], threshold)
+    _report(env_id, run, bar, path, options.vectorization_mode, what_to_try(env_id, settings))
     return code
 
 
@@ -301,7 +302,8 @@ def _resume(options: ResumeOptions) -> int:
         run, path, code = _saved_elsewhere(error)
     env_id = settings["env"] or run.config["env_id"]
     mode = run.config.get("vectorization_mode")
-    _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
+    bar = threshold_with(run.config["env_params"], reward_threshold("resume()", env_id))
+    _report(env_id, run, bar, path, mode, "try a run of more --total-steps")
     return code
 
 
@@ -336,8 +338,7 @@ def _report(
         )
         ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
     deterministic, stochastic = ways
-    is_registered = not run.config["env_params"].keys() - {USE_ACTION_MASK}
-    if threshold is None or not is_registered:  # with parameters it is another task than the threshold's
+    if threshold is None:
         print(f"{environment_name(env_id)}: stopped by {run.stopped_because}")
     else:
         judged = verdict(deterministic, stochastic, threshold)
@@ -349,7 +350,7 @@ def _report(
     print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
     trained = run.history["mean_return"][run.history["num_episodes"] > 0]
     hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
-    if hint is None and is_registered and max(one.mean for one in ways) < least_return(env_id, threshold):
+    if hint is None and max(one.mean for one in ways) < least_return(env_id, threshold):
         hint = to_try
     print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
     if hint:

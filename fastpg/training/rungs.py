@@ -53,11 +53,6 @@ class Journal:
         """Return the folder of results: a new one, or one where the search was begun, as members then are."""
         where, self._path = self._where, files.output_folder(self._where, "save", save)
         is_new = not is_unfinished(self._path)
-        if is_new and (self._path / JOURNAL).is_file():
-            raise ValueError(
-                f"{where}: the search in {str(self._path)!r} has ended: runs.csv has its table, and the "
-                "folders its policies; choose another folder for another search"
-            )
         if is_new:
             new_folder(where, "save", save)
         self._stack.callback(locked(where, self._path).close)

@@ -29,7 +29,7 @@ def content(state: State, facts: dict[str, Any]) -> bytes:
 
 def load(where: str, path: Path) -> tuple[State, dict[str, Any]]:
     """Return the state and the facts of a file; whatever is wrong with it is a CheckpointError."""
-    from safetensors import SafetensorError, deserialize  # here: importing fastpg stays quick
+    from safetensors import SafetensorError, deserialize
 
     problem = f"{where}: {str(path)!r}"
     data = path.read_bytes()

@@ -146,7 +146,7 @@ def test_networks_that_are_given_are_part_of_the_search(tmp_path):
 
 
 def test_a_search_that_is_through_keeps_its_folder(whole):
-    with pytest.raises(ValueError, match=r"the search in .*whole. has ended: runs.csv has its table"):
+    with pytest.raises(ValueError, match="save must be a new folder or an empty one"):
         search(whole[1])
 
 
