@@ -1,5 +1,7 @@
 """Policy gradients on CPUs: environments, policies and estimators from one compiled core."""
 
+import sys as _sys
+
 from fastpg import _built, callbacks, diagnostics, distributed, exact  # noqa: F401  (_built comes first)
 from fastpg._core import version as _version
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Reinforce
@@ -128,4 +130,8 @@ __all__ = [
 def __getattr__(name: str) -> type:
     if name == "Rollout":  # what a Batch was called before there were others
         return Batch
-    raise AttributeError(f"module 'fastpg' has no attribute {name!r}")
+    hint = f"; import fastpg.{name} before" if name in ("numba_math", "ray", "sb3", "torch") else ""
+    # With the module the interpreter looks for a name that is nearly this one.
+    raise AttributeError(
+        f"module 'fastpg' has no attribute {name!r}{hint}", name=name, obj=_sys.modules[__name__]
+    )

@@ -225,6 +225,11 @@ def observations(
     where: str, name: str, value: Any, obs_size: int
 ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """Return observations (..., D) as contiguous rows (B, D), and the shape of the batch, the `...`."""
+    if isinstance(value, dict | tuple):
+        raise TypeError(
+            f"{where}: {name} must be a float32 numpy array, got {shown(value)}; "
+            "fastpg.flatten_observations(env.observation_space, obs) makes one"
+        )
     obs = floats(where, name, value)
     if obs.ndim == 0 or obs.shape[-1] != obs_size:
         raise ValueError(

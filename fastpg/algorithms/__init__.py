@@ -18,8 +18,11 @@ __all__ = ["A2C", "NPG", "PPO", "TRPO", "VPG", "Algorithm", "Reinforce", "check_
 def require_algorithm(where: str, algorithm: Any) -> Algorithm:
     """Return what is an algorithm; raise TypeError for anything else."""
     if not isinstance(algorithm, Algorithm):
+        names = {kind.__name__.lower(): kind.__name__ for kind in (Reinforce, VPG, A2C, PPO, NPG, TRPO)}
+        named = algorithm.__name__ if isinstance(algorithm, type) else algorithm
+        name = names.get(named.lower()) if isinstance(named, str) else None
         raise TypeError(
             f"{where}: algorithm must be a fastpg.Reinforce, VPG, A2C, PPO, NPG or TRPO, "
-            f"got {_check.shown(algorithm)}"
+            f"got {_check.shown(algorithm)}" + (f"; pass an object, fastpg.{name}()" if name else "")
         )
     return algorithm

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from fastpg.algorithms.options import spelled
 from fastpg.algorithms.vpg import VPG
 
 
+@spelled
 @dataclass(frozen=True, slots=True)
 class A2C(VPG):
     """Advantage actor-critic: `VPG` as it is usually run synchronously, with short horizons.

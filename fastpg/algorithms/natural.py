@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from fastpg.algorithms.options import check_options
+from fastpg.algorithms.options import check_options, spelled
 
 
+@spelled
 @dataclass(frozen=True, slots=True)
 class NPG:
     """The natural policy gradient: one step of steepest ascent, that diverges by about `max_kl`.
@@ -114,6 +115,7 @@ class NPG:
         }
 
 
+@spelled
 @dataclass(frozen=True, slots=True)
 class TRPO(NPG):
     """Trust region policy optimisation: `NPG`, whose step is shortened until it is safe.

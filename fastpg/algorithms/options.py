@@ -1,11 +1,45 @@
 """The options of algorithms: each is checked by its range in the core, or by its annotation."""
 
 import dataclasses
+import functools
 import types
 import typing
-from typing import Any
+from typing import Any, TypeVar
 
-from fastpg import _check, _core
+from fastpg import _check, _core, _spelling
+
+Kind = TypeVar("Kind", bound=type)
+
+OF_TRAIN = (
+    "num_envs",
+    "horizon",
+    "total_steps",
+    "hidden",
+    "activation",
+    "seed",
+)  # other libraries' algorithms have them
+
+
+def spelled(kind: Kind) -> Kind:
+    """Let a dataclass say which option was meant by a name that it does not have."""
+    made = kind.__init__  # type: ignore[misc]
+    names = [field.name for field in dataclasses.fields(kind)]
+
+    @functools.wraps(made)
+    def __init__(self: Any, *values: Any, **options: Any) -> None:
+        for name in options:
+            if name not in names:
+                raise TypeError(f"{kind.__name__}(): there is no option {name!r}; {_hint(name, names)}")
+        made(self, *values, **options)
+
+    kind.__init__ = __init__  # type: ignore[misc]
+    return kind
+
+
+def _hint(name: str, names: list[str]) -> str:
+    """Return which option was meant, where it is if it is one of `train`, or which options there are."""
+    elsewhere = _spelling.ELSEWHERE.get(name, name)
+    return f"fastpg.train() has {elsewhere!r}" if elsewhere in OF_TRAIN else _spelling.hint(name, names)
 
 
 def check_options(algorithm: Any) -> None:

@@ -4,9 +4,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from fastpg.algorithms.options import check_options
+from fastpg.algorithms.options import check_options, spelled
 
 
+@spelled
 @dataclass(frozen=True, slots=True)
 class PPO:
     """Proximal policy optimisation: several epochs of minibatches on a clipped surrogate.

@@ -3,10 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fastpg.algorithms.options import check_options
+from fastpg.algorithms.options import check_options, spelled
 from fastpg.batches.forms import MeanBaseline, Normalize
 
 
+@spelled
 @dataclass(frozen=True, slots=True)
 class Reinforce:
     """REINFORCE: gradient ascent on the expected return, with the returns themselves as weights.

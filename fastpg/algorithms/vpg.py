@@ -4,9 +4,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fastpg.algorithms.options import check_options
+from fastpg.algorithms.options import check_options, spelled
 
 
+@spelled
 @dataclass(frozen=True, slots=True)
 class VPG:
     """The vanilla policy gradient: advantages from a value function that is fitted along the way.

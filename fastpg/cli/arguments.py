@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from fastpg import _spelling
 from fastpg.envs.native.registry import is_native
 
 WIDTHS = ("--hidden", "--value-hidden")  # options that take any number of whole numbers
@@ -27,16 +28,6 @@ NUMBER_OR_NONE = "must be a number or none"
 MAX_DIGITS = 30  # of a whole number: more than any option takes
 UNKNOWN_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
 UNKNOWN_WORD = re.compile(r"Unrecognized options: ([^-\s,]\S*)$")
-ELSEWHERE = {  # what options are called in other libraries
-    "--lr": "--learning-rate",
-    "--n-envs": "--num-envs",
-    "--n-steps": "--horizon",
-    "--n-epochs": "--epochs",
-    "--ent-coef": "--entropy-coef",
-    "--gae-lambda": "--lam",
-    "--timesteps": "--total-steps",
-    "--total-timesteps": "--total-steps",
-}
 
 registry = ConstructorRegistry()
 
@@ -217,7 +208,8 @@ def one_line(panel: str, algorithms: Mapping[str, Any], chosen: str) -> str:
             either = " or ".join([", ".join(owners[:-1]), owners[-1]] if owners[1:] else owners)
             return f"{option} goes with --algorithm {either}, not with {chosen}"
         suggested = re.search(r"Perhaps you meant:\s*(--[a-z0-9-]+)", "\n".join(rows))
-        meant = ELSEWHERE.get(option, suggested and suggested[1])
+        elsewhere = _spelling.ELSEWHERE.get(name)
+        meant = f"--{elsewhere.replace('_', '-')}" if elsewhere else suggested and suggested[1]
         if meant:
             text += f"; did you mean {meant}?"
     word = UNKNOWN_WORD.match(text)

@@ -5,14 +5,13 @@ What is typed comes later, and wins. The settings.toml of a run is such a file, 
 
 import argparse
 import dataclasses
-import difflib
 import math
 import tomllib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fastpg import _check, _core
+from fastpg import _check, _core, _spelling
 from fastpg.cli.options import ALGORITHMS, DEFAULT_ALGORITHM, OF_ONE_RUN, train_options
 from fastpg.training.begin import COLLECTIONS
 from fastpg.training.settings import FORMAT_VERSION
@@ -126,8 +125,7 @@ def _words(where: str, known: Iterable[dataclasses.Field[Any]], settings: Mappin
     words = []
     for name, value in settings.items():
         if name not in fields:
-            close = difflib.get_close_matches(name.replace("-", "_"), fields, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(fields))}"
+            hint = _spelling.hint(name.replace("-", "_"), sorted(fields))
             raise ValueError(f"{where}: there is no setting {name!r}; {hint}")
         option = name.replace("_", "-")
         if isinstance(fields[name].default, bool):

@@ -16,6 +16,8 @@ from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.gymnasium.registered import FORCED
 from fastpg.exact import FiniteMDP
 
+BOOLS = {"True": "true", "False": "false"}  # Python's words for TOML's
+
 
 def environment(text: str) -> Any:
     """Return what is meant: an id as it is, or an object that "module:Name" or "file.py:Name" names.
@@ -65,7 +67,7 @@ def see_current_folder(env_id: str) -> None:
 
 
 def env_params(words: Sequence[str]) -> dict[str, Any]:
-    """Return parameters of "key=value": a value is what TOML reads, else a string.
+    """Return parameters of "key=value": a value is what TOML reads, True or False, else a string.
 
     Examples
     --------
@@ -78,7 +80,7 @@ def env_params(words: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise ValueError(f"--env must be KEY=VALUE, a parameter of the environment, got {word!r}")
         try:
-            params[name] = tomllib.loads(f"x = {value}")["x"]
+            params[name] = tomllib.loads(f"x = {BOOLS.get(value, value)}")["x"]
         except tomllib.TOMLDecodeError:
             params[name] = value
     return params

@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 the run failed, 2 a bad value, 130 Ctrl-C, 143 SIGTERM, 12
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import math
 import os
@@ -22,7 +21,7 @@ from typing import Any, TextIO
 
 from gymnasium.spaces import Box, Space, Tuple
 
-from fastpg import _check, diagnostics
+from fastpg import _check, _spelling, diagnostics
 from fastpg._brief import columns
 from fastpg.algorithms import VPG
 from fastpg.batches.evaluate import evaluate
@@ -57,6 +56,7 @@ from fastpg.cli.verdict import (
     Evaluation,
     advice,
     least_return,
+    threshold_with,
     verdict,
     what_to_try,
 )
@@ -230,8 +230,7 @@ def _check_command(arguments: Sequence[str], commands: Mapping[str, Any]) -> Non
     """Require that a command line begins with a command, or an option; tyro calls all the rest options."""
     if not arguments or arguments[0].startswith("-") or arguments[0] in commands:
         return
-    close = difflib.get_close_matches(arguments[0], commands, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(commands)}"
+    hint = _spelling.hint(arguments[0], commands)
     raise ValueError(f"there is no command {arguments[0]!r}; {hint}; see fastpg --help")
 
 
@@ -282,7 +281,8 @@ def _train(options: Any) -> int:
     except SaveError as error:
         run, path, code = _saved_elsewhere(error)
     path = path or options.run
-    _report(env_id, run, threshold, path, options.vectorization_mode, what_to_try(env_id, settings))
+    bar = threshold_with(settings["env_params"], threshold)
+    _report(env_id, run, bar, path, options.vectorization_mode, what_to_try(env_id, settings))
     return code
 
 
@@ -302,7 +302,8 @@ def _resume(options: ResumeOptions) -> int:
         run, path, code = _saved_elsewhere(error)
     env_id = settings["env"] or run.config["env_id"]
     mode = run.config.get("vectorization_mode")
-    _report(env_id, run, reward_threshold("resume()", env_id), path, mode, "try a run of more --total-steps")
+    bar = threshold_with(run.config["env_params"], reward_threshold("resume()", env_id))
+    _report(env_id, run, bar, path, mode, "try a run of more --total-steps")
     return code
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastpg import _core
+from fastpg import _core, _spelling
 from fastpg.algorithms import Algorithm
 from fastpg.cli.arguments import number_or_none, whole_number, widths
 from fastpg.training.search import RUN_SETTINGS
@@ -32,7 +32,7 @@ def parse_grid(algorithm: Algorithm, words: Sequence[str]) -> dict[str, list[Any
                 f"--grid must be a setting and its values, as learning_rate=1e-4,3e-4, got {word!r}"
             )
         if name not in known:
-            raise ValueError(f"--grid: there is no setting {typed!r}; there are {', '.join(known)}")
+            raise ValueError(f"--grid: there is no setting {typed!r}; {_spelling.hint(typed, known)}")
         if name in grid:
             raise ValueError(f"--grid: {name} is given twice")
         try:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastpg.algorithms import PPO
 from fastpg.envs import env_spec
-from fastpg.envs.native.registry import is_native
+from fastpg.envs.native.registry import USE_ACTION_MASK, is_native
 from fastpg.training.recommended import recommended
 
 DETERMINISTIC, STOCHASTIC = "deterministic", "stochastic"
@@ -94,6 +94,17 @@ def advice(deterministic: Evaluation, stochastic: Evaluation, trained: float) ->
 def _far_below(mean: float, other: float, returns: NDArray[np.float64]) -> bool:
     """Return whether it lacks more than the spread and a tenth of the other; no for NaN."""
     return other - mean > max(float(returns.std()), 0.1 * abs(other))
+
+
+def threshold_with(env_params: Mapping[str, Any], threshold: float | None) -> float | None:
+    """Return the threshold that a run in an environment with parameters is judged by: of another task, none.
+
+    Examples
+    --------
+    >>> threshold_with({}, 475.0), threshold_with({"sutton_barto_reward": True}, 475.0)
+    (475.0, None)
+    """
+    return None if env_params.keys() - {USE_ACTION_MASK} else threshold
 
 
 def least_return(env_id: Any, threshold: float | None) -> float:

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save as serialized
 
 from fastpg import _check, _core, files, spaces
 from fastpg.errors import CheckpointError
+from fastpg.networks import safetensors_bytes
 from fastpg.networks.parametric import ACTIVATIONS, Kind, Parametric, labels_in, options_in, spaces_in
 
 # The formats that there are, for who loads one as another; a network's class says which its own is.
@@ -50,7 +50,9 @@ def content(where: str, network: Parametric) -> bytes:
         **{name: json.dumps(value) for name, value in options_in(network).items()},
         **labels_in(network),
     }
-    return serialized(network.parameters(), metadata | {CHECKSUM: _checksum(metadata, network)})
+    return safetensors_bytes.content(
+        network.parameters(), metadata | {CHECKSUM: _checksum(metadata, network)}
+    )
 
 
 def load(where: str, kind: type[Kind], path: str | os.PathLike[str]) -> Kind:

@@ -7,6 +7,8 @@ what they reach, and where MuJoCo's are from.
 from dataclasses import replace
 from typing import Any, TypedDict
 
+import gymnasium
+
 from fastpg import _check
 from fastpg.algorithms import PPO
 from fastpg.envs import env_spec
@@ -223,7 +225,8 @@ def recommended(env_id: str) -> Settings:
     -------
     dict
         algorithm, num_envs, horizon, hidden and total_steps, as in ``train(env_id, **recommended(env_id))``.
-        It is the caller's own: change what you like.
+        It is the caller's own: change what you like, as in
+        ``train(env_id, **recommended(env_id) | {"total_steps": 20_000})``.
 
     Raises
     ------
@@ -241,4 +244,9 @@ def recommended(env_id: str) -> Settings:
         raise TypeError(f"{where}: env_id must be a string, one of list_envs(), got {_check.shown(env_id)}")
     if (task := task_of(env_id)) is not None:
         return _OF_TASK.get(task, _MUJOCO).copy()
+    if not is_native(env_id) and env_id in gymnasium.registry:
+        raise ValueError(
+            f"{where}: env_id {env_id!r} is not implemented natively, and there are no settings for it; "
+            "begin with fastpg.PPO(normalize_observations=True, normalize_rewards=True)"
+        )
     return _RECOMMENDED[env_spec(where, env_id).id].copy()

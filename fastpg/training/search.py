@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastpg import _check
+from fastpg import _check, _spelling
 from fastpg.algorithms import Algorithm, require_algorithm
 
 # What `train_many` takes for all runs, and what each setting may have of its own.
@@ -113,10 +113,12 @@ def algorithm_with(where: str, algorithm: Any, values: Mapping[str, Any]) -> Alg
     options = [field.name for field in dataclasses.fields(base)]
     for name in values:
         if name not in options and name not in RUN_SETTINGS:
-            raise TypeError(
-                f"{where}: there is no setting {name!r}: {type(base).__name__} has {', '.join(options)}, and "
-                f"train_many {', '.join(RUN_SETTINGS)}"
+            close = _spelling.meant(name, [*options, *RUN_SETTINGS])
+            there = (
+                f"{type(base).__name__} has {', '.join(options)}, and train_many {', '.join(RUN_SETTINGS)}"
             )
+            hint = f"; did you mean {close!r}?" if close else f": {there}"
+            raise TypeError(f"{where}: there is no setting {name!r}{hint}")
     return base
 
 

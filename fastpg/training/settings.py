@@ -216,6 +216,11 @@ def algorithm_of(where: str, settings: Mapping[str, Any]) -> Algorithm:
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise CheckpointError(f"{where}: this fastpg has no algorithm {settings['algorithm'].get('name')!r}")
     options |= dict.fromkeys(options.pop("none"))
+    unknown = sorted(options.keys() - {field.name for field in dataclasses.fields(kind)})
+    if unknown:
+        raise CheckpointError(
+            f"{where}: {kind.__name__} of this fastpg has no option {unknown[0]!r}, which settings.toml has"
+        )
     options = {name: tuple(one) if isinstance(one, list) else one for name, one in options.items()}
     return typing.cast(Algorithm, kind(**options))
 

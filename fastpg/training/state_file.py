@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpg.errors import CheckpointError
+from fastpg.networks import safetensors_bytes
 
 FORMAT, FORMAT_VERSION, CHECKSUM = "fastpg.run_state", "1", "sha256"
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8"}
@@ -21,11 +22,9 @@ State = dict[str, NDArray[Any]]
 
 def content(state: State, facts: dict[str, Any]) -> bytes:
     """Return the bytes of a file; facts are what JSON can say."""
-    from safetensors.numpy import save as serialized  # here, as in `load`: importing fastpg stays quick
-
     metadata = {"format": FORMAT, "format_version": FORMAT_VERSION}
     metadata |= {name: json.dumps(fact) for name, fact in facts.items()}
-    return serialized(state, metadata | {CHECKSUM: _checksum(metadata, state)})
+    return safetensors_bytes.content(state, metadata | {CHECKSUM: _checksum(metadata, state)})
 
 
 def load(where: str, path: Path) -> tuple[State, dict[str, Any]]:

@@ -124,7 +124,8 @@ def train(
     env_params : mapping, optional
         Parameters of the environment, as {"sutton_barto_reward": True} for CartPole; keyword arguments of
         `gymnasium.make_vec`, or of the function that makes environments. With {"use_action_mask": True}
-        actions are drawn as the environment's info["action_mask"] says (docs/action_masks.md).
+        actions are drawn as the environment's info["action_mask"] says (docs/action_masks.md). With
+        {"max_episode_steps": 50} an id or a compiled environment has this time limit.
     vectorization_mode : {"sync", "async", "vector_entry_point"}, optional
         Of an environment that is not native: step its copies one after the other, or each in a process, or
         all in a class that the environment has for it. By default the last where there is one, else "sync".

@@ -35,6 +35,11 @@ def read_only(array):
     [
         ({"obs": OBS.astype(np.float64)}, TypeError, ["obs must be float32, got float64", "astype"]),
         ({"obs": [[0.0] * 4]}, TypeError, ["obs must be a float32 numpy array"]),
+        (
+            {"obs": {"at": OBS}},
+            TypeError,
+            ["obs must be a float32 numpy array", "fastpg.flatten_observations(env"],
+        ),
         ({"obs": OBS[:, :3]}, ValueError, ["obs must have shape (4,) or (..., 4), got (3, 3)"]),
         ({"obs": np.zeros((), np.float32)}, ValueError, ["obs must have shape"]),
         ({"obs": OBS[:0]}, ValueError, ["obs must hold at least one observation", "(0, 4)"]),

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import fastpg
+from fastpg.cli import environments, options
 from fastpg.cli import main as cli
-from fastpg.cli import options
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict, what_to_try
 from fastpg.training import run_folder
 from tests.support.killed import check_equal
@@ -881,7 +881,10 @@ def test_parameters_of_the_environment_are_typed_as_key_and_value(tmp_path, monk
         cli.main(["train", "--env", "sutton_barto_reward=true", *short, "CartPole-v1", "--run", "run"]) == 0
     )
     assert "sutton_barto_reward = true" in (tmp_path / "run" / "settings.toml").read_text()
-    capsys.readouterr()
+    assert environments.env_params(["a=True", "b=False", "c=None"]) == {"a": True, "b": False, "c": "None"}
+    said = capsys.readouterr().out
+    assert said.startswith("CartPole-v1: stopped by total_steps\n")  # the threshold is that of another reward
+    assert "note" not in said
     for word, sentence in (("x", "--env must be KEY=VALUE"), ("x=1", "unexpected argument 'x'")):
         assert cli.main(["train", "CartPole-v1", *short, "--env", word]) == 2
         assert sentence in capsys.readouterr().err

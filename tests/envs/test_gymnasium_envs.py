@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -511,6 +512,55 @@ class Later(VectorWrapper):
         no = np.zeros(self.num_envs, bool)
         changes = self.changes if self.steps > 2 else {}
         return (*{**result, "terminated": no, **changes}.values(), no, {})
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "said"),
+    [
+        (
+            "step",
+            (np.zeros(3, np.float32), 1.0, False, {}),
+            "step(action) must return an observation of its space, reward",
+        ),
+        ("step", (np.zeros(3, np.float32), np.ones(1), False, False, {}), "step(action) must return"),
+        ("step", None, "step(action) must return"),
+        (
+            "reset",
+            np.zeros(3, np.float32),
+            "reset(seed=None, options=None) must return an observation of its space",
+        ),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_gymnasium_cannot_take_of_an_environment_is_a_sentence(method, returned, said, wrapped):
+    """Gymnasium's own errors speak of unpacking and of arrays that nobody has seen."""
+    kind = type("Mine", (Single,), {method: lambda self, *_, **__: returned})
+
+    def make():
+        env = kind(BOX)
+        return TimeLimit(env, 3) if wrapped else env
+
+    with pytest.raises(ValueError, match=rf"^train\(\): Mine: an environment's {re.escape(said)}") as caught:
+        fastpg.train(make, **SHORT)
+    assert type(caught.value.__cause__).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["step", "reset"])
+def test_an_observation_that_does_not_fit_is_named(method):
+    wrong = np.zeros(4, np.float32)
+    returned = (wrong, 1.0, False, False, {}) if method == "step" else (wrong, {})
+    kind = type("Mine", (Single,), {method: lambda self, *_, **__: returned})
+    says = "train(): Mine: environment 0 returned an observation of shape (4,), and its observation_space has"
+    refuse(lambda: fastpg.train(lambda: kind(BOX), **SHORT), ValueError, says)
+
+
+@pytest.mark.parametrize("method", ["step", "reset"])
+def test_what_an_environment_raises_itself_stays_what_it_is(method):
+    def fail(self, *_, **__):
+        return np.stack([np.zeros(2), np.zeros(3)])  # the error comes out of NumPy
+
+    with pytest.raises(ValueError, match=r"^all input arrays must have the same shape"):
+        fastpg.train(lambda: type("Mine", (Single,), {method: fail})(BOX), **SHORT)
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,9 @@ BAD_FUNCTIONS = [
     (returning((1.0,)), {}, r"Mine.step\(\) must return \(reward, terminated\) or"),
     (returning(("a", False)), {}, r"Mine.step\(\) must return a number as reward, got 'a'"),
     (returning((1.0, "no")), {}, r"Mine.step\(\) must return True or False as terminated, got 'no'"),
+    (returning((True, -0.3)), {}, r"True or False as terminated, got -0.3; the reward comes first"),
+    (returning((1.0, np.nan)), {}, r"Mine.step\(\) must return True or False as terminated, got nan"),
+    (returning((1.0, False, 2)), {}, r"must return True or False as truncated, got 2$"),
     (returning((1.0, False, None)), {}, r"must return True or False as truncated, got None"),
     (returning((np.inf, False)), {}, r"Mine.step\(\) returned the reward inf"),
     (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastpg
+from fastpg.exact import FiniteMDP
 from tests.support.quick import few
 
 every_env = pytest.mark.parametrize(
@@ -55,3 +56,34 @@ def test_evaluation_returns_what_episodes_earn(env_id):
     limit = fastpg.make(env_id).spec.max_episode_steps
     assert (lengths >= 1).all()
     assert limit is None or (lengths <= limit).all()
+
+
+ENDLESS = FiniteMDP(
+    np.ones((1, 2, 1)), np.ones((1, 2, 1)), np.zeros(1, bool), np.ones(1), max_episode_steps=20
+)
+
+
+@pytest.mark.parametrize(
+    "env", ["Pendulum-v1", "Taxi-v4", ENDLESS], ids=["Pendulum-v1", "Taxi-v4", "FiniteMDP"]
+)
+def test_a_time_limit_is_a_parameter_wherever_parameters_are(env):
+    limit = {"max_episode_steps": 7}
+    settings = {"num_envs": 2, "horizon": 14, "hidden": (4,)}
+    run = fastpg.train(env, fastpg.VPG(), **settings, total_steps=28, env_params=limit)
+    assert run.history["mean_length"] == [7.0]
+    for max_steps, length in ((None, 7), (5, 5), (9, 7)):
+        _, lengths = fastpg.evaluate(env, run.policy, episodes=4, max_steps=max_steps, **limit)
+        assert (lengths == length).all()
+    batch = fastpg.collect(env, run.policy, 14, num_envs=2, **limit)
+    assert np.flatnonzero(batch.truncated[:, 0]).tolist() == [6, 13]
+    estimate = fastpg.estimate_gradient(env, run.policy, episodes=4, num_envs=2, **limit)
+    assert estimate.num_steps == 28
+    (many,) = fastpg.train_many(env, fastpg.VPG(), seeds=1, **settings, total_steps=28, env_params=limit)
+    np.testing.assert_array_equal(many.policy.theta, run.policy.theta)
+
+
+@pytest.mark.parametrize("limit", [-1, 2.5, "7"])
+def test_a_time_limit_that_is_no_number_of_steps_is_refused(limit):
+    says = r"^train\(\): max_episode_steps must be an integer from 0"
+    with pytest.raises((TypeError, ValueError), match=says):
+        fastpg.train("Pendulum-v1", env_params={"max_episode_steps": limit})

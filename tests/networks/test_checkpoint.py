@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fastpg
+from fastpg.networks import safetensors_bytes
 
 
 @pytest.fixture(params=[fastpg.Policy, fastpg.ValueFunction], ids=["policy", "value"])
@@ -83,6 +84,25 @@ def test_other_programs_can_read_the_tensors(network, path):
     assert json.loads(metadata["observation_space"])["type"] == "Box"
     if "action_space" in network.SPACES:
         assert json.loads(metadata["action_space"]) == {"type": "Discrete", "n": 2}
+
+
+def test_equal_networks_have_equal_bytes(network, path, tmp_path):
+    network.save(path)
+    for number in range(5):  # safetensors' own writer orders the metadata anew at each call
+        network.copy().save(tmp_path / f"{number}.safetensors")
+        assert (tmp_path / f"{number}.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_bytes_are_those_of_a_safetensors_file_whatever_the_metadata_says(path):
+    tensors = {"a": np.arange(3, dtype=np.float32), "b": np.eye(2)}
+    for metadata in ({}, {"z": 'é \u001f "quoted" \\ \U0001f980', "a": "1" * 5}):
+        path.write_bytes(safetensors_bytes.content(tensors, metadata))
+        with safe_open(path, framework="numpy") as file:
+            assert (file.metadata() or {}) == metadata
+        loaded = load_file(path)
+        assert loaded.keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            np.testing.assert_array_equal(loaded[name], tensor, strict=True)
 
 
 def test_saving_replaces_the_file_and_leaves_nothing_else(kind, network, path):

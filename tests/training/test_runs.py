@@ -213,6 +213,7 @@ def test_what_a_function_makes_in_processes_goes_on_also_under_its_older_name(tm
         ("isa = ", "asi = ", "lacks machine.isa"),
         ("seed = 0", "seed = ", "is not TOML"),
         ('"Reinforce"', '"SARSA"', "has no algorithm 'SARSA'"),
+        ("gamma = ", "wings = ", "Reinforce of this fastpg has no option 'wings', which settings.toml has"),
         ("num_envs = 16", "num_envs = 8", "was changed: num_envs was 16 in the run, and is 8"),
         ("seed = 0", "seed = 1", "was changed: seed was 0 in the run, and is 1"),
         ("gamma = 0.99", "gamma = 0.5", "was changed: algorithm.gamma was 0.99 in the run, and is 0.5"),

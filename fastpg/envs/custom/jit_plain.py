@@ -60,9 +60,13 @@ class Plain:
                 f"got {_check.shown(returned)}"
             )
         for what, value in zip(("reward", "terminated", "truncated"), returned, strict=False):
-            if not isinstance(value, _NUMBERS):
+            is_number = isinstance(value, _NUMBERS)
+            if not (is_number if what == "reward" else is_number and value in (0, 1)):
                 expected = "a number" if what == "reward" else "True or False"
-                raise EnvError(f"{name}.step() must return {expected} as {what}, got {_check.shown(value)}")
+                hint = "; the reward comes first" if what == "terminated" and is_number else ""
+                raise EnvError(
+                    f"{name}.step() must return {expected} as {what}, got {_check.shown(value)}{hint}"
+                )
         if self.returned not in (0, len(returned)):
             raise EnvError(
                 f"{name}.step() must always return as many values, got {self.returned} and {len(returned)}"

@@ -14,6 +14,7 @@ from fastpg.envs.gymnasium.asked_masks import METHOD, asking
 from fastpg.envs.gymnasium.final_obs import final_batch
 from fastpg.envs.gymnasium.flatten import Rows
 from fastpg.envs.gymnasium.info_masks import IN_INFOS, KEY, are_in, read_masks
+from fastpg.envs.gymnasium.misfits import misfit
 from fastpg.envs.gymnasium.ready import require_whole_batches
 from fastpg.envs.gymnasium.under_way import leave
 from fastpg.envs.native.registry import USE_ACTION_MASK
@@ -79,6 +80,11 @@ class Stepper:
             result = self._env.reset(**arguments)
         except (EOFError, ConnectionError) as error:
             raise self._lost(error) from error
+        except Exception as error:
+            said = misfit(self._owner.label, self._env, "reset", error)
+            if said is None:
+                raise
+            raise said from error
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
@@ -106,6 +112,11 @@ class Stepper:
             result = self._env.step(self._prepare(actions))
         except (EOFError, ConnectionError) as error:
             raise self._lost(error) from error
+        except Exception as error:
+            said = misfit(self._owner.label, self._env, "step", error)
+            if said is None:
+                raise
+            raise said from error
         if not self._checked:
             self._check(result)
         try:

@@ -182,10 +182,15 @@ def native_env(
 ) -> NativeEnv:
     """Look an environment up and make its kernel; parameters that are not given take their defaults.
 
-    `max_episode_steps` None is the limit under which Gymnasium registers the id, or the environment's own; 0
-    is none.
+    `max_episode_steps` None is that of the parameters, or else the limit under which Gymnasium registers the
+    id, or the environment's own; 0 is none.
     """
     params, use_mask = take_use_action_mask(where, params)
+    own_limit = params.pop("max_episode_steps", None)
+    if own_limit is not None:
+        own_limit = _check.integer(where, "max_episode_steps", own_limit, 0, 2**31 - 1)
+    if max_episode_steps is None:
+        max_episode_steps = own_limit
     if isinstance(env_id, FiniteMDP):
         env = _finite(where, env_id, params, max_episode_steps)
     elif isinstance(env_id, CustomEnv):

@@ -1,0 +1,57 @@
+"""Names that there are not: an error says which was meant."""
+
+import dataclasses
+
+import pytest
+
+import fastpg
+from tests.support.refusals import refuse
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: fastpg.PPO(gama=0.9), "PPO(): there is no option 'gama'; did you mean 'gamma'?"),
+        (
+            lambda: fastpg.PPO(ent_coef=0.1),
+            "PPO(): there is no option 'ent_coef'; did you mean 'entropy_coef'?",
+        ),
+        (lambda: fastpg.A2C(gae_lambda=1.0), "A2C(): there is no option 'gae_lambda'; did you mean 'lam'?"),
+        (
+            lambda: fastpg.PPO(n_steps=128),
+            "PPO(): there is no option 'n_steps'; fastpg.train() has 'horizon'",
+        ),
+        (
+            lambda: fastpg.NPG(num_envs=4),
+            "NPG(): there is no option 'num_envs'; fastpg.train() has 'num_envs'",
+        ),
+        (lambda: fastpg.Reinforce(wings=2), "Reinforce(): there is no option 'wings'; there are "),
+        (
+            lambda: dataclasses.replace(fastpg.TRPO(), max_k=0.1),
+            "TRPO(): there is no option 'max_k'; did you mean 'max_kl'?",
+        ),
+        (
+            lambda: fastpg.grid(fastpg.PPO, lr=[1e-3]),
+            "grid(): there is no setting 'lr'; did you mean 'learning_rate'?",
+        ),
+    ],
+)
+def test_an_option_that_there_is_not_says_which_was_meant(make, sentence):
+    refuse(make, TypeError, sentence)
+
+
+@pytest.mark.parametrize("algorithm", [fastpg.PPO, "PPO", "ppo"], ids=str)
+def test_an_algorithm_that_is_only_named_says_how_to_make_one(algorithm):
+    refuse(
+        lambda: fastpg.train("CartPole-v1", algorithm),
+        TypeError,
+        "train(): ",
+        "; pass an object, fastpg.PPO()",
+    )
+
+
+def test_a_name_that_the_package_does_not_have_says_which_was_meant():
+    with pytest.raises(AttributeError, match=r"^module 'fastpg' has no attribute 'evalute'$") as caught:
+        fastpg.evalute  # noqa: B018
+    assert caught.value.name == "evalute"
+    assert caught.value.obj is fastpg  # among whose names the interpreter looks for a close one
