@@ -98,7 +98,10 @@ class _Output:
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            with contextlib.suppress(UnicodeEncodeError):
+                return self._stream.write(text)
+            encoding = self._stream.encoding  # which lacks a letter, of a file's name for example
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError as error:
             raise _OutputLost from error
 
@@ -116,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (
             _raised_signals(),
             warnings.catch_warnings(),
-            contextlib.redirect_stdout(stdout and _Output(stdout)),
+            contextlib.redirect_stdout(_Output(stdout or io.StringIO())),  # tyro asks it for its width
         ):
             warnings.showwarning = lambda message, *_: say(str(message))
             code = _run(arguments)

@@ -713,6 +713,50 @@ def test_a_pipe_that_nobody_reads_ends_no_run(unbuffered, tmp_path):
         os.close(write)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        (b"FASTPG_ISA=avx3", "FASTPG_ISA=avx3: this build does not know it; available here: baseline"),
+        (b"FASTPG_ISA=\xff", r"FASTPG_ISA=\udcff: this build does not know it"),
+        (b"FASTPG_NUM_THREADS=many", "FASTPG_NUM_THREADS must be an integer from 1 to 256, got 'many'"),
+    ],
+)
+def test_a_variable_with_a_bad_value_is_one_line(variable, words):
+    name, _, value = variable.partition(b"=")
+    env = {**os.environb, name: value}
+    refused = subprocess.run([*COMMAND, "envs"], env=env, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"fastpg: {words}")
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_command_is_imported_is_one_line(tmp_path):
+    (tmp_path / "tyro.py").write_text("raise KeyboardInterrupt")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([*COMMAND, "envs"], env=env, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "fastpg: interrupted\n")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["envs", "--help"], 0), (["trian"], 2)])
+def test_there_may_be_no_stdout(arguments, code, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(arguments) == code
+
+
+def test_letters_that_the_output_lacks_are_escaped(tmp_path, monkeypatch, capsys):
+    output = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert cli.main([*SHORT, "--run", str(tmp_path / "r\xe9sum\udce9")]) == 0
+    assert rb"r\xe9sum\udce9" in output.buffer.getvalue()
+
+
+def test_help_of_one_column_ends(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1")
+    assert cli.main(["envs", "--help"]) == 0
+
+
 def test_a_broken_pipe_inside_the_run_is_a_failure(tmp_path, monkeypatch, capsys):
     @functools.wraps(cli.train)
     def broken(*_, **__):
