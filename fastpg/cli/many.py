@@ -78,8 +78,8 @@ def _many(
         runs.save(path)
         code = fail(f"{error}; saved to {path} instead", 1)
     except BaseException as error:
-        if hasattr(error, "runs"):
-            print(error.runs)
+        if any(run.stopped_because != "interrupted" for run in getattr(error, "runs", ())):
+            print(error.runs)  # type: ignore[attr-defined]
         raise
     seconds, num_steps = time.perf_counter() - start, sum(run.num_steps for run in runs)
     rate = num_steps / seconds

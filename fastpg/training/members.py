@@ -381,7 +381,9 @@ def run_all(
                 error.runs = runs  # type: ignore[attr-defined]
                 ended = sum(run.stopped_because != "interrupted" for run in runs)
                 kept = _kept(where, runs, len(plan.runs), folder, tables, saver)
-                error.add_note(f"{ended} of {len(plan.runs)} runs had ended{kept}")
+                if journal is not None:
+                    kept += "; the same search goes on there"
+                error.add_note(f"when {ended} of {len(plan.runs)} runs had ended{kept}")
             raise
         runs = members.runs(last=True)
     _warn_of_failures(where, runs)
@@ -392,6 +394,10 @@ def run_all(
                 journal.finish()
         except SaveError as error:
             error.result = runs
+            raise
+        except BaseException as error:
+            error.runs = runs  # type: ignore[attr-defined]
+            error.add_note(f"when all runs had ended, while they were saved to {folder}")
             raise
     return runs
 

@@ -574,6 +574,17 @@ def test_ctrl_c_saves_the_policy_and_exits_with_130(tmp_path, monkeypatch, capsy
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").env_id == "CartPole-v1"
 
 
+def test_ctrl_c_while_the_policy_is_evaluated_says_where_it_is(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "evaluate", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(SHORT) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("while the trained policy was evaluated; it is saved to CartPole-v1.safetensors")
+
+
 ENDLESS = ["train", "CartPole-v1", "--target-return", "inf", "--algorithm", "reinforce", "--hidden", "8"]
 ENDLESS += ["--total-steps", str(2**40)]
 SHORT = [*ENDLESS[:6], "--total-steps", "20000", "--hidden", "8"]
@@ -1107,7 +1118,7 @@ def test_ctrl_c_shows_the_runs_that_have_ended(tmp_path):
         stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
     assert stdout.splitlines()[1].split()[:4] == ["0", "Reinforce", "2,000", "3"]
-    assert "interrupted 3 of 6 runs had ended; saved to CartPole-v1-runs" in stderr
+    assert "interrupted when 3 of 6 runs had ended; saved to CartPole-v1-runs" in stderr
     assert (folder / "0" / "policy.safetensors").exists()
 
 
