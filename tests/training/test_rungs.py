@@ -14,10 +14,12 @@ import pytest
 
 import fastpg
 from fastpg import Reinforce
-from fastpg.training.rungs import JOURNAL
+from fastpg.training.rungs import Rungs
 from tests import ROOT
 from tests.support.runs import check_equal
 from tests.support.searches import search
+
+JOURNAL = Rungs.NAME
 
 
 class Stopped(Exception):
