@@ -657,6 +657,11 @@ fpg_status fpg_train_many(fpg_run *const *runs, int64_t num_runs, fpg_runs_progr
 /* Makes a run that has not begun stand where a paused one of the same shapes does, whose seed and options may be others: parameters,
  * moments, environments, counters and stats. FPG_OK or FPG_NO_MEMORY. */
 fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused);
+/* Makes a trainer of the same shapes stand where a paused run does. FPG_OK or FPG_NO_MEMORY. */
+fpg_status fpg_run_give_state(const fpg_run *paused, fpg_trainer *trainer);
+/* Makes a run that has not begun stand, paused, where a trainer does of whose agent theta and value_theta are the run's; stats are
+ * those of all its iterations. The trainer is then only to be freed. FPG_OK or FPG_NO_MEMORY. */
+fpg_status fpg_run_take_state(fpg_run *run, const fpg_agent *agent, fpg_trainer *trainer, const fpg_stats *stats);
 /* Gives back stats and state, and nothing else. */
 void fpg_run_free(fpg_run *run);
 

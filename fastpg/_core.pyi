@@ -540,6 +540,8 @@ class Run(Exclusive):
     ) -> NDArray[np.void]: ...  # STATS_DTYPE, of the iterations from `first` on
     def take_records(self) -> NDArray[np.void]: ...  # and give their memory back: only once
     def copy(self, paused: Run) -> None: ...  # begin where that one of the same shapes stands
+    def state(self) -> dict[str, NDArray[Any]]: ...  # of one that has paused, as `Trainer.state`
+    def go_on_from(self, trainer: Trainer, records: NDArray[np.void]) -> None: ...  # of the same networks
 
 def train_many(runs: list[Run], report: Callable[[int, int], None], pauses: list[int | None]) -> None:
     """Bring runs to their ends, each serial, on all threads, without the GIL.

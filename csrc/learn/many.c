@@ -193,6 +193,31 @@ fpg_status fpg_run_copy(fpg_run *run, const fpg_run *paused)
     return FPG_OK;
 }
 
+fpg_status fpg_run_give_state(const fpg_run *paused, fpg_trainer *trainer)
+{
+    char *state = fpg_alloc(paused->state_size, 1);
+    if (!state)
+        return FPG_NO_MEMORY;
+    memcpy(state, paused->state, paused->state_size);
+    fpg_trainer_give_state(trainer, state);
+    return FPG_OK;
+}
+
+fpg_status fpg_run_take_state(fpg_run *run, const fpg_agent *agent, fpg_trainer *trainer, const fpg_stats *stats)
+{
+    const int64_t count = fpg_agent_num_iterations(agent);
+    fpg_stats *copy = fpg_calloc((size_t)count, sizeof *copy);
+    if (!copy)
+        return FPG_NO_MEMORY;
+    memcpy(copy, stats, (size_t)count * sizeof *copy);
+    fpg_run_free(run);
+    run->state = fpg_trainer_take_state(trainer, &run->state_size);
+    run->stats = copy, run->num_iterations = run->capacity = count;
+    run->status = FPG_OK, run->stopped = fpg_agent_stopped(agent);
+    run->total_steps = fpg_agent_total_steps(agent), run->mean_return = fpg_agent_mean_return(agent);
+    return FPG_OK;
+}
+
 void fpg_run_free(fpg_run *run)
 {
     fpg_free(run->stats), fpg_free(run->state);

@@ -279,6 +279,8 @@ cdef extern from "fastpg.h" nogil:
 
     fpg_status fpg_train_many(fpg_run *const *, int64_t, fpg_runs_progress *, fpg_poll)
     fpg_status fpg_run_copy(fpg_run *, const fpg_run *)
+    fpg_status fpg_run_give_state(const fpg_run *, fpg_trainer *)
+    fpg_status fpg_run_take_state(fpg_run *, const fpg_agent *, fpg_trainer *, const fpg_stats *)
     void fpg_run_free(fpg_run *)
 
     fpg_status fpg_batch_gradient(const fpg_network *, const fpg_network *, const float *, const float *, const fpg_batch *,

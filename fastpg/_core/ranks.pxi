@@ -8,6 +8,7 @@ cdef class Ranks:
     """What a communicator is to the core, which asks for nothing but `allgather`."""
     cdef fpg_ranks *ranks
     cdef object communicator
+    cdef tuple message  # that was sent last, with what it was answered
     cdef readonly object lost
     cdef readonly int rank, size
 
@@ -67,6 +68,7 @@ cdef class Ranks:
         send = numpy.zeros(most, numpy.uint8)
         send[:len(message)] = numpy.frombuffer(message, numpy.uint8)
         receive = numpy.empty((self.size, most), numpy.uint8)
+        self.message = send, receive
         cdef uint8_t[::1] first = send
         cdef uint8_t[:, ::1] rows = receive
         with nogil:
@@ -83,4 +85,6 @@ cdef int _gather(void *context, int64_t num_bytes, const void *send, void *recei
         return 0
     except BaseException as exception:
         ranks.lost = exception
+        if not isinstance(exception, Exception):  # the communicator may still be at work with the memory
+            Py_INCREF(ranks)
         return 1

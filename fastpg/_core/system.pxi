@@ -55,12 +55,13 @@ def _initialize():
     cdef const char *problem
     cdef const char *name = NULL
     wanted = os.environ.get("FASTPG_ISA")
-    encoded = (wanted or "").encode()
+    encoded = os.fsencode(wanted or "")
     if wanted:
         name = encoded
     problem = fpg_select_isa(name)
     if problem != NULL:
-        raise ImportError(f"FASTPG_ISA={wanted}: {problem.decode()}; available here: {', '.join(isas())}")
+        shown = ascii(wanted[:60]).strip("'")
+        raise ImportError(f"FASTPG_ISA={shown}: {problem.decode()}; available here: {', '.join(isas())}")
     threads = os.environ.get("FASTPG_NUM_THREADS")
     if not threads:
         cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

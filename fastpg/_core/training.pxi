@@ -14,10 +14,11 @@ cdef class Trainer(Exclusive):
     cdef fpg_trainer *trainer
     cdef Environment env
     cdef readonly Agent agent
+    cdef int64_t num_envs
 
     def __cinit__(self, Environment env, Agent agent, *, int64_t num_envs):
         _check_run(env, agent.net, num_envs, agent.next_collect(num_envs))
-        self.env, self.agent = env, agent
+        self.env, self.agent, self.num_envs = env, agent, num_envs
         self.trainer = fpg_trainer_new(&env.env, &agent.net.net, agent.agent, num_envs, agent.seed)
         if self.trainer == NULL:
             raise MemoryError(f"no memory for {num_envs} environments")
@@ -47,6 +48,8 @@ cdef class Trainer(Exclusive):
         self.take("train()")
         try:
             count = fpg_trainer_environments(self.trainer, entries, &width)
+            _require("rewards.so_far" not in state or state["rewards.so_far"].size == self.num_envs,
+                     f"the entry rewards.so_far of state must be {self.num_envs} numbers")
             blocks = state[entries[0].name.decode()].reshape(-1, self.env.state_size + 1, width)
             for states in numpy.ascontiguousarray(blocks[:, :-1]):
                 self.env._check_states(states)
@@ -89,6 +92,7 @@ cdef class Run(Exclusive):
     cdef Environment env  # this and the rest are kept alive
     cdef Network net, value
     cdef float[::1] theta, value_theta
+    cdef dict settings
     cdef tuple shape  # what decides on the size of the state
     cdef readonly bint has_ended  # in a call of train_many, which need not be over
 
@@ -97,6 +101,7 @@ cdef class Run(Exclusive):
         self.config = _agent_config(net, theta, value, value_theta, settings)
         _check_run(env, net, num_envs, {name: settings.get(name, 0) for name in ("horizon", "episodes", "steps_per_iteration")})
         self.env, self.net, self.value, self.theta, self.value_theta = env, net, value, theta, value_theta
+        self.settings = settings
         self.run.env, self.run.net, self.run.config, self.run.theta = &env.env, &net.net, &self.config, &theta[0]
         self.shape = (env.state_size, num_envs, net.num_inputs, net.num_parameters, value is not None and value.num_parameters,
                       *[settings.get(name, OPTIONS[name].initial) != OPTIONS[name].initial for name in WITH_STATE])
@@ -145,6 +150,28 @@ cdef class Run(Exclusive):
         _require(self.shape == paused.shape, "the Run to copy has another shape")
         _require(paused.run.state != NULL, "the Run to copy has not paused")
         _raise_for(fpg_run_copy(&self.run, &paused.run), None, "train_many()")
+
+    def state(self):
+        """What a Run that has paused is, as `Trainer.state`."""
+        cdef Trainer trainer
+        _require(self.run.state != NULL, "the Run has not paused")
+        value_theta = None if self.value is None else numpy.array(self.value_theta)
+        agent = Agent(self.net, numpy.array(self.theta), seed=self.run.seed, value=self.value, value_theta=value_theta,
+                      **self.settings)
+        trainer = Trainer(self.env, agent, num_envs=self.run.num_envs)
+        _raise_for(fpg_run_give_state(&self.run, trainer.trainer), None, "train_many()")
+        return trainer.state()
+
+    def go_on_from(self, Trainer trainer, records):
+        """Pause where a trainer of the same networks stands, which then has no state any more."""
+        cdef const uint8_t[::1] raw
+        _require(self.run.num_iterations == 0, "this Run has run")
+        _require(&trainer.agent.parameters[0] == &self.theta[0], "the trainer has other networks")
+        _require(records.dtype == STATS_DTYPE and 0 < len(records) == trainer.agent.num_iterations,
+                 "each iteration needs its record")
+        raw = numpy.ascontiguousarray(records).view(numpy.uint8)
+        _raise_for(fpg_run_take_state(&self.run, trainer.agent.agent, trainer.trainer, <const fpg_stats *>&raw[0]), None,
+                   "train_many()")
 
 
 cdef class _Reporter(_Interrupt):

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import os
 import re
+import shutil
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -25,6 +26,7 @@ JOINED = re.compile(r"\d[\dx]*", re.IGNORECASE)  # 64x64
 NUMBER = re.compile(r"[-+]?[\d_,.]+([eE][-+]?\d+)?")
 WHOLE_NUMBER = "must be a whole number"
 NUMBER_OR_NONE = "must be a number or none"
+LEAST_COLUMNS = 40  # for help
 MAX_DIGITS = 30  # of a whole number: more than any option takes
 UNKNOWN_OPTION = re.compile(r"Unrecognized options: (--[a-z0-9-]+)")
 UNKNOWN_WORD = re.compile(r"Unrecognized options: ([^-\s,]\S*)$")
@@ -169,10 +171,15 @@ def joined_folder(arguments: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def unwrapped(arguments: Sequence[str]) -> Iterator[None]:
-    """Let tyro write errors without line breaks, which would part numbers as 10,000; help keeps its width."""
+    """Let tyro write errors without line breaks, which would part numbers as 10,000; help keeps its width.
+
+    In fewer columns than a frame takes, tyro would never end.
+    """
     before = os.environ.get("COLUMNS")
     if not {"-h", "--help"} & set(arguments):
         os.environ["COLUMNS"] = "100000"
+    elif shutil.get_terminal_size().columns < LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(LEAST_COLUMNS)
     try:
         yield
     finally:

@@ -98,7 +98,10 @@ class _Output:
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            with contextlib.suppress(UnicodeEncodeError):
+                return self._stream.write(text)
+            encoding = self._stream.encoding  # which lacks a letter, of a file's name for example
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError as error:
             raise _OutputLost from error
 
@@ -116,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (
             _raised_signals(),
             warnings.catch_warnings(),
-            contextlib.redirect_stdout(stdout and _Output(stdout)),
+            contextlib.redirect_stdout(_Output(stdout or io.StringIO())),  # tyro asks it for its width
         ):
             warnings.showwarning = lambda message, *_: say(str(message))
             code = _run(arguments)
@@ -324,20 +327,13 @@ def _report(
     env_id: Any, run: TrainResult, threshold: float | None, path: Path, mode: Any, to_try: str
 ) -> None:
     """Evaluate the policy of a run, and say what has become of it, and what to try if it did not learn."""
-    ways = []
-    for way in (DETERMINISTIC, STOCHASTIC):
-        returns, lengths = evaluate(
-            env_id,
-            run.policy,
-            episodes=EVALUATION_EPISODES,
-            deterministic=way == DETERMINISTIC,
-            seed=run.config["seed"],
-            max_steps=EVALUATION_MAX_STEPS,
-            vectorization_mode=mode,
-            **run.config["env_params"],
+    try:
+        deterministic, stochastic = (
+            _evaluation(env_id, run, way, mode) for way in (DETERMINISTIC, STOCHASTIC)
         )
-        ways.append(Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS))
-    deterministic, stochastic = ways
+    except BaseException as error:
+        error.add_note(f"while the trained policy was evaluated; it is saved to {path}")
+        raise
     if threshold is None:
         print(f"{environment_name(env_id)}: stopped by {run.stopped_because}")
     else:
@@ -346,15 +342,30 @@ def _report(
         print(f"{name}: {judged} (threshold {threshold:g}; stopped by {run.stopped_because})")
     rate = run.num_steps / run.seconds
     print(f"  trained      {run.num_steps:,} steps in {run.seconds:.2f} s, {rate:,.0f} steps/s")
-    earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in ways)
+    earned = ", ".join(f"{one.mean:.1f} {one.way}" for one in (deterministic, stochastic))
     print(f"  mean return  {earned}, over {EVALUATION_EPISODES} evaluation episodes each")
     trained = run.history["mean_return"][run.history["num_episodes"] > 0]
     hint = advice(deterministic, stochastic, trained[-1] if len(trained) else math.nan)
-    if hint is None and max(one.mean for one in ways) < least_return(env_id, threshold):
+    if hint is None and max(deterministic.mean, stochastic.mean) < least_return(env_id, threshold):
         hint = to_try
     print(f"  {'run   ' if path.is_dir() else 'policy'}       {path}")
     if hint:
         print(f"  note         {hint}")
+
+
+def _evaluation(env_id: Any, run: TrainResult, way: str, mode: Any) -> Evaluation:
+    """Evaluate the policy of a run, by one way of acting."""
+    returns, lengths = evaluate(
+        env_id,
+        run.policy,
+        episodes=EVALUATION_EPISODES,
+        deterministic=way == DETERMINISTIC,
+        seed=run.config["seed"],
+        max_steps=EVALUATION_MAX_STEPS,
+        vectorization_mode=mode,
+        **run.config["env_params"],
+    )
+    return Evaluation(way, returns, lengths, EVALUATION_MAX_STEPS)
 
 
 def _plot(options: PlotOptions) -> int:

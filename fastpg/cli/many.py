@@ -17,7 +17,7 @@ from fastpg.envs.gymnasium.registered import reward_threshold
 from fastpg.errors import SaveError
 from fastpg.training.halving import halving
 from fastpg.training.many import train_many
-from fastpg.training.rungs import is_unfinished
+from fastpg.training.rungs import Rungs
 from fastpg.training.runs import Runs, run_places
 from fastpg.training.search import grid
 
@@ -61,7 +61,7 @@ def _many(
     settings["reset_options"] = options.reset_options or None
     settings |= networks_given(options)
     path = options.run or Path(f"{file_stem(env_id)}-runs")
-    goes_on = getattr(options, "halving", False) and is_unfinished(path)
+    goes_on = getattr(options, "halving", False) and Rungs.is_unfinished("halving()", path)
     if path.is_dir() and any(path.iterdir()) and not goes_on:
         raise ValueError(f"{str(path)!r} holds something; pass --run with the name of a new folder")
     if are_asked_for(options):
@@ -78,8 +78,8 @@ def _many(
         runs.save(path)
         code = fail(f"{error}; saved to {path} instead", 1)
     except BaseException as error:
-        if hasattr(error, "runs"):
-            print(error.runs)
+        if any(run.stopped_because != "interrupted" for run in getattr(error, "runs", ())):
+            print(error.runs)  # type: ignore[attr-defined]
         raise
     seconds, num_steps = time.perf_counter() - start, sum(run.num_steps for run in runs)
     rate = num_steps / seconds

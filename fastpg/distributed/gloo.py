@@ -1,9 +1,12 @@
 """Ranks that torch.distributed connects, over gloo."""
 
 import atexit
+import contextlib
 import datetime
 import os
+import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from fastpg import _check
 from fastpg.distributed.communicator import Communicator
 
 DEFAULT_TIMEOUT = 300.0
+MOMENT = datetime.timedelta(seconds=0.1)  # after so long a wait Python hears of signals
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 
 
@@ -78,12 +82,12 @@ class Gloo:
                     f"{where}: {missing[0]} is not in the environment: start the script by torchrun, as in "
                     "torchrun --nproc-per-node 2 train.py, or call torch.distributed.init_process_group"
                 )
-            distributed.init_process_group("gloo", timeout=limit)
+            _heard(lambda: distributed.init_process_group("gloo", timeout=limit))
             group = distributed.group.WORLD
         else:
-            group = distributed.new_group(backend="gloo", timeout=limit)
+            group = _heard(lambda: distributed.new_group(backend="gloo", timeout=limit))
         self.rank, self.size = distributed.get_rank(group), distributed.get_world_size(group)
-        self._groups = [group]  # the only reference: gloo's threads end with it
+        self._groups, self._is_own = [group], is_own  # the only reference: gloo's threads end with it
         self._close = weakref.finalize(self, _destroy, self._groups, is_own)
         atexit.register(self._close)
 
@@ -93,7 +97,17 @@ class Gloo:
 
         if not self._close.alive:
             raise RuntimeError("this communicator is closed")
-        distributed.all_gather([*from_numpy(receive)], from_numpy(send), group=self._groups[0])
+        rows, group = [*from_numpy(receive)], self._groups[0]
+        work = distributed.all_gather(rows, from_numpy(send), group=group, async_op=True)
+        try:
+            _wait(work)
+        except BaseException:
+            if not work.is_completed():  # gloo cannot be told to leave it
+                self._close.detach()
+                threading.Thread(
+                    target=_destroy_after, args=(work, self._groups, self._is_own), daemon=True
+                ).start()
+            raise
 
     def close(self) -> None:
         """Destroy the group; the other ranks find their connections closed."""
@@ -101,6 +115,47 @@ class Gloo:
 
     def __repr__(self) -> str:
         return f"<rank {self.rank} of {self.size}, torch.distributed over gloo>"
+
+
+def _heard(function: Callable[[], Any]) -> Any:
+    """Return what a function of torch's returns, in which other ranks are waited for without hearing Ctrl-C.
+
+    A thread calls it, so that Ctrl-C ends the waiting for the thread.
+    """
+    outcome: list[Any] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
+def _wait(work: Any) -> None:
+    """Wait for a message, and hear of signals meanwhile."""
+    while True:
+        try:
+            work.wait(MOMENT)
+            return
+        except RuntimeError:
+            if work.is_completed():  # there was another reason, unless it was completed just now
+                work.wait()
+                return
+
+
+def _destroy_after(work: Any, groups: list[Any], is_own: bool) -> None:
+    """Destroy a group as soon as gloo is through with a message, by its timeout at the latest."""
+    with contextlib.suppress(RuntimeError):
+        work.wait()
+    _destroy(groups, is_own)
 
 
 def _destroy(groups: list[Any], is_own: bool) -> None:

@@ -109,12 +109,13 @@ def together(where: str, communicator: Any) -> Iterator[Ranks | None]:
             ranks.core.finish()
         except _core.OtherRank as error:
             ranks.tell(error)
-            if ranks.core.lost is not None and not isinstance(ranks.core.lost, Exception):
-                raise ranks.core.lost from None  # a second Ctrl-C
-            stopped = RankError(ranks.sentence())
+            lost = ranks.core.lost
+            ended: BaseException = RankError(ranks.sentence())
+            if lost is not None and not isinstance(lost, Exception):  # a second Ctrl-C
+                ended, lost = lost, None
             for note in getattr(error, "__notes__", ()):
-                stopped.add_note(note)
-            raise stopped from ranks.core.lost
+                ended.add_note(note)
+            raise ended from lost
         except BaseException as error:
             ranks.tell(error)
             raise

@@ -165,7 +165,8 @@ def write_curve(where: str, path: Path, settings: Mapping[str, Any], records: ND
     """Write a run's learning curve into its folder, as the terminal shows it."""
     run = _Run(path, settings, records)
     picture = in_characters([_curve(_labels([run])[0], [run])]) + "\n"
-    files.write(where, path / LEARNING_CURVE, picture.encode(), lasting=False)
+    content = picture.encode("utf-8", "backslashreplace")  # a folder's name may be no text
+    files.write(where, path / LEARNING_CURVE, content, lasting=False)
 
 
 def draw(where: str, found: Sequence[Curve], path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from fastpg import _check
 from fastpg.envs.gymnasium.opening import AnyEnv
+from fastpg.training.journal import search_of
 from fastpg.training.many import make_plan, shared_arguments
 from fastpg.training.members import Members, run_all
-from fastpg.training.rungs import Journal, search_of
+from fastpg.training.rungs import Rungs
 from fastpg.training.runs import Runs
 from fastpg.training.search import Setting
 from fastpg.training.watched import CallbacksOf
@@ -102,7 +103,7 @@ def halving(
     at = _rungs(where, rungs, total_steps, keep, count)
     show = _check.boolean(where, "progress", progress)
     halved: set[int] = set()
-    journal: Journal | None = None
+    journal: Rungs | None = None
 
     def rounds(members: Members) -> Iterable[int | None]:
         stopped = [k for k, because in enumerate(members.stopped) if because == "halving"]  # before a kill
@@ -120,7 +121,7 @@ def halving(
 
     with contextlib.ExitStack() as stack:
         if save is not None:
-            journal = Journal(where, stack, search_of(where, plan, rungs=at, keep=keep))
+            journal = Rungs(where, stack, search_of(where, plan, rungs=at, keep=keep))
         return run_all(
             where, plan, rounds, judge, progress=show, save=save, callbacks_of=callbacks_of, journal=journal
         )

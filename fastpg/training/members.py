@@ -25,16 +25,17 @@ from fastpg.envs.native.registry import NativeEnv, is_native
 from fastpg.errors import SaveError
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
-from fastpg.training.agent import core_arguments
+from fastpg.training.agent import check_state, core_arguments, untrained_of
 from fastpg.training.begin import COLLECTIONS, begin
 from fastpg.training.callbacks import Callbacks, TrainProgress
+from fastpg.training.journal import Journal
 from fastpg.training.loop import Loop
 from fastpg.training.metrics import history
 from fastpg.training.progress import ProgressLine, runs_text
 from fastpg.training.result import TrainResult
-from fastpg.training.rungs import Journal
 from fastpg.training.runs import Runs, Table, new_folder, run_places, write_table
 from fastpg.training.saver import Saver
+from fastpg.training.state_file import State
 from fastpg.training.trainer import make_trainer
 from fastpg.training.watched import CallbacksOf, Standing, Watched, callbacks_of_each
 
@@ -154,6 +155,17 @@ class Members(abc.ABC):
     def copy(self, k: int, source: int, algorithm: Algorithm) -> None:
         """Make run k stand where run `source` does, with an algorithm of its own and the seed that it has."""
 
+    def state_of(self, k: int) -> State | None:
+        """Return all that a run is that has paused; None where that cannot be said."""
+        return None
+
+    def go_on_from(self, k: int, algorithm: Algorithm, state: State, records: NDArray[np.void]) -> None:
+        """Make run k stand where `state_of` and `standing` of such a run found it.
+
+        Raises TypeError or ValueError if the state is not of such a run.
+        """
+        raise NotImplementedError
+
     @abc.abstractmethod
     def _result(self, k: int, *, last: bool) -> TrainResult: ...
 
@@ -235,6 +247,22 @@ class Compiled(Members):
         begun = self._begin(k, algorithm)
         begun[0].copy(self._begun[source][0])
         self._begun[k], self.stopped[k] = begun, self.stopped[source]
+
+    def state_of(self, k: int) -> State | None:
+        """Return all that a run is that has paused; None of one that has failed."""
+        return None if self.stopped[k] == "error" else self._begun[k][0].state()
+
+    def go_on_from(self, k: int, algorithm: Algorithm, state: State, records: NDArray[np.void]) -> None:
+        """Make run k stand where `state_of` and `standing` of such a run found it."""
+        begun = self._begin(k, algorithm)
+        run, policy, value, config = begun
+        env = self._envs[self._plan.runs[k][0]]
+        trainer = make_trainer(env, algorithm, policy, value, config, **untrained_of(policy, value))
+        assert isinstance(trainer, _core.Trainer)
+        check_state(self._where, state, trainer.agent.state(), trainer.state())
+        trainer.set_state(state)
+        run.go_on_from(trainer, records)
+        self._begun[k], self.stopped[k] = begun, run.stopped_because
 
     def _result(self, k: int, *, last: bool) -> TrainResult:
         run, policy, value, config = self._begun[k]
@@ -397,7 +425,9 @@ def run_all(
                 error.runs = runs  # type: ignore[attr-defined]
                 ended = sum(run.stopped_because != "interrupted" for run in runs)
                 kept = _kept(where, runs, len(plan.runs), folder, tables, saver)
-                error.add_note(f"{ended} of {len(plan.runs)} runs had ended{kept}")
+                if journal is not None:
+                    kept += "; the same search goes on there"
+                error.add_note(f"when {ended} of {len(plan.runs)} runs had ended{kept}")
             raise
         runs = members.runs(last=True)
     _warn_of_failures(where, runs)
@@ -408,6 +438,10 @@ def run_all(
                 journal.finish()
         except SaveError as error:
             error.result = runs
+            raise
+        except BaseException as error:
+            error.runs = runs  # type: ignore[attr-defined]
+            error.add_note(f"when all runs had ended, while they were saved to {folder}")
             raise
     return runs
 

@@ -1,5 +1,6 @@
 """Population-based training: the worst agents go on as copies of the best ones, with other options."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -11,6 +12,8 @@ import numpy as np
 from fastpg import _check, _core
 from fastpg.algorithms import Algorithm
 from fastpg.envs.gymnasium.opening import AnyEnv
+from fastpg.training.generations import Generations
+from fastpg.training.journal import search_of
 from fastpg.training.many import MAX_RUNS, make_plan, shared_arguments
 from fastpg.training.members import Members, every, run_all
 from fastpg.training.runs import Runs, Table
@@ -83,8 +86,13 @@ def train_population(
         Decides on everything.
     total_steps : int
         Of each member.
-    progress, save
-        As in `train_many`; history.csv is saved beside the runs.
+    progress
+        As in `train_many`.
+    save : path, optional
+        A new folder for the results, as in `train_many`, with history.csv beside the runs. Where the process
+        was killed, or the call interrupted, the same call goes on from the last pause, and the result is the
+        same to the last bit. Functions in `explore` have to be the same then; what they do is not compared.
+        Environments that Python steps cannot be saved: the search then begins anew, in the same folder.
     **others
         num_envs, horizon, episodes, steps_per_iteration, hidden, activation, policy, value, target_return,
         env_params, vectorization_mode, reset_options: as in `train_many`.
@@ -97,7 +105,9 @@ def train_population(
     Raises
     ------
     TypeError, ValueError, ImportError, fastpg.SaveError
-        As in `train_many`.
+        As in `train_many`; save holds another search.
+    fastpg.CheckpointError
+        What save holds of this search is damaged.
     KeyboardInterrupt
         Ctrl-C. The exception's `runs` and `history` are what there is of both.
 
@@ -137,6 +147,7 @@ def train_population(
     plan = make_plan(where, env_id, algorithms, seeds, common, zipped=True)
     plan = plan._replace(numbers=list(range(size)))  # members are told apart, even if they are equal
     history: Table = {name: [] for name in ("steps", "member", "mean_return", *spaces, "copied")}
+    journal: Generations | None = None
 
     def judge(members: Members) -> None:
         runs = members.runs()
@@ -158,15 +169,58 @@ def train_population(
             }
             algorithms[k] = dataclasses.replace(base, **changed)
             members.copy(k, source, algorithms[k])
+        if journal is not None:
+            journal.add(members, len(history["member"]) // size)
+
+    def decided() -> dict[str, Any]:
+        options = [{name: getattr(one, name) for name in spaces} for one in algorithms]
+        return {"generator": rng.bit_generator.state, "options": options, "history": history}
+
+    def recall(told: dict[str, Any]) -> list[Algorithm]:
+        rng.bit_generator.state = told["generator"]
+        algorithms[:] = [dataclasses.replace(base, **options) for options in _of_each(size, told["options"])]
+        for name, column in history.items():
+            column[:] = _of_each(size * told["pauses"], told["history"][name])
+        return algorithms
 
     pauses = functools.partial(every, explore_every)
     try:
-        runs = run_all(where, plan, pauses, judge, progress=show, save=save, tables={HISTORY: history})
+        with contextlib.ExitStack() as stack:
+            if save is not None:
+                search = search_of(
+                    where, plan, base=base, explore=_described(explored), explore_every=explore_every,
+                    count=count, resample=resample, seed=seed,
+                )  # fmt: skip
+                journal = Generations(where, stack, search, decided, recall)
+            runs = run_all(
+                where,
+                plan,
+                pauses,
+                judge,
+                progress=show,
+                save=save,
+                tables={HISTORY: history},
+                journal=journal,
+            )
     except BaseException as error:
         if hasattr(error, "runs"):
             error.history = history  # type: ignore[attr-defined]
         raise
     return Population(runs, history)
+
+
+def _of_each(count: int, entries: Any) -> list[Any]:
+    if not isinstance(entries, list) or len(entries) != count:
+        raise ValueError(f"there must be {count} entries")
+    return entries
+
+
+def _described(explored: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells one search from another; of a function its name, which any process knows it by."""
+    return {
+        name: getattr(values, "__qualname__", type(values).__name__) if callable(values) else repr(values)
+        for name, values in explored.items()
+    }
 
 
 def _spaces(where: str, base: Algorithm, explore: Mapping[str, Any]) -> dict[str, Space]:

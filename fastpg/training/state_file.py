@@ -16,6 +16,7 @@ from fastpg.networks import safetensors_bytes
 
 FORMAT, FORMAT_VERSION, CHECKSUM = "fastpg.run_state", "1", "sha256"
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8"}
+BEFORE = "without the file, the run goes on from the checkpoint before"
 
 State = dict[str, NDArray[Any]]
 
@@ -27,8 +28,11 @@ def content(state: State, facts: dict[str, Any]) -> bytes:
     return safetensors_bytes.content(state, metadata | {CHECKSUM: _checksum(metadata, state)})
 
 
-def load(where: str, path: Path) -> tuple[State, dict[str, Any]]:
-    """Return the state and the facts of a file; whatever is wrong with it is a CheckpointError."""
+def load(where: str, path: Path, advice: str = BEFORE) -> tuple[State, dict[str, Any]]:
+    """Return the state and the facts of a file; whatever is wrong with it is a CheckpointError.
+
+    `advice` is what to do without a file that is damaged.
+    """
     from safetensors import SafetensorError, deserialize
 
     problem = f"{where}: {str(path)!r}"
@@ -51,17 +55,13 @@ def load(where: str, path: Path) -> tuple[State, dict[str, Any]]:
         checksum = metadata.pop(CHECKSUM)
         if checksum != _checksum(metadata, state):
             raise CheckpointError(
-                f"{problem} is damaged: its content does not have the checksum that it names; "
-                "without the file, the run goes on from the checkpoint before"
+                f"{problem} is damaged: its content does not have the checksum that it names; {advice}"
             )
         facts = {name: json.loads(text) for name, text in metadata.items() if not name.startswith("format")}
     except CheckpointError:
         raise
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{problem} is damaged or not a safetensors file; without the file, the run goes on from the "
-            "checkpoint before"
-        ) from error
+        raise CheckpointError(f"{problem} is damaged or not a safetensors file; {advice}") from error
     return state, facts
 
 

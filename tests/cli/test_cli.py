@@ -574,6 +574,17 @@ def test_ctrl_c_saves_the_policy_and_exits_with_130(tmp_path, monkeypatch, capsy
     assert fastpg.Policy.load(tmp_path / "CartPole-v1.safetensors").env_id == "CartPole-v1"
 
 
+def test_ctrl_c_while_the_policy_is_evaluated_says_where_it_is(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "evaluate", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(SHORT) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("while the trained policy was evaluated; it is saved to CartPole-v1.safetensors")
+
+
 ENDLESS = ["train", "CartPole-v1", "--target-return", "inf", "--algorithm", "reinforce", "--hidden", "8"]
 ENDLESS += ["--total-steps", str(2**40)]
 SHORT = [*ENDLESS[:6], "--total-steps", "20000", "--hidden", "8"]
@@ -711,6 +722,50 @@ def test_a_pipe_that_nobody_reads_ends_no_run(unbuffered, tmp_path):
         assert refused.returncode == 2
     finally:
         os.close(write)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        (b"FASTPG_ISA=avx3", "FASTPG_ISA=avx3: this build does not know it; available here: baseline"),
+        (b"FASTPG_ISA=\xff", r"FASTPG_ISA=\udcff: this build does not know it"),
+        (b"FASTPG_NUM_THREADS=many", "FASTPG_NUM_THREADS must be an integer from 1 to 256, got 'many'"),
+    ],
+)
+def test_a_variable_with_a_bad_value_is_one_line(variable, words):
+    name, _, value = variable.partition(b"=")
+    env = {**os.environb, name: value}
+    refused = subprocess.run([*COMMAND, "envs"], env=env, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"fastpg: {words}")
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_command_is_imported_is_one_line(tmp_path):
+    (tmp_path / "tyro.py").write_text("raise KeyboardInterrupt")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([*COMMAND, "envs"], env=env, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "fastpg: interrupted\n")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["envs", "--help"], 0), (["trian"], 2)])
+def test_there_may_be_no_stdout(arguments, code, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(arguments) == code
+
+
+def test_letters_that_the_output_lacks_are_escaped(tmp_path, monkeypatch, capsys):
+    output = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert cli.main([*SHORT, "--run", str(tmp_path / "r\xe9sum\udce9")]) == 0
+    assert rb"r\xe9sum\udce9" in output.buffer.getvalue()
+
+
+def test_help_of_one_column_ends(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1")
+    assert cli.main(["envs", "--help"]) == 0
 
 
 def test_a_broken_pipe_inside_the_run_is_a_failure(tmp_path, monkeypatch, capsys):
@@ -1066,7 +1121,7 @@ def test_ctrl_c_shows_the_runs_that_have_ended(tmp_path):
         stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
     assert stdout.splitlines()[1].split()[:4] == ["0", "Reinforce", "2,000", "3"]
-    assert "interrupted 3 of 6 runs had ended; saved to CartPole-v1-runs" in stderr
+    assert "interrupted when 3 of 6 runs had ended; saved to CartPole-v1-runs" in stderr
     assert (folder / "0" / "policy.safetensors").exists()
 
 

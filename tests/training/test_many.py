@@ -172,6 +172,19 @@ def python_handles_sigint():
     signal.signal(signal.SIGINT, before)
 
 
+def test_ctrl_c_while_all_is_saved_loses_nothing(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastpg.Runs, "save_in", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        fastpg.train_many("CartPole-v1", Reinforce(), seeds=2, save=tmp_path / "kept", **SHORT)
+    assert [run.stopped_because for run in stopped.value.runs] == ["total_steps"] * 2
+    assert stopped.value.__notes__ == [
+        f"when all runs had ended, while they were saved to {tmp_path / 'kept'}"
+    ]
+
+
 @pytest.mark.usefixtures("python_handles_sigint")
 @pytest.mark.parametrize("num_threads", few([1, 2, 3], {2}))
 def test_ctrl_c_keeps_what_is_finished_and_what_was_learnt(num_threads, tmp_path):

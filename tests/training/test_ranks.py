@@ -348,7 +348,7 @@ try:
     run = fastpg.train("CartPole-v1", algorithm, **how, communicator=communicator)
     print("theta", run.policy.theta.tobytes().hex())
 except BaseException as error:
-    print(type(error).__name__, error)
+    print(type(error).__name__, error, getattr(error, "__notes__", ""))
 """
 ALONE = (PPO(epochs=2, minibatches=3), {"horizon": 15})
 
@@ -444,6 +444,41 @@ def test_ctrl_c_of_one_rank_ends_all_of_torch(script, tmp_path):
             one.wait()
     assert "KeyboardInterrupt" in second
     assert re.search(r"RankError train\(\): rank 1 of 2 stopped: it was interrupted", first), first
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_waits_for_no_rank_that_hangs(script, tmp_path):
+    ranks = started(2, script, 10**9, tmp_path / "run")
+    try:
+        wait_for_iterations(tmp_path / "run", 20)
+        ranks[1].send_signal(signal.SIGSTOP)
+        while ranks[0].poll() is None:  # the first one is heard while the other rank is waited for
+            ranks[0].send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        out, _ = ranks[0].communicate(timeout=30)
+    finally:
+        for one in ranks:
+            one.kill()
+            one.communicate()
+    assert re.search(r"KeyboardInterrupt.*\['after [\d,]+ steps; fastpg resume .*run goes on'\]", out), out
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_rank_that_waits_for_the_others_to_connect(script):
+    script.write_text(
+        "import fastpg, torch.distributed; print('ready', flush=True); fastpg.distributed.torch(timeout=120)"
+    )
+    present, absent = started(2, script)
+    absent.kill()
+    absent.communicate()
+    assert present.stdout.readline() == "ready\n"
+    end = time.monotonic() + 60
+    while present.poll() is None and time.monotonic() < end:
+        time.sleep(1)
+        present.send_signal(signal.SIGINT)
+    present.kill()
+    out, _ = present.communicate()
+    assert present.returncode != -signal.SIGKILL and "KeyboardInterrupt" in out, out
 
 
 CLOSED = """

@@ -14,10 +14,12 @@ import pytest
 
 import fastpg
 from fastpg import Reinforce
-from fastpg.training.rungs import JOURNAL
+from fastpg.training.rungs import Rungs
 from tests import ROOT
 from tests.support.runs import check_equal
 from tests.support.searches import search
+
+JOURNAL = Rungs.NAME
 
 
 class Stopped(Exception):
@@ -72,8 +74,10 @@ def begun(ended, tmp_path):
 # Rungs are at 200 and 400 steps.
 @pytest.mark.parametrize(("steps", "error"), [(100, Stopped), (300, KeyboardInterrupt), (800, Stopped)])
 def test_a_search_that_was_ended_goes_on_to_the_same_bits(steps, error, whole, tmp_path):
-    with pytest.raises(error):
+    with pytest.raises(error) as ended:
         search(tmp_path / "killed", callbacks_of=stopping(steps, error))
+    (note,) = ended.value.__notes__
+    assert note.endswith(f"saved to {tmp_path / 'killed'}; the same search goes on there")
     told = json.loads((tmp_path / "killed" / JOURNAL).read_text())
     assert told["rungs"] == (steps > 200) + (steps > 400)
     assert len(told["stopped"]) == [0, 4, 6][told["rungs"]]
