@@ -228,6 +228,7 @@ BAD_FUNCTIONS = [
     (returning((1.0, False, 2)), {}, r"must return True or False as truncated, got 2$"),
     (returning((1.0, False, None)), {}, r"must return True or False as truncated, got None"),
     (returning((np.inf, False)), {}, r"Mine.step\(\) returned the reward inf"),
+    (returning((10**400, False)), {}, r"Mine.step\(\) returned the reward inf"),
     (
         index_error,
         {},

@@ -8,6 +8,7 @@ a failure in compiled code, to say what happened there.
 import ctypes
 import dis
 import linecache
+import math
 import os
 import traceback
 from collections.abc import Callable
@@ -73,10 +74,14 @@ class Plain:
             )
         self.returned = len(returned)
         self._check_state("step", state)
-        if not np.isfinite(returned[0]):
-            raise EnvNotFinite(f"{name}.step() returned the reward {float(returned[0])}")
+        try:
+            reward = float(returned[0])
+        except OverflowError:  # an int beyond 1e308
+            reward = math.inf
+        if not math.isfinite(reward):
+            raise EnvNotFinite(f"{name}.step() returned the reward {reward}")
         end = TERMINATED if returned[1] else 0.0
-        return float(returned[0]), end + (TRUNCATED if len(returned) == 3 and returned[2] else 0.0)
+        return reward, end + (TRUNCATED if len(returned) == 3 and returned[2] else 0.0)
 
     def observe(self, state: Floats, params: Floats, fill: float = 0.0) -> NDArray[np.float32]:
         """Return the observation, (obs_size,)."""
