@@ -25,7 +25,7 @@ SHAPES = [(), (1,), (3,), (2, 3), (33,)]
 WORDS = {
     "self": ("theta", "obs", "actions", "other", "output", "direction", "action_mask"),
     "policy": ("theta", "obs", "actions", "output", "out"),
-    "obs": ("observation", "obs", "output", "actions", "weights"),
+    "obs": ("observation", "obs", "output", "actions", "weights", "action_mask"),
     "other": ("theta",),
     "per": ("lengths", "entropy_coef", "out"),
     "lengths": ("trajectory",),
