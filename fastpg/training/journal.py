@@ -22,7 +22,7 @@ from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.training.fingerprint import fingerprint
 from fastpg.training.run_folder import locked
-from fastpg.training.runs import new_folder, run_places
+from fastpg.training.runs import TABLE, new_folder, run_places
 
 if TYPE_CHECKING:
     from fastpg.training.members import Members, Plan
@@ -46,9 +46,14 @@ class Journal(abc.ABC):
     def open(self, save: str | os.PathLike[str], members: "Members") -> Path:
         """Return the folder of results: a new one, or one where the search was begun, as members then are."""
         where, self._path = self._where, files.output_folder(self._where, "save", save)
-        is_new = not self.is_unfinished(where, self._path)
+        is_new = not (self._path / self.NAME).is_file()
         if is_new:
             new_folder(where, "save", save)
+        elif not self.is_unfinished(where, self._path):
+            raise ValueError(
+                f"{where}: the search in {str(self._path)!r} has ended, and {TABLE} there has its table; "
+                "choose another folder for another search"
+            )
         self._stack.callback(locked(where, self._path).close)
         self._places = run_places(self._path, len(members))
         if is_new:

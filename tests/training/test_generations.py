@@ -119,7 +119,7 @@ def test_another_search_does_not_go_on_with_it(changed, begun):
 
 
 def test_a_search_that_is_through_keeps_its_folder(whole):
-    with pytest.raises(ValueError, match="save must be a new folder or an empty one"):
+    with pytest.raises(ValueError, match=r"the search in .* has ended, and runs\.csv there has its table"):
         search(whole[1])
 
 

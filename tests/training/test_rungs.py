@@ -150,7 +150,7 @@ def test_networks_that_are_given_are_part_of_the_search(tmp_path):
 
 
 def test_a_search_that_is_through_keeps_its_folder(whole):
-    with pytest.raises(ValueError, match="save must be a new folder or an empty one"):
+    with pytest.raises(ValueError, match=r"the search in .* has ended, and runs\.csv there has its table"):
         search(whole[1])
 
 
