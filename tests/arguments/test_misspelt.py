@@ -1,6 +1,7 @@
 """Names that there are not: an error says which was meant."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,36 @@ def test_an_algorithm_that_is_only_named_says_how_to_make_one(algorithm):
         "train(): ",
         "; pass an object, fastpg.PPO()",
     )
+
+
+def test_a_run_or_a_path_in_place_of_a_network_says_how_to_get_it():
+    run = fastpg.train("CartPole-v1", fastpg.VPG(), hidden=(), total_steps=100)
+    for policy, sentence in (
+        (run, "; pass its policy, as run.policy"),
+        ("runs/a", "; read it with fastpg.Policy.load('runs/a')"),
+        (Path("a.safetensors"), "; read it with fastpg.Policy.load('a.safetensors')"),
+    ):
+        refuse(lambda policy=policy: fastpg.evaluate("CartPole-v1", policy), TypeError, sentence)
+        refuse(lambda policy=policy: run.policy.kl(policy, run.policy.theta), TypeError, sentence)
+    for value, sentence in (
+        (run, "value must be a fastpg.ValueFunction, got TrainResult"),
+        (run, "; pass its value, as run.value"),
+        ("runs/a", "; read it with fastpg.ValueFunction.load('runs/a')"),
+    ):
+        refuse(
+            lambda value=value: fastpg.train("CartPole-v1", fastpg.VPG(), value=value), TypeError, sentence
+        )
+
+
+def test_a_file_without_its_ending_says_which_is_there(tmp_path):
+    policy = fastpg.Policy.for_env("CartPole-v1", hidden=())
+    policy.save(tmp_path / "CartPole-v1.safetensors")
+    with pytest.raises(FileNotFoundError) as caught:
+        fastpg.Policy.load(tmp_path / "CartPole-v1")
+    assert caught.value.__notes__ == [f"(did you mean {str(tmp_path / 'CartPole-v1.safetensors')!r}?)"]
+    with pytest.raises(FileNotFoundError) as caught:
+        fastpg.Policy.load(tmp_path / "Acrobot-v1")
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_name_that_the_package_does_not_have_says_which_was_meant():
