@@ -372,11 +372,11 @@ def _report(
 def _plot(options: PlotOptions) -> int:
     if not options.runs:
         raise ValueError("plot: name the folder of a run")
-    found = curves("plot", options.runs)
+    found = curves("plot", options.runs, options.metric)
     if options.out is None:
-        print(in_characters(found))
+        print(in_characters(found, options.metric))
     else:
-        draw("plot", found, options.out)
+        draw("plot", found, options.out, options.metric)
     return 0
 
 
