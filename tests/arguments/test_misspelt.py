@@ -51,6 +51,34 @@ def test_an_algorithm_that_is_only_named_says_how_to_make_one(algorithm):
     )
 
 
+def test_a_class_that_is_no_algorithm_is_not_called():
+    class Mine:
+        def __init__(self, needed):
+            raise AssertionError("it was called")
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Own(fastpg.PPO):
+        needed: float
+
+    for other in (Mine, type, 3):
+        refuse(
+            lambda other=other: fastpg.grid(other, gamma=[0.9]),
+            TypeError,
+            "grid(): algorithm must be a fastpg.",
+        )
+        refuse(
+            lambda other=other: fastpg.sample(other, 1, gamma=[0.9]),
+            TypeError,
+            "sample(): algorithm must be a",
+        )
+    refuse(
+        lambda: fastpg.grid(Own, gamma=[0.9]),
+        TypeError,
+        "grid(): algorithm cannot be called with nothing",
+        "needed",
+    )
+
+
 def test_a_run_or_a_path_in_place_of_a_network_says_how_to_get_it():
     run = fastpg.train("CartPole-v1", fastpg.VPG(), hidden=(), total_steps=100)
     for policy, sentence in (
