@@ -1,8 +1,11 @@
 """Names that there are not: an error says which was meant."""
 
 import dataclasses
+import functools
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastpg
@@ -77,6 +80,29 @@ def test_a_class_that_is_no_algorithm_is_not_called():
         "grid(): algorithm cannot be called with nothing",
         "needed",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [
+        (2.0, "got 2.0; write 2"),
+        (np.float16(64), "; write 64"),
+        (1.5e6, "got 1500000.0; write 1_500_000, or int(1.5e6)"),
+        (1e300, "got 1e+300"),
+        (2.5, "got 2.5"),
+        (np.inf, "got inf"),
+        (np.nan, "got nan"),
+    ],
+)
+def test_a_float_that_is_whole_is_told_how_it_is_written(value, end):
+    halve = functools.partial(fastpg.halving, "CartPole-v1", [fastpg.PPO(), fastpg.PPO(gamma=0.9)])
+    for call in (
+        lambda: fastpg.train("CartPole-v1", total_steps=value),
+        lambda: fastpg.train_many("CartPole-v1", fastpg.PPO(), seeds=value),
+        lambda: halve(seeds=2, rungs=value),
+    ):
+        with pytest.raises(TypeError, match=rf"must be an integer .*{re.escape(end)}$"):
+            call()
 
 
 def test_a_run_or_a_path_in_place_of_a_network_says_how_to_get_it():
