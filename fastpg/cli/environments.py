@@ -78,7 +78,9 @@ def require_nameable(command: str, settings: Mapping[str, Any], run: Path) -> No
     folders = [Path.cwd(), *run.resolve().parents]
     holds = [one for one in folders if (one / file).exists() or (one / f"{file}.py").exists()]
     where = f" in the folder {str(holds[0])!r}" if holds and holds[0] != folders[0] else ""
-    raise ValueError(f"{told}which would be imported: pass --env {shlex.quote(named)}{where}")
+    raise ValueError(
+        f"{told}which is imported only where it is typed: pass --env {shlex.quote(named)}{where}"
+    )
 
 
 def _named(settings: Mapping[str, Any]) -> str:

@@ -848,7 +848,7 @@ def test_an_environment_of_a_module_or_a_file(spec, walk, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("Walk: stopped by total_steps")
     for command in (["resume", "run", "--total-steps", "300"], ["eval", "run"]):
         assert cli.main(command) == 2
-        assert f"the run was in {spec!r}, which would be imported: pass --env {spec}\n" in (
+        assert f"the run was in {spec!r}, which is imported only where it is typed: pass --env {spec}\n" in (
             capsys.readouterr().err
         )
     assert cli.main(["resume", "run", "--total-steps", "300", "--env", spec]) == 0
