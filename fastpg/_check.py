@@ -79,6 +79,22 @@ def is_integer(value: object) -> bool:
     )
 
 
+def as_integer(value: object) -> str:
+    """Return the end of a sentence: how to write a float that is whole as an int, or nothing.
+
+    Examples
+    --------
+    >>> as_integer(64.0), as_integer(1e6), as_integer(0.5)
+    ('; write 64', '; write 1_000_000, or int(1e6)', '')
+    """
+    number = float(value) if isinstance(value, float | np.floating) else math.nan
+    if not number.is_integer() or abs(number) > MAX_SEED:
+        return ""
+    short = f"{number:g}".replace("e+0", "e").replace("e+", "e")
+    exact = "e" in short and float(short) == number
+    return f"; write {int(number):_}" + (f", or int({short})" if exact else "")
+
+
 def is_sequence(value: object) -> bool:
     """Return whether a value is a sequence of things: text and bytes are not."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
@@ -88,7 +104,7 @@ def integer(where: str, name: str, value: Any, low: int, high: int | None = None
     """Return an int (or NumPy integer) in low..high."""
     expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
     if not is_integer(value):
-        raise TypeError(f"{where}: {name} must be {expected}, got {shown(value)}")
+        raise TypeError(f"{where}: {name} must be {expected}, got {shown(value)}{as_integer(value)}")
     if value < low or (high is not None and value > high):
         raise ValueError(f"{where}: {name} must be {expected}, got {shown(int(value))}")
     return int(value)

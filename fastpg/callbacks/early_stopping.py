@@ -4,7 +4,7 @@ import math
 import warnings
 from typing import Any
 
-from fastpg import _check
+from fastpg import _check, _spelling
 from fastpg.training.callbacks import Callback, TrainProgress
 from fastpg.training.metrics import COLUMNS
 
@@ -56,10 +56,18 @@ class EarlyStopping(Callback):
         self.best = math.nan
         self._best_at = 0
         self._last_at: int | None = None  # of the newest value
+        self._forget()
+
+    def _forget(self) -> None:
+        self._others: dict[
+            str, float
+        ] = {}  # metrics of the call before, with what came after this in the list
+        self._warned = False
 
     def on_training_start(self, progress: TrainProgress) -> None:
         """Forget another run."""
         self.best, self._best_at, self._last_at = math.nan, progress.num_steps, None
+        self._forget()
 
     def __call__(self, progress: TrainProgress) -> bool:
         """Return whether it has been too long."""
@@ -68,6 +76,8 @@ class EarlyStopping(Callback):
             self._last_at = progress.num_steps
             if self._is_better(value):
                 self.best, self._best_at = float(value), progress.num_steps
+        if self._last_at is None:
+            self._look_for_it(progress)
         if self._last_at is None or math.isnan(self.best):
             return False
         return self._last_at - self._best_at >= self._patience
@@ -88,9 +98,26 @@ class EarlyStopping(Callback):
     def on_training_end(self, progress: TrainProgress) -> None:
         """Warn of a metric that never came."""
         if self._monitor is not None and progress.num_iterations and self._last_at is None:
-            warnings.warn(
-                f"EarlyStopping(): the run had no metric {self._monitor!r}; it had "
-                f"{', '.join(progress.metrics)}, and what callbacks before this in the list add",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self._warn("the run had no metric", progress)
+
+    def _look_for_it(self, progress: TrainProgress) -> None:
+        """Warn while the run lasts of a metric that should have come: its like have, or it is high time."""
+        assert self._monitor is not None
+        group, slash, _ = self._monitor.rpartition("/")
+        its_like = any(name.startswith(group + slash) for name in self._others | progress.metrics)
+        if (slash and its_like) or progress.num_steps - self._best_at >= self._patience:
+            self._warn("the run has had no metric", progress)
+        self._others = progress.metrics
+
+    def _warn(self, begin: str, progress: TrainProgress) -> None:
+        """Say once that there is no such metric, and which was meant."""
+        if self._warned:
+            return
+        self._warned = True
+        assert self._monitor is not None
+        names = self._others | progress.metrics
+        if self._monitor in names:
+            hint = "it is of a callback after this in the list; put that before this"
+        else:
+            hint = f"{_spelling.hint(self._monitor, names)} (callbacks before this may add others)"
+        warnings.warn(f"EarlyStopping(): {begin} {self._monitor!r}; {hint}", RuntimeWarning, stacklevel=2)

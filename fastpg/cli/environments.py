@@ -1,11 +1,13 @@
 """Environments and their parameters as people type them."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import shlex
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from fastpg import _check
 from fastpg.envs.custom.custom import CustomEnv
 from fastpg.envs.gymnasium.registered import FORCED
 from fastpg.exact import FiniteMDP
+from fastpg.training.settings import TYPED_ENV
 
 BOOLS = {"True": "true", "False": "false"}  # Python's words for TOML's
 
@@ -39,6 +42,49 @@ def environment(text: str) -> Any:
         return text  # whoever makes it says so
     found = getattr(importlib.import_module(place), name, None)
     return text if found is None else _usable(text, found)
+
+
+@contextlib.contextmanager
+def remembered(text: str, env_id: Any) -> Iterator[None]:
+    """Let the folders of runs that begin meanwhile remember what was typed for an object."""
+    token = TYPED_ENV.set(None if isinstance(env_id, str) else text)
+    try:
+        yield
+    finally:
+        TYPED_ENV.reset(token)
+
+
+def is_named_again(text: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether what is typed is the environment of a run whose folder cannot make it."""
+    own = not settings["environment"]["by_id"]
+    return own and text.rpartition(":")[2] == _named(settings).rpartition(":")[2]
+
+
+def require_nameable(command: str, settings: Mapping[str, Any], run: Path) -> None:
+    """Require a run whose environment is an id; that of another has to be typed again, and is then imported.
+
+    What a folder says is not imported: whoever wrote it may be a stranger.
+    """
+    if settings["environment"]["by_id"]:
+        return
+    named = _named(settings)
+    told = f"{command}: the run was in {named!r}, "
+    if ":" not in named:  # a run of Python's
+        raise ValueError(
+            f"{told}which its folder cannot make again: pass --env MODULE:NAME or --env FILE.py:NAME"
+        )
+    module = named.removeprefix(FORCED).rpartition(":")[0]
+    file = module if module.endswith(".py") else module.partition(".")[0]
+    folders = [Path.cwd(), *run.resolve().parents]
+    holds = [one for one in folders if (one / file).exists() or (one / f"{file}.py").exists()]
+    where = f" in the folder {str(holds[0])!r}" if holds and holds[0] != folders[0] else ""
+    raise ValueError(
+        f"{told}which is imported only where it is typed: pass --env {shlex.quote(named)}{where}"
+    )
+
+
+def _named(settings: Mapping[str, Any]) -> str:
+    return str(settings["environment"].get("typed", settings["env_id"]))
 
 
 def _loaded(path: Path) -> Any:

@@ -28,7 +28,14 @@ from fastpg.batches.evaluate import evaluate
 from fastpg.cli.arguments import joined_folder, one_line, parse
 from fastpg.cli.completion import completion_script
 from fastpg.cli.config import with_config
-from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.environments import (
+    env_params,
+    environment,
+    environment_name,
+    file_stem,
+    remembered,
+    require_nameable,
+)
 from fastpg.cli.given import networks_given, shapes_given
 from fastpg.cli.many import sweep, train_seeds
 from fastpg.cli.options import (
@@ -70,6 +77,7 @@ from fastpg.system import build_info
 from fastpg.training.curves import curves, draw, in_characters
 from fastpg.training.result import TrainResult
 from fastpg.training.resume import resume
+from fastpg.training.run_folder import read_settings
 from fastpg.training.train import train
 
 DIAGNOSIS_TRAINING_STEPS = 500_000  # at most, for a policy to ask about
@@ -258,7 +266,8 @@ def _train(options: Any) -> int:
     if options.seeds != 1:
         return train_seeds(options)
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    env_id = environment(settings.pop("env_id"))
+    typed = settings.pop("env_id")
+    env_id = environment(typed)
     threshold = reward_threshold("train()", env_id)
     settings["env_params"] = settings["env_params"] | env_params(settings.pop("env"))
     settings["reset_options"] = settings["reset_options"] or None
@@ -280,7 +289,8 @@ def _train(options: Any) -> int:
         settings["callback"] = callbacks(options, options.run, board)
     code = 0
     try:
-        run = train(env_id, **settings, checkpoint=path, progress=True)
+        with remembered(typed, env_id):
+            run = train(env_id, **settings, checkpoint=path, progress=True)
     except SaveError as error:
         run, path, code = _saved_elsewhere(error)
     path = path or options.run
@@ -294,6 +304,8 @@ def _resume(options: ResumeOptions) -> int:
     path: Path = options.run
     if options.env is not None:
         settings["env"] = environment(options.env)
+    else:
+        require_nameable("resume", read_settings("resume", path), path)
     for name in WATCHING:
         del settings[name]
     if are_asked_for(options):
@@ -371,11 +383,11 @@ def _evaluation(env_id: Any, run: TrainResult, way: str, mode: Any) -> Evaluatio
 def _plot(options: PlotOptions) -> int:
     if not options.runs:
         raise ValueError("plot: name the folder of a run")
-    found = curves("plot", options.runs)
+    found = curves("plot", options.runs, options.metric)
     if options.out is None:
-        print(in_characters(found))
+        print(in_characters(found, options.metric))
     else:
-        draw("plot", found, options.out)
+        draw("plot", found, options.out, options.metric)
     return 0
 
 

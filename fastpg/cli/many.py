@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastpg.cli.environments import env_params, environment, environment_name, file_stem
+from fastpg.cli.environments import env_params, environment, environment_name, file_stem, remembered
 from fastpg.cli.given import OF_A_NEW_POLICY, networks_given
 from fastpg.cli.says import fail
 from fastpg.cli.sweep import parse_grid
@@ -70,7 +70,8 @@ def _many(
         settings["callbacks_of"] = lambda k: callbacks(options, path, boards[k])
     code, start = 0, time.perf_counter()
     try:
-        runs = train(env_id, algorithms, **settings, progress=True, save=path)
+        with remembered(options.env_id, env_id):
+            runs = train(env_id, algorithms, **settings, progress=True, save=path)
     except SaveError as error:
         if error.result is None:
             raise

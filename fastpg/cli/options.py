@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from fastpg.algorithms import A2C, NPG, PPO, TRPO, VPG, Algorithm, Reinforce
+from fastpg.training.curves import RETURN
 from fastpg.training.recommended import has_settings, recommended
 from fastpg.training.train import train
 from fastpg.video.render import DEFAULT_MAX_STEPS
@@ -257,11 +258,14 @@ class PlotOptions:
     ----------
     runs
         Folders that `fastpg train --run` made.
+    metric
+        What to draw: a column of metrics.csv, as train/entropy. Returns, lengths: means of 100 episodes.
     out
         A picture, .png, .svg or .pdf, with 95 % intervals; needs matplotlib. By default the terminal's.
     """
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FOLDER...")]
+    metric: str = RETURN
     out: Path | None = None
 
 

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from fastpg.batches.evaluate import evaluate
-from fastpg.cli.environments import environment, environment_name
+from fastpg.cli.environments import environment, environment_name, is_named_again, require_nameable
 from fastpg.cli.options import EvalOptions, ExportOptions, PlayOptions, RenderOptions
 from fastpg.cli.says import fail
 from fastpg.envs.gymnasium.registered import FORCED
+from fastpg.envs.native.registry import is_native
 from fastpg.exports import ENDINGS
 from fastpg.networks.policy import Policy
 from fastpg.training.run_folder import SETTINGS, read_settings
@@ -68,8 +71,14 @@ def _played(command: str, options: PlayOptions) -> tuple[Policy, Any, dict[str, 
 def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict[str, Any]]:
     """Return a saved policy, the environment that it is for, and its parameters in the run that has one."""
     policy = Policy.load(path)
+    has_settings = (path / SETTINGS).is_file()
+    settings = read_settings(command, path, whole=False) if has_settings else None
     if env is not None:
+        if settings is not None and is_named_again(env, settings):
+            return policy, environment(env), env_params_of(settings)
         return policy, environment(env), {}
+    if settings is not None:
+        require_nameable(command, settings, path)
     env_id = policy.env_id
     if env_id is None:
         raise ValueError(f"{os.fspath(path)!r} does not say which environment it is for; pass --env")
@@ -78,8 +87,12 @@ def _saved(command: str, path: Path, env: str | None) -> tuple[Policy, Any, dict
             f"{os.fspath(path)!r} names the environment {env_id!r}, which would import a module; "
             f"pass --env {shlex.quote(env_id)} if you trust it"
         )
-    has_settings = (path / SETTINGS).is_file()
-    return policy, env_id, env_params_of(read_settings(command, path, whole=False)) if has_settings else {}
+    if "-v" not in env_id and not is_native(env_id) and env_id not in gymnasium.registry:
+        raise ValueError(
+            f"{os.fspath(path)!r} is for the environment {env_id!r}, which is no id: pass --env "
+            f"MODULE:{env_id} or --env FILE.py:{env_id}, which import it"
+        )
+    return policy, env_id, {} if settings is None else env_params_of(settings)
 
 
 def _say_earned(env_id: Any, returns: Any, lengths: Any) -> None:

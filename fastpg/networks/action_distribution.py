@@ -11,7 +11,7 @@ from fastpg import _check, _core, spaces
 from fastpg.action_masks import mask_rows, require_allowed
 from fastpg.errors import named
 from fastpg.networks.divergence import kl
-from fastpg.networks.parametric import Parametric
+from fastpg.networks.parametric import Parametric, how_to_get
 
 LOG_STD_RANGE = -20.0, 2.0  # in which csrc/heads/state_std.h holds outputs
 
@@ -231,7 +231,8 @@ class ActionDistribution(Parametric):
         """
         where = "Policy.kl()"
         if not isinstance(other, ActionDistribution):
-            raise TypeError(f"{where}: other must be a fastpg.Policy, got {_check.shown(other)}")
+            advice = how_to_get(type(self), other)
+            raise TypeError(f"{where}: other must be a fastpg.Policy, got {_check.shown(other)}{advice}")
         if self.action_scaling != other.action_scaling:
             raise ValueError(
                 f"{where}: other must count actions as this policy does, but its action_scaling is "

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import stat
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -63,7 +64,7 @@ def load(where: str, kind: type[Kind], path: str | os.PathLike[str]) -> Kind:
 
         return load_network(where, kind, path)
     problem = f"{where}: {os.fspath(path)!r}"
-    mode = os.stat(path).st_mode  # a missing or unreadable file stays the OSError that it is
+    mode = _status(path).st_mode  # a missing or unreadable file stays the OSError that it is
     if not stat.S_ISREG(mode):
         raise CheckpointError(f"{problem} is a pipe or a device, not a file")
     with open(path, "rb") as file:
@@ -84,6 +85,16 @@ def load(where: str, kind: type[Kind], path: str | os.PathLike[str]) -> Kind:
     if checksum is not None and checksum != _checksum(metadata, network):
         raise CheckpointError(f"{problem} is damaged: its content does not have the checksum that it names")
     return network
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError as error:
+        whole = path.with_name(f"{path.name}.safetensors")
+        if path.name and whole.exists():
+            error.add_note(f"(did you mean {os.fspath(whole)!r}?)")
+        raise
 
 
 def _checksum(metadata: dict[str, str], network: Parametric) -> str:

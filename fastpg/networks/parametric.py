@@ -1,5 +1,6 @@
 """What a policy and a value function share: a compiled network, and its parameters in one flat vector."""
 
+import contextlib
 import copy as copying
 import hashlib
 import os
@@ -232,6 +233,17 @@ class Parametric:
 
 
 Kind = TypeVar("Kind", bound=Parametric)
+
+
+def how_to_get(kind: type[Parametric], value: object) -> str:
+    """Return the end of a sentence about what is no network: how to get the one that was meant, or ""."""
+    name = kind.NOUN.partition(" ")[0]
+    if isinstance(value, str | os.PathLike):
+        return f"; read it with fastpg.{kind.__name__}.load({os.fspath(value)!r})"
+    with contextlib.suppress(Exception):  # of a property
+        if isinstance(getattr(value, name, None), kind):  # a TrainResult, an Agent
+            return f"; pass its {name}, as run.{name}"
+    return ""
 
 
 def spaces_in(network: Parametric) -> tuple[Space[Any], ...]:

@@ -12,7 +12,7 @@ from fastpg import _check, _core, acted, spaces
 from fastpg.action_masks import mask_rows
 from fastpg.errors import named
 from fastpg.networks.action_distribution import ActionDistribution
-from fastpg.networks.parametric import Activation, spaces_of
+from fastpg.networks.parametric import Activation, how_to_get, spaces_of
 
 if TYPE_CHECKING:
     from fastpg.envs.gymnasium.opening import AnyEnv
@@ -430,6 +430,7 @@ def require_policy(where: str, value: Any) -> Policy:
     """Return the value if it is a Policy, else raise TypeError."""
     if not isinstance(value, Policy):
         is_module = hasattr(value, "named_parameters")
-        advice = "; fastpg.torch has from_module, collect and evaluate for modules" if is_module else ""
+        of_modules = "; fastpg.torch has from_module, collect and evaluate for modules"
+        advice = of_modules if is_module else how_to_get(Policy, value)
         raise TypeError(f"{where}: policy must be a fastpg.Policy, got {_check.shown(value)}{advice}")
     return value

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastpg import _check, _core, spaces
 from fastpg.errors import named
-from fastpg.networks.parametric import Activation, Parametric, spaces_of
+from fastpg.networks.parametric import Activation, Parametric, how_to_get, spaces_of
 from fastpg.networks.weights import Weights, evaluate_rows
 
 if TYPE_CHECKING:
@@ -128,5 +128,6 @@ class ValueFunction(Parametric):
 def require_value(where: str, name: str, value: Any) -> ValueFunction:
     """Return the value if it is a ValueFunction, else raise TypeError; `name` is the argument's."""
     if not isinstance(value, ValueFunction):
-        raise TypeError(f"{where}: {name} must be a fastpg.ValueFunction, got {_check.shown(value)}")
+        advice = how_to_get(ValueFunction, value)
+        raise TypeError(f"{where}: {name} must be a fastpg.ValueFunction, got {_check.shown(value)}{advice}")
     return value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastpg import _check
-from fastpg.networks.parametric import Parametric
+from fastpg.networks.parametric import Parametric, how_to_get
 from fastpg.networks.policy import Policy
 from fastpg.networks.value import ValueFunction
 from fastpg.torch.policy_module import PolicyModule
@@ -75,7 +75,7 @@ def to_module(policy: Policy | ValueFunction) -> PolicyModule | ValueModule:
     if not isinstance(policy, Policy | ValueFunction):
         raise TypeError(
             "to_module(): policy must be a fastpg.Policy or a fastpg.ValueFunction, "
-            f"got {_check.shown(policy)}"
+            f"got {_check.shown(policy)}{how_to_get(Policy, policy)}"
         )
     network = policy.network
     activation = nn.Tanh if policy.activation == "tanh" else nn.ReLU

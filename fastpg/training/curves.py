@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpg import files
+from fastpg import _check, _spelling, files
 from fastpg.errors import CheckpointError
-from fastpg.training.metrics import means, parse
-from fastpg.training.run_folder import LEARNING_CURVE, METRICS, read_settings, runs_in
+from fastpg.training.metrics import COLUMNS, OF_EPISODES, column, means, parse, values_of
+from fastpg.training.run_folder import LEARNING_CURVE, METRICS, SETTINGS, read_settings, runs_in
 from fastpg.training.settings import GIVEN
 from fastpg.training.statistics import mean_half_width
 
 ENDINGS = (".png", ".svg", ".pdf")
 WINDOW = 100  # episodes that a point is the mean of
+RETURN = column("mean_return")
+AVERAGED = tuple(map(column, OF_EPISODES))  # over the WINDOW; other metrics are drawn as they are
 POINTS = 200
 MUCH_SHORTER = 0.9  # than the longest run of a curve: its shortest is worth a warning
 WIDTH, HEIGHT = 72, 16  # of a picture in the terminal, in characters
@@ -38,11 +40,11 @@ OF_ONE_RUN = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Runs that differ in their seeds: their mean return, and its 95 % interval where they are several."""
+    """Runs that differ in their seeds: the mean of a metric, and its 95 % interval where they are several."""
 
     label: str
     steps: NDArray[np.float64]  # (POINTS,)
-    mean: NDArray[np.float64]  # NaN before there are episodes
+    mean: NDArray[np.float64]  # NaN where there is none, as before there are episodes
     half_width: NDArray[np.float64]  # 0 of a single run
     num_runs: int
 
@@ -60,11 +62,15 @@ class _Run:
         return int(self.records["total_steps"][-1]) if len(self.records) else 0
 
 
-def curves(where: str, folders: Sequence[str | os.PathLike[str]]) -> list[Curve]:
+def curves(where: str, folders: Sequence[str | os.PathLike[str]], metric: str = RETURN) -> list[Curve]:
     """Return the curves of runs, those that differ in nothing but their seed as one.
 
-    A folder of such folders, as `Runs.save` writes it, stands for all of them.
+    A folder of such folders, as `Runs.save` writes it, stands for all of them. What is no run beside some is
+    left out, with a warning. `metric` is a column of metrics.csv.
     """
+    if metric not in COLUMNS:
+        hint = _spelling.hint(metric, COLUMNS)
+        raise ValueError(f"{where}: metric must be a column of metrics.csv, got {metric!r}; {hint}")
     groups: dict[str, list[_Run]] = {}
     for path in _of_each_run(where, folders):
         run = _read(where, path)
@@ -74,17 +80,27 @@ def curves(where: str, folders: Sequence[str | os.PathLike[str]]) -> list[Curve]
     for runs in groups.values():
         _warn_of_short(where, runs)
     labels = _labels([runs[0] for runs in groups.values()])
-    return [_curve(label, runs) for label, runs in zip(labels, groups.values(), strict=True)]
+    return [_curve(label, runs, metric) for label, runs in zip(labels, groups.values(), strict=True)]
 
 
 def _of_each_run(where: str, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Return the folders of runs, each once."""
+    paths = [_check.file_path(where, "run", folder) for folder in folders]
+    others = [path for path in paths if _is_no_run(path)]
+    if others and len(others) < len(paths):
+        listed = ", ".join(repr(str(path)) for path in others)
+        warnings.warn(f"{where}: no run, and left out: {listed}", RuntimeWarning, stacklevel=3)
+        paths = [path for path in paths if path not in others]
     found: dict[Path, Path] = {}  # by what they really are
-    for folder in folders:
-        path = files.output_folder(where, "run", folder)
-        for one in runs_in(path):
+    for path in paths:
+        for one in runs_in(files.output_folder(where, "run", path)):
             found.setdefault(one.resolve(), one)
     return list(found.values())
+
+
+def _is_no_run(path: Path) -> bool:
+    """Return whether something is there that is neither a run nor a folder of runs."""
+    return os.path.exists(path) and not os.path.exists(runs_in(path)[0] / SETTINGS)
 
 
 def _read(where: str, path: Path) -> _Run:
@@ -115,7 +131,7 @@ def _steps(run: _Run) -> int:
 
 def _labels(firsts: Sequence[_Run]) -> list[str]:
     """Return what curves are called: a name, and the options in which those of an algorithm differ."""
-    names = [run.path.resolve().name for run in firsts]
+    names = [_name(run.path.resolve()) for run in firsts]
     options = [_options(run.settings) for run in firsts]
     labels = []
     for run, name, own in zip(firsts, names, options, strict=True):
@@ -126,6 +142,11 @@ def _labels(firsts: Sequence[_Run]) -> list[str]:
                 told += f", {option} {_shown(value)}"
         labels.append(told)
     return labels
+
+
+def _name(path: Path) -> str:
+    """Return what a run's folder is called; one of many runs is a number in theirs."""
+    return f"{path.parent.name}/{path.name}" if path.name.isdigit() else path.name
 
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,12 +169,14 @@ def _shown(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def _curve(label: str, runs: Sequence[_Run]) -> Curve:
+def _curve(label: str, runs: Sequence[_Run], metric: str = RETURN) -> Curve:
     last = min((run.num_steps for run in runs if len(run.records)), default=1)
     steps = np.linspace(0, last, POINTS)
     rows = []
     for run in runs:
-        smooth = means(run.records["mean_return"], run.records["num_episodes"], WINDOW)
+        smooth = values_of(run.records, metric)
+        if metric in AVERAGED:
+            smooth = means(smooth, run.records["num_episodes"], WINDOW)
         place = np.searchsorted(run.records["total_steps"], steps, side="right") - 1
         rows.append(np.where(place >= 0, smooth[np.maximum(place, 0)] if len(smooth) else np.nan, np.nan))
     table = np.array(rows)
@@ -169,7 +192,7 @@ def write_curve(where: str, path: Path, settings: Mapping[str, Any], records: ND
     files.write(where, path / LEARNING_CURVE, content, lasting=False)
 
 
-def draw(where: str, found: Sequence[Curve], path: Path) -> None:
+def draw(where: str, found: Sequence[Curve], path: Path, metric: str = RETURN) -> None:
     """Draw the curves to a file whose ending says what it is."""
     file = files.output(where, "out", path)
     if file.suffix not in ENDINGS:
@@ -187,13 +210,14 @@ def draw(where: str, found: Sequence[Curve], path: Path) -> None:
         low, high = curve.mean - curve.half_width, curve.mean + curve.half_width
         axes.fill_between(curve.steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel("environment steps")
-    axes.set_ylabel(f"return, mean of {WINDOW} episodes")
+    name = "return" if metric == RETURN else metric
+    axes.set_ylabel(f"{name}, mean of {WINDOW} episodes" if metric in AVERAGED else name)
     axes.legend()
     with files.saving(where, file):
         figure.savefig(file)
 
 
-def in_characters(found: Sequence[Curve]) -> str:
+def in_characters(found: Sequence[Curve], metric: str = RETURN) -> str:
     """Return a picture of the curves for a terminal: the k-th is drawn with the k-th letter.
 
     Examples
@@ -204,7 +228,7 @@ def in_characters(found: Sequence[Curve]) -> str:
     """
     values = np.concatenate([curve.mean[np.isfinite(curve.mean)] for curve in found])
     if not len(values):
-        return "no episode has ended yet"
+        return "no episode has ended yet" if metric in AVERAGED else f"{metric} has no values"
     low, high = float(values.min()), float(values.max())
     last = max(curve.steps[-1] for curve in found)
     cells = [[" "] * WIDTH for _ in range(HEIGHT)]
@@ -219,4 +243,5 @@ def in_characters(found: Sequence[Curve]) -> str:
     rows[-1] = f"{low:>10.4g}{rows[-1][10:]}"
     axis = [f"{'':>10} +{'-' * WIDTH}", f"{'':>10}  0{f'{last:,.0f} steps':>{WIDTH - 1}}"]
     legend = [f"{letters[k % len(letters)]}  {curve.label}" for k, curve in enumerate(found)]
-    return "\n".join([*rows, *axis, *legend])
+    title = [] if metric == RETURN else [metric]
+    return "\n".join([*title, *rows, *axis, *legend])

@@ -143,7 +143,8 @@ def _rungs(where: str, rungs: Any, total_steps: int, keep: float, count: int) ->
     if rungs is not None and not _check.is_integer(rungs):
         if not _check.is_sequence(rungs) or not len(rungs):
             raise TypeError(
-                f"{where}: rungs must be a number or a sequence of steps, got {_check.shown(rungs)}"
+                f"{where}: rungs must be an integer or a sequence of steps, "
+                f"got {_check.shown(rungs)}{_check.as_integer(rungs)}"
             )
         steps = [_check.integer(where, "rungs", one, 1, total_steps) for one in rungs]
         if sorted(set(steps)) != steps:

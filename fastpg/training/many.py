@@ -221,7 +221,10 @@ def _seeds(where: str, seeds: Any) -> list[int]:
         return list(range(_check.integer(where, "seeds", seeds, 1, MAX_RUNS)))
     several = _check.is_sequence(seeds) or isinstance(seeds, range)
     if not (several or (_check.is_array(seeds) and seeds.ndim == 1)) or not len(seeds):
-        raise TypeError(f"{where}: seeds must be a number or a sequence of them, got {_check.shown(seeds)}")
+        raise TypeError(
+            f"{where}: seeds must be an integer or a sequence of them, "
+            f"got {_check.shown(seeds)}{_check.as_integer(seeds)}"
+        )
     return [_check.seed(where, one) for one in seeds]
 
 

@@ -195,6 +195,20 @@ def history(records: list[NDArray[np.void]]) -> dict[str, NDArray[Any]]:
     return {name: np.ascontiguousarray(table[name]) for name in FIELDS}
 
 
+def values_of(records: NDArray[np.void], name: str) -> NDArray[np.float64]:
+    """Return a column of the metrics file that has these records."""
+    if name not in COUNTED:
+        return np.array(records[FIELDS[COLUMNS.index(name) - len(COUNTED)]], np.float64)
+    elapsed: NDArray[np.float64] = np.cumsum(records["seconds"])
+    if name == "time/iterations":
+        return np.arange(1.0, len(records) + 1)
+    if name == "time/time_elapsed":
+        return elapsed
+    rate = np.zeros(len(records))
+    np.divide(records["total_steps"], elapsed, out=rate, where=elapsed > 0)
+    return rate
+
+
 def means(values: NDArray[np.float64], weights: NDArray[np.int64], window: int) -> NDArray[np.float64]:
     """Return for each iteration the mean over the newest ones that have `window` episodes together.
 

@@ -109,7 +109,10 @@ def sample(
 
 def algorithm_with(where: str, algorithm: Any, values: Mapping[str, Any]) -> Algorithm:
     """Return an algorithm, which has the settings that are to get values, or `train_many` has."""
-    base = require_algorithm(where, algorithm() if isinstance(algorithm, type) else algorithm)
+    if isinstance(algorithm, type) and issubclass(algorithm, Algorithm):
+        _check.takes(where, "algorithm", algorithm)
+        algorithm = algorithm()
+    base = require_algorithm(where, algorithm)
     options = [field.name for field in dataclasses.fields(base)]
     for name in values:
         if name not in options and name not in RUN_SETTINGS:

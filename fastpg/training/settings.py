@@ -7,6 +7,7 @@ import tomllib
 import typing
 import warnings
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import gymnasium
@@ -47,6 +48,8 @@ OF_OPTIONS = {"env_id", "seed", "algorithm", "env_params", "environment"}
 PARTS_OF_OPTIONS = {"environment": {"by_id", "none"}, "algorithm": {"name", "none"}}
 MAY_CHANGE = {"total_steps", "target_return", "vectorization_mode"}
 DECIDING_TABLES = ("env_params", "reset_options")
+# What a command line was given for an object that no file can name, as "module:Name" or "file.py:Name".
+TYPED_ENV: ContextVar[str | None] = ContextVar("TYPED_ENV", default=None)
 BUILD = ("fastpg", "compiler")  # of [versions]: what decides on the last bits of a native run
 
 
@@ -99,6 +102,7 @@ def run_settings(
         "environment": {
             "kind": "gymnasium" if isinstance(env, GymnasiumEnv) else "native",
             "by_id": _by_id(env_id),
+            **_typed(),
             "none": _none(config["env_params"]),
             "fingerprint": fingerprint(where, env_id, env),
         },
@@ -140,6 +144,7 @@ def result_settings(config: Mapping[str, Any]) -> dict[str, Any] | None:
         "reset_options": config.get("reset_options", {}),
         "environment": {
             "by_id": is_native(env_id) or env_id.removeprefix(FORCED) in gymnasium.registry,
+            **_typed(),
             "none": _none(config["env_params"]),
         },
         "machine": _machine(),
@@ -171,6 +176,11 @@ def _none(table: Mapping[str, Any]) -> list[str]:
 def _by_id(env_id: Any) -> bool:
     """Return whether the environment can be made again of its id, without importing what a file names."""
     return isinstance(env_id, str) and (is_native(env_id) or ":" not in env_id.removeprefix(FORCED))
+
+
+def _typed() -> dict[str, str]:
+    typed = TYPED_ENV.get()
+    return {} if typed is None else {"typed": typed}
 
 
 def _machine() -> dict[str, str]:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 
+import gymnasium
 import numpy as np
 import pytest
 
 import fastpg
-from fastpg.cli import environments, options
+from fastpg.cli import environments, options, play
 from fastpg.cli import main as cli
 from fastpg.cli.verdict import DETERMINISTIC, STOCHASTIC, Evaluation, advice, verdict, what_to_try
 from fastpg.training import run_folder
@@ -900,12 +901,57 @@ def test_an_environment_of_a_module_or_a_file(spec, walk, tmp_path, capsys):
     spec = spec.format(folder=tmp_path)
     assert cli.main(["train", *walk, spec, "--env", "push=0.2", "--run", "run"]) == 0
     assert capsys.readouterr().out.startswith("Walk: stopped by total_steps")
-    assert cli.main(["resume", "run", "--total-steps", "300"]) == 2
-    assert "pass it as env" in capsys.readouterr().err
+    for command in (["resume", "run", "--total-steps", "300"], ["eval", "run"]):
+        assert cli.main(command) == 2
+        assert f"the run was in {spec!r}, which is imported only where it is typed: pass --env {spec}\n" in (
+            capsys.readouterr().err
+        )
     assert cli.main(["resume", "run", "--total-steps", "300", "--env", spec]) == 0
     assert fastpg.Policy.load("run/policy.safetensors").env_id is not None
     assert cli.main(["eval", "run", "--env", spec, "--episodes", "2"]) == 0
     assert "Walk: 2 episodes" in capsys.readouterr().out
+
+
+def test_a_run_is_played_in_the_parameters_of_the_environment_that_is_typed_again(walk, monkeypatch):
+    assert cli.main(["train", *walk, "walks.py:Walk", "--env", "push=0.2", "--run", "run"]) == 0
+    played = []
+    monkeypatch.setattr(play, "evaluate", lambda *_, push=None, **__: (played.append(push), [0.0] * 2))
+    monkeypatch.setattr(play, "_say_earned", lambda *_: None)
+    for spec in ("walks.py:Walk", "walks:Walk", "CartPole-v1"):
+        assert cli.main(["eval", "run", "--env", spec]) == 0
+    assert played == [0.2, 0.2, None]
+
+
+def test_where_an_environment_lay_is_said_from_another_folder(walk, tmp_path, monkeypatch, capsys):
+    assert cli.main(["train", *walk, "walks:Walk", "--run", "runs/walk"]) == 0
+    assert cli.main(["train", *walk, "walks:Walk", "--seeds", "2", "--run", "runs/many"]) == 0
+    monkeypatch.chdir(tmp_path / "runs")
+    for command, run in (("resume", "walk"), ("eval", "walk"), ("eval", "many/0")):
+        assert cli.main([command, run]) == 2
+        assert capsys.readouterr().err.endswith(f"pass --env walks:Walk in the folder {str(tmp_path)!r}\n")
+
+
+def test_what_a_folder_names_is_not_imported(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spy.py").write_text("open('imported', 'w')")
+    fastpg.train("CartPole-v1", hidden=(), run="run", total_steps=100)
+    settings = tmp_path / "run" / "settings.toml"
+    of_stranger = settings.read_text().replace("by_id = true", 'by_id = false\ntyped = "spy:rm tree"')
+    settings.write_text(of_stranger)
+    for command in ("resume", "eval"):
+        assert cli.main([command, "run"]) == 2
+        assert "pass --env 'spy:rm tree'" in capsys.readouterr().err
+    assert not (tmp_path / "imported").exists()
+
+
+def test_the_environment_of_a_run_of_python_has_to_be_named(walk, capsys):
+    fastpg.train(lambda: gymnasium.make("CartPole-v1"), hidden=(), run="run", total_steps=100, num_envs=2)
+    for command in ("resume", "eval"):
+        assert cli.main([command, "run"]) == 2
+        assert "cannot make again: pass --env MODULE:NAME or --env FILE.py:NAME" in capsys.readouterr().err
+    assert cli.main(["train", *walk, "walks.py:Walk"]) == 0
+    assert cli.main(["eval", "Walk.safetensors"]) == 2
+    assert "is no id: pass --env MODULE:Walk or --env FILE.py:Walk" in capsys.readouterr().err
 
 
 def test_a_function_of_a_file_makes_environments(walk, capsys):

@@ -142,6 +142,29 @@ def test_bad_params_without_names():
         fastpg.make(made(jit=False), mass=1.0)
 
 
+def reading_a_misspelt_parameter(beyond):
+    """The line is reached where the state is beyond this: 1e6 is never, so that only numba sees it."""
+
+    def step(state, action, noise, params):
+        state[0] += params.push if state[0] > beyond else 0.1
+        return 0.0, False
+
+    return step
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_misspelt_parameter_is_told_which_there_are(jit):
+    for params, says in (({"psh": 0.1, "mass": 2.0}, "params has psh, mass"), ([0.1], "params is an array")):
+        with pytest.raises(fastpg.EnvError, match=rf"no attribute 'push' \(.*, line \d+: .*\); {says}"):
+            made(reading_a_misspelt_parameter(-1e6), params=params, jit=jit)
+    if jit:
+        env = made(reading_a_misspelt_parameter(1e6), params={"psh": 0.1, "mass": 2.0})
+        with pytest.raises(
+            TypeError, match=r"step\(\) cannot be compiled: params has no 'push' .*; params has psh"
+        ):
+            fastpg.make(env)
+
+
 # ---- what the functions do, seen when a class is decorated -------------------------------------------------
 
 

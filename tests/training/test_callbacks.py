@@ -337,7 +337,38 @@ def test_what_becomes_better_is_watched_in_either_direction():
 
 def test_a_metric_that_never_comes_is_warned_of():
     with pytest.warns(RuntimeWarning, match=r"EarlyStopping\(\): the run had no metric 'eval/mean_reward'"):
+        train([EarlyStopping(10**9, monitor="eval/mean_reward"), Evaluate(10**9, 2)])
+
+
+@pytest.mark.parametrize(
+    ("stop", "num_steps", "hint"),
+    [
+        (EarlyStopping(10**9, monitor="eval/mean_rewrd"), 512, "did you mean 'eval/mean_reward'?"),
+        (EarlyStopping(10**9, monitor="rollout/ep_rew_men"), 128, "did you mean 'rollout/ep_rew_mean'?"),
+        (EarlyStopping(300, monitor="mean_return"), 384, "there are time/iterations, "),
+    ],
+    ids=["eval", "rollout", "no group"],
+)
+def test_a_metric_that_there_is_not_is_warned_of_while_the_run_lasts(stop, num_steps, hint):
+    steps = []
+    callbacks = [lambda progress: steps.append(progress.num_steps), Evaluate(512, 2), stop]
+    with pytest.warns(RuntimeWarning) as said:
+        train([*callbacks, lambda progress: len(said.list) > 0], callback_every="iteration")
+    (warning,) = said.list
+    assert str(warning.message).startswith("EarlyStopping(): the run has had no metric ")
+    assert hint in str(warning.message)
+    assert steps[-1] == num_steps
+
+
+def test_a_metric_of_a_callback_after_the_one_that_looks_at_it_is_warned_of():
+    with pytest.warns(RuntimeWarning, match="it is of a callback after this in the list") as said:
         train([EarlyStopping(10**9, monitor="eval/mean_reward"), Evaluate(512, 2)])
+    assert len(said.list) == 1
+
+
+def test_a_metric_that_comes_late_is_waited_for(recwarn):
+    train([Evaluate(1024, 2), EarlyStopping(1100, monitor="eval/mean_reward")], callback_every="iteration")
+    assert not recwarn.list
 
 
 def test_arguments_of_early_stopping_are_checked():

@@ -1,6 +1,7 @@
 """Learning curves of folders: which runs are one curve, what it is called, and its interval."""
 
 import math
+import re
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import fastpg
 from fastpg.training import metrics
-from fastpg.training.curves import curves
+from fastpg.training.curves import curves, in_characters
 from fastpg.training.statistics import mean_half_width
 
 SHORT = {"total_steps": 4000, "hidden": (), "num_envs": 4, "horizon": 32}
@@ -49,18 +50,54 @@ def test_a_curve_is_the_mean_of_its_seeds(saved):
 def test_curves_are_called_by_what_they_differ_in(saved, tmp_path):
     folder, _ = saved
     assert [one.label for one in curves("plot", [folder])] == [
-        "3 runs as 0: Reinforce, CartPole-v1, learning_rate 0.001",
-        "3 runs as 3: Reinforce, CartPole-v1, learning_rate 0.01",
+        "3 runs as all/0: Reinforce, CartPole-v1, learning_rate 0.001",
+        "3 runs as all/3: Reinforce, CartPole-v1, learning_rate 0.01",
     ]
-    for name in ("a", "b"):
+    for name, run in (("a", "x"), ("b", "x"), ("a", "0"), ("b", "0")):
         fastpg.train(
-            "CartPole-v1", run=tmp_path / name / "0", **SHORT | {"hidden": (8,) if name == "b" else ()}
+            "CartPole-v1", run=tmp_path / name / run, **SHORT | {"hidden": (8,) if name == "b" else ()}
         )
-    labels = [one.label for one in curves("plot", [tmp_path / "a" / "0", tmp_path / "b"])]
-    assert labels == [
-        f"{tmp_path}/a/0: Reinforce, CartPole-v1, hidden linear",
-        f"{tmp_path}/b/0: Reinforce, CartPole-v1, hidden 8",
-    ]
+    for run, shown in (("x", f"{tmp_path}/{{}}/x"), ("0", "{}/0")):
+        labels = [one.label for one in curves("plot", [tmp_path / "a" / run, tmp_path / "b" / run])]
+        assert labels == [
+            f"{shown.format('a')}: Reinforce, CartPole-v1, hidden linear",
+            f"{shown.format('b')}: Reinforce, CartPole-v1, hidden 8",
+        ]
+
+
+def test_every_column_of_the_metrics_can_be_drawn(saved):
+    folder, runs = saved
+    text = (folder / "0" / "metrics.csv").read_text()
+    names, *lines = text.splitlines()
+    table, records = np.loadtxt(lines, delimiter=","), metrics.parse("", text)
+    for k, name in enumerate(names.split(",")):
+        np.testing.assert_allclose(metrics.values_of(records, name), table[:, k])
+        assert len(curves("plot", [folder], name)) == 2
+    (entropy,) = curves("plot", [folder / "0"], "train/entropy")
+    assert entropy.mean[-1] == runs[0].history["entropy"][-1]
+    (length,) = curves("plot", [folder / "0"], "rollout/ep_len_mean")
+    of_100 = metrics.means(runs[0].history["mean_length"], runs[0].history["num_episodes"], 100)
+    assert length.mean[-1] == of_100[-1]
+    assert in_characters([length], "rollout/ep_len_mean").startswith("rollout/ep_len_mean\n")
+    (loss,) = curves("plot", [folder / "0"], "train/clip_fraction")  # of PPO
+    assert in_characters([loss], "train/clip_fraction") == "train/clip_fraction has no values"
+    for name, hint in (("rollout/ep_len", "did you mean 'rollout/ep_len_mean'?"), ("x", "there are time/it")):
+        with pytest.raises(ValueError, match=rf"plot: metric must be a column .*; {re.escape(hint)}"):
+            curves("plot", [folder], name)
+
+
+def test_what_is_no_run_is_left_out_beside_some(saved, tmp_path):
+    folder, _ = saved
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    others = [tmp_path / "notes.txt", tmp_path / "empty"]
+    with pytest.warns(RuntimeWarning, match="plot: no run, and left out: .*notes.txt', '.*empty'"):
+        (curve,) = curves("plot", [*others, folder / "0"])
+    assert curve.num_runs == 1
+    with pytest.raises(ValueError, match=r"notes.txt' is a file"):
+        curves("plot", others)
+    with pytest.raises(fastpg.CheckpointError, match="is not the folder of a run"):
+        curves("plot", [folder / "0", tmp_path / "misspelt"])
 
 
 def test_a_run_that_is_named_twice_counts_once(saved, monkeypatch):

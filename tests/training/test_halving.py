@@ -350,8 +350,8 @@ BAD = [
     ),
     (lambda: halve(keep=1.0), r"ValueError: halving\(\): keep must be a number in \(0, 1\), got 1.0"),
     (lambda: halve(rungs=0), r"ValueError: halving\(\): rungs must be an integer from 1"),
-    (lambda: halve(rungs=[]), r"TypeError: halving\(\): rungs must be a number or a sequence of steps"),
-    (lambda: halve(rungs="ab"), r"TypeError: halving\(\): rungs must be a number or a sequence of steps"),
+    (lambda: halve(rungs=[]), r"TypeError: halving\(\): rungs must be an integer or a sequence of steps"),
+    (lambda: halve(rungs="ab"), r"TypeError: halving\(\): rungs must be an integer or a sequence of steps"),
     (lambda: halve(rungs=[20, 20]), r"ValueError: halving\(\): rungs must rise, got \[20, 20\]"),
     (lambda: halve(rungs=[200]), r"ValueError: halving\(\): rungs must be an integer from 1 to 100"),
     (

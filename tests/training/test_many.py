@@ -445,10 +445,10 @@ BAD = [
     (lambda: many(PPO(), seeds=0), r"ValueError: train_many\(\): seeds must be an integer from 1"),
     (
         lambda: many(PPO(), seeds=np.array(1.0)),
-        r"TypeError: train_many\(\): seeds must be a number or a sequence",
+        r"TypeError: train_many\(\): seeds must be an integer or a sequence",
     ),
-    (lambda: many(PPO(), seeds=[]), r"TypeError: train_many\(\): seeds must be a number or a sequence"),
-    (lambda: many(PPO(), seeds="12"), r"TypeError: train_many\(\): seeds must be a number or a sequence"),
+    (lambda: many(PPO(), seeds=[]), r"TypeError: train_many\(\): seeds must be an integer or a sequence"),
+    (lambda: many(PPO(), seeds="12"), r"TypeError: train_many\(\): seeds must be an integer or a sequence"),
     (lambda: many(PPO(), seeds=[-1]), r"ValueError: train_many\(\): seed must be an integer from 0"),
     (
         lambda: many(PPO(), seeds=3, zipped=True),

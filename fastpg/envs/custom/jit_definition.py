@@ -69,6 +69,13 @@ class Definition:
             return (0.0,) * self.actions.size, (0.0,) * self.actions.size
         return tuple(space.low.astype(float).tolist()), tuple(space.high.astype(float).tolist())
 
+    @property
+    def param_names(self) -> str:
+        """Return what there is of `params`, as the end of a sentence."""
+        if self.Params is None:
+            return "params is an array, as params[0]; jit_env(params={...}) gives its numbers names"
+        return f"params has {', '.join(self.Params._fields)}"
+
     def params(self, values: NDArray[np.float64]) -> tuple[Any, ...]:
         """Return what the functions that take params get after their other arguments."""
         if self.Params is not None:

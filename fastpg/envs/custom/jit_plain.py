@@ -124,6 +124,8 @@ class Plain:
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             if isinstance(error, NameError) and error.name in definition.class_names:
                 place += f"; functions do not see what stands in the class: write {error.name} above it"
+            if isinstance(error, AttributeError) and extra and error.obj is extra[0]:
+                place += f"; {definition.param_names}"
             raise EnvError(f"{definition.name}.{function}() raised {said}{place}") from error
         if function != "step" and returned is not None:
             raise EnvError(

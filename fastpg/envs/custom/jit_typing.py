@@ -71,7 +71,7 @@ def check_types(where: str, definition: Definition, jitted: dict[str, Any], snap
         try:
             function.compile(signature)
         except (NumbaError, UnsupportedBytecodeError, ImportError, NotImplementedError) as error:
-            said = _said(str(error), function.py_func, snapshot)
+            said = _said(str(error), definition, function.py_func, snapshot)
             raise TypeError(f"{where}: {called} cannot be compiled: {said}") from error
         result = function.overloads[signature].signature.return_type
         if name == "step" and not (
@@ -119,10 +119,13 @@ def _check_operators(where: str, called: str, function: FunctionType, typed: Any
         raise TypeError(f"{where}: {called} cannot be compiled: {what}{place}: {instead}")
 
 
-def _said(message: str, function: FunctionType, snapshot: Snapshot) -> str:
+def _said(message: str, definition: Definition, function: FunctionType, snapshot: Snapshot) -> str:
     """Return what numba has to say, in one sentence, with the place in the user's source."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", message)
     place = _place(plain, function, snapshot)
+    unknown = re.search(r"Unknown attribute '(\w+)' of type Params\(", plain)
+    if unknown and definition.Params is not None:
+        return f"params has no {unknown[1]!r}{place}; {definition.param_names}"
     for pattern, what, instead in _INSTEAD:
         if re.search(pattern, plain):
             return f"{what}{place}: {instead}"
