@@ -59,9 +59,8 @@ class EarlyStopping(Callback):
         self._forget()
 
     def _forget(self) -> None:
-        self._others: dict[
-            str, float
-        ] = {}  # metrics of the call before, with what came after this in the list
+        # Metrics of the call before, with what came after this in the list.
+        self._others: dict[str, float] = {}
         self._warned = False
 
     def on_training_start(self, progress: TrainProgress) -> None:
