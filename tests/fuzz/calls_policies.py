@@ -465,7 +465,7 @@ CALLS = {
         policy_arguments(),
         ("Policy()",),
         check_made,
-        words={"action_space": ("unless actions are in a Box",)},
+        words={"action_space": ("unless actions are in a Box", "unless a Box has")},
         odd={"hidden": ODD_HIDDEN},
     ),
     "Policy.act": Call(

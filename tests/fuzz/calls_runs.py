@@ -265,7 +265,10 @@ def callback(kind, fields, odd, raises=()):
         return made
 
     where = (f"{kind.__name__}()", "train()", "evaluate()")
-    return Call(make_and_use, st.fixed_dictionaries(fields), where, odd=odd, raises=raises, share=0.5)
+    words = {"env_params": ("unexpected argument",)}
+    return Call(
+        make_and_use, st.fixed_dictionaries(fields), where, words=words, odd=odd, raises=raises, share=0.5
+    )
 
 
 def algorithm(kind, fields):
