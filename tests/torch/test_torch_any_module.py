@@ -253,6 +253,49 @@ def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
     assert torch.equal(batch.values, batch.obs[..., 0])
 
 
+@pytest.mark.parametrize("part", ["module", "0", "1", "2"])
+def test_a_forward_that_a_module_or_layer_was_given_is_called(part):
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    obs, actions = torch.randn(16, 3), torch.randint(2, (16,))
+    before, _ = fpt.log_prob_and_entropy(module, obs, actions)
+    changed = module if part == "module" else module[int(part)]
+    own = changed.forward
+    changed.forward = lambda x: own(3.0 * x)
+    after, _ = fpt.log_prob_and_entropy(module, obs, actions)
+    wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    torch.testing.assert_close(after, wanted)
+    assert not torch.allclose(before, after)
+    with pytest.raises(TypeError, match="forward of its own"):
+        fpt.from_module(module)
+
+
+def test_a_call_that_a_class_overrides_is_made():
+    class Tenfold(nn.Linear):
+        def __call__(self, x):
+            return super().__call__(10.0 * x)
+
+    module = nn.Sequential(Tenfold(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    obs, actions = torch.randn(16, 3), torch.randint(2, (16,))
+    wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    torch.testing.assert_close(fpt.log_prob_and_entropy(module, obs, actions)[0], wanted)
+
+
+def test_parameters_are_read_in_the_shape_and_strides_that_they_have_now():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    obs, actions = torch.randn(16, 4), torch.randint(2, (16,))
+    fpt.log_prob_and_entropy(module, obs, actions)
+    first, _, last = module
+    for _ in range(2):  # other data at the same addresses
+        first.weight.data = first.weight.data.t()
+        wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+        torch.testing.assert_close(fpt.log_prob_and_entropy(module, obs, actions)[0], wanted)
+    first.weight.data, first.bias.data = first.weight.data[:3], first.bias.data[:3]
+    last.weight.data = last.weight.data[:, :3]
+    wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    torch.testing.assert_close(fpt.log_prob_and_entropy(module, obs, actions)[0], wanted)
+
+
 def test_what_the_kernels_do_not_run_is_no_part_of_an_error():
     obs, actions, weights = torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64), torch.zeros(5)
     module = Calls(lambda obs: obs.double())
