@@ -253,6 +253,18 @@ def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
     assert torch.equal(batch.values, batch.obs[..., 0])
 
 
+def test_workers_in_the_middle_of_a_call_are_a_sentence():
+    env = AsyncVectorEnv([lambda: gymnasium.make("CartPole-v1")])
+    try:
+        env.reset(seed=0)
+        env.step_async(np.zeros(1, np.int64))
+        with pytest.raises(fastpg.EnvError, match=r"begun before, as after Ctrl-C.*close\(terminate=True\)"):
+            fpt.collect(env, gelu(4, 2), 5)
+        env.step_wait()
+    finally:
+        env.close()
+
+
 @pytest.mark.parametrize("part", ["module", "0", "1", "2"])
 def test_a_forward_that_a_module_or_layer_was_given_is_called(part):
     torch.manual_seed(3)
