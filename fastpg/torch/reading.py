@@ -327,10 +327,10 @@ def _layers(
                     )
                 )
     elif type(module) not in ACTIVATIONS or not _does_as(module, type(module)):
-        own = " with a forward of its own" if "forward" in module.__dict__ else ""
+        given = " with a forward of its own" if "forward" in module.__dict__ else ""
         raise NotCompiled(
             TypeError(
-                f"{where}: {path} is a {type(module).__name__}{own}, which is not supported; the compiled "
+                f"{where}: {path} is a {type(module).__name__}{given}, which is not supported; the compiled "
                 f"kernels run {SUPPORTED}"
             )
         )
