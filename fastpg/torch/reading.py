@@ -286,10 +286,13 @@ def describe(
 make_network: Callable[..., _core.Network] = functools.lru_cache(maxsize=64)(_core.Network)
 
 
-def with_scaling(where: str, read: ModuleParameters) -> _core.Network:
-    """Return the network of a module whose actions count from -1 to 1 between an environment's bounds."""
+def with_scaling(where: str, read: ModuleParameters, action_space: Space[Any]) -> _core.Network:
+    """Return the network of a module whose actions count from -1 to 1 between an environment's bounds.
+
+    `action_space` is the environment's: that of a module may be without bounds, where none was given.
+    """
     network, actions = read.network, read.actions
-    spaces.require_scalable(where, actions)
+    spaces.require_scalable(where, replace(actions, space=action_space))
     return make_network(
         network.num_inputs, read.hidden, actions.num_outputs, read.activation, network.obs_categories,
         actions.head, (), actions.state_dependent_std, None, True,

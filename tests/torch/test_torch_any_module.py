@@ -481,6 +481,30 @@ def test_actions_are_scaled_on_request():
     same(fpt.collect("Pendulum-v1", module, 9, num_envs=3), wanted, ["actions", "rewards"])
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["log_std", "state dependent"])
+@pytest.mark.parametrize("option", ["scaled", "squashed", "clipped"])
+def test_environments_get_the_actions_that_the_options_of_a_module_say(option, both):
+    torch.manual_seed(8)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1 + both))
+    if not both:
+        module.log_std = nn.Parameter(torch.zeros(1))
+    module.squash = option == "squashed"
+    envs = [fastpg.make("Pendulum-v1", num_envs=3) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=2)
+    batch = fpt.collect(envs[0], module, 12, action_scaling=option == "scaled")
+    for t in range(11):
+        drawn = batch.actions[t]
+        acted = {
+            "scaled": 2 * drawn.clamp(-1, 1),
+            "squashed": 2 * drawn.tanh(),
+            "clipped": drawn.clamp(-2, 2),
+        }
+        obs, rewards, *_ = envs[1].step(acted[option].numpy())
+        np.testing.assert_allclose(obs, batch.obs[t + 1], atol=1e-4)
+        np.testing.assert_allclose(rewards, batch.rewards[t], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("module", "env", "error", "sentence"),
     [
