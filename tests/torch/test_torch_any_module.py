@@ -336,6 +336,17 @@ def test_it_runs_under_torch_compile():
     torch.testing.assert_close(step(*given), fpt.pg_loss(module, *given))
 
 
+def test_categories_without_their_space_are_a_sentence():
+    obs, actions, weights = (
+        torch.zeros(5, dtype=torch.int64),
+        torch.zeros(5, dtype=torch.int64),
+        torch.ones(5),
+    )
+    with pytest.raises(TypeError, match=r"obs must be float32, got int64.*pass their observation_space"):
+        fpt.pg_loss(nn.Linear(3, 2), obs, actions, weights)
+    fpt.pg_loss(nn.Linear(3, 2), obs, actions, weights, observation_space=Discrete(3))
+
+
 def test_observations_of_dicts_are_flattened_and_categories_stay():
     space = Dict({"a": Box(0, 255, (2, 2), np.uint8), "b": Discrete(3)})
     batch = fpt.collect(lambda: Single(space), gelu(7, 2), 5, num_envs=2)
