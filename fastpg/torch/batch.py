@@ -31,6 +31,11 @@ class Batch:
                 where, tuple(columns) if type(obs) in (tuple, list) else columns[0]
             )
         else:
+            if isinstance(obs, Tensor) and obs.dtype == torch.int64:
+                raise TypeError(
+                    f"{where}: obs must be float32, got int64; convert it with obs.to(torch.float32), or, "
+                    "where these are categories, pass their observation_space"
+                )
             rows = array_of(where, "obs", obs, torch.float32)
             width = read.network.num_inputs
             if rows.ndim == 0 or rows.shape[-1] != width or rows.size == 0:

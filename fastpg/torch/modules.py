@@ -3,6 +3,7 @@
 docs/torch.md tells what sharing memory means in practice.
 """
 
+import warnings
 import weakref
 from collections.abc import Sequence
 from typing import Any, overload
@@ -149,6 +150,11 @@ def from_module(
         A layer is not supported, has another dtype or lies on another device; a space does not fit; a
         parameter is used twice.
 
+    Warns
+    -----
+    UserWarning
+        Parameters are also those of another module, whose policy or value function now has a copy.
+
     Examples
     --------
     >>> module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
@@ -167,8 +173,9 @@ def from_module(
     if action_scaling is None:
         action_scaling = getattr(module, "action_scaling", False)
     scales = _check.boolean(where, "action_scaling", action_scaling)
+    theta = _shared_theta(where, read, module)
     policy = Policy.of_shape(
-        where, spaces, read.hidden, read.activation, _shared_theta(where, read), squash=read.actions.squash,
+        where, spaces, read.hidden, read.activation, theta, squash=read.actions.squash,
         state_dependent_std=read.actions.state_dependent_std, action_scaling=scales,
     )  # fmt: skip
     _tell_of_writes(policy, module)
@@ -196,6 +203,11 @@ def value_from_module(module: nn.Module, *, observation_space: Space[Any] | None
     TypeError, ValueError
         As in `from_module`; the module has more outputs than one, or a log_std.
 
+    Warns
+    -----
+    UserWarning
+        As in `from_module`.
+
     Examples
     --------
     >>> module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -208,13 +220,13 @@ def value_from_module(module: nn.Module, *, observation_space: Space[Any] | None
     """
     where = "value_from_module()"
     read = read_module(where, module, VALUE, observation_space=observation_space)
-    theta = _shared_theta(where, read)
+    theta = _shared_theta(where, read, module)
     value = ValueFunction.of_shape(where, [read.observations.space], read.hidden, read.activation, theta)
     _tell_of_writes(value, module)
     return value
 
 
-def _shared_theta(where: str, read: ModuleParameters) -> NDArray[np.float32]:
+def _shared_theta(where: str, read: ModuleParameters, module: nn.Module) -> NDArray[np.float32]:
     """Return the memory of a module's parameters as one vector; move them there if they lie elsewhere."""
     if not read.shared:
         read.require_trainable(where)  # autograd cannot follow what is moved there
@@ -224,8 +236,25 @@ def _shared_theta(where: str, read: ModuleParameters) -> NDArray[np.float32]:
                     f"{where}: the module's parameters must be leaves of autograd's graph, as a "
                     "Parameter is; one of them has been computed from other tensors"
                 )
+        _warn_of_another(where, read, module)
         _share(read.parameters, read.theta)
     return read.theta
+
+
+def _warn_of_another(where: str, read: ModuleParameters, module: nn.Module) -> None:
+    """Say it where parameters leave the memory of what was made of another module, as a shared trunk does."""
+    for network in list(_sharing):
+        begin, end = network.theta.ctypes.data, network.theta.ctypes.data + network.theta.nbytes
+        if module in network.on_write.modules:  # type: ignore[union-attr]
+            continue
+        if any(begin <= parameter.data_ptr() < end for parameter in read.parameters):
+            warnings.warn(
+                f"{where}: module has parameters in common with the module of a {type(network).__name__} "
+                "made before, which keeps a copy of them and shares them no more: let torch train modules "
+                "that have layers in common, with ppo_loss or pg_loss",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _share(parameters: Sequence[Tensor], theta: NDArray[np.float32]) -> None:
@@ -238,6 +267,9 @@ def _share(parameters: Sequence[Tensor], theta: NDArray[np.float32]) -> None:
         views = torch.from_numpy(theta).split([parameter.numel() for parameter in parameters])  # type: ignore[no-untyped-call]
         for parameter, view in zip(parameters, views, strict=True):
             parameter.data = view.view(parameter.shape)
+
+
+_sharing: weakref.WeakSet[Parametric] = weakref.WeakSet()  # networks whose theta is a module's memory
 
 
 class _Notify:
@@ -256,3 +288,4 @@ def _tell_of_writes(network: Parametric, module: nn.Module) -> None:
     if not isinstance(network.on_write, _Notify):
         network.on_write = _Notify()
     network.on_write.modules.add(module)
+    _sharing.add(network)

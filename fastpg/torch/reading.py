@@ -24,6 +24,7 @@ from fastpg.torch.network_module import NetworkModule
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {nn.Tanh: "tanh", nn.ReLU: "relu"}
 VALUE: Space[Any] = Discrete(1)  # stands for the action space where a module is read as a value function
+Place = tuple[int, torch.Size, tuple[int, ...]]  # address, shape and strides
 SUPPORTED = "Linear layers with Tanh or ReLU between them, alone or in a Sequential"
 
 
@@ -66,7 +67,8 @@ class Reading:
     members: tuple[dict[str, Any], ...]  # of the module and its parts, which would change with its structure
     ids: list[int]  # of what is in these; `held` keeps the ids from being used again
     held: list[Any]
-    addresses: list[int]  # of the parameters' data; `data` keeps the memory from being used again
+    layers: tuple[nn.Module, ...]  # those among `held`
+    places: list[Place]  # of the parameters' data; `data` keeps the memory from being used again
     data: list[NDArray[np.float32]]
     result: ModuleParameters
 
@@ -75,8 +77,13 @@ class Reading:
         return (
             all(map(operator.is_, self.given, (*given, *_attributes(module))))
             and [id(one) for members in self.members for one in members.values()] == self.ids
-            and [parameter.data_ptr() for parameter in self.result.parameters] == self.addresses
+            and list(map(_place, self.result.parameters)) == self.places
+            and not any("forward" in one.__dict__ for one in (module, *self.layers))
         )
+
+
+def _place(tensor: Tensor) -> Place:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
 
 
 def _attributes(module: nn.Module) -> tuple[Any, Any, Any]:
@@ -222,7 +229,8 @@ def read_anew(
         tuple(members),
         [id(one) for one in held],
         held,
-        [parameter.data_ptr() for parameter in result.parameters],
+        tuple(one for one in held if isinstance(one, nn.Module)),
+        list(map(_place, result.parameters)),
         [parameter.detach().numpy() for parameter in result.parameters],
         result,
     )
@@ -278,10 +286,13 @@ def describe(
 make_network: Callable[..., _core.Network] = functools.lru_cache(maxsize=64)(_core.Network)
 
 
-def with_scaling(where: str, read: ModuleParameters) -> _core.Network:
-    """Return the network of a module whose actions count from -1 to 1 between an environment's bounds."""
+def with_scaling(where: str, read: ModuleParameters, action_space: Space[Any]) -> _core.Network:
+    """Return the network of a module whose actions count from -1 to 1 between an environment's bounds.
+
+    `action_space` is the environment's: that of a module may be without bounds, where none was given.
+    """
     network, actions = read.network, read.actions
-    spaces.require_scalable(where, actions)
+    spaces.require_scalable(where, replace(actions, space=action_space))
     return make_network(
         network.num_inputs, read.hidden, actions.num_outputs, read.activation, network.obs_categories,
         actions.head, (), actions.state_dependent_std, None, True,
@@ -292,10 +303,7 @@ def _layers(
     where: str, path: str, module: nn.Module, members: list[dict[str, Any]]
 ) -> list[tuple[str, nn.Module]]:
     """Return the layers in order with their paths, nested Sequentials flattened, without Identity."""
-    if isinstance(module, nn.Sequential) and type(module).forward in (
-        nn.Sequential.forward,
-        NetworkModule.forward,
-    ):
+    if isinstance(module, nn.Sequential) and _does_as(module, nn.Sequential, NetworkModule):
         members.append(module._modules)
         return [
             layer
@@ -303,9 +311,9 @@ def _layers(
             if child is not None
             for layer in _layers(where, f"{path}.{name}", child, members)
         ]
-    if type(module) is nn.Identity:
+    if type(module) is nn.Identity and _does_as(module, nn.Identity):
         return []
-    if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
+    if isinstance(module, nn.Linear) and _does_as(module, nn.Linear):
         members.append(module._parameters)
         if nn.parameter.is_lazy(module.weight):
             raise ValueError(
@@ -321,14 +329,24 @@ def _layers(
                         f"{name} is {'None' if own else 'computed from other parameters'}{advice}"
                     )
                 )
-    elif type(module) not in ACTIVATIONS:
+    elif type(module) not in ACTIVATIONS or not _does_as(module, type(module)):
+        given = " with a forward of its own" if "forward" in module.__dict__ else ""
         raise NotCompiled(
             TypeError(
-                f"{where}: {path} is a {type(module).__name__}, which is not supported; the compiled kernels "
-                f"run {SUPPORTED}"
+                f"{where}: {path} is a {type(module).__name__}{given}, which is not supported; the compiled "
+                f"kernels run {SUPPORTED}"
             )
         )
     return [(path, module)]
+
+
+def _does_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Return whether calling a module does what one of these classes does, and nothing of its own."""
+    return (
+        "forward" not in module.__dict__  # as Accelerate gives one to a model
+        and type(module).__call__ is nn.Module.__call__
+        and type(module).forward in [kind.forward for kind in kinds]
+    )
 
 
 def _alternating(

@@ -151,7 +151,7 @@ def collect(
         scales = acted.action_scaling(
             where, given[1], actor.action_scaling, stacklevel=2, squash=policy.actions.squash
         )
-        weights = Weights(with_scaling(where, policy) if scales else policy.network, policy.theta)
+        weights = Weights(with_scaling(where, policy, given[1]) if scales else policy.network, policy.theta)
         critic = _critic(where, given[0], value) if value is not None and kernels_read else None
         reader = None if critic is None else Weights(critic.network, critic.theta)
         played = rollouts.collect_native(where, stage, weights, reader, horizon, out, normalizer)

@@ -112,11 +112,18 @@ class _WatchedRun:
     def look(self) -> None:
         """Call the callbacks that are due; all of them where the run has ended, unless it has failed."""
         because = self._members.stopped[self._k]
-        if because != "error" and self._callbacks(self._progress(), last=bool(because)) and not because:
+        if because != "error" and self._call(last=bool(because)) and not because:
             self._members.stop(self._k, "callback")
         if self._members.stopped[self._k]:
             self.is_over = True
             self._stack.close()
+
+    def _call(self, *, last: bool) -> bool:
+        try:
+            return self._callbacks(self._progress(), last=last)
+        except Exception as error:  # which ends all runs
+            error.add_note(f"in {self._callbacks.where}")
+            raise
 
     def _progress(self) -> TrainProgress:
         standing = self._members.standing(self._k, self._num_iterations)

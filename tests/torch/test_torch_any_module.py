@@ -253,6 +253,61 @@ def test_means_and_log_std_may_be_one_tensor_as_for_the_kernels(squash):
     assert torch.equal(batch.values, batch.obs[..., 0])
 
 
+def test_workers_in_the_middle_of_a_call_are_a_sentence():
+    env = AsyncVectorEnv([lambda: gymnasium.make("CartPole-v1")])
+    try:
+        env.reset(seed=0)
+        env.step_async(np.zeros(1, np.int64))
+        with pytest.raises(fastpg.EnvError, match=r"begun before, as after Ctrl-C.*close\(terminate=True\)"):
+            fpt.collect(env, gelu(4, 2), 5)
+        env.step_wait()
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize("part", ["module", "0", "1", "2"])
+def test_a_forward_that_a_module_or_layer_was_given_is_called(part):
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    obs, actions = torch.randn(16, 3), torch.randint(2, (16,))
+    before, _ = fpt.log_prob_and_entropy(module, obs, actions)
+    changed = module if part == "module" else module[int(part)]
+    own = changed.forward
+    changed.forward = lambda x: own(3.0 * x)
+    after, _ = fpt.log_prob_and_entropy(module, obs, actions)
+    wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    torch.testing.assert_close(after, wanted)
+    assert not torch.allclose(before, after)
+    with pytest.raises(TypeError, match="forward of its own"):
+        fpt.from_module(module)
+
+
+def test_a_call_that_a_class_overrides_is_made():
+    class Tenfold(nn.Linear):
+        def __call__(self, x):
+            return super().__call__(10.0 * x)
+
+    module = nn.Sequential(Tenfold(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    obs, actions = torch.randn(16, 3), torch.randint(2, (16,))
+    wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    torch.testing.assert_close(fpt.log_prob_and_entropy(module, obs, actions)[0], wanted)
+
+
+def test_parameters_are_read_in_the_shape_and_strides_that_they_have_now():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    obs, actions = torch.randn(16, 4), torch.randint(2, (16,))
+    fpt.log_prob_and_entropy(module, obs, actions)
+    first, _, last = module
+    for _ in range(2):  # other data at the same addresses
+        first.weight.data = first.weight.data.t()
+        wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+        torch.testing.assert_close(fpt.log_prob_and_entropy(module, obs, actions)[0], wanted)
+    first.weight.data, first.bias.data = first.weight.data[:3], first.bias.data[:3]
+    last.weight.data = last.weight.data[:, :3]
+    wanted = torch.distributions.Categorical(logits=module(obs)).log_prob(actions)
+    torch.testing.assert_close(fpt.log_prob_and_entropy(module, obs, actions)[0], wanted)
+
+
 def test_what_the_kernels_do_not_run_is_no_part_of_an_error():
     obs, actions, weights = torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64), torch.zeros(5)
     module = Calls(lambda obs: obs.double())
@@ -279,6 +334,17 @@ def test_it_runs_under_torch_compile():
     given = torch.randn(6, 4), torch.randint(2, (6,)), torch.randn(6)
     step = torch.compile(lambda *rows: fpt.pg_loss(module, *rows), backend="eager")
     torch.testing.assert_close(step(*given), fpt.pg_loss(module, *given))
+
+
+def test_categories_without_their_space_are_a_sentence():
+    obs, actions, weights = (
+        torch.zeros(5, dtype=torch.int64),
+        torch.zeros(5, dtype=torch.int64),
+        torch.ones(5),
+    )
+    with pytest.raises(TypeError, match=r"obs must be float32, got int64.*pass their observation_space"):
+        fpt.pg_loss(nn.Linear(3, 2), obs, actions, weights)
+    fpt.pg_loss(nn.Linear(3, 2), obs, actions, weights, observation_space=Discrete(3))
 
 
 def test_observations_of_dicts_are_flattened_and_categories_stay():
@@ -424,6 +490,30 @@ def test_actions_are_scaled_on_request():
     assert fpt.from_module(module).action_scaling
     wanted = fastpg.collect("Pendulum-v1", policy, 9, num_envs=3)
     same(fpt.collect("Pendulum-v1", module, 9, num_envs=3), wanted, ["actions", "rewards"])
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["log_std", "state dependent"])
+@pytest.mark.parametrize("option", ["scaled", "squashed", "clipped"])
+def test_environments_get_the_actions_that_the_options_of_a_module_say(option, both):
+    torch.manual_seed(8)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1 + both))
+    if not both:
+        module.log_std = nn.Parameter(torch.zeros(1))
+    module.squash = option == "squashed"
+    envs = [fastpg.make("Pendulum-v1", num_envs=3) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=2)
+    batch = fpt.collect(envs[0], module, 12, action_scaling=option == "scaled")
+    for t in range(11):
+        drawn = batch.actions[t]
+        acted = {
+            "scaled": 2 * drawn.clamp(-1, 1),
+            "squashed": 2 * drawn.tanh(),
+            "clipped": drawn.clamp(-2, 2),
+        }
+        obs, rewards, *_ = envs[1].step(acted[option].numpy())
+        np.testing.assert_allclose(obs, batch.obs[t + 1], atol=1e-4)
+        np.testing.assert_allclose(rewards, batch.rewards[t], atol=1e-3)
 
 
 @pytest.mark.parametrize(

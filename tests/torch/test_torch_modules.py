@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 import weakref
 
 import gymnasium.spaces as gs
@@ -418,6 +419,24 @@ def test_an_agent_learns_in_the_memory_of_modules(algorithm):
     fpt.pg_loss(module, obs, torch.from_numpy(batch.actions), torch.ones(obs.shape[:-1])).backward()
     optimizer.step()
     assert np.array_equal(agents[0].state()["policy.theta"], vector(module))
+
+
+def test_layers_that_leave_another_network_are_said():
+    trunk = nn.Linear(4, 8)
+    actor = nn.Sequential(trunk, nn.Tanh(), nn.Linear(8, 2))
+    critic = nn.Sequential(trunk, nn.Tanh(), nn.Linear(8, 1))
+    policy = fpt.from_module(actor)
+    with pytest.warns(UserWarning, match="in common with the module of a Policy made before"):
+        value = fpt.value_from_module(critic)
+    assert np.array_equal(value.parameters()["hidden.0.bias"], policy.parameters()["hidden.0.bias"])
+    actor[2] = nn.Linear(8, 2)
+    with pytest.warns(UserWarning, match="of a ValueFunction made before"):
+        policy = fpt.from_module(actor)
+    actor[2] = nn.Linear(8, 3)
+    del value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(fpt.from_module(actor).theta) != len(policy.theta)  # no other module is concerned
 
 
 def test_training_tells_the_module_that_a_callback_made():

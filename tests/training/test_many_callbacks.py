@@ -137,6 +137,8 @@ def test_a_callback_that_raises_ends_the_call_and_all_hear_of_the_end(place):
     assert told[0].log[-1][0] == "end"
     if place != "start":
         assert len(raised.value.runs) == 2
+    if place == "call":
+        assert "in train_many(): callbacks_of(1)" in raised.value.__notes__
 
 
 def test_a_run_that_fails_ends_alone_and_its_callbacks_hear_of_it():

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gymnasium.error import AlreadyPendingCallError
 from numpy.typing import NDArray
 
 from fastpg import _check
@@ -19,6 +20,8 @@ from fastpg.envs.gymnasium.ready import require_whole_batches
 from fastpg.envs.gymnasium.under_way import leave
 from fastpg.envs.native.registry import USE_ACTION_MASK
 from fastpg.errors import EnvError
+
+LOST = (EOFError, ConnectionError, AlreadyPendingCallError)  # what calls of asynchronous environments raise
 
 
 class Stepper:
@@ -78,7 +81,7 @@ class Stepper:
     def _reset(self, **arguments: Any) -> tuple[Any, Any]:
         try:
             result = self._env.reset(**arguments)
-        except (EOFError, ConnectionError) as error:
+        except LOST as error:
             raise self._lost(error) from error
         except Exception as error:
             said = misfit(self._owner.label, self._env, "reset", error)
@@ -110,7 +113,7 @@ class Stepper:
         """
         try:
             result = self._env.step(self._prepare(actions))
-        except (EOFError, ConnectionError) as error:
+        except LOST as error:
             raise self._lost(error) from error
         except Exception as error:
             said = misfit(self._owner.label, self._env, "step", error)
@@ -192,7 +195,12 @@ class Stepper:
         read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask, name)
 
     def _lost(self, error: Exception) -> EnvError:
-        """Return what to raise where the pipe to a process of an asynchronous environment broke."""
+        """Return what to raise where the workers of an asynchronous environment cannot be called any more."""
+        if isinstance(error, AlreadyPendingCallError):
+            return EnvError(
+                f"{self._owner.label}: its workers are still at a call that was begun before, as after "
+                "Ctrl-C, and take no other: close(terminate=True) ends them; make a new environment"
+            )
         return EnvError(f"{self._owner.label}: a worker process ended, its pipe is broken ({error!r})")
 
     def final_rows(self, which: NDArray[np.int64], rows: Rows) -> Rows:
