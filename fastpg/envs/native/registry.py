@@ -223,7 +223,7 @@ def _registered(
     if unknown:
         raise TypeError(
             f"{where}: unexpected argument {unknown[0]!r}; "
-            f"the parameters of {spec.id} are: {', '.join(spec.parameters) or 'none'}"
+            f"the parameters of {spec.id} are: {', '.join([*spec.parameters, 'max_episode_steps'])}"
             + ("; pass its entries themselves, as keyword arguments" if unknown[0] == "env_params" else "")
         )
     values = {name: _parameter(where, spec, name, value) for name, value in params.items()}
