@@ -39,10 +39,9 @@ class Observations:
                 f"got {shapes}"
             )
         rows = np.empty((columns[0].size, len(columns)), np.float32)
+        sentence = f"{where}: {name} must lie in {_check.line(self.space)}"
         for k, (column, start, size) in enumerate(zip(columns, self.starts, self.categories, strict=True)):
-            rows[:, k] = categories_from_zero(
-                f"{where}: {name} must lie in {_check.line(self.space)}", column.reshape(-1), start, size
-            )
+            rows[:, k] = categories_from_zero(sentence, column.reshape(-1), start, size)
         return rows, batch_shape
 
     def batch(self, rows: NDArray[np.float32]) -> Any:

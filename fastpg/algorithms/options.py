@@ -10,14 +10,8 @@ from fastpg import _check, _core, _spelling
 
 Kind = TypeVar("Kind", bound=type)
 
-OF_TRAIN = (
-    "num_envs",
-    "horizon",
-    "total_steps",
-    "hidden",
-    "activation",
-    "seed",
-)  # other libraries' algorithms have them
+# Options of `train` that other libraries' algorithms have.
+OF_TRAIN = ("num_envs", "horizon", "total_steps", "hidden", "activation", "seed")
 
 
 def spelled(kind: Kind) -> Kind:

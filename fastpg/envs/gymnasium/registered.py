@@ -54,17 +54,19 @@ def naming(where: str, env_id: str, argument: str = "env_id") -> Iterator[None]:
     try:
         yield
     except gymnasium.error.DependencyNotInstalled as error:
-        raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
+        raise ImportError(f"{where}: {name} needs what is not installed: {_check.line(error)}") from error
     except ModuleNotFoundError as error:
         if ":" in name and f"'{name.split(':')[0]}'" in str(error):
             raise ValueError(f"{where}: {argument} {env_id!r} names a module that is not there") from error
-        raise ImportError(f"{where}: {name} needs what is not installed: {_line(error)}") from error
+        raise ImportError(f"{where}: {name} needs what is not installed: {_check.line(error)}") from error
     except gymnasium.error.Error as error:
         if registered not in gymnasium.registry:
             raise _unknown_id(where, argument, env_id, registered) from error
-        raise ValueError(f"{where}: Gymnasium does not make {name}: {_line(error)}") from error
+        raise ValueError(f"{where}: Gymnasium does not make {name}: {_check.line(error)}") from error
     except TypeError as error:  # of a constructor, that has no such argument
-        raise TypeError(f"{where}: {name} cannot be made with these env_params: {_line(error)}") from error
+        raise TypeError(
+            f"{where}: {name} cannot be made with these env_params: {_check.line(error)}"
+        ) from error
 
 
 def _unknown_id(where: str, argument: str, env_id: str, registered: str) -> ValueError:
@@ -74,10 +76,6 @@ def _unknown_id(where: str, argument: str, env_id: str, registered: str) -> Valu
         f"{where}: {argument} {env_id!r} is not implemented natively, and Gymnasium has no such id; {hint}"
         f"fastpg.list_envs() has {', '.join(list_envs())}; gymnasium.registry has the others"
     )
-
-
-def _line(error: Exception) -> str:
-    return _check.line(error)
 
 
 def reward_threshold(where: str, env_id: Any) -> float | None:

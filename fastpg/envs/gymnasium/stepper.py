@@ -81,13 +81,9 @@ class Stepper:
     def _reset(self, **arguments: Any) -> tuple[Any, Any]:
         try:
             result = self._env.reset(**arguments)
-        except LOST as error:
-            raise self._lost(error) from error
         except Exception as error:
-            said = misfit(self._owner.label, self._env, "reset", error)
-            if said is None:
-                raise
-            raise said from error
+            self._explain("reset", error)
+            raise
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 f"{self._owner.label}: reset() must return observations and infos, got {_check.shown(result)}"
@@ -113,13 +109,9 @@ class Stepper:
         """
         try:
             result = self._env.step(self._prepare(actions))
-        except LOST as error:
-            raise self._lost(error) from error
         except Exception as error:
-            said = misfit(self._owner.label, self._env, "step", error)
-            if said is None:
-                raise
-            raise said from error
+            self._explain("step", error)
+            raise
         if not self._checked:
             self._check(result)
         try:
@@ -193,6 +185,16 @@ class Stepper:
         if self._ask is not None:
             infos, name = {KEY: self._ask()}, f"{METHOD}()"
         read_masks(self._owner.label, self._owner.acted.form, infos, which, self.action_mask, name)
+
+    def _explain(self, method: str, error: Exception) -> None:
+        """Raise a sentence in the place of an error of a call, where it is none of the environment's own."""
+        said: Exception | None
+        if isinstance(error, LOST):
+            said = self._lost(error)
+        else:
+            said = misfit(self._owner.label, self._env, method, error)
+        if said is not None:
+            raise said from error
 
     def _lost(self, error: Exception) -> EnvError:
         """Return what to raise where the workers of an asynchronous environment cannot be called any more."""
